@@ -1,0 +1,93 @@
+"""What a model file says about itself: the schema of its ONNX ``metadata_props``, read here and written by the export.
+
+Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha256``, which is 64 hexadecimal digits.
+
+| key | value |
+|---|---|
+| ``fmnist.schema`` | integer, ``SCHEMA``; a reader refuses a newer one |
+| ``fmnist.labels`` | list of class names; the position is the class id |
+| ``fmnist.input`` | object: ``name``, ``dtype``, ``shape``, ``mean``, ``std`` (in 8-bit pixels), ``convention`` |
+| ``fmnist.model`` | object: ``name``, ``options``, ``parameters``, ``macs`` |
+| ``fmnist.precision`` | ``"float32"`` or ``"int8"`` (also ``"float16"``) |
+| ``fmnist.temperature`` | number over 0: ``probabilities = softmax(logits / temperature)`` |
+| ``fmnist.reject`` | object ``score`` (see ``reject.py``), ``threshold``, ``acceptance``; or null: never reject |
+| ``fmnist.training`` | object: the resolved ``recipe``, ``seed``, ``dataset`` |
+| ``fmnist.checkpoint_sha256`` | hash of the checkpoint's weights file |
+| ``fmnist.calibration`` | object: ``method``, ``images``, ``sha256`` of the pixels; null for float |
+| ``fmnist.accuracy`` | object ``pytorch``, ``float32``, ``int8``: each ``correct``, ``images``, ``accuracy``, ``interval`` (95%) |
+| ``fmnist.parity`` | object: what the gate measured |
+| ``fmnist.versions`` | object: tool names to versions |
+| ``fmnist.licence`` | licence of weights and data |
+| ``fmnist.selftest`` | object: real images with their expected logits, see ``selftest.py`` |
+| ``fmnist.sha256`` | SHA-256 of the whole file, with these 64 digits set to ``0`` |
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from fmnist_runtime.errors import ModelError
+
+__all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata"]
+
+SCHEMA = 1
+PREFIX = "fmnist."
+CHECKSUM_KEY = PREFIX + "sha256"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The parts that the device acts on, and all the rest as ``document``."""
+
+    labels: tuple[str, ...]
+    precision: str
+    temperature: float
+    reject: Mapping[str, Any] | None
+    document: Mapping[str, Any]
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str]) -> "Metadata":
+        """Read and check ``metadata_props``.
+
+        Raises:
+            ModelError: no metadata of ours, a newer schema, a value that is missing or malformed.
+        """
+        document = _parse(props)
+        try:
+            labels = tuple(str(label) for label in document["labels"])
+            temperature = float(document["temperature"])
+            metadata = cls(
+                labels=labels,
+                precision=str(document["precision"]),
+                temperature=temperature,
+                reject=document.get("reject"),
+                document=MappingProxyType(document),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the model's metadata is incomplete or malformed ({error!r}); export it again") from error
+        if not labels or not temperature > 0:
+            raise ModelError("the model's metadata has no labels or no positive temperature; export it again")
+        return metadata
+
+
+def _parse(props: Mapping[str, str]) -> dict[str, Any]:
+    if PREFIX + "schema" not in props:
+        raise ModelError("the model carries no fmnist metadata: it was not written by fmnist-export")
+    document: dict[str, Any] = {}
+    for key, value in props.items():
+        if not key.startswith(PREFIX):
+            continue
+        try:
+            document[key.removeprefix(PREFIX)] = value if key == CHECKSUM_KEY else json.loads(value)
+        except ValueError as error:
+            raise ModelError(f"the model's metadata field {key} is no JSON; the file is damaged") from error
+    schema = document["schema"]
+    if not isinstance(schema, int) or schema < 1:
+        raise ModelError(f"the model's metadata schema is {schema!r}, not a number from 1; the file is damaged")
+    if schema > SCHEMA:
+        raise ModelError(
+            f"the model's metadata schema is {schema}, this runtime reads up to {SCHEMA}: upgrade fmnist-edge on this device"
+        )
+    return document
