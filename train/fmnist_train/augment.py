@@ -1,0 +1,83 @@
+"""Augmentation as batched functions on the device: ``uint8`` pixels in, ``float32`` pixels in 0..255 out.
+
+The whole batch is changed at once by tensor operations, which is what makes an epoch short; every function draws from the
+global generator of its device, which the loop seeds at each epoch.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fmnist_train.recipes import Augmentation
+
+__all__ = ["augment", "random_affine", "random_erase", "random_flip"]
+
+
+def augment(images: Tensor, settings: Augmentation) -> Tensor:
+    """Return a randomly changed copy of a batch.
+
+    Args:
+        images: ``[N, 1, H, W]`` uint8, or float in 0..255.
+        settings: what to do; with all defaults the pixels come back unchanged, as float.
+    """
+    images = images.to(torch.float32)
+    if settings.flip:
+        images = random_flip(images, settings.flip)
+    if settings.rotation or settings.translation or settings.scale != (1.0, 1.0):
+        images = random_affine(images, settings.rotation, settings.translation, settings.scale)
+    if settings.erase:
+        images = random_erase(images, settings.erase)
+    return images
+
+
+def random_flip(images: Tensor, probability: float) -> Tensor:
+    """Mirror each image left to right with the given probability."""
+    chosen = _chance(images, probability)
+    return torch.where(chosen, images.flip(-1), images)
+
+
+def random_affine(images: Tensor, rotation: float, translation: float, scale: tuple[float, float]) -> Tensor:
+    """Rotate, shift and zoom each image about its centre, bilinearly; what comes in from outside is 0, the background."""
+    count, device = images.shape[0], images.device
+    angle = _uniform(count, -math.radians(rotation), math.radians(rotation), device)
+    zoom = _uniform(count, *scale, device)
+    # affine_grid maps output positions to input positions in units of half a side: hence 1 / zoom and twice the shift.
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    shift = _uniform((2, count), -2 * translation, 2 * translation, device)
+    matrix = torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def random_erase(
+    images: Tensor,
+    probability: float,
+    area: tuple[float, float] = (0.02, 0.33),
+    aspect: tuple[float, float] = (0.3, 3.3),
+) -> Tensor:
+    """Replace one random rectangle of each chosen image by uniform noise (random erasing, arXiv:1708.04896)."""
+    count, _, height, width = images.shape
+    device = images.device
+    share = _uniform(count, *area, device) * height * width
+    ratio = torch.exp(_uniform(count, math.log(aspect[0]), math.log(aspect[1]), device))
+    box_h = (share * ratio).sqrt().clamp(max=height)
+    box_w = (share / ratio).sqrt().clamp(max=width)
+    top = torch.rand(count, device=device) * (height - box_h)
+    left = torch.rand(count, device=device) * (width - box_w)
+    row = torch.arange(height, device=device).view(1, 1, height, 1)
+    column = torch.arange(width, device=device).view(1, 1, 1, width)
+    top, left, box_h, box_w = (v.view(-1, 1, 1, 1) for v in (top, left, box_h, box_w))
+    inside = (row >= top) & (row < top + box_h) & (column >= left) & (column < left + box_w)
+    noise = torch.rand_like(images) * 255
+    return torch.where(inside & _chance(images, probability), noise, images)
+
+
+def _uniform(shape: int | tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
+    return torch.rand(shape, device=device) * (high - low) + low
+
+
+def _chance(images: Tensor, probability: float) -> Tensor:
+    """A boolean ``[N, 1, 1, 1]``, true with the given probability."""
+    return torch.rand(images.shape[0], 1, 1, 1, device=images.device) < probability

@@ -1,0 +1,127 @@
+"""Checkpoints: one safetensors file whose header says how to rebuild the model, and the same text as JSON beside it.
+
+A checkpoint is written beside its place and renamed into it, so a reader sees the old one or the new one, never a part.
+The header is what counts (weights and description cannot come apart); the JSON file is for people. No pickle is involved.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_train.models import build_model
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "load_checkpoint",
+    "newest_run",
+    "read_tensors",
+    "save_checkpoint",
+    "write_atomically",
+    "write_tensors",
+]
+
+FORMAT = 1
+"""Version of the description; a reader refuses a newer one."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model rebuilt from a file."""
+
+    model: nn.Module
+    """In evaluation mode, on the CPU."""
+    info: Mapping[str, Any]
+    """``format``, ``model`` (``name``, ``options``), ``recipe``, ``seed``, ``epoch``, ``labels``, ``dataset``, ``validation``."""
+    sha256: str
+    """Of the safetensors file."""
+    path: Path
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a file so that it is either the old one or the new one, whenever the process or the power goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write tensors with a JSON-ready description in the file's header, atomically."""
+    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_atomically(path, save(contiguous, metadata={"info": json.dumps(info)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read back what ``write_tensors`` wrote.
+
+    Raises:
+        CheckpointError: missing, damaged, not ours, or from a newer version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            info = json.loads((file.metadata() or {})["info"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
+    if info.get("format", 0) > FORMAT:
+        raise CheckpointError(f"{path}: written by a newer fmnist-edge (format {info['format']}); upgrade this one")
+    return tensors, info
+
+
+def save_checkpoint(path: Path, model: nn.Module, info: Mapping[str, Any]) -> None:
+    """Write ``path``.safetensors and ``path``.json; ``info`` must hold ``model`` with ``name`` and ``options``."""
+    info = {"format": FORMAT, **info}
+    write_tensors(path.with_suffix(".safetensors"), model.state_dict(), info)
+    write_atomically(path.with_suffix(".json"), json.dumps(info, indent=2) + "\n")
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Rebuild the model of a checkpoint.
+
+    Args:
+        path: a run folder (its best checkpoint is taken), or a ``.safetensors`` file, or the ``.json`` beside it.
+
+    Raises:
+        CheckpointError: missing, damaged, or its weights do not fit its description.
+    """
+    path = Path(path)
+    file = path / "best.safetensors" if path.is_dir() else path.with_suffix(".safetensors")
+    if not file.is_file():
+        raise CheckpointError(f"{path}: no checkpoint here; train one with fmnist-train, or name its folder")
+    tensors, info = read_tensors(file)
+    try:
+        model = build_model(info["model"]["name"], **info["model"]["options"])
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise CheckpointError(f"{file}: the weights do not fit their description: {str(error).splitlines()[0]}") from error
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
+
+
+def newest_run(runs: Path = Path("runs")) -> Path:
+    """The run folder under ``runs`` whose best checkpoint is the newest.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = sorted(runs.glob("*/best.safetensors"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise CheckpointError(f"no finished run under '{runs}'; train one with fmnist-train, or name a checkpoint")
+    return found[-1].parent

@@ -1,0 +1,135 @@
+"""Recipes: everything that decides a training run, in one frozen value that is stored with the run."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["OPTIMISERS", "RECIPES", "SCHEDULERS", "Augmentation", "Recipe", "get_recipe", "recipe_from_dict"]
+
+OPTIMISERS = ("adam", "adamw", "sgd")
+SCHEDULERS = ("plateau", "step", "cosine", "one-cycle", "none")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to the training images; each default leaves the image alone (see ``augment.py``)."""
+
+    rotation: float = 0.0
+    """Largest rotation either way, degrees."""
+    translation: float = 0.0
+    """Largest shift either way, as a share of the side."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the zoom factor."""
+    flip: float = 0.0
+    """Probability of a left-right mirror."""
+    erase: float = 0.0
+    """Probability that a random rectangle is replaced by noise (Zhong et al. 2017, arXiv:1708.04896)."""
+    photo: float = 0.0
+    """Probability that an image is changed the way a photograph would change it (see ``photo_augment.py``)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training recipe. The defaults are those of plain Adam without any extras."""
+
+    name: str
+    model: str
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 50
+    batch_size: int = 128
+    optimiser: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    scheduler: str = "none"
+    warmup: float = 0.0
+    """Share of all steps in which the rate rises from 0 (cosine only)."""
+    scheduler_patience: int = 5
+    """Epochs without progress before ``plateau`` lowers the rate."""
+    scheduler_factor: float = 0.5
+    """What ``plateau`` and ``step`` multiply the rate with."""
+    scheduler_step: int = 10
+    """Epochs between two cuts of ``step``."""
+    validation: float = 0.1
+    """Share (below 1) or number of training images held out; 0 trains on everything."""
+    monitor: str = "accuracy"
+    """What chooses the best epoch and stops early: validation ``accuracy`` or ``loss``."""
+    patience: int = 0
+    """Early stopping after so many epochs without progress; 0 never stops early."""
+    min_delta: float = 0.0
+    """Progress smaller than this does not count."""
+    label_smoothing: float = 0.0
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the weights, by step; 0 keeps none."""
+    gradient_clip: float = 0.0
+    """Largest norm of the gradient; 0 never clips."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for value, known, what in (
+            (self.optimiser, OPTIMISERS, "optimiser"),
+            (self.scheduler, SCHEDULERS, "scheduler"),
+            (self.monitor, ("accuracy", "loss"), "monitor"),
+        ):
+            if value not in known:
+                raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ConfigError("epochs and batch size must be at least 1")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"the learning rate must be over 0, not {self.learning_rate:g}")
+        if self.validation < 0:
+            raise ConfigError("validation must be a share below 1 or a number of images, not negative")
+        if not self.validation and (self.patience or self.scheduler == "plateau"):
+            raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready copy; ``recipe_from_dict`` is its inverse."""
+        return dataclasses.asdict(self)
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Rebuild a recipe that a run stored.
+
+    Raises:
+        ConfigError: an unknown field or an impossible value.
+    """
+    fields = dict(values)
+    try:
+        augmentation = dict(fields.pop("augmentation"))
+        augmentation["scale"] = tuple(augmentation["scale"])
+        return Recipe(**fields, augmentation=Augmentation(**augmentation))
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error
+
+
+_IMPROVED = Recipe(
+    name="improved",
+    model="improved",
+    weight_decay=1e-4,
+    scheduler="plateau",
+    patience=10,
+    min_delta=0.001,
+    augmentation=Augmentation(rotation=10.0, translation=0.1, scale=(0.9, 1.1)),
+)
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _IMPROVED,
+    )
+}
+
+
+def get_recipe(name: str, **changes: Any) -> Recipe:
+    """Return the recipe of that name with the given fields changed; ``None`` leaves a field as it is.
+
+    Raises:
+        ConfigError: the name is not known, or the changed recipe cannot be.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe '{name}'; known recipes: {', '.join(sorted(RECIPES))}")
+    given = {key: value for key, value in changes.items() if value is not None}
+    return dataclasses.replace(RECIPES[name], **given)
