@@ -1,0 +1,58 @@
+"""Fetching Fashion-MNIST from the mirrors that torchvision names, checked against the MD5 sums that it names."""
+
+import hashlib
+import http.client
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fmnist_runtime.errors import DataError
+from fmnist_train.files import write_atomically
+
+__all__ = ["download"]
+
+_TIMEOUT_S = 20
+_CHUNK = 2**16
+
+
+def download(folder: Path) -> None:
+    """Fetch the four files into a folder; those already there stay. Progress goes to stderr.
+
+    Raises:
+        DataError: no mirror can be reached, or what came is not the file that torchvision knows.
+    """
+    from torchvision.datasets import FashionMNIST  # half a second; only a download needs it
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for name, md5 in FashionMNIST.resources:
+            if not (folder / name).is_file():
+                write_atomically(folder / name, _fetch(FashionMNIST.mirrors, name, md5, progress))
+
+
+def _fetch(mirrors: list[str], name: str, md5: str, progress: Progress) -> bytes:
+    problem = "no mirror is known"
+    for mirror in mirrors:
+        try:
+            content = _read(mirror + name, progress)
+        except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+            problem = str(getattr(error, "reason", error))
+            continue
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
+            return content
+        problem = "its MD5 sum is wrong"
+    raise DataError(f"{name} could not be downloaded: {problem}")
+
+
+def _read(url: str, progress: Progress) -> bytes:
+    content = bytearray()
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+        total = response.headers.get("Content-Length")
+        task = progress.add_task(url.rpartition("/")[2], total=int(total) if total else None)
+        while chunk := response.read(_CHUNK):
+            content += chunk
+            progress.update(task, advance=len(chunk))
+    return bytes(content)
