@@ -70,7 +70,7 @@ def _read(file: BinaryIO, path: Path, dimensions: int) -> tuple[np.ndarray, str]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write uint8 ``[N]`` or ``[N, H, W]``, gzipped if the name ends in ``.gz``; the same array gives the same bytes."""
+    """Write uint8 ``[N]`` or ``[N, H, W]``, gzipped if the name ends in ``.gz``; equal arrays, equal bytes."""
     header = bytes((0, 0, _UINT8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
     content = header + np.ascontiguousarray(array, np.uint8).tobytes()
     write_atomically(path, gzip.compress(content, compresslevel=9, mtime=0) if path.suffix == ".gz" else content)

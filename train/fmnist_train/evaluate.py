@@ -1,0 +1,33 @@
+"""Running a trained network over a set of images."""
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["predict_logits"]
+
+
+def predict_logits(model: nn.Module, images: np.ndarray, batch: int = 1000) -> np.ndarray:
+    """Compute the logits of every image, in float32 and evaluation mode, on the device where the model lies.
+
+    The model's mode (training or evaluation) is afterwards what it was before.
+
+    Args:
+        model: takes pixels ``[N, 1, 28, 28]`` and returns logits ``[N, classes]``.
+        images: uint8 ``[N, 28, 28]``.
+        batch: images at a time; bounds the memory, not the result.
+
+    Returns:
+        float32 ``[N, classes]``.
+    """
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    layout = torch.channels_last if device.type == "cpu" else torch.preserve_format
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).unsqueeze(1)
+            parts = [model(part.to(device).to(memory_format=layout)).float().cpu() for part in pixels.split(batch)]
+            return torch.cat(parts).numpy()
+    finally:
+        model.train(was_training)

@@ -1,0 +1,117 @@
+"""Figures that say how good a classifier is. Everything here is NumPy in, JSON-ready values out."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+__all__ = ["classification_metrics", "expected_calibration_error", "reliability_bins", "softmax", "wilson_interval"]
+
+ECE_BINS = 15
+_Z95 = 1.959963984540054
+"""Two-sided 95% quantile of the normal distribution."""
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """95% confidence interval of a proportion (Wilson 1927, JASA 22:209-212), inside 0..1."""
+    share, spread = correct / images, _Z95**2 / images
+    centre = share + spread / 2
+    half = _Z95 * sqrt(share * (1 - share) / images + spread / (4 * images))
+    return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
+
+
+def reliability_bins(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort predictions by their confidence into bins of equal width.
+
+    Args:
+        probabilities: ``[N, classes]``; the largest of a row is the confidence.
+        labels: int ``[N]``.
+        bins: how many between 0 and 1.
+
+    Returns:
+        Of each bin: the number of predictions (int), their mean confidence and their accuracy (float, NaN if empty).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    divisor = np.where(counts, counts, np.nan)
+    return (
+        counts,
+        np.bincount(place, confidence, minlength=bins) / divisor,
+        np.bincount(place, right, minlength=bins) / divisor,
+    )
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
+    """Distance between confidence and accuracy, averaged over the predictions (Guo et al. 2017, arXiv:1706.04599)."""
+    counts, confidence, accuracy = reliability_bins(probabilities, labels, bins)
+    filled = counts > 0
+    return float(np.average(np.abs(confidence - accuracy)[filled], weights=counts[filled]))
+
+
+def classification_metrics(
+    logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str], temperature: float = 1.0
+) -> dict[str, Any]:
+    """Judge predictions by the true labels.
+
+    Args:
+        logits: float ``[N, classes]``.
+        labels: int ``[N]``, class ids.
+        class_names: one a class.
+        temperature: divides the logits before calibration is judged; the accuracy does not depend on it.
+
+    Returns:
+        ``images``, ``correct``, ``accuracy``, ``accuracy_interval`` (95%), ``loss`` (cross-entropy of the logits as
+        they are), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``, ``recall``,
+        ``f1``, ``support``), ``macro`` (their means), ``confusion_matrix`` (rows are true classes, columns predicted
+        ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
+    """
+    ids = list(range(len(class_names)))
+    predicted = np.asarray(logits).argmax(axis=1)
+    correct = int((predicted == labels).sum())
+    probabilities = softmax(logits, temperature)
+    matrix = confusion_matrix(labels, predicted, labels=ids)
+    scores = precision_recall_fscore_support(labels, predicted, labels=ids, zero_division=0)
+    named = zip(class_names, *(score.tolist() for score in scores), strict=True)
+    return {
+        "images": len(labels),
+        "correct": correct,
+        "accuracy": correct / len(labels),
+        "accuracy_interval": list(wilson_interval(correct, len(labels))),
+        "loss": _cross_entropy(softmax(logits), labels),
+        "temperature": float(temperature),
+        "nll": _cross_entropy(probabilities, labels),
+        "ece": expected_calibration_error(probabilities, labels),
+        "per_class": [dict(zip(("label", "precision", "recall", "f1", "support"), row, strict=True)) for row in named],
+        "macro": dict(zip(("precision", "recall", "f1"), (float(score.mean()) for score in scores[:3]), strict=True)),
+        "confusion_matrix": matrix.tolist(),
+        "most_confused": _most_confused(matrix, class_names),
+    }
+
+
+def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    true = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(true, np.finfo(np.float64).tiny)).mean())
+
+
+def _most_confused(matrix: np.ndarray, class_names: Sequence[str], pairs: int = 10) -> list[dict[str, Any]]:
+    mistakes = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:pairs]
+    found = [(int(i), int(j), int(mistakes[i, j])) for i, j in zip(*np.unravel_index(order, matrix.shape), strict=True)]
+    return [
+        {"label": class_names[i], "predicted": class_names[j], "count": count, "share": count / int(matrix[i].sum())}
+        for i, j, count in found
+        if count
+    ]
