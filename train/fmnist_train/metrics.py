@@ -74,9 +74,9 @@ def classification_metrics(
 
     Returns:
         ``images``, ``correct``, ``accuracy``, ``accuracy_interval`` (95%), ``loss`` (cross-entropy of the logits as
-        they are), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``, ``recall``,
-        ``f1``, ``support``), ``macro`` (their means), ``confusion_matrix`` (rows are true classes, columns predicted
-        ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
+        they are), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``,
+        ``recall``, ``f1``, ``support``), ``macro`` (their means), ``confusion_matrix`` (rows are true classes, columns
+        predicted ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
     """
     ids = list(range(len(class_names)))
     predicted = np.asarray(logits).argmax(axis=1)
