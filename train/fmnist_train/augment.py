@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fmnist_train.photo_augment import as_photographed
 from fmnist_train.recipes import Augmentation
 
 __all__ = ["augment", "random_affine", "random_erase", "random_flip"]
 
 
-def augment(images: Tensor, settings: Augmentation) -> Tensor:
+def augment(images: Tensor, labels: Tensor, settings: Augmentation) -> Tensor:
     """Return a randomly changed copy of a batch.
 
     Args:
         images: ``[N, 1, H, W]`` uint8, or float in 0..255.
+        labels: ``[N]`` class ids; only ``photo`` looks at them.
         settings: what to do; with all defaults the pixels come back unchanged, as float.
     """
     images = images.to(torch.float32)
@@ -27,6 +29,9 @@ def augment(images: Tensor, settings: Augmentation) -> Tensor:
         images = random_flip(images, settings.flip)
     if settings.rotation or settings.translation or settings.scale != (1.0, 1.0):
         images = random_affine(images, settings.rotation, settings.translation, settings.scale)
+    if settings.photo:
+        chosen = (torch.rand(len(images), device=images.device) < settings.photo).nonzero().squeeze(1)
+        images = images.index_copy(0, chosen, as_photographed(images[chosen], labels[chosen]))
     if settings.erase:
         images = random_erase(images, settings.erase)
     return images

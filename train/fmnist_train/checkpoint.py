@@ -110,7 +110,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         model = build_model(info["model"]["name"], **info["model"]["options"])
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
-        raise CheckpointError(f"{file}: the weights do not fit their description: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(
+            f"{file}: the weights do not fit their description: {str(error).splitlines()[0]}"
+        ) from error
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
 

@@ -115,12 +115,24 @@ _IMPROVED = Recipe(
     augmentation=Augmentation(rotation=10.0, translation=0.1, scale=(0.9, 1.1)),
 )
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        _IMPROVED,
-    )
-}
+_IMPROVED_BEST = Recipe(
+    name="improved-best",
+    model="improved",
+    model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
+    epochs=60,
+    batch_size=256,
+    optimiser="adamw",
+    learning_rate=4e-3,
+    weight_decay=0.05,
+    scheduler="cosine",
+    warmup=0.05,
+    validation=5000,
+    label_smoothing=0.05,
+    ema_decay=0.998,
+    augmentation=Augmentation(translation=0.07, flip=0.5, erase=0.3, photo=0.5),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_IMPROVED,)}
 
 
 def get_recipe(name: str, **changes: Any) -> Recipe:

@@ -1,0 +1,101 @@
+"""From any photo to what the network has learnt: a 28×28 picture, a light garment on black ground.
+
+Fashion-MNIST was made like this (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747, section 2): trim the ground, shrink the
+longest edge to 28 pixels, extend the shorter edge and centre, negate, make it 8-bit grey. The same steps here, for photos
+whose ground is not white: find the garment (``garment.py``), take away its wearer (``wearer.py``), crop, map the tones,
+shrink, centre. A grey 28×28 picture is taken as it is: that is the data set's own format.
+"""
+
+import numpy as np
+from PIL import Image
+
+from fmnist_runtime.garment import find_garment
+from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_runtime.wearer import without_wearer
+
+__all__ = ["to_network_input"]
+
+_WORKING_SIDE = 128
+"""Photos are shrunk to this longest side first: enough to find a garment, small enough for milliseconds."""
+_SMALLEST = 8
+"""Below this many pixels either way there is nothing to find."""
+_FLOOR = 48
+"""The darkest tone of a garment, so that a white one does not vanish into the black ground."""
+
+
+def to_network_input(image: Image.Image) -> np.ndarray:
+    """Turn a picture into the network's input.
+
+    Args:
+        image: any mode and size, upright (EXIF orientation already applied).
+
+    Returns:
+        uint8 ``[28, 28]``: 0 is ground, 255 the brightest part of the garment.
+    """
+    rgb, alpha = _channels(image)
+    if rgb.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE) and alpha is None and _is_grey(rgb):
+        return rgb[..., 0].copy()
+    mask, negate = _garment(rgb, alpha)
+    luma = rgb @ np.array([0.299, 0.587, 0.114])
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _fit(_map_tones(255 - luma[box] if negate else luma[box], mask[box]))
+
+
+def _channels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """The picture at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    image = image.convert("RGBA" if transparent else "RGB")
+    scale = _WORKING_SIDE / max(image.size)
+    if scale < 1:
+        size = tuple(max(1, round(side * scale)) for side in image.size)
+        image = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    pixels = np.asarray(image)
+    alpha = pixels[..., 3] if transparent else None
+    return pixels[..., :3], None if alpha is None or alpha.min() == 255 else alpha
+
+
+def _is_grey(rgb: np.ndarray) -> bool:
+    return bool((np.ptp(rgb, axis=-1) <= 2).all())
+
+
+def _garment(rgb: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, bool]:
+    """Which pixels are garment, and whether their tones must be negated."""
+    if alpha is not None and 0.02 < (alpha > 127).mean() < 1:
+        return without_wearer(rgb, alpha > 127), True
+    if min(rgb.shape[:2]) < _SMALLEST:
+        return np.ones(rgb.shape[:2], bool), bool(rgb.mean() > 127)
+    mask, plain = find_garment(rgb)
+    if not plain:
+        return mask, True
+    if _is_grey(rgb) and not mask.all() and rgb[~mask].mean() < 12:
+        return mask, False  # grey on black: already as in the data set, only larger
+    return without_wearer(rgb, mask), True
+
+
+def _map_tones(tones: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Bring the garment's tones into the range that the network knows; the ground becomes 0.
+
+    The middle of the range stays about where it is, between floor and 255; a flat one is stretched, but not so far that
+    noise becomes a pattern.
+    """
+    low, high = np.percentile(tones[mask], [3, 97])
+    target_high = max(high, 150.0)
+    target_low = max(min(low, target_high - 60), _FLOOR)
+    gain = min((target_high - target_low) / max(high - low, 12.0), 2.5)
+    mapped = (tones - (low + high) / 2) * gain + (target_low + target_high) / 2
+    return np.clip(mapped, 0.6 * _FLOOR, 255) * mask
+
+
+def _fit(tones: np.ndarray) -> np.ndarray:
+    """Shrink (or enlarge) the longest side to 28, centre on black, stretch the brightest tone to 255."""
+    height, width = tones.shape
+    scale = IMAGE_SIZE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BILINEAR
+    small = np.asarray(Image.fromarray(tones.astype(np.float32)).resize(size, method))
+    fitted = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    top, left = (IMAGE_SIZE - size[1]) // 2, (IMAGE_SIZE - size[0]) // 2
+    fitted[top : top + size[1], left : left + size[0]] = small
+    brightest = fitted.max()
+    return np.rint(fitted * (255 / brightest)).clip(0, 255).astype(np.uint8) if brightest > 0 else fitted.astype(np.uint8)

@@ -1,0 +1,43 @@
+"""Where and how a network is computed: device, memory layout, mixed precision."""
+
+import contextlib
+
+import torch
+
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["DEVICES", "autocast", "choose_device"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device asked for; ``auto`` takes the fastest one there is.
+
+    Raises:
+        ConfigError: the name is not known, or that device is not there.
+    """
+    available = {"cpu": True, "mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
+    if name == "auto":
+        return torch.device(next(n for n in ("cuda", "mps", "cpu") if available[n]))
+    if name not in available:
+        raise ConfigError(f"unknown device '{name}'; known: {', '.join(DEVICES)}")
+    if not available[name]:
+        raise ConfigError(f"device '{name}' is not available here; use --device auto")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, wanted: bool = True) -> contextlib.AbstractContextManager:
+    """bfloat16 mixed precision where the processor computes it natively, otherwise a context that does nothing."""
+    if wanted and _has_bfloat16(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return False

@@ -1,0 +1,262 @@
+"""The training loop, read from top to bottom; it never sees the test set.
+
+All images lie on the device as one uint8 tensor. Each epoch draws everything random (order, augmentation, dropout) from
+one seed made of the run's seed and the epoch's number, so a run that is resumed after any finished epoch ends with the
+same weights as one that was never interrupted.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fmnist_runtime.errors import CheckpointError, ConfigError, FmnistError
+from fmnist_train.augment import augment
+from fmnist_train.checkpoint import FORMAT, read_tensors, save_checkpoint, write_tensors
+from fmnist_train.data import Split
+from fmnist_train.device import autocast
+from fmnist_train.evaluate import predict_logits
+from fmnist_train.models import build_model
+from fmnist_train.optim import Schedule, make_optimiser
+from fmnist_train.recipes import Recipe
+
+__all__ = ["Epoch", "Training", "TrainingError"]
+
+
+class TrainingError(FmnistError):
+    """Training cannot go on, a loss that is no number for one; the best checkpoint so far is kept."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave; one row of the history."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+class Training:
+    """One run of a recipe, in a folder that always holds its last and best state."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Split,
+        validation: Split,
+        folder: Path,
+        *,
+        seed: int = 0,
+        device: torch.device,
+        mixed_precision: bool = True,
+        about: Mapping[str, Any],
+    ) -> None:
+        if recipe.batch_size > len(train):
+            raise ConfigError(
+                f"batch size {recipe.batch_size} is larger than the {len(train)} training images; lower --batch-size"
+            )
+        self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
+        self.mixed_precision = mixed_precision
+        self.about = about
+        self.history: list[Epoch] = []
+        self.validation = validation
+        self.images = torch.from_numpy(train.images).unsqueeze(1).to(device)
+        self.labels = torch.from_numpy(train.labels).to(device)
+        torch.manual_seed(seed)
+        options = {"classes": len(about["labels"]), **recipe.model_options}
+        self.model = build_model(recipe.model, **options).to(device, memory_format=torch.channels_last)
+        self.model_info = {"name": recipe.model, "options": options}
+        self.average = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+            if recipe.ema_decay
+            else None
+        )
+        self.optimiser = make_optimiser(self.model, recipe)
+        self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self, report: Callable[[Epoch], None] = lambda epoch: None, tick: Callable[[int, int], None] = lambda i, n: None
+    ) -> None:
+        """Train to the end of the recipe, from wherever the run stands.
+
+        Args:
+            report: called with each finished epoch, after it is saved.
+            tick: called after each batch with its number and the count of batches in the epoch.
+        """
+        while len(self.history) < self.recipe.epochs and not self.exhausted():
+            start = time.perf_counter()
+            number = len(self.history) + 1
+            loss, accuracy = self._train_epoch(number, tick)
+            validated = self._validate()
+            rate = self.optimiser.param_groups[0]["lr"]
+            self.history.append(Epoch(number, loss, accuracy, *validated, rate, time.perf_counter() - start))
+            self.schedule.after_epoch(self._monitored(self.history[-1]))
+            if self.best_epoch() == number:
+                save_checkpoint(self.folder / "best", self.shipped_model(), self._info())
+            self._save_last()
+            report(self.history[-1])
+
+    def _train_epoch(self, number: int, tick: Callable[[int, int], None]) -> tuple[float, float]:
+        torch.manual_seed(self.seed * 1_000_003 + number)
+        self.model.train()
+        order = torch.randperm(len(self.images), device=self.device)
+        batches = len(order) // self.recipe.batch_size
+        total_loss = torch.zeros((), device=self.device)
+        total_right = torch.zeros((), device=self.device)
+        for i in range(batches):
+            chosen = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
+            loss, right = self._train_batch(self.images[chosen], self.labels[chosen])
+            total_loss += loss
+            total_right += right
+            if i % 50 == 0 and not torch.isfinite(total_loss):
+                self._refuse_nan(number, i)
+            tick(i + 1, batches)
+        if not torch.isfinite(total_loss):
+            self._refuse_nan(number, batches - 1)
+        return total_loss.item() / batches, total_right.item() / (batches * self.recipe.batch_size)
+
+    def _train_batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        images = augment(images, labels, self.recipe.augmentation).contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, self.mixed_precision):
+            logits = self.model(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        self.optimiser.step()
+        self.schedule.after_step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        if not len(self.validation):
+            return None, None
+        logits = torch.from_numpy(predict_logits(self.shipped_model(), self.validation.images))
+        labels = torch.from_numpy(self.validation.labels)
+        return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
+
+    def _refuse_nan(self, epoch: int, step: int) -> None:
+        raise TrainingError(
+            f"the loss is no number any more at epoch {epoch}, by step {step + 1}; lower --learning-rate "
+            "or set --gradient-clip 1; the checkpoints of the epochs before are kept"
+        )
+
+    # -- what chooses the best epoch --------------------------------------------------------------------------------
+
+    def shipped_model(self) -> nn.Module:
+        """The network that is validated and saved: the average where the recipe keeps one."""
+        return self.model if self.average is None else self.average.module
+
+    def _monitored(self, epoch: Epoch) -> float:
+        """The figure that chooses, larger being better; without validation the last epoch wins."""
+        if epoch.validation_accuracy is None or epoch.validation_loss is None:
+            return float(epoch.epoch)
+        return epoch.validation_accuracy if self.recipe.monitor == "accuracy" else -epoch.validation_loss
+
+    def best_epoch(self) -> int | None:
+        """Number of the best epoch so far; the first of equals."""
+        return max(self.history, key=lambda e: (self._monitored(e), -e.epoch)).epoch if self.history else None
+
+    def exhausted(self) -> bool:
+        """Whether early stopping applies: ``patience`` epochs without progress of at least ``min_delta``."""
+        if not self.recipe.patience:
+            return False
+        reached, since = float("-inf"), 0
+        for epoch in self.history:
+            if self._monitored(epoch) > reached + self.recipe.min_delta:
+                reached, since = self._monitored(epoch), 0
+            else:
+                since += 1
+        return since >= self.recipe.patience
+
+    # -- saving and resuming ----------------------------------------------------------------------------------------
+
+    def _info(self) -> dict[str, Any]:
+        last = self.history[-1]
+        return {
+            **self.about,
+            "model": self.model_info,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "epoch": last.epoch,
+            "validation": {"accuracy": last.validation_accuracy, "loss": last.validation_loss},
+        }
+
+    def _save_last(self) -> None:
+        state = self.optimiser.state_dict()
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, slots in state["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in slots.items() if v is not None}
+        info = {
+            "format": FORMAT,
+            **self._info(),
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "param_groups": state["param_groups"],
+            "schedule": self.schedule.state_dict(),
+        }
+        write_tensors(self.folder / "last.safetensors", tensors, info)
+
+    def resume(self) -> None:
+        """Go back to the last finished epoch in the run's folder.
+
+        Raises:
+            CheckpointError: there is none, or it belongs to another recipe, seed or data set.
+        """
+        path = self.folder / "last.safetensors"
+        if not path.is_file():
+            raise CheckpointError(f"{self.folder}: no run to resume here; start it without --resume")
+        tensors, info = read_tensors(path)
+        ours = {**self.about, "recipe": self.recipe.to_dict(), "seed": self.seed}
+        for what in ("recipe", "seed", "dataset"):
+            if _plain(info.get(what)) != _plain(ours[what]):
+                changed = _difference(info.get(what), ours[what])
+                raise CheckpointError(
+                    f"{self.folder}: this run was started with another {what} ({changed}); "
+                    "resume with the same options, or give another --output"
+                )
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimiser"].items():
+            index, _, slot = name.partition(".")
+            slots.setdefault(int(index), {})[slot] = tensor
+        self.optimiser.load_state_dict({"state": slots, "param_groups": info["param_groups"]})
+        self.schedule.load_state_dict(info["schedule"])
+        self.history = [Epoch(**row) for row in info["history"]]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would give it back: tuples as lists."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _difference(old: Any, new: Any) -> str:
+    old, new = _plain(old), _plain(new)
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [k for k in new if old.get(k) != new[k]]
+        return ", ".join(f"{k}: {old.get(k)} then, {new[k]} now" for k in keys)
+    return f"{old} then, {new} now"

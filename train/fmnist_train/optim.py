@@ -1,0 +1,94 @@
+"""Optimisers and learning-rate schedules by name."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from fmnist_train.recipes import Recipe
+
+__all__ = ["Schedule", "make_optimiser"]
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all parameters. AdamW's weight decay spares biases and batch norm, as is usual there."""
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    spared = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+
+
+class Schedule:
+    """A learning-rate schedule that moves by step or by epoch, whichever its kind does."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
+        self._kind = recipe.scheduler
+        self._by_step = recipe.scheduler in ("cosine", "one-cycle")
+        self._scheduler = _SCHEDULERS[recipe.scheduler](optimiser, recipe, recipe.epochs * steps_per_epoch)
+
+    def after_step(self) -> None:
+        """Call after each optimiser step."""
+        if self._by_step:
+            self._scheduler.step()
+
+    def after_epoch(self, monitored: float) -> None:
+        """Call after each epoch with the monitored figure, larger being better."""
+        if self._kind == "plateau":
+            self._scheduler.step(monitored)
+        elif not self._by_step:
+            self._scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-ready state."""
+        return {k: v for k, v in self._scheduler.state_dict().items() if not callable(v)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._scheduler.load_state_dict(state)
+
+
+def _plateau(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.ReduceLROnPlateau(
+        optimiser, mode="max", factor=recipe.scheduler_factor, patience=recipe.scheduler_patience
+    )
+
+
+def _step(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.StepLR(optimiser, recipe.scheduler_step, recipe.scheduler_factor)
+
+
+def _one_cycle(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    # One step more than taken: the loop asks for the rate after the last step, too.
+    return lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps + 1)
+
+
+def _cosine(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    warmup = max(1, round(recipe.warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < warmup and recipe.warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    return lr_scheduler.LambdaLR(optimiser, factor)
+
+
+def _constant(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.LambdaLR(optimiser, lambda epoch: 1.0)
+
+
+_SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer, Recipe, int], lr_scheduler.LRScheduler]] = {
+    "plateau": _plateau,
+    "step": _step,
+    "cosine": _cosine,
+    "one-cycle": _one_cycle,
+    "none": _constant,
+}
