@@ -1,0 +1,155 @@
+"""IDX and CSV: the same arrays from each, and no damaged file taken."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from fmnist_runtime.errors import DataError
+from fmnist_train.data import find_dataset
+from fmnist_train.idx import read_idx, write_idx
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def test_all_formats_give_identical_arrays(tmp_path, small, write_idx_folder, write_csv_folder):
+    folders = (
+        write_idx_folder(tmp_path / "gz", ".gz"),
+        write_idx_folder(tmp_path / "plain", ""),
+        write_csv_folder(tmp_path / "csv"),
+    )
+    for folder in folders:
+        for part, expected in small.items():
+            split = find_dataset(data_dir=folder).load(part)
+            assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
+            assert np.array_equal(split.images, expected.images)
+            assert np.array_equal(split.labels, expected.labels)
+
+
+def test_arrays_can_be_written_to(tmp_path, write_idx_folder, write_csv_folder):
+    for folder in (write_idx_folder(tmp_path / "idx"), write_csv_folder(tmp_path / "csv")):
+        split = find_dataset(data_dir=folder).load("train")
+        assert split.images.flags.writeable
+        assert split.labels.flags.writeable
+
+
+def test_another_file_of_the_right_shape_is_taken_with_a_warning(tmp_path, write_idx_folder, caplog):
+    folder = write_idx_folder(tmp_path / "own")
+    assert len(find_dataset(data_dir=folder).load("train")) == 60
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert "not the published Fashion-MNIST" in caplog.text
+    assert IMAGES in caplog.text
+
+
+def test_sample_gives_no_warning(caplog):
+    find_dataset("sample").load("test")
+    assert caplog.text == ""
+
+
+def test_test_split_is_only_read_when_asked_for(tmp_path, write_idx_folder):
+    folder = write_idx_folder(tmp_path / "own", "")
+    (folder / "t10k-images-idx3-ubyte").write_bytes(b"damaged")
+    source = find_dataset(data_dir=folder)
+    assert len(source.load("train")) == 60
+    with pytest.raises(DataError):
+        source.load("test")
+
+
+def test_idx_written_twice_is_the_same_file(tmp_path, small):
+    for name in ("a.gz", "b.gz"):
+        write_idx(tmp_path / name, small["train"].images)
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert np.array_equal(read_idx(tmp_path / "a.gz", 3)[0], small["train"].images)
+
+
+HEADER = bytes((0, 0, 8, 3)) + struct.pack(">3I", 60, 28, 28)
+DAMAGED_IMAGES = {
+    "empty": (b"", "not an IDX file"),
+    "some other file": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not an IDX file"),
+    "of floats": (bytes((0, 0, 0x0D, 3)) + HEADER[4:] + bytes(60 * 784 * 4), "not an IDX file of bytes"),
+    "swapped with the labels": (bytes((0, 0, 8, 1, 0, 0, 0, 60)) + bytes(60), "holds labels, not images"),
+    "cut in the header": (HEADER[:9], "truncated"),
+    "cut in the pixels": (HEADER + bytes(60 * 784 - 1), "holds only 47,039"),
+    "without pixels": (HEADER, "holds only 0"),
+    "too long": (HEADER + bytes(60 * 784 + 1), "holds more"),
+    "a lying header": (HEADER[:4] + b"\xff" * 12 + bytes(100), "promises"),
+    "of another size": (HEADER[:4] + struct.pack(">3I", 60, 14, 56) + bytes(60 * 784), "28×28"),
+    "fewer than labels": (HEADER[:4] + struct.pack(">3I", 59, 28, 28) + bytes(59 * 784), "59 images but 60 labels"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(("content", "message"), DAMAGED_IMAGES.values(), ids=DAMAGED_IMAGES)
+def test_damaged_images_are_refused(tmp_path, write_idx_folder, content, message, suffix):
+    folder = write_idx_folder(tmp_path / "own", suffix)
+    (folder / (IMAGES + suffix)).write_bytes(gzip.compress(content) if suffix else content)
+    assert_refused(folder, message)
+
+
+def test_truncated_gzip_is_refused(tmp_path, write_idx_folder):
+    folder = write_idx_folder(tmp_path / "own")
+    file = folder / f"{IMAGES}.gz"
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert_refused(folder, "damaged or incomplete")
+
+
+def test_flipped_byte_in_gzip_is_refused(tmp_path, write_idx_folder):
+    folder = write_idx_folder(tmp_path / "own")
+    file = folder / f"{IMAGES}.gz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    assert_refused(folder, "")
+
+
+def test_plain_file_named_gz_is_refused(tmp_path, write_idx_folder, small):
+    folder = write_idx_folder(tmp_path / "own")
+    write_idx(tmp_path / "plain", small["train"].images)
+    (tmp_path / "plain").rename(folder / f"{IMAGES}.gz")
+    assert_refused(folder, "damaged or incomplete")
+
+
+def test_labels_outside_the_classes_are_refused(tmp_path, write_idx_folder):
+    folder = write_idx_folder(tmp_path / "own")
+    write_idx(folder / f"{LABELS}.gz", np.full(60, 10, np.uint8))
+    assert_refused(folder, "a label is 10, but the classes are 0 to 9")
+
+
+def test_no_images_at_all_are_refused(tmp_path, write_idx_folder):
+    folder = write_idx_folder(tmp_path / "own")
+    write_idx(folder / f"{IMAGES}.gz", np.empty((0, 28, 28), np.uint8))
+    write_idx(folder / f"{LABELS}.gz", np.empty(0, np.uint8))
+    assert_refused(folder, "holds no images")
+
+
+NAMES = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
+ROW = ",".join(["3"] + ["0"] * 784)
+DAMAGED_CSV = {
+    "empty": "",
+    "only names": NAMES + "\n",
+    "no names": f"{ROW}\n{ROW}\n",
+    "a pixel of 256": f"{NAMES}\n{ROW[:-1]}256\n",
+    "a negative pixel": f"{NAMES}\n{ROW[:-1]}-1\n",
+    "a fraction": f"{NAMES}\n{ROW[:-1]}0.5\n",
+    "text": f"{NAMES}\n{ROW[:-1]}x\n",
+    "a missing pixel": f"{NAMES}\n{ROW[:-2]}\n",
+    "cut in the last line": f"{NAMES}\n{ROW}\n{ROW[:100]}\n",
+    "a label of 10": f"{NAMES}\n10{ROW[1:]}\n",
+    "no ASCII": f"{NAMES}\n{ROW}\nü\n",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED_CSV.values(), ids=DAMAGED_CSV)
+def test_damaged_csv_is_refused(tmp_path, write_csv_folder, content):
+    folder = write_csv_folder(tmp_path / "own")
+    (folder / "fashion-mnist_train.csv").write_text(content, encoding="utf-8")
+    assert_refused(folder, "fashion-mnist_train.csv")
+
+
+def assert_refused(folder, message):
+    with pytest.raises(DataError) as error:
+        find_dataset(data_dir=folder).load("train")
+    assert message in str(error.value)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
