@@ -7,10 +7,11 @@ the test split. Every picture becomes 28×28 by the same code that the device ru
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.datasets import ImageFolder
 
 from fmnist_runtime.errors import DataError, FmnistError
+from fmnist_runtime.preprocess import to_network_input
 from fmnist_train.splits import Split, stratified_draw
 
 __all__ = ["ClassFolders"]
@@ -79,10 +80,8 @@ def _divide(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
 
 
 def _read(path: Path) -> np.ndarray:
-    from fmnist_runtime.preprocess import to_network_input
-
     try:
         with Image.open(path) as image:
-            return to_network_input(image)
+            return to_network_input(ImageOps.exif_transpose(image))
     except (OSError, ValueError, FmnistError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as a picture ({error})") from error

@@ -1,0 +1,102 @@
+"""The pictures of a run are written whole, for usual data and for the edges of it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime.spec import DATASET_LABELS
+from fmnist_train.gallery import most_confident_mistakes
+from fmnist_train.plots import (
+    write_confusion_matrix,
+    write_reliability_diagram,
+    write_sample_predictions,
+    write_training_curves,
+    write_worst_mistakes,
+)
+
+
+def check(path, least_colours: int = 20) -> np.ndarray:
+    """A PNG of sensible size with something drawn on white ground, and nothing left beside it."""
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.stat().st_size < 250_000
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert (pixels[[0, -1]] == 255).all()
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) >= least_colours
+    return pixels
+
+
+def history(epochs: int, validation: bool = True) -> list[dict]:
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "train_accuracy": 1 - 0.3 / epoch,
+            "validation_loss": 1.1 / epoch if validation else None,
+            "validation_accuracy": 0.9 - 0.2 / epoch if validation else None,
+            "learning_rate": 1e-3,
+            "seconds": 2.0,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+@pytest.mark.parametrize("rows", [history(30), history(1), history(5, validation=False)])
+def test_training_curves(tmp_path, rows):
+    write_training_curves(rows, tmp_path / "new" / "curves.png")
+    check(tmp_path / "new" / "curves.png")
+
+
+@pytest.mark.parametrize("classes", [2, 10, 40])
+def test_confusion_matrix(tmp_path, classes):
+    matrix = np.random.default_rng(0).integers(0, 9, (classes, classes)) + 90 * np.eye(classes, dtype=int)
+    matrix[-1] = 0  # a class without images
+    names = [f"class number {i} of the ${classes}$" for i in range(classes)]
+    write_confusion_matrix(matrix, names, tmp_path / "matrix.png")
+    check(tmp_path / "matrix.png")
+
+
+@pytest.fixture
+def predictions(small) -> tuple:
+    test = small["test"]
+    probabilities = np.random.default_rng(0).dirichlet(np.full(10, 0.3), len(test))
+    return test.images, test.labels, probabilities, DATASET_LABELS
+
+
+def test_galleries(tmp_path, predictions):
+    for write in (write_sample_predictions, write_worst_mistakes):
+        path = tmp_path / write.__name__ / "gallery.png"
+        write(*predictions, path)
+        check(path, least_colours=200)
+
+
+def test_gallery_without_mistakes(tmp_path, predictions):
+    images, labels, _, names = predictions
+    write_worst_mistakes(images, labels, np.eye(10)[labels], names, tmp_path / "none.png")
+    check(tmp_path / "none.png")
+
+
+def test_gallery_of_two_classes_and_few_images(tmp_path, predictions):
+    two = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]])
+    write_sample_predictions(predictions[0][:3], np.array([0, 1, 1]), two, ("yes", "no"), tmp_path / "few.png")
+    check(tmp_path / "few.png", least_colours=100)
+
+
+def test_worst_mistakes_are_the_most_confident_ones():
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.01, 0.99], [0.2, 0.8]])
+    assert most_confident_mistakes(probabilities, np.array([0, 0, 0, 0])).tolist() == [2, 3, 1]
+    assert most_confident_mistakes(probabilities, np.array([0, 0, 0, 0]), count=1).tolist() == [2]
+
+
+def test_reliability_diagram(tmp_path, predictions):
+    write_reliability_diagram(predictions[2], predictions[1], tmp_path / "reliability.png")
+    check(tmp_path / "reliability.png")
+
+
+def test_pictures_are_drawn_without_pyplot(tmp_path, predictions, monkeypatch):
+    """The state of pyplot is a person's own; drawing here must not open, change or need it."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    write_reliability_diagram(predictions[2], predictions[1], tmp_path / "reliability.png")
+    check(tmp_path / "reliability.png")
