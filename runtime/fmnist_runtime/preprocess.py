@@ -13,7 +13,7 @@ from fmnist_runtime.garment import find_garment
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_runtime.wearer import without_wearer
 
-__all__ = ["to_network_input"]
+__all__ = ["careful_inputs", "to_network_input"]
 
 _WORKING_SIDE = 128
 """Photos are shrunk to this longest side first: enough to find a garment, small enough for milliseconds."""
@@ -40,6 +40,19 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return _fit(_map_tones(255 - luma[box] if negate else luma[box], mask[box]))
+
+
+def careful_inputs(image: Image.Image) -> np.ndarray:
+    """Several views for ``--careful``: the picture and its mirror image, each also a little smaller.
+
+    Returns:
+        uint8 ``[4, 28, 28]``.
+    """
+    view = to_network_input(image)
+    smaller = np.zeros_like(view)
+    side = IMAGE_SIZE - 4
+    smaller[2:-2, 2:-2] = np.asarray(Image.fromarray(view).resize((side, side), Image.Resampling.BILINEAR))
+    return np.stack([view, view[:, ::-1], smaller, smaller[:, ::-1]])
 
 
 def _channels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -98,4 +111,6 @@ def _fit(tones: np.ndarray) -> np.ndarray:
     top, left = (IMAGE_SIZE - size[1]) // 2, (IMAGE_SIZE - size[0]) // 2
     fitted[top : top + size[1], left : left + size[0]] = small
     brightest = fitted.max()
-    return np.rint(fitted * (255 / brightest)).clip(0, 255).astype(np.uint8) if brightest > 0 else fitted.astype(np.uint8)
+    return (
+        np.rint(fitted * (255 / brightest)).clip(0, 255).astype(np.uint8) if brightest > 0 else fitted.astype(np.uint8)
+    )

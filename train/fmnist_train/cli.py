@@ -9,12 +9,20 @@ import typer
 
 from fmnist_runtime.console import run_app
 
+__all__ = ["app", "main"]
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
-    help="Train a network on Fashion-MNIST (or a folder of your own images) and test it once.",
+    help="Train a network on Fashion-MNIST, or on a folder of your own images, and test it once.",
 )
+
+_RECIPE = "[default: the recipe's]"
+
+
+def _option(*names: str, **settings: Any) -> Any:
+    return typer.Option(*names, show_default=False, **settings)
 
 
 @app.callback()
@@ -24,22 +32,16 @@ def train(
     data: Annotated[
         str, typer.Option(help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.")
     ] = "fashion-mnist",
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data set's files lie, IDX or CSV.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the run. [default: runs/<recipe>-seed<seed>]")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs. [default: the recipe's]")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step. [default: the recipe's]")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", "--lr", help="Peak learning rate. [default: the recipe's]")
-    ] = None,
+    data_dir: Annotated[Path | None, _option(help="Where the data set's files lie, IDX or CSV.")] = None,
+    output: Annotated[Path | None, _option("--output", "-o", help="Run folder. [default: runs/<recipe>-seed<n>]")] = None,
+    epochs: Annotated[int | None, _option(min=1, help=f"Most epochs. {_RECIPE}")] = None,
+    batch_size: Annotated[int | None, _option(min=1, help=f"Images a step. {_RECIPE}")] = None,
+    learning_rate: Annotated[float | None, _option("--learning-rate", "--lr", help=f"Peak rate. {_RECIPE}")] = None,
     validation: Annotated[
-        float | None,
-        typer.Option(min=0, help="Held-out share (below 1) or number of training images. [default: the recipe's]"),
+        float | None, _option(min=0, help=f"Held-out share (below 1) or number of training images. {_RECIPE}")
     ] = None,
     patience: Annotated[
-        int | None,
-        typer.Option(min=0, help="Epochs without progress before stopping; 0 never. [default: the recipe's]"),
+        int | None, _option(min=0, help=f"Epochs without progress before stopping early; 0 never stops. {_RECIPE}")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -61,26 +63,27 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    changes = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "validation": validation,
-        "patience": patience,
-    }
-    chosen = get_recipe(recipe, **changes)
+    chosen = get_recipe(
+        recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation=validation,
+        patience=patience,
+    )
     options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume)
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))
 
 
 def _summary(metrics: dict[str, Any], folder: Path) -> str:
-    test = metrics["test"]
+    test, validation = metrics["test"], metrics["validation"]["accuracy"]
     low, high = test["accuracy_interval"]
     return (
-        f"test accuracy {test['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}), "
-        f"validation {metrics['validation']['accuracy'] or float('nan'):.2%}, best epoch {metrics['epoch']} of "
-        f"{metrics['epochs_trained']}, {metrics['training_seconds']:.0f} s\nwritten to {folder}"
+        f"test accuracy {test['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
+        f"{f', validation {validation:.2%}' if validation is not None else ''}, "
+        f"best epoch {metrics['epoch']} of {metrics['epochs_trained']}, {metrics['training_seconds']:.0f} s\n"
+        f"written to {folder}"
     )
 
 

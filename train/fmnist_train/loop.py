@@ -5,10 +5,8 @@ one seed made of the run's seed and the epoch's number, so a run that is resumed
 same weights as one that was never interrupted.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fmnist_runtime.errors import CheckpointError, ConfigError, FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_train.augment import augment
-from fmnist_train.checkpoint import FORMAT, read_tensors, save_checkpoint, write_tensors
+from fmnist_train.checkpoint import save_checkpoint
 from fmnist_train.data import Split
 from fmnist_train.device import autocast
 from fmnist_train.evaluate import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.optim import Schedule, make_optimiser
 from fmnist_train.recipes import Recipe
+from fmnist_train.state import Epoch, restore_state, save_state
 
-__all__ = ["Epoch", "Training", "TrainingError"]
+__all__ = ["Training", "TrainingError"]
 
 
 class TrainingError(FmnistError):
     """Training cannot go on, a loss that is no number for one; the best checkpoint so far is kept."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave; one row of the history."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    learning_rate: float
-    seconds: float
 
 
 class Training:
@@ -88,7 +74,9 @@ class Training:
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def run(
-        self, report: Callable[[Epoch], None] = lambda epoch: None, tick: Callable[[int, int], None] = lambda i, n: None
+        self,
+        report: Callable[[Epoch], None] = lambda epoch: None,
+        tick: Callable[[int, int], None] = lambda batch, batches: None,
     ) -> None:
         """Train to the end of the recipe, from wherever the run stands.
 
@@ -105,8 +93,8 @@ class Training:
             self.history.append(Epoch(number, loss, accuracy, *validated, rate, time.perf_counter() - start))
             self.schedule.after_epoch(self._monitored(self.history[-1]))
             if self.best_epoch() == number:
-                save_checkpoint(self.folder / "best", self.shipped_model(), self._info())
-            self._save_last()
+                save_checkpoint(self.folder / "best", self.shipped_model(), self.describe())
+            save_state(self, self.folder / "last.safetensors")
             report(self.history[-1])
 
     def _train_epoch(self, number: int, tick: Callable[[int, int], None]) -> tuple[float, float]:
@@ -186,7 +174,8 @@ class Training:
 
     # -- saving and resuming ----------------------------------------------------------------------------------------
 
-    def _info(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint of this moment says about itself."""
         last = self.history[-1]
         return {
             **self.about,
@@ -197,66 +186,10 @@ class Training:
             "validation": {"accuracy": last.validation_accuracy, "loss": last.validation_loss},
         }
 
-    def _save_last(self) -> None:
-        state = self.optimiser.state_dict()
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, slots in state["state"].items():
-            tensors |= {f"optimiser.{index}.{k}": v for k, v in slots.items() if v is not None}
-        info = {
-            "format": FORMAT,
-            **self._info(),
-            "history": [dataclasses.asdict(epoch) for epoch in self.history],
-            "param_groups": state["param_groups"],
-            "schedule": self.schedule.state_dict(),
-        }
-        write_tensors(self.folder / "last.safetensors", tensors, info)
-
     def resume(self) -> None:
         """Go back to the last finished epoch in the run's folder.
 
         Raises:
             CheckpointError: there is none, or it belongs to another recipe, seed or data set.
         """
-        path = self.folder / "last.safetensors"
-        if not path.is_file():
-            raise CheckpointError(f"{self.folder}: no run to resume here; start it without --resume")
-        tensors, info = read_tensors(path)
-        ours = {**self.about, "recipe": self.recipe.to_dict(), "seed": self.seed}
-        for what in ("recipe", "seed", "dataset"):
-            if _plain(info.get(what)) != _plain(ours[what]):
-                changed = _difference(info.get(what), ours[what])
-                raise CheckpointError(
-                    f"{self.folder}: this run was started with another {what} ({changed}); "
-                    "resume with the same options, or give another --output"
-                )
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        self.model.load_state_dict(parts["model"])
-        if self.average is not None:
-            self.average.load_state_dict(parts["average"])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            index, _, slot = name.partition(".")
-            slots.setdefault(int(index), {})[slot] = tensor
-        self.optimiser.load_state_dict({"state": slots, "param_groups": info["param_groups"]})
-        self.schedule.load_state_dict(info["schedule"])
-        self.history = [Epoch(**row) for row in info["history"]]
-
-
-def _plain(value: Any) -> Any:
-    """As JSON would give it back: tuples as lists."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _difference(old: Any, new: Any) -> str:
-    old, new = _plain(old), _plain(new)
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [k for k in new if old.get(k) != new[k]]
-        return ", ".join(f"{k}: {old.get(k)} then, {new[k]} now" for k in keys)
-    return f"{old} then, {new} now"
+        restore_state(self, self.folder / "last.safetensors")

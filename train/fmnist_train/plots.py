@@ -155,7 +155,7 @@ def write_reliability_diagram(probabilities: np.ndarray, labels: np.ndarray, pat
     upper.bar(centres, confidence - accuracy, width, accuracy, label="distance to the confidence", **hatched)
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    upper.legend(frameon=False, loc="upper left")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
     style_panel(lower, "")
     lower.bar(centres, counts[filled], width, color=GREY)
     lower.set(yscale="log", xlabel="confidence (largest probability)", ylabel="predictions")

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from fmnist_train.loop import Epoch
 from fmnist_train.recipes import Recipe
+from fmnist_train.state import Epoch
 
 __all__ = ["Progress"]
 

@@ -119,7 +119,7 @@ _IMPROVED_BEST = Recipe(
     name="improved-best",
     model="improved",
     model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
-    epochs=60,
+    epochs=45,
     batch_size=256,
     optimiser="adamw",
     learning_rate=4e-3,
@@ -132,7 +132,7 @@ _IMPROVED_BEST = Recipe(
     augmentation=Augmentation(translation=0.07, flip=0.5, erase=0.3, photo=0.5),
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_IMPROVED,)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_IMPROVED, _IMPROVED_BEST)}
 
 
 def get_recipe(name: str, **changes: Any) -> Recipe:

@@ -23,10 +23,11 @@ from fmnist_train.checkpoint import load_checkpoint, write_atomically
 from fmnist_train.data import DataSource, find_dataset, split_validation
 from fmnist_train.device import choose_device
 from fmnist_train.evaluate import predict_logits
-from fmnist_train.loop import Epoch, Training
-from fmnist_train.metrics import classification_metrics
+from fmnist_train.loop import Training
+from fmnist_train.metrics import classification_metrics, softmax
 from fmnist_train.progress import Progress
 from fmnist_train.recipes import Recipe
+from fmnist_train.state import Epoch
 
 __all__ = ["SPLIT_SEED", "RunOptions", "train"]
 
@@ -135,8 +136,7 @@ def _write_pictures(
     folder: Path, history: list[Epoch], metrics: dict[str, Any], source: DataSource, logits: np.ndarray
 ) -> None:
     test = source.load("test")
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    probabilities = softmax(logits)
     plots.write_training_curves([dataclasses.asdict(epoch) for epoch in history], folder / "training_curves.png")
     plots.write_confusion_matrix(
         np.array(metrics["test"]["confusion_matrix"]), source.labels, folder / "confusion_matrix.png"

@@ -1,0 +1,35 @@
+"""What a classification answers."""
+
+from dataclasses import dataclass
+
+__all__ = ["Prediction", "Top"]
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """One class and its calibrated probability (0..1)."""
+
+    label: str
+    class_id: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one picture.
+
+    Attributes:
+        label: the most probable class, or None where the picture was rejected.
+        class_id: its position in the model's labels, or None where the picture was rejected.
+        probability: the most probable class's calibrated probability (0..1), rejected or not.
+        top: the most probable classes, best first; there even when the picture was rejected.
+        rejected: the picture does not look like anything that the model knows.
+        reason: why it was rejected, one line; else None.
+    """
+
+    label: str | None
+    class_id: int | None
+    probability: float
+    top: tuple[Top, ...]
+    rejected: bool = False
+    reason: str | None = None

@@ -1,0 +1,43 @@
+"""A picture of what the network saw: the photo, and beside it the 28×28 input, enlarged."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fmnist_runtime.errors import FmnistError
+
+__all__ = ["compare", "write_comparison"]
+
+_SIDE = 280
+
+
+def compare(photo: Image.Image, seen: np.ndarray) -> Image.Image:
+    """The photo (shrunk to 280 pixels) on the left, the network's input uint8 ``[28, 28]`` on the right."""
+    left = photo.convert("RGB")
+    left.thumbnail((_SIDE, _SIDE))
+    sheet = Image.new("RGB", (2 * _SIDE + 8, _SIDE), "white")
+    sheet.paste(left, ((_SIDE - left.width) // 2, (_SIDE - left.height) // 2))
+    sheet.paste(Image.fromarray(seen).resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_SIDE + 8, 0))
+    return sheet
+
+
+def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: str) -> None:
+    """Write ``compare`` as a PNG into the folder, under a name made of the photo's path; atomically.
+
+    Raises:
+        FmnistError: the folder cannot be written.
+    """
+    file = io.BytesIO()
+    compare(photo, seen).save(file, "PNG")
+    target = folder / (re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stdin")
+    target = target.with_name(target.name + ".png")
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(file.getvalue())
+        beside.replace(target)
+    except OSError as error:
+        raise FmnistError(f"--show: cannot write {target}: {error.strerror or error}") from error

@@ -1,0 +1,147 @@
+"""Many pictures in order: decoding runs ahead on a few threads, the model takes small batches, memory stays bounded."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.errors import FmnistError, ImageError
+from fmnist_runtime.images import find_images, open_image
+from fmnist_runtime.prediction import Prediction
+
+__all__ = ["Answer", "classify_all"]
+
+_BATCH = 16
+_AHEAD = 64
+"""Pictures that may be decoded and not yet answered."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer for one picture of many: a prediction, or why there is none."""
+
+    path: str
+    """As given, or below the folder given."""
+    prediction: Prediction | None
+    error: str | None = None
+
+
+def classify_all(
+    classifier: Classifier,
+    sources: Iterable[str],
+    *,
+    top_k: int = 3,
+    reject: bool = True,
+    show: Path | None = None,
+) -> Iterator[Answer]:
+    """Classify files, folders and standard input, in the order given; a bad picture becomes an ``Answer`` with an error.
+
+    Args:
+        classifier: what to ask.
+        sources: paths; ``-`` is standard input; a folder means all pictures below it, sorted.
+        top_k, reject: see ``Classifier.__call__``.
+        show: a folder to write, for each picture, a PNG of the photo beside what the network saw.
+    """
+    names = _expand(sources)
+    first = list(islice(names, 2))
+    if len(first) < 2:  # one picture: no threads to start
+        yield from (_answers(classifier, [(n, _prepare(classifier, n, show)) for n in first], top_k, reject))
+        return
+    with ThreadPoolExecutor(max_workers=max(1, available_cpus())) as pool:
+        waiting: deque[tuple[Source, Future]] = deque()
+        batch: list[tuple[Source, np.ndarray | str]] = []
+        try:
+            for source in _chain(first, names):
+                waiting.append((source, pool.submit(_prepare, classifier, source, show)))
+                if len(waiting) >= _AHEAD:
+                    batch.append(_take(waiting))
+                if len(batch) >= _BATCH:
+                    yield from _answers(classifier, batch, top_k, reject)
+                    batch = []
+            while waiting:
+                batch.append(_take(waiting))
+            for start in range(0, len(batch), _BATCH):
+                yield from _answers(classifier, batch[start : start + _BATCH], top_k, reject)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture to be read, or a folder that could not be."""
+
+    name: str
+    path: str | Path
+    error: str | None = None
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: its affinity, capped by the control group's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return count
+
+
+def _chain(first: list[Source], rest: Iterator[Source]) -> Iterator[Source]:
+    yield from first
+    yield from rest
+
+
+def _expand(sources: Iterable[str]) -> Iterator[Source]:
+    for name in sources:
+        folder = Path(name)
+        if name == "-" or not folder.is_dir():
+            yield Source(name, name)
+            continue
+        found = False
+        try:
+            for path in find_images(folder):
+                found = True
+                yield Source(str(path), path)
+        except ImageError as error:
+            yield Source(name, name, str(error))
+        else:
+            if not found:
+                yield Source(name, name, "the folder holds no pictures")
+
+
+def _prepare(classifier: Classifier, source: Source, show: Path | None) -> np.ndarray | str:
+    """What the network sees, or why there is nothing to see."""
+    if source.error:
+        return source.error
+    try:
+        image = open_image(source.path)
+        views = classifier.prepare(image)
+        if show is not None:
+            from fmnist_runtime.show import write_comparison
+
+            write_comparison(image, views[0], show, source.name)
+        return views
+    except FmnistError as error:
+        return str(error)
+
+
+def _take(waiting: "deque[tuple[Source, Future]]") -> tuple[Source, np.ndarray | str]:
+    source, future = waiting.popleft()
+    return source, future.result()
+
+
+def _answers(
+    classifier: Classifier, batch: list[tuple[Source, np.ndarray | str]], top_k: int, reject: bool
+) -> Iterator[Answer]:
+    views = [prepared for _, prepared in batch if isinstance(prepared, np.ndarray)]
+    predictions = iter(classifier.classify_inputs(np.stack(views), top_k=top_k, reject=reject) if views else [])
+    for source, prepared in batch:
+        if isinstance(prepared, str):
+            yield Answer(source.name, None, prepared)
+        else:
+            yield Answer(source.name, next(predictions))
