@@ -96,3 +96,18 @@ def test_picture_that_cannot_be_read_is_named(tmp_path, write_pictures):
     for number in range(5):
         (folder / "hat" / f"{number:03}.png").write_bytes(b"no picture")
     refused(folder, r"hat.00\d\.png: cannot be read as a picture")
+
+
+def test_photos_stand_upright(tmp_path, write_pictures):
+    """A photo that its camera marked as turned is the same image as one that was taken upright."""
+    write_pictures(tmp_path / "train", hat=1, scarf=1)
+    write_pictures(tmp_path / "test", hat=1, scarf=1)
+    photo = Image.new("RGB", (60, 120), "white")
+    photo.paste((20, 40, 90), (10, 20, 30, 110))
+    turned = photo.transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "test" / "hat" / "a.webp", lossless=True)
+    turned.save(tmp_path / "test" / "hat" / "b.webp", lossless=True, exif=exif)
+    _, upright, marked, _ = find_dataset(str(tmp_path)).load("test").images
+    assert np.array_equal(upright, marked)

@@ -7,10 +7,10 @@ the test split. Every picture becomes 28×28 by the same code that the device ru
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 from torchvision.datasets import ImageFolder
 
-from fmnist_runtime.errors import DataError, FmnistError
+from fmnist_runtime.errors import DataError, ImageError
+from fmnist_runtime.images import EXTENSIONS, open_image
 from fmnist_runtime.preprocess import to_network_input
 from fmnist_train.splits import Split, stratified_draw
 
@@ -60,10 +60,9 @@ class ClassFolders:
 
 def _find(folder: Path) -> ImageFolder:
     try:
-        return ImageFolder(str(folder))
-    except (FileNotFoundError, OSError) as error:
-        reason = str(error).partition(". Supported")[0]
-        raise DataError(f"{folder}: must hold one folder of pictures for each class ({reason})") from error
+        return ImageFolder(str(folder), is_valid_file=lambda name: Path(name).suffix.lower() in EXTENSIONS)
+    except OSError as error:
+        raise DataError(f"{folder}: must hold one folder of pictures for each class ({error})") from error
 
 
 def _divide(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
@@ -81,7 +80,6 @@ def _divide(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            return to_network_input(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, FmnistError, Image.DecompressionBombError) as error:
+        return to_network_input(open_image(path))
+    except ImageError as error:
         raise DataError(f"{path}: cannot be read as a picture ({error})") from error
