@@ -1,0 +1,229 @@
+"""Float ONNX to int8 ONNX: static quantisation in QDQ form, with the raw pixels as the quantised input.
+
+Activations are uint8 per tensor; weights are int8 per channel, reduced to 7 bits by default: x86 processors with AVX2 and
+no VNNI add two products of 8-bit numbers in 16 bits, which saturates with 8-bit weights, silently. With 7 bits no
+processor saturates, so all give the same integers.
+
+The graph starts ``Cast, Sub 73, Div 90`` in float. A pixel *is* that value quantised with scale 1/90 and zero point 73,
+so the int8 graph starts with a DequantizeLinear that onnxruntime fuses away, and has no arithmetic before its first layer.
+"""
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from fmnist_export.convert import strip_build_noise
+from fmnist_runtime.errors import ConfigError, FmnistError
+
+__all__ = ["CALIBRATIONS", "TARGETS", "Quantisation", "executed_operators", "quantise"]
+
+CALIBRATIONS = {
+    "minmax": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+TARGETS = {"portable": True, "vnni": False}
+"""Target by name, and whether it reduces weights to 7 bits. ``vnni`` is only for processors known to have it (or Arm)."""
+
+_INTEGER_OPERATORS = ("Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape", "Flatten", "Add", "GlobalAveragePool")
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How to quantise."""
+
+    target: str = "portable"
+    calibration: str = "minmax"
+    images: int = 1024
+    """Training images whose activations decide the ranges."""
+    seed: int = 0
+    float_layers: tuple[str, ...] = ()
+    """Names of nodes that stay in float."""
+
+    def __post_init__(self) -> None:
+        for value, known, what in ((self.target, TARGETS, "target"), (self.calibration, CALIBRATIONS, "calibration")):
+            if value not in known:
+                raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
+        if self.images < 1:
+            raise ConfigError("calibration needs at least one image")
+
+
+def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> ModelProto:
+    """Return the int8 twin of a float model that ``to_onnx`` made.
+
+    Args:
+        model: the float model.
+        images: uint8 ``[N, 28, 28]`` to calibrate with.
+        settings: how.
+    """
+    normalised, mean, std = _normalisation(model)
+    scale, zero_point = np.array(1 / std, np.float32), np.array(round(mean), np.uint8)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, source)
+        quantize_static(
+            source,
+            target,
+            _Pixels(images),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_INTEGER_OPERATORS),
+            nodes_to_exclude=list(settings.float_layers),
+            per_channel=True,
+            reduce_range=TARGETS[settings.target],
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CALIBRATIONS[settings.calibration],
+            extra_options={
+                "TensorQuantOverrides": {normalised: [{"scale": scale, "zero_point": zero_point}]},
+                "CalibMovingAverage": False,
+            },
+        )
+        quantised = onnx.load(target)
+    _feed_pixels(quantised, normalised)
+    _keep_float_logits(quantised)
+    _drop_unused(quantised)
+    strip_build_noise(quantised)
+    onnx.checker.check_model(quantised, full_check=True)
+    return quantised
+
+
+class _Pixels(CalibrationDataReader):
+    """Hands the calibration images to onnxruntime, in batches."""
+
+    def __init__(self, images: np.ndarray, batch: int = 64) -> None:
+        self._batches: Iterator[np.ndarray] = iter(
+            [images[i : i + batch, None] for i in range(0, len(images) - len(images) % batch or len(images), batch)]
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {"image": batch}
+
+
+class _quiet:  # noqa: N801 (used like a function)
+    """onnxruntime's quantiser logs advice about preprocessing that does not apply here."""
+
+    def __enter__(self) -> None:
+        self._level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(self._level)
+
+
+def _normalisation(model: ModelProto) -> tuple[str, float, float]:
+    """The name of the normalised image in the graph, and the mean and standard deviation that made it."""
+    constants = {i.name: float(numpy_helper.to_array(i)) for i in model.graph.initializer if not i.dims}
+    consumers: dict[str, onnx.NodeProto] = {node.input[0]: node for node in model.graph.node if node.input}
+    cast = consumers.get("image")
+    subtract = consumers.get(cast.output[0]) if cast is not None and cast.op_type == "Cast" else None
+    divide = consumers.get(subtract.output[0]) if subtract is not None and subtract.op_type == "Sub" else None
+    if divide is None or divide.op_type != "Div":
+        raise ConfigError("the graph does not start with Cast, Sub, Div: its pixels cannot be the quantised input")
+    mean, std = constants[subtract.input[1]], constants[divide.input[1]]
+    if mean != round(mean) or not 0 <= mean <= 255:
+        raise ConfigError(f"the mean {mean:g} is no whole pixel value: its pixels cannot be the quantised input")
+    return divide.output[0], mean, std
+
+
+def _feed_pixels(model: ModelProto, normalised: str) -> None:
+    """Dequantise the image itself, in place of the float arithmetic and the QuantizeLinear behind it."""
+    (quantise_node,) = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == normalised]
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name == quantise_node.output[0]:
+                node.input[index] = "image"
+    model.graph.node.remove(quantise_node)
+
+
+def _keep_float_logits(model: ModelProto) -> None:
+    """The last layer's accumulator goes out as it is: 8-bit logits would cost resolution and save nothing."""
+    for last in [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.output[0] == "logits"]:
+        (quantise_node,) = [n for n in model.graph.node if n.output[0] == last.input[0]]
+        raw = quantise_node.input[0]
+        model.graph.node.remove(last)
+        model.graph.node.remove(quantise_node)
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    if name == raw:
+                        names[index] = "logits"
+
+
+def _drop_unused(model: ModelProto) -> None:
+    """Remove nodes and initialisers that no output depends on."""
+    needed = {output.name for output in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    initialisers = [i for i in model.graph.initializer if i.name in needed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(initialisers)
+
+
+def executed_operators(data: bytes) -> Counter[str]:
+    """Which operators onnxruntime really executes for a model on this processor, after its own fusions."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 4
+        try:
+            onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            return Counter(node.op_type for node in onnx.load(path).graph.node)
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise FmnistError(f"onnxruntime cannot optimise the model: {str(error).splitlines()[0]}") from error
+
+
+def layer_outputs(model: ModelProto) -> list[str]:
+    """Names of the float tensors that layers (Conv, Gemm, MatMul) give out, after their ReLU where one follows."""
+    after = {node.input[0]: node for node in model.graph.node if node.op_type == "Relu"}
+    layers = [node.output[0] for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    return [after[name].output[0] if name in after else name for name in layers]
+
+
+def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.ndarray) -> dict[str, float]:
+    """Signal-to-quantisation-noise ratio of each layer's output in decibels, the worst layer first.
+
+    Args:
+        reference: the float model.
+        quantised: its int8 twin; tensors have the same names in both.
+        images: uint8 ``[N, 28, 28]``.
+    """
+    names = layer_outputs(reference)
+    expected, found = (_intermediate(model, names, images) for model in (reference, quantised))
+    ratios = {}
+    for name in names:
+        if name in expected and name in found:
+            signal = float((expected[name].astype(np.float64) ** 2).sum())
+            noise = float(((expected[name].astype(np.float64) - found[name]) ** 2).sum())
+            ratios[name] = 10 * float(np.log10(signal / noise)) if noise else float("inf")
+    return dict(sorted(ratios.items(), key=lambda item: item[1]))
+
+
+def _intermediate(model: ModelProto, names: list[str], images: np.ndarray) -> dict[str, Any]:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    present = {output for node in copy.graph.node for output in node.output}
+    outputs = {output.name for output in copy.graph.output}
+    wanted = [name for name in names if name in present]
+    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted if name not in outputs)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return dict(zip(wanted, session.run(wanted, {"image": images[:, None]}), strict=True))
