@@ -6,7 +6,6 @@ The header is what counts (weights and description cannot come apart); the JSON 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_train.files import write_atomically
 from fmnist_train.models import build_model
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "newest_run",
     "read_tensors",
     "save_checkpoint",
-    "write_atomically",
     "write_tensors",
 ]
 
@@ -46,20 +45,6 @@ class Checkpoint:
     sha256: str
     """Of the safetensors file."""
     path: Path
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file so that it is either the old one or the new one, whenever the process or the power goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:

@@ -33,7 +33,9 @@ def train(
         str, typer.Option(help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.")
     ] = "fashion-mnist",
     data_dir: Annotated[Path | None, _option(help="Where the data set's files lie, IDX or CSV.")] = None,
-    output: Annotated[Path | None, _option("--output", "-o", help="Run folder. [default: runs/<recipe>-seed<n>]")] = None,
+    output: Annotated[
+        Path | None, _option("--output", "-o", help="Run folder. [default: runs/<recipe>-seed<n>]")
+    ] = None,
     epochs: Annotated[int | None, _option(min=1, help=f"Most epochs. {_RECIPE}")] = None,
     batch_size: Annotated[int | None, _option(min=1, help=f"Images a step. {_RECIPE}")] = None,
     learning_rate: Annotated[float | None, _option("--learning-rate", "--lr", help=f"Peak rate. {_RECIPE}")] = None,

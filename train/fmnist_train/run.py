@@ -19,10 +19,11 @@ import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train import plots
-from fmnist_train.checkpoint import load_checkpoint, write_atomically
+from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data import DataSource, find_dataset, split_validation
 from fmnist_train.device import choose_device
 from fmnist_train.evaluate import predict_logits
+from fmnist_train.files import write_atomically
 from fmnist_train.loop import Training
 from fmnist_train.metrics import classification_metrics, softmax
 from fmnist_train.progress import Progress
