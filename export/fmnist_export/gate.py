@@ -67,7 +67,7 @@ def judge(comparisons: dict[str, dict[str, Any]], limits: Limits) -> list[str]:
     """The reasons why the models do not pass, one line each; empty where they do. Not-a-number never passes."""
     faults = []
     exact = comparisons["float32"]
-    if not exact["agreement"] == 1.0:
+    if exact["agreement"] != 1.0:
         faults.append(f"float ONNX answers differently from PyTorch on {1 - exact['agreement']:.2%} of the images")
     if not exact["max_relative_difference"] <= limits.max_logit_difference:
         faults.append(

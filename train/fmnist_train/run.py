@@ -128,6 +128,7 @@ def finish(folder: Path, source: DataSource, training: Training, timing: dict[st
             "platform": platform.platform(),
         },
     }
+    _write_history(training.history, folder)
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     _write_pictures(folder, training.history, metrics, source, logits)
     return metrics
