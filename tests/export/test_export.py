@@ -1,0 +1,140 @@
+"""Export: the same answers in all three forms, the same bytes twice, and a gate that fails."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from fmnist_export.calibrate import fit_reject, fit_temperature
+from fmnist_export.convert import OPSET, to_onnx
+from fmnist_export.export import ExportOptions, export
+from fmnist_export.gate import Limits, compare, judge
+from fmnist_export.quantise import Quantisation, executed_operators, quantise, signal_to_noise
+from fmnist_runtime import Classifier
+from fmnist_runtime.errors import CheckpointError, ConfigError, GateError
+from fmnist_runtime.selftest import selftest
+from fmnist_train.checkpoint import save_checkpoint
+from fmnist_train.data import find_dataset
+from fmnist_train.evaluate import predict_logits
+from fmnist_train.models import build_model
+from fmnist_train.recipes import RECIPES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    """Random weights with batch-norm statistics far from 0 and 1: folding mistakes hide behind trivial ones."""
+    torch.manual_seed(0)
+    model = build_model("improved")
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.running_var, 0.2, 3)
+            nn.init.uniform_(layer.weight, 0.5, 2)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return find_dataset("sample").load("test").images[:200]
+
+
+def run(model: onnx.ModelProto, images: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["logits", "probabilities"], {"image": images[:, None]})
+
+
+def test_float_logits_are_pytorchs(model: nn.Module, images: np.ndarray) -> None:
+    exported = to_onnx(model, 1.7)
+    logits, probabilities = run(exported, images)
+    expected = predict_logits(model, images)
+    assert np.abs(logits - expected).max() < 1e-4
+    softened = torch.softmax(torch.from_numpy(expected) / 1.7, 1).numpy()
+    assert np.abs(probabilities - softened).max() < 1e-5
+    assert [e.version for e in exported.opset_import] == [OPSET]
+    assert not any(n.metadata_props or n.doc_string or n.op_type == "BatchNormalization" for n in exported.graph.node)
+
+
+def test_int8_takes_pixels_and_runs_as_integers(model: nn.Module, images: np.ndarray) -> None:
+    reference = to_onnx(model)
+    quantised = quantise(reference, images, Quantisation())
+    first = [n for n in quantised.graph.node if "image" in n.input]
+    assert [n.op_type for n in first] == ["DequantizeLinear"]
+    values = {i.name: onnx.numpy_helper.to_array(i) for i in quantised.graph.initializer}
+    assert values[first[0].input[1]] == np.float32(1 / 90) and values[first[0].input[2]] == 73
+    operators = executed_operators(quantised.SerializeToString())
+    assert operators["QLinearConv"] == 5 and operators["QGemm"] == 2
+    assert not {"Conv", "FusedConv", "Gemm", "QuantizeLinear"} & set(operators)
+    weights = [v for k, v in values.items() if k.endswith("weight_quantized")]
+    assert len(weights) == 7 and all(np.abs(w.astype(int)).max() <= 64 for w in weights)  # 7 bits
+    logits, expected = run(quantised, images)[0], predict_logits(model, images)
+    assert (logits.argmax(1) == expected.argmax(1)).mean() > 0.9
+    assert set(signal_to_noise(reference, quantised, images[:8])) >= {"logits"}
+
+
+def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    options = {"quantise": True, "data": "sample"}
+    for name in ("one", "two"):
+        export(ROOT / "artifacts" / "improved", ExportOptions(tmp_path / name, **options))
+    for name in ("model.onnx", "model.int8.onnx"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    classifier = Classifier.load(tmp_path / "one")
+    assert classifier.metadata.precision == "int8" and selftest(classifier).bit_identical
+    document = classifier.metadata.document
+    assert document["training"]["recipe"]["name"] == "improved" and len(document["checkpoint_sha256"]) == 64
+    assert len(base64.b64decode(document["selftest"]["logits"])) == 8 * 10 * 4
+
+
+def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
+    good = tmp_path / "model.int8.onnx"
+    good.write_bytes(b"the good one")
+    options = ExportOptions(tmp_path, quantise=True, data="sample", limits=Limits(max_drop=-100))
+    with pytest.raises(GateError, match="noisiest layers") as failure:
+        export(ROOT / "artifacts" / "improved", options)
+    assert failure.value.exit_code == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["model.int8.onnx"] and good.read_bytes() == b"the good one"
+
+
+def test_other_classes_and_impossible_settings(tmp_path: Path, model: nn.Module) -> None:
+    info = {
+        "model": {"name": "improved", "options": {}},
+        "labels": list("abcdefghij"),
+        "recipe": RECIPES["improved"].to_dict(),
+    }
+    save_checkpoint(tmp_path / "best", model, info)
+    with pytest.raises(CheckpointError, match="other classes"):
+        export(tmp_path, ExportOptions(data="sample"))
+    for settings in ({"target": "abacus"}, {"calibration": "guess"}, {"images": 0}):
+        with pytest.raises(ConfigError):
+            Quantisation(**settings)
+    with pytest.raises(ConfigError):
+        to_onnx(model, 0)
+
+
+def test_the_gate_sees_wrong_weights_and_not_a_number() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(500, 10)).astype(np.float32), rng.integers(0, 10, 500)
+    same = {"float32": compare(logits, logits, labels), "int8": compare(logits, logits, labels)}
+    assert judge(same, Limits()) == [] and same["int8"]["mcnemar_p"] == 1
+    for wrong in (logits[:, ::-1], logits + 0.01, np.full_like(logits, np.nan)):
+        assert judge({"float32": compare(logits, wrong, labels)}, Limits())
+    sure = np.eye(10, dtype=np.float32)[labels]
+    broken = {"float32": compare(sure, sure, labels), "int8": compare(sure, logits, labels)}
+    assert len(judge(broken, Limits())) == 1 and broken["int8"]["mcnemar_p"] < 1e-6
+
+
+def test_temperature_and_threshold_are_found() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20000, 10)) * 3
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (shares.cumsum(1) > rng.random((20000, 1))).argmax(1)  # drawn from exactly these probabilities
+    assert fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
+    rule = fit_reject(logits, 1.0)
+    assert (shares.max(1) >= rule["threshold"]).mean() == pytest.approx(0.95, abs=0.005)

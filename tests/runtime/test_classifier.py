@@ -1,0 +1,182 @@
+"""Loading a model: what is accepted, and every fault that must not be."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from fmnist_runtime import Classifier, ModelError
+from fmnist_runtime.errors import ConfigError, ImageError
+from fmnist_runtime.selftest import Golden, pack_golden, selftest
+
+Make = Callable[..., Path]
+
+
+def test_predictions_are_complete_and_ordered(tiny_model: Path) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (28, 28), dtype=np.uint8)
+    prediction = Classifier.load(tiny_model)(image, top_k=3)
+    shares = [top.probability for top in prediction.top]
+    assert prediction.label == prediction.top[0].label == "abc"[prediction.class_id]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=1e-5)
+
+
+def test_batch_equals_single(tiny_model: Path) -> None:
+    classifier = Classifier.load(tiny_model)
+    images = list(np.random.default_rng(1).integers(0, 256, (5, 28, 28), dtype=np.uint8))
+    for one, many in zip([classifier(i) for i in images], classifier.batch(images), strict=True):
+        assert (one.label, one.class_id) == (many.label, many.class_id)
+        assert one.probability == pytest.approx(many.probability, abs=1e-6)
+    assert classifier.batch([]) == []
+
+
+def test_reject_option(make_model: Make) -> None:
+    path = make_model(reject={"score": "max_probability", "threshold": 1.01, "acceptance": 0.95})
+    image = np.full((28, 28), 9, np.uint8)
+    rejected = Classifier.load(path)(image)
+    assert rejected.rejected and rejected.label is None and rejected.class_id is None
+    assert rejected.top and "threshold" in rejected.reason
+    kept = Classifier.load(path)(image, reject=False)
+    assert not kept.rejected and kept.label == rejected.top[0].label
+
+
+@pytest.mark.parametrize("position", [40, -90, 0.5])
+def test_a_flipped_byte_is_refused(tiny_model: Path, position: float) -> None:
+    data = bytearray(tiny_model.read_bytes())
+    data[int(len(data) * position) if isinstance(position, float) else position] ^= 1
+    tiny_model.write_bytes(data)
+    with pytest.raises(ModelError):
+        Classifier.load(tiny_model)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x00" * 100, b"\x08\x09"])
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError):
+        Classifier.load(path)
+
+
+def test_every_truncation_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    data, path = tiny_model.read_bytes(), tmp_path / "short.onnx"
+    for length in range(1, len(data), 487):
+        path.write_bytes(data[:length])
+        with pytest.raises(ModelError):
+            Classifier.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 99}, "upgrade fmnist-edge"),
+        ({"schema": "one"}, "damaged"),
+        ({"labels": ["a", "b"]}, "2 labels"),
+        ({"labels": []}, "no labels"),
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": None}, "incomplete"),
+        ({"reject": {"score": "magic", "threshold": 1}}, "magic"),
+        ({"reject": {"score": "energy"}}, "malformed"),
+    ],
+)
+def test_bad_metadata_is_refused(make_model: Make, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Classifier.load(make_model(**changes))
+
+
+def test_another_signature_is_refused(make_model: Make, request: pytest.FixtureRequest) -> None:
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Identity", ["x"], ["y"])],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    with pytest.raises(ModelError, match="image: uint8"):
+        Classifier.load(make_model(model))
+
+
+def _external() -> TensorProto:
+    tensor = TensorProto(name="stolen", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    return tensor
+
+
+@pytest.mark.parametrize("place", ["initialiser", "attribute", "subgraph"])
+def test_external_data_is_refused(make_model: Make, tiny_model: Path, place: str) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    if place == "initialiser":
+        model.graph.initializer.append(_external())
+    elif place == "attribute":
+        model.graph.node.append(helper.make_node("Constant", [], ["c"], value=_external()))
+    else:
+        inner = helper.make_graph([], "inner", [], [], [_external()])
+        model.graph.node.append(helper.make_node("If", ["cond"], ["out"], then_branch=inner, else_branch=inner))
+    with pytest.raises(ModelError, match="external"):
+        Classifier.load(make_model(model))
+
+
+def test_missing_files_names_and_providers(tmp_path: Path, tiny_model: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        Classifier.load(tmp_path / "nothing.onnx")
+    with pytest.raises(ConfigError, match="unknown provider"):
+        Classifier.load(tiny_model, provider="abacus")
+    with pytest.raises(ConfigError, match="not in this onnxruntime"):
+        Classifier.load(tiny_model, provider="qnn")
+    with pytest.raises(ConfigError, match="threads"):
+        Classifier.load(tiny_model, threads=0)
+
+
+def test_sha256_and_sums(tiny_model: Path) -> None:
+    import hashlib
+
+    right = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    Classifier.load(tiny_model, sha256=right)
+    with pytest.raises(ModelError, match="another file"):
+        Classifier.load(tiny_model, sha256="0" * 64)
+    tiny_model.with_name("SHA256SUMS").write_text(f"{'1' * 64}  {tiny_model.name}\n")
+    with pytest.raises(ModelError, match="another file"):
+        Classifier.load(tiny_model)
+
+
+@pytest.mark.parametrize("array", [np.zeros((28, 28), np.float32), np.zeros((0, 3), np.uint8), np.zeros(5, np.uint8)])
+def test_arrays_that_are_no_pictures(tiny_model: Path, array: np.ndarray) -> None:
+    with pytest.raises(ImageError):
+        Classifier.load(tiny_model)(array)
+
+
+def test_selftest_catches_other_arithmetic(make_model: Make, tiny_model: Path) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (4, 1, 28, 28), dtype=np.uint8)
+    logits = Classifier.load(tiny_model).logits(images)
+    assert selftest(Classifier.load(make_model(selftest=pack_golden(Golden(images, logits, 1e-4))))).passed
+    wrong = pack_golden(Golden(images, logits + 0.01, 1e-4))
+    assert not selftest(Classifier.load(make_model(selftest=wrong))).passed
+    with pytest.raises(ModelError, match="malformed"):
+        selftest(Classifier.load(make_model(selftest={"images": "%", "logits": "", "tolerance": 0})))
+
+
+def test_embedded_model_passes_its_own_selftest() -> None:
+    result = selftest(Classifier.load())
+    assert result.passed and result.bit_identical and result.images == 8
+
+
+def test_a_classification_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, numpy as np\nfrom fmnist_runtime import Classifier\n"
+        "Classifier.load()(np.zeros((40, 30, 3), np.uint8))\n"
+        "print([m for m in ('torch', 'torchvision', 'onnx', 'sklearn', 'matplotlib', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_pillow_image(tiny_model: Path) -> None:
+    assert Classifier.load(tiny_model)(Image.new("RGB", (60, 40), "white")).top

@@ -1,0 +1,133 @@
+"""Any picture becomes 28×28 bytes, or one clear error."""
+
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fmnist_runtime import images
+from fmnist_runtime.errors import ImageError
+from fmnist_runtime.images import find_images, open_image
+from fmnist_runtime.preprocess import to_network_input
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16", "PA"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(1, 1), (28, 28), (300, 200), (2, 900), (900, 2)])
+def test_any_mode_and_size(mode: str, size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (200, 30, 60)).convert("L" if mode == "I;16" else mode if mode != "PA" else "P")
+    seen = to_network_input(images._to_8_bits(image.convert(mode) if mode in ("I;16", "PA") else image))
+    assert seen.shape == (28, 28) and seen.dtype == np.uint8
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1), st.sampled_from(["L", "RGB", "RGBA"]))
+def test_noise_of_any_size(width: int, height: int, seed: int, mode: str) -> None:
+    shape = (height, width) if mode == "L" else (height, width, len(mode))
+    seen = to_network_input(
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode=None)
+    )
+    assert seen.shape == (28, 28) and seen.dtype == np.uint8
+
+
+def test_the_data_sets_own_format_is_taken_as_it_is(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    for mode in ("L", "RGB"):
+        Image.fromarray(pixels).convert(mode).save(tmp_path / "x.png")
+        assert np.array_equal(to_network_input(open_image(tmp_path / "x.png")), pixels)
+
+
+@pytest.mark.parametrize("ground,goods", [(255, 30), (10, 220), (128, 250), (250, 200)])
+def test_the_garment_is_light_on_black(ground: int, goods: int) -> None:
+    pixels = np.full((200, 160, 3), ground, np.uint8)
+    pixels[40:160, 50:110] = (goods, goods // 2 + 20, goods // 3)
+    seen = to_network_input(Image.fromarray(pixels))
+    assert seen[:, :4].max() == 0 and seen[:, -4:].max() == 0  # twice as high as wide: ground at the sides
+    assert seen[5:23, 9:19].min() > 100
+
+
+def test_transparent_ground_is_ground() -> None:
+    pixels = np.zeros((100, 100, 4), np.uint8)
+    pixels[20:80, 20:80, 3] = 255  # black goods, black but transparent ground
+    assert to_network_input(Image.fromarray(pixels)).min() > 200
+    pixels[20:80, 20:40, 3] = 0
+    assert to_network_input(Image.fromarray(pixels))[:, :3].max() == 0
+
+
+def test_exif_orientation(tmp_path: Path) -> None:
+    upright = Image.open(EXAMPLES / "trouser.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+    turned, straight = (to_network_input(open_image(tmp_path / n)) for n in ("turned.png", "upright.png"))
+    assert np.array_equal(turned, straight)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_what_is_no_picture(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(ImageError):
+        open_image(tmp_path / "x.png")
+
+
+def test_missing_folder_and_truncated(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be read"):
+        open_image(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="cannot be read"):
+        open_image(tmp_path)
+    data = (EXAMPLES / "dress.jpg").read_bytes()
+    with pytest.raises(ImageError, match="truncated"):
+        open_image(data[: len(data) // 2])
+
+
+def test_a_bomb_is_refused_from_its_header() -> None:
+    file = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(file, "PNG")
+    with pytest.raises(ImageError, match="bomb"):
+        open_image(file.getvalue())
+
+
+def test_sixteen_bits_keep_their_tones() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.arange(100, dtype=np.uint16).reshape(10, 10) * 600).save(file, "PNG")
+    values = np.asarray(open_image(file.getvalue())).astype(int)
+    assert values[0, 0] == 0 and values[-1, -1] == round(99 * 600 / 257)
+
+
+def test_animations_show_their_first_frame() -> None:
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (40, 40), c) for c in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert np.asarray(open_image(file.getvalue()).convert("RGB"))[20, 20, 0] > 200
+
+
+def test_mutated_files_end_in_a_picture_or_a_clear_error() -> None:
+    rng = random.Random(0)
+    original = (EXAMPLES / "shirt.jpg").read_bytes()
+    outcomes = set()
+    for _ in range(80):
+        data = bytearray(original)
+        for _ in range(rng.randint(1, 20)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        try:
+            outcomes.add(to_network_input(open_image(bytes(data))).shape)
+        except ImageError as error:
+            assert str(error)
+            outcomes.add("refused")
+    assert (28, 28) in outcomes
+
+
+def test_folders_are_searched_in_order(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/1.JPG", "a/x.txt", "a/3.webp", "4.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [str(p.relative_to(tmp_path)) for p in find_images(tmp_path)]
+    assert found == ["4.png", "a/3.webp", "b/1.JPG", "b/2.png"]

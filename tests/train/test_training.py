@@ -1,0 +1,131 @@
+"""The loop: it learns, resumes to the same weights, and refuses what cannot be."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_train.augment import augment
+from fmnist_train.checkpoint import load_checkpoint, newest_run, save_checkpoint
+from fmnist_train.data import find_dataset
+from fmnist_train.evaluate import predict_logits
+from fmnist_train.loop import Training, TrainingError
+from fmnist_train.models import build_model, count_parameters
+from fmnist_train.photo_augment import as_photographed
+from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe, recipe_from_dict
+
+
+def start(folder: Path, recipe: Recipe, seed: int = 0) -> Training:
+    train = find_dataset("sample").load("train")
+    part, held = train.take(np.arange(0, 256)), train.take(np.arange(1000, 1100))
+    about = {"labels": list(find_dataset("sample").labels), "dataset": "sample"}
+    return Training(recipe, part, held, folder, seed=seed, device=torch.device("cpu"), about=about)
+
+
+def quick(**changes: object) -> Recipe:
+    return dataclasses.replace(RECIPES["improved"], epochs=3, batch_size=64, patience=0, **changes)
+
+
+def test_improved_is_as_published() -> None:
+    assert count_parameters(build_model("improved")) == 437_162
+    with pytest.raises(ConfigError, match="known models: improved"):
+        build_model("resnet")
+    with pytest.raises(ConfigError, match="improved-best"):
+        get_recipe("nothing")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_survive_json(name: str) -> None:
+    assert recipe_from_dict(RECIPES[name].to_dict()) == RECIPES[name]
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, scheduler: str) -> None:
+    recipe = quick(scheduler=scheduler, ema_decay=0.9)
+    start(tmp_path / "whole", recipe).run()
+
+    class KilledError(Exception):
+        pass
+
+    def kill(batch: int, batches: int) -> None:
+        kill.calls += 1
+        if kill.calls == batches + 2:  # in the middle of the second epoch
+            raise KilledError
+
+    kill.calls = 0
+    with pytest.raises(KilledError):
+        start(tmp_path / "broken", recipe).run(tick=kill)
+    again = start(tmp_path / "broken", recipe)
+    again.resume()
+    assert len(again.history) == 1
+    again.run()
+    whole, broken = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("whole", "broken"))
+    assert all(torch.equal(whole[key], broken[key]) for key in whole)
+
+
+def test_resume_refuses_another_recipe(tmp_path: Path) -> None:
+    start(tmp_path, quick()).run()
+    with pytest.raises(CheckpointError, match=r"learning_rate: 0\.001 then, 0\.5 now"):
+        start(tmp_path, quick(learning_rate=0.5)).resume()
+    with pytest.raises(CheckpointError, match="another seed"):
+        start(tmp_path, quick(), seed=1).resume()
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        start(tmp_path / "empty", quick()).resume()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    training = start(tmp_path, quick())
+    with torch.no_grad():
+        next(training.model.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="epoch 1"):
+        training.run()
+
+
+def test_impossible_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="larger than the 256"):
+        start(tmp_path, dataclasses.replace(quick(), batch_size=1000))
+    for changes in ({"epochs": 0}, {"learning_rate": 0}, {"validation": 0}, {"optimiser": "magic"}, {"scheduler": "x"}):
+        with pytest.raises(ConfigError):
+            dataclasses.replace(RECIPES["improved"], **changes)
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    model = build_model("improved")
+    info = {"model": {"name": "improved", "options": {}}}
+    save_checkpoint(tmp_path / "best", model, info)
+    save_checkpoint(tmp_path / "runs" / "one" / "best", model, info)
+    assert newest_run(tmp_path / "runs") == tmp_path / "runs" / "one"
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_checkpoint(tmp_path)
+    save_checkpoint(tmp_path / "best", model, {"model": {"name": "improved", "options": {"classes": 4}}})
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_augmentation_keeps_shape_and_range() -> None:
+    split = find_dataset("sample").load("train")
+    images, labels = torch.from_numpy(split.images[:200]).unsqueeze(1), torch.from_numpy(split.labels[:200])
+    assert torch.equal(augment(images, labels, Augmentation()), images.float())
+    torch.manual_seed(0)
+    changed = augment(images, labels, Augmentation(10, 0.1, (0.9, 1.1), 0.5, 0.3, 0.5))
+    photographed = as_photographed(images.float(), labels)
+    for result in (changed, photographed):
+        assert result.shape == images.shape and result.isfinite().all()
+        assert result.min() >= 0 and result.max() <= 255.001
+        assert not torch.equal(result, images.float())
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    training = start(tmp_path, dataclasses.replace(quick(), epochs=6))
+    training.run()
+    assert training.history[-1].train_loss < 0.6 * training.history[0].train_loss
+    test = find_dataset("sample").load("test")
+    right = predict_logits(load_checkpoint(tmp_path).model, test.images).argmax(1) == test.labels
+    assert right.mean() > 0.3  # three times chance, after 24 steps
