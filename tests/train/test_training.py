@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.augment import augment
 from fmnist_train.checkpoint import load_checkpoint, newest_run, save_checkpoint
 from fmnist_train.data import find_dataset
 from fmnist_train.evaluate import predict_logits
 from fmnist_train.loop import Training, TrainingError
 from fmnist_train.models import build_model, count_parameters
-from fmnist_train.photo_augment import as_photographed
-from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.recipes import RECIPES, Recipe, get_recipe, recipe_from_dict
 
 
 def start(folder: Path, recipe: Recipe, seed: int = 0) -> Training:
@@ -107,19 +105,6 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         load_checkpoint(tmp_path / "nowhere")
-
-
-def test_augmentation_keeps_shape_and_range() -> None:
-    split = find_dataset("sample").load("train")
-    images, labels = torch.from_numpy(split.images[:200]).unsqueeze(1), torch.from_numpy(split.labels[:200])
-    assert torch.equal(augment(images, labels, Augmentation()), images.float())
-    torch.manual_seed(0)
-    changed = augment(images, labels, Augmentation(10, 0.1, (0.9, 1.1), 0.5, 0.3, 0.5))
-    photographed = as_photographed(images.float(), labels)
-    for result in (changed, photographed):
-        assert result.shape == images.shape and result.isfinite().all()
-        assert result.min() >= 0 and result.max() <= 255.001
-        assert not torch.equal(result, images.float())
 
 
 def test_training_learns(tmp_path: Path) -> None:

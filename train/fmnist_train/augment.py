@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fmnist_train.photo_augment import as_photographed
 from fmnist_train.recipes import Augmentation
 
-__all__ = ["augment", "random_affine", "random_erase", "random_flip"]
+__all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_shift"]
 
 
 def augment(images: Tensor, labels: Tensor, settings: Augmentation) -> Tensor:
@@ -27,6 +27,8 @@ def augment(images: Tensor, labels: Tensor, settings: Augmentation) -> Tensor:
     images = images.to(torch.float32)
     if settings.flip:
         images = random_flip(images, settings.flip)
+    if settings.shift:
+        images = random_shift(images, settings.shift)
     if settings.rotation or settings.translation or settings.scale != (1.0, 1.0):
         images = random_affine(images, settings.rotation, settings.translation, settings.scale)
     if settings.photo:
@@ -41,6 +43,16 @@ def random_flip(images: Tensor, probability: float) -> Tensor:
     """Mirror each image left to right with the given probability."""
     chosen = _chance(images, probability)
     return torch.where(chosen, images.flip(-1), images)
+
+
+def random_shift(images: Tensor, pixels: int) -> Tensor:
+    """Shift each image by whole pixels, up to ``pixels`` either way along both axes; what comes in from outside is 0."""
+    count, _, height, width = images.shape
+    padded = F.pad(images, [pixels] * 4)
+    top, left = torch.randint(2 * pixels + 1, (2, count, 1), device=images.device)
+    rows = (top + torch.arange(height, device=images.device)).view(count, 1, height, 1)
+    columns = (left + torch.arange(width, device=images.device)).view(count, 1, 1, width)
+    return padded[torch.arange(count, device=images.device).view(count, 1, 1, 1), 0, rows, columns]
 
 
 def random_affine(images: Tensor, rotation: float, translation: float, scale: tuple[float, float]) -> Tensor:

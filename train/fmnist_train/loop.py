@@ -23,6 +23,7 @@ from fmnist_train.device import autocast
 from fmnist_train.evaluate import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.optim import Schedule, make_optimiser
+from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch, restore_state, save_state
 
@@ -117,10 +118,15 @@ class Training:
         return total_loss.item() / batches, total_right.item() / (batches * self.recipe.batch_size)
 
     def _train_batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        images = augment(images, labels, self.recipe.augmentation).contiguous(memory_format=torch.channels_last)
+        settings = self.recipe.augmentation
+        strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
+        images = torch.cat([augment(images, labels, settings), strangers])
         with autocast(self.device, self.mixed_precision):
-            logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+            logits = self.model(images.contiguous(memory_format=torch.channels_last)).float()
+        logits, unsure = logits.split([len(labels), len(strangers)])
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        if len(strangers):
+            loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self.recipe.gradient_clip:

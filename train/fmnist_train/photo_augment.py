@@ -10,11 +10,12 @@ Pairs, heads and trousers need to know what an image shows; they rely on Fashion
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from fmnist_train.drawing import blur, coordinates, draw, drawn_from, field, sometimes, warp
 
 __all__ = ["as_photographed"]
 
@@ -32,18 +33,18 @@ def as_photographed(images: Tensor, labels: Tensor) -> Tensor:
     """
     shoes, worn = _among(labels, _SHOES), _among(labels, _WORN_ABOVE)
     trousers = labels == _TROUSER
-    images = _sometimes(0.35, pattern, images)
-    images = _sometimes(0.8, retone, images)
-    images = _sometimes(0.5, shade, images)
-    images = _sometimes(0.45, pair, images, only=shoes)
-    images = _sometimes(0.35, crop_hem, images, only=worn | trousers)
-    images = _sometimes(0.25, lambda chosen: wear(chosen, images[trousers]), images, only=worn)
-    images = _sometimes(0.3, top_remnant, images, only=trousers)
+    images = sometimes(0.3, pattern, images)
+    images = sometimes(0.8, retone, images)
+    images = sometimes(0.5, shade, images)
+    images = sometimes(0.45, pair, images, only=shoes)
+    images = sometimes(0.35, crop_hem, images, only=worn | trousers)
+    images = sometimes(0.25, lambda chosen: wear(chosen, images[trousers]), images, only=worn)
+    images = sometimes(0.3, top_remnant, images, only=trousers)
     images = deform(images)
-    images = _sometimes(0.3, lose_parts, images)
-    images = _sometimes(0.35, keep_ground, images)
-    images = _sometimes(0.3, blur, images)
-    return _full_range(_sometimes(0.3, add_noise, images))
+    images = sometimes(0.2, lose_parts, images)
+    images = sometimes(0.35, keep_ground, images)
+    images = sometimes(0.3, blur, images)
+    return _full_range(sometimes(0.3, add_noise, images))
 
 
 # -- tone and texture ---------------------------------------------------------------------------------------------------
@@ -53,37 +54,35 @@ def retone(images: Tensor) -> Tensor:
     """Another tone curve inside the garment: gamma, a narrower range, sometimes the negative."""
     inside = _inside(images)
     value = images / 255
-    negative = _draw(images, 0, 1) < 0.3
+    negative = draw(images, 0, 1) < 0.3
     value = torch.where(negative, 1.1 - value, value).clamp(0, 1)
-    value = value ** torch.exp(_draw(images, -0.8, 0.8))
-    low = _draw(images, 0.12, 0.7)
-    high = low + (1 - low) * _draw(images, 0.3, 1.0)
+    value = value ** torch.exp(draw(images, -0.8, 0.8))
+    low = draw(images, 0.12, 0.7)
+    high = low + (1 - low) * draw(images, 0.3, 1.0)
     return (low + (high - low) * value) * 255 * inside
 
 
 def pattern(images: Tensor) -> Tensor:
     """Stripes across, stripes along, checks, or a print on the chest."""
-    y, x = _coordinates(images)
-    frequency = _draw(images, 2.0, 7.0) * math.pi
-    phase = _draw(images, 0, 2 * math.pi)
-    tilt = _draw(images, -0.15, 0.15)
-    across = torch.sign(torch.sin(frequency * (y + tilt * x) + phase) + _draw(images, -0.6, 0.6))
-    along = torch.sign(torch.sin(frequency * (x + tilt * y) + phase) + _draw(images, -0.6, 0.6))
-    patch = ((x - _draw(images, -0.3, 0.3)) / _draw(images, 0.15, 0.5)) ** 2 + (
-        (y + 0.1) / _draw(images, 0.15, 0.5)
-    ) ** 2
-    printed = torch.where(patch < 1, _field(images, 14) * 2, torch.zeros_like(images))
-    kind = _draw(images, 0, 4).floor()
+    y, x = coordinates(images)
+    frequency = draw(images, 2.0, 7.0) * math.pi
+    phase = draw(images, 0, 2 * math.pi)
+    tilt = draw(images, -0.15, 0.15)
+    across = torch.sign(torch.sin(frequency * (y + tilt * x) + phase) + draw(images, -0.6, 0.6))
+    along = torch.sign(torch.sin(frequency * (x + tilt * y) + phase) + draw(images, -0.6, 0.6))
+    patch = ((x - draw(images, -0.3, 0.3)) / draw(images, 0.15, 0.5)) ** 2 + ((y + 0.1) / draw(images, 0.15, 0.5)) ** 2
+    printed = torch.where(patch < 1, field(images, 14) * 2, torch.zeros_like(images))
+    kind = draw(images, 0, 4).floor()
     chosen = torch.where(kind == 0, across, torch.where(kind == 1, along, (across + along) / 2))
     chosen = torch.where(kind == 3, printed, chosen)
-    return (images + chosen * _draw(images, 20, 90)).clamp(25, 255) * _inside(images)
+    return (images + chosen * draw(images, 10, 70)).clamp(25, 255) * _inside(images)
 
 
 def shade(images: Tensor) -> Tensor:
     """Folds and uneven light: a smooth gain over the garment, and a slope."""
-    y, x = _coordinates(images)
-    slope = _draw(images, -0.25, 0.25) * x + _draw(images, -0.25, 0.25) * y
-    gain = 1 + slope + _field(images, 6) * _draw(images, 0, 0.3)
+    y, x = coordinates(images)
+    slope = draw(images, -0.25, 0.25) * x + draw(images, -0.25, 0.25) * y
+    gain = 1 + slope + field(images, 6) * draw(images, 0, 0.3)
     return (images * gain).clamp(0, 255)
 
 
@@ -92,28 +91,28 @@ def shade(images: Tensor) -> Tensor:
 
 def lose_parts(images: Tensor) -> Tensor:
     """Holes and bitten edges, where garment and ground had the same colour."""
-    return torch.where(_field(images, 5) > _draw(images, 1.0, 2.2), torch.zeros_like(images), images)
+    return torch.where(field(images, 5) > draw(images, 1.0, 2.2), torch.zeros_like(images), images)
 
 
 def keep_ground(images: Tensor) -> Tensor:
     """Pieces of ground or shadow that stick to the garment, or all of the ground at once."""
     reach = F.max_pool2d(_inside(images), 7, stride=1, padding=3)
-    everything = _draw(images, 0, 1) < 0.15
-    threshold = _draw(images, 0.4, 1.6)
-    region = torch.where(everything, torch.ones_like(images), reach * (_field(images, 6) > threshold))
-    level = _draw(images, 15, 220) + _field(images, 9) * _draw(images, 0, 30)
+    everything = draw(images, 0, 1) < 0.15
+    threshold = draw(images, 0.4, 1.6)
+    region = torch.where(everything, torch.ones_like(images), reach * (field(images, 6) > threshold))
+    level = draw(images, 15, 220) + field(images, 9) * draw(images, 0, 30)
     level = torch.where(everything, level * 0.5, level)
     return torch.where((images < 12) & (region > 0), level.clamp(0, 255), images)
 
 
 def crop_hem(images: Tensor) -> Tensor:
     """Cut the lowest rows, or the highest, as a frame or a waist does, and centre what is left."""
-    y, _ = _coordinates(images)
-    cut = _draw(images, 0.0, 0.5)
-    below = _draw(images, 0, 1) < 0.7
+    y, _ = coordinates(images)
+    cut = draw(images, 0.0, 0.5)
+    below = draw(images, 0, 1) < 0.7
     kept = torch.where(below, y < 1 - cut, y > -1 + cut * 0.6)
     shift = torch.where(below, -cut / 2, cut * 0.3)
-    return _warp(images * kept, shift=(torch.zeros_like(shift), -shift))
+    return warp(images * kept, shift=(torch.zeros_like(shift), -shift))
 
 
 # -- what is worn with it -----------------------------------------------------------------------------------------------
@@ -121,46 +120,46 @@ def crop_hem(images: Tensor) -> Tensor:
 
 def wear(images: Tensor, trousers: Tensor) -> Tensor:
     """Put the garment on somebody: a head above it and, often, some of the given trousers below it."""
-    y, x = _coordinates(images)
-    zoom = _draw(images, 0.6, 0.85)
-    lift = _draw(images, -0.1, 0.25)
-    garment = _warp(images, zoom=(zoom, zoom), shift=(torch.zeros_like(lift), lift))
+    y, x = coordinates(images)
+    zoom = draw(images, 0.6, 0.85)
+    lift = draw(images, -0.1, 0.25)
+    garment = warp(images, zoom=(zoom, zoom), shift=(torch.zeros_like(lift), lift))
     top = -zoom - lift
-    head = ((x / _draw(images, 0.13, 0.24)) ** 2 + ((y - top + 0.1) / _draw(images, 0.2, 0.34)) ** 2) < 1
-    hair = y < top - _draw(images, 0.1, 0.3)
-    face_tone, hair_tone = _draw(images, 40, 200), _draw(images, 120, 255)
+    head = ((x / draw(images, 0.13, 0.24)) ** 2 + ((y - top + 0.1) / draw(images, 0.2, 0.34)) ** 2) < 1
+    hair = y < top - draw(images, 0.1, 0.3)
+    face_tone, hair_tone = draw(images, 40, 200), draw(images, 120, 255)
     person = torch.where(head, torch.where(hair, hair_tone, face_tone), torch.zeros_like(images))
-    legs = _drawn_from(trousers, images)
-    legs = _warp(legs, zoom=(zoom * 1.1, zoom * 1.2), shift=(torch.zeros_like(lift), -zoom * 1.6 + lift))
-    person = torch.where((_draw(images, 0, 1) < 0.6) & (person == 0), legs, person)
+    legs = drawn_from(trousers, images)
+    legs = warp(legs, zoom=(zoom * 1.1, zoom * 1.2), shift=(torch.zeros_like(lift), -zoom * 1.6 + lift))
+    person = torch.where((draw(images, 0, 1) < 0.6) & (person == 0), legs, person)
     return torch.where(garment > 20, garment, person)
 
 
 def top_remnant(images: Tensor) -> Tensor:
     """The lower end of a shirt over the trousers' waist, and hands beside the hips."""
-    y, x = _coordinates(images)
-    edge = _draw(images, -0.9, -0.55)
-    width = _draw(images, 0.3, 0.55)
-    shirt = (y < edge + 0.1 * _field(images, 4)) & (x.abs() < width)
-    hands = ((x.abs() - width - 0.05).abs() < 0.08) & ((y - edge - 0.15).abs() < 0.18) & (_draw(images, 0, 1) < 0.4)
-    tone = _draw(images, 40, 255) + _field(images, 14) * 15
+    y, x = coordinates(images)
+    edge = draw(images, -0.9, -0.55)
+    width = draw(images, 0.3, 0.55)
+    shirt = (y < edge + 0.1 * field(images, 4)) & (x.abs() < width)
+    hands = ((x.abs() - width - 0.05).abs() < 0.08) & ((y - edge - 0.15).abs() < 0.18) & (draw(images, 0, 1) < 0.4)
+    tone = draw(images, 40, 255) + field(images, 14) * 15
     return torch.where(shirt | hands, tone.clamp(20, 255), images)
 
 
 def pair(images: Tensor) -> Tensor:
     """Two of the same shoe side by side, toes up or down, roughly as a pair looks from above, or one behind the other."""
-    lying = _draw(images, 0, 1) < 0.25
-    turn = torch.where(lying, _draw(images, -0.3, 0.3), (math.pi / 2) + _draw(images, -0.3, 0.3))
-    turn = torch.where(_draw(images, 0, 1) < 0.5, turn, torch.where(lying, turn, -turn))
-    zoom = _draw(images, 0.8, 0.98)
-    plump = _draw(images, 0.75, 1.2)
-    apart = torch.where(lying, _draw(images, 0.0, 0.3), _draw(images, 0.4, 0.56))
-    drop = torch.where(lying, _draw(images, 0.15, 0.45), _draw(images, -0.12, 0.12))
-    mirrored = torch.where(_draw(images, 0, 1) < 0.8, images.flip(-2), images)
-    first = _warp(images, turn=turn, zoom=(zoom, zoom * plump), shift=(apart, drop))
-    second = _warp(
+    lying = draw(images, 0, 1) < 0.25
+    turn = torch.where(lying, draw(images, -0.3, 0.3), (math.pi / 2) + draw(images, -0.3, 0.3))
+    turn = torch.where(draw(images, 0, 1) < 0.5, turn, torch.where(lying, turn, -turn))
+    zoom = draw(images, 0.8, 0.98)
+    plump = draw(images, 0.75, 1.2)
+    apart = torch.where(lying, draw(images, 0.0, 0.3), draw(images, 0.4, 0.56))
+    drop = torch.where(lying, draw(images, 0.15, 0.45), draw(images, -0.12, 0.12))
+    mirrored = torch.where(draw(images, 0, 1) < 0.8, images.flip(-2), images)
+    first = warp(images, turn=turn, zoom=(zoom, zoom * plump), shift=(apart, drop))
+    second = warp(
         torch.where(lying, images, mirrored),
-        turn=turn + _draw(images, -0.15, 0.15),
+        turn=turn + draw(images, -0.15, 0.15),
         zoom=(zoom, zoom * plump),
         shift=(-apart, -drop),
     )
@@ -172,33 +171,26 @@ def pair(images: Tensor) -> Tensor:
 
 def deform(images: Tensor) -> Tensor:
     """Turn, stretch either way, slant and shift, and rarely lay the garment on its side."""
-    side = _draw(images, 0, 1) < 0.03
-    turn = _draw(images, -1, 1) ** 3 * 0.6 + torch.where(
-        side, math.pi / 2 * torch.sign(_draw(images, -1, 1)), torch.zeros(())
+    side = draw(images, 0, 1) < 0.03
+    turn = draw(images, -1, 1) ** 3 * 0.6 + torch.where(
+        side, math.pi / 2 * torch.sign(draw(images, -1, 1)), torch.zeros(())
     )
-    zoom = (torch.exp(_draw(images, -0.3, 0.12)), torch.exp(_draw(images, -0.2, 0.08)))
-    return _warp(
+    zoom = (torch.exp(draw(images, -0.3, 0.12)), torch.exp(draw(images, -0.2, 0.08)))
+    return warp(
         images,
         turn=turn,
         zoom=zoom,
-        shift=(_draw(images, -0.1, 0.1), _draw(images, -0.1, 0.1)),
-        slant=_draw(images, -0.15, 0.15),
+        shift=(draw(images, -0.1, 0.1), draw(images, -0.1, 0.1)),
+        slant=draw(images, -0.15, 0.15),
     )
-
-
-def blur(images: Tensor) -> Tensor:
-    """A soft photo: a 3×3 binomial blur, in varying strength."""
-    kernel = torch.tensor([1.0, 2.0, 1.0], device=images.device)
-    soft = F.conv2d(images, (kernel[:, None] * kernel / 16).view(1, 1, 3, 3), padding=1)
-    return torch.lerp(images, soft, _draw(images, 0.3, 1.0))
 
 
 def add_noise(images: Tensor) -> Tensor:
     """Grain inside the garment."""
-    return (images + torch.randn_like(images) * _draw(images, 2, 20) * _inside(images)).clamp(0, 255)
+    return (images + torch.randn_like(images) * draw(images, 2, 20) * _inside(images)).clamp(0, 255)
 
 
-# -- tools --------------------------------------------------------------------------------------------------------------
+# -- tools -------------------------------------------------------------------------------------------------------------
 
 
 def _inside(images: Tensor) -> Tensor:
@@ -211,62 +203,5 @@ def _full_range(images: Tensor) -> Tensor:
     return images * (255 / images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=40))
 
 
-def _draw(images: Tensor, low: float, high: float) -> Tensor:
-    """One uniform number an image, ``[N, 1, 1, 1]``."""
-    return torch.rand(images.shape[0], 1, 1, 1, device=images.device) * (high - low) + low
-
-
-def _sometimes(
-    probability: float, change: Callable[[Tensor], Tensor], images: Tensor, only: Tensor | None = None
-) -> Tensor:
-    """Change each image with the given probability, among those of ``only``; computed for the chosen ones alone."""
-    chosen = torch.rand(images.shape[0], device=images.device) < probability
-    indices = (chosen if only is None else chosen & only).nonzero().squeeze(1)
-    return images.index_copy(0, indices, change(images[indices])) if len(indices) else images
-
-
 def _among(labels: Tensor, classes: tuple[int, ...]) -> Tensor:
     return torch.isin(labels, torch.tensor(classes, device=labels.device))
-
-
-def _drawn_from(pool: Tensor, images: Tensor) -> Tensor:
-    """As many images as ``images`` has, drawn from ``pool``; black where the pool is empty."""
-    if not len(pool):
-        return torch.zeros_like(images)
-    return pool[torch.randint(len(pool), (images.shape[0],), device=images.device)]
-
-
-def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column coordinates from -1 to 1, ``[1, 1, H, 1]`` and ``[1, 1, 1, W]``."""
-    height, width = images.shape[-2:]
-    y = torch.linspace(-1, 1, height, device=images.device).view(1, 1, -1, 1)
-    x = torch.linspace(-1, 1, width, device=images.device).view(1, 1, 1, -1)
-    return y, x
-
-
-def _field(images: Tensor, cells: int) -> Tensor:
-    """A smooth random field of about unit variance with ``cells`` cells a side."""
-    coarse = torch.randn(images.shape[0], 1, cells, cells, device=images.device) * 1.4
-    return F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _warp(
-    images: Tensor,
-    *,
-    turn: Tensor | None = None,
-    zoom: tuple[Tensor, Tensor] | None = None,
-    shift: tuple[Tensor, Tensor] | None = None,
-    slant: Tensor | None = None,
-) -> Tensor:
-    """Affine change about the centre; ``turn`` in radians, ``zoom`` and ``shift`` as (x, y), the shift in half sides."""
-    nothing = torch.zeros(images.shape[0], device=images.device)
-    turn, slant = (nothing if v is None else v.flatten() for v in (turn, slant))
-    zoom_x, zoom_y = (nothing + 1, nothing + 1) if zoom is None else (v.flatten() for v in zoom)
-    shift_x, shift_y = (nothing, nothing) if shift is None else (v.flatten() for v in shift)
-    cos, sin = torch.cos(turn), torch.sin(turn)
-    # Output to input: undo the shift, then the turn, then the slant and the zoom.
-    a, b = (cos + slant * -sin) / zoom_x, (sin + slant * cos) / zoom_x
-    c, d = -sin / zoom_y, cos / zoom_y
-    matrix = torch.stack([a, b, -a * shift_x + b * shift_y, c, d, -c * shift_x + d * shift_y], 1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -21,6 +21,8 @@ class Augmentation:
     """Largest rotation either way, degrees."""
     translation: float = 0.0
     """Largest shift either way, as a share of the side."""
+    shift: int = 0
+    """Largest shift either way in whole pixels, which leaves every value sharp."""
     scale: tuple[float, float] = (1.0, 1.0)
     """Range of the zoom factor."""
     flip: float = 0.0
@@ -29,6 +31,8 @@ class Augmentation:
     """Probability that a random rectangle is replaced by noise (Zhong et al. 2017, arXiv:1708.04896)."""
     photo: float = 0.0
     """Probability that an image is changed the way a photograph would change it (see ``photo_augment.py``)."""
+    outliers: float = 0.0
+    """Made-up pictures of no garment added to each batch, as a share of it (see ``outliers.py``)."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ _IMPROVED_BEST = Recipe(
     name="improved-best",
     model="improved",
     model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
-    epochs=45,
+    epochs=80,
     batch_size=256,
     optimiser="adamw",
     learning_rate=4e-3,
@@ -127,9 +131,8 @@ _IMPROVED_BEST = Recipe(
     scheduler="cosine",
     warmup=0.05,
     validation=5000,
-    label_smoothing=0.05,
     ema_decay=0.998,
-    augmentation=Augmentation(translation=0.07, flip=0.5, erase=0.3, photo=0.5),
+    augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
 )
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_IMPROVED, _IMPROVED_BEST)}

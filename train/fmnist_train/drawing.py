@@ -1,0 +1,76 @@
+"""Tools of the batched pictures that training makes up: random numbers, coordinates, smooth fields, warps.
+
+Pictures are ``float32`` ``[N, 1, H, W]`` in 0..255; everything random comes from the global generator of their device.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["blur", "coordinates", "draw", "drawn_from", "field", "sometimes", "warp"]
+
+
+def draw(images: Tensor, low: float, high: float) -> Tensor:
+    """One uniform number an image, ``[N, 1, 1, 1]``."""
+    return torch.rand(images.shape[0], 1, 1, 1, device=images.device) * (high - low) + low
+
+
+def coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column coordinates from -1 to 1, ``[1, 1, H, 1]`` and ``[1, 1, 1, W]``."""
+    height, width = images.shape[-2:]
+    y = torch.linspace(-1, 1, height, device=images.device).view(1, 1, -1, 1)
+    x = torch.linspace(-1, 1, width, device=images.device).view(1, 1, 1, -1)
+    return y, x
+
+
+def field(images: Tensor, cells: int) -> Tensor:
+    """A smooth random field of about unit variance with ``cells`` cells a side."""
+    coarse = torch.randn(images.shape[0], 1, cells, cells, device=images.device) * 1.4
+    return F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def drawn_from(pool: Tensor, images: Tensor) -> Tensor:
+    """As many images as ``images`` has, drawn from ``pool``; black where the pool is empty."""
+    if not len(pool):
+        return torch.zeros_like(images)
+    return pool[torch.randint(len(pool), (images.shape[0],), device=images.device)]
+
+
+def sometimes(
+    probability: float, change: Callable[[Tensor], Tensor], images: Tensor, only: Tensor | None = None
+) -> Tensor:
+    """Change each image with the given probability, among those of ``only``; computed for the chosen ones alone."""
+    chosen = torch.rand(images.shape[0], device=images.device) < probability
+    indices = (chosen if only is None else chosen & only).nonzero().squeeze(1)
+    return images.index_copy(0, indices, change(images[indices])) if len(indices) else images
+
+
+def warp(
+    images: Tensor,
+    *,
+    turn: Tensor | None = None,
+    zoom: tuple[Tensor, Tensor] | None = None,
+    shift: tuple[Tensor, Tensor] | None = None,
+    slant: Tensor | None = None,
+) -> Tensor:
+    """Affine change about the centre; ``turn`` in radians, ``zoom`` and ``shift`` as (x, y), the shift in half sides."""
+    nothing = torch.zeros(images.shape[0], device=images.device)
+    turn, slant = (nothing if v is None else v.flatten() for v in (turn, slant))
+    zoom_x, zoom_y = (nothing + 1, nothing + 1) if zoom is None else (v.flatten() for v in zoom)
+    shift_x, shift_y = (nothing, nothing) if shift is None else (v.flatten() for v in shift)
+    cos, sin = torch.cos(turn), torch.sin(turn)
+    # Output to input: undo the shift, then the turn, then the slant and the zoom.
+    a, b = (cos + slant * -sin) / zoom_x, (sin + slant * cos) / zoom_x
+    c, d = -sin / zoom_y, cos / zoom_y
+    matrix = torch.stack([a, b, -a * shift_x + b * shift_y, c, d, -c * shift_x + d * shift_y], 1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def blur(images: Tensor) -> Tensor:
+    """A soft photo: a 3×3 binomial blur, in varying strength."""
+    kernel = torch.tensor([1.0, 2.0, 1.0], device=images.device)
+    soft = F.conv2d(images, (kernel[:, None] * kernel / 16).view(1, 1, 3, 3), padding=1)
+    return torch.lerp(images, soft, draw(images, 0.3, 1.0))
