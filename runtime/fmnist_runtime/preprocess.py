@@ -36,10 +36,10 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     if rgb.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE) and alpha is None and _is_grey(rgb):
         return rgb[..., 0].copy()
     mask, negate = _garment(rgb, alpha)
-    luma = rgb @ np.array([0.299, 0.587, 0.114])
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _fit(_map_tones(255 - luma[box] if negate else luma[box], mask[box]))
+    luma = rgb[box] @ np.array([0.299, 0.587, 0.114])
+    return _fit(_map_tones(255 - luma if negate else luma, mask[box]))
 
 
 def careful_inputs(image: Image.Image) -> np.ndarray:
@@ -69,7 +69,9 @@ def _channels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _is_grey(rgb: np.ndarray) -> bool:
-    return bool((np.ptp(rgb, axis=-1) <= 2).all())
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return bool((most - least).max() <= 2)
 
 
 def _garment(rgb: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, bool]:

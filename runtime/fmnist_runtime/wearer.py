@@ -11,7 +11,7 @@ which holds for most complexions, because they differ in lightness more than in 
 
 import numpy as np
 
-from fmnist_runtime.garment import box_blur, components, to_lab
+from fmnist_runtime.pixels import box_blur, components, to_lab
 
 __all__ = ["without_wearer"]
 
@@ -48,7 +48,7 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _skin(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    red, green, blue = np.moveaxis(rgb.astype(np.float32), -1, 0)
+    red, green, blue = np.moveaxis(rgb, -1, 0).astype(np.float32)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     cb = 128 + 0.564 * (blue - luma)
     cr = 128 + 0.713 * (red - luma)
@@ -105,20 +105,19 @@ def _without_neighbour(rgb: np.ndarray, mask: np.ndarray, *, above: bool, below:
     count = np.concatenate([[0], np.cumsum(mask.sum(axis=1))])
     colour = np.concatenate([np.zeros((1, 3)), np.cumsum((to_lab(rgb) * mask[..., None]).sum(axis=1), axis=0)])
     window = max(4, int(0.14 * (bottom - top)))
-    best, waist = _WAIST_STEP, None
-    for row in range(top + window // 2, bottom - window // 2):
-        share = (row - top) / (bottom - top)
-        if not ((below and share > 0.55) or (above and share < 0.45)):
-            continue
-        upper, lower = (max(top, row - window), row - 1), (row + 1, min(bottom, row + window))
-        if min(count[upper[1]] - count[upper[0]], count[lower[1]] - count[lower[0]]) < 8:
-            continue
-        means = [(colour[b] - colour[a]) / (count[b] - count[a]) for a, b in (upper, lower)]
-        step = float(np.sqrt((((means[0] - means[1]) * [0.7, 1, 1]) ** 2).sum()))
-        if step > best:
-            best, waist = step, row
-    if waist is None:
+    row = np.arange(top + window // 2, bottom - window // 2)
+    share = (row - top) / (bottom - top)
+    row = row[(below & (share > 0.55)) | (above & (share < 0.45))]
+    spans = [(np.maximum(top, row - window), row - 1), (row + 1, np.minimum(bottom, row + window))]
+    counts = [count[end] - count[begin] for begin, end in spans]
+    enough = np.minimum(*counts) >= 8
+    means = [
+        (colour[end] - colour[begin])[enough] / n[enough, None] for (begin, end), n in zip(spans, counts, strict=True)
+    ]
+    step = np.sqrt((((means[0] - means[1]) * [0.7, 1, 1]) ** 2).sum(axis=1))
+    if not (step > _WAIST_STEP).any():
         return mask
+    waist = row[enough][step.argmax()]
     kept = mask.copy()
     if (waist - top) / (bottom - top) > 0.5:
         kept[waist:] = False

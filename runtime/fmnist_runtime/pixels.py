@@ -1,0 +1,75 @@
+"""Tools on arrays of pixels that finding a garment needs: colour space, local means, connected parts. numpy only.
+
+All of them are on the path from photo to answer, so they are written for speed: on a working picture of 128 pixels each
+takes a fraction of a millisecond.
+"""
+
+import numpy as np
+
+__all__ = ["box_blur", "components", "to_lab"]
+
+
+def to_lab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB, uint8 ``[..., 3]``, to CIELAB (D65), where equal distances look about equally different."""
+    xyz = (_SRGB_TO_LINEAR[rgb.reshape(-1, 3)] @ _LINEAR_TO_XYZ).T
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lab = np.empty((len(xyz[0]), 3), np.float32)
+    lab[:, 0] = 116 * f[1] - 16
+    lab[:, 1] = 500 * (f[0] - f[1])
+    lab[:, 2] = 200 * (f[1] - f[2])
+    return lab.reshape(rgb.shape)
+
+
+_SRGB = np.arange(256) / 255
+_SRGB_TO_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LINEAR_TO_XYZ = (
+    np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T / [0.9505, 1.0, 1.089]
+).astype(np.float32)
+
+
+def components(mask: np.ndarray) -> np.ndarray:
+    """Label the 4-connected parts of a boolean mask ``[H, W]``: an integer ``[H, W]``, 0 where the mask is false.
+
+    A part's label is one more than the flat index of its last pixel. Runs along the rows are found all at once; only
+    where runs of neighbouring rows touch, a union-find (Rosenfeld and Pfaltz 1966) joins them one by one.
+    """
+    height, width = mask.shape
+    padded = np.zeros((height, width + 1), bool)  # a gap behind each row keeps runs from going on in the next
+    padded[:, :-1] = mask
+    flat = padded.ravel()
+    begins, ends = _runs(flat)
+    touching = _runs(flat[: -width - 1] & flat[width + 1 :])[0]
+    root = list(range(len(begins)))
+    above, below = (np.searchsorted(begins, touching + step, "right") - 1 for step in (0, width + 1))
+    for upper, lower in zip(above.tolist(), below.tolist(), strict=True):
+        while root[upper] != upper:
+            upper = root[upper]
+        while root[lower] != lower:
+            lower = root[lower]
+        root[min(upper, lower)] = max(upper, lower)
+    for run in range(len(root) - 1, -1, -1):  # a root stands behind its runs, so each is final when it is asked
+        root[run] = root[root[run]]
+    last = ends - ends // (width + 1)  # one more than the flat index of the run's last pixel, without the gaps
+    label = np.zeros(mask.shape, np.int64)
+    label[mask] = np.repeat(last[root], ends - begins)
+    return label
+
+
+def _runs(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the runs of true begin and end (one behind the last) in a flat boolean array."""
+    edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))
+    return edges[::2], edges[1::2]
+
+
+def box_blur(values: np.ndarray, radius: int) -> np.ndarray:
+    """Mean over a square of ``2 * radius + 1`` pixels of a float ``[H, W]``; the border is repeated outwards."""
+    height, width = values.shape
+    side = 2 * radius + 1
+    padded = np.empty((height + side - 1, width), values.dtype)
+    padded[radius : radius + height] = values
+    padded[:radius], padded[radius + height :] = values[0], values[-1]
+    down = sum((padded[i : i + height] for i in range(1, side)), padded[:height])
+    padded = np.empty((height, width + side - 1), values.dtype)
+    padded[:, radius : radius + width] = down
+    padded[:, :radius], padded[:, radius + width :] = down[:, :1], down[:, -1:]
+    return sum((padded[:, i : i + width] for i in range(1, side)), padded[:, :width]) / side**2
