@@ -1,9 +1,9 @@
-"""How many photos are answered right: by kind of photo, with the reject option on and off.
+"""How many photos are answered right: by kind of photo and by class, with the reject option off and on.
 
-    python benchmarks/photos.py FOLDER [--model FILE] [--careful]
+    python benchmarks/photos.py FOLDER [--model FILE] [--careful] [--json]
 
 ``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+`` (``pullover+coat``), ``none``
-where a rejection is right.
+where a rejection is right. It calls what `fmnist-infer` calls.
 """
 
 import argparse
@@ -18,22 +18,34 @@ def slug(label: str) -> str:
     return label.lower().replace("-", "").replace("/", "-").replace(" ", "-")  # T-shirt/top is tshirt-top
 
 
-def measure(folder: Path, classifier: Classifier) -> dict[str, dict[str, float]]:
-    """Counts by kind: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``."""
-    table: dict[str, dict[str, float]] = {}
+def measure(folder: Path, classifier: Classifier) -> dict[str, dict[str, int]]:
+    """Counts for each ``kind`` and ``kind/answers``: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``."""
+    table: dict[str, dict[str, int]] = {}
     for path in find_images(folder):
         kind, answers = path.relative_to(folder).parts[:2]
-        row = table.setdefault(kind, {"photos": 0, "right": 0, "kept": 0, "right_of_kept": 0})
         try:
             prediction = classifier(path)
         except ImageError as error:
             raise SystemExit(f"error: {path}: {error}") from error
         right = slug(prediction.top[0].label) in answers.split("+")
-        row["photos"] += 1
-        row["right"] += right
-        row["kept"] += not prediction.rejected
-        row["right_of_kept"] += right and not prediction.rejected
+        for row in (kind, f"{kind}/{answers}"):
+            counts = table.setdefault(row, {"photos": 0, "right": 0, "kept": 0, "right_of_kept": 0})
+            counts["photos"] += 1
+            counts["right"] += right
+            counts["kept"] += not prediction.rejected
+            counts["right_of_kept"] += right and not prediction.rejected
     return table
+
+
+def show(table: dict[str, dict[str, int]]) -> None:
+    only_strangers = {kind for kind in table if {r for r in table if r.startswith(kind + "/")} == {f"{kind}/none"}}
+    print(f"{'':<28}{'photos':>7}{'right':>8}{'coverage':>10}{'right of kept':>15}")
+    for row, counts in sorted(table.items(), key=lambda item: ("/" in item[0], item[0])):
+        photos, kept = counts["photos"], counts["kept"]
+        strangers = row.endswith("/none") or row in only_strangers
+        right = f"{'-':>8}" if strangers else f"{counts['right'] / photos:8.1%}"
+        of_kept = f"{counts['right_of_kept'] / kept:15.1%}" if kept and not strangers else f"{'-':>15}"
+        print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}")
 
 
 def main() -> None:
@@ -46,13 +58,8 @@ def main() -> None:
     table = measure(options.folder, Classifier.load(options.model, careful=options.careful))
     if options.json:
         print(json.dumps(table))
-        return
-    print(f"{'kind':<10}{'photos':>7}{'right':>8}{'coverage':>10}{'right of kept':>15}")
-    for kind, row in table.items():
-        kept = f"{row['right_of_kept'] / row['kept']:15.1%}" if row["kept"] else f"{'-':>15}"
-        print(
-            f"{kind:<10}{row['photos']:7}{row['right'] / row['photos']:8.1%}{row['kept'] / row['photos']:10.1%}{kept}"
-        )
+    else:
+        show(table)
 
 
 if __name__ == "__main__":

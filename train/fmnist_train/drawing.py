@@ -54,8 +54,19 @@ def warp(
     zoom: tuple[Tensor, Tensor] | None = None,
     shift: tuple[Tensor, Tensor] | None = None,
     slant: Tensor | None = None,
+    taper: Tensor | None = None,
+    bend: Tensor | None = None,
 ) -> Tensor:
-    """Affine change about the centre; ``turn`` in radians, ``zoom`` and ``shift`` as (x, y), the shift in half sides."""
+    """Affine change about the centre, and two that are not.
+
+    Args:
+        images: ``[N, 1, H, W]``.
+        turn: radians.
+        zoom, shift: as (x, y), the shift in half sides.
+        slant: how far the top leans over, in half sides.
+        taper: how much wider the bottom is than the middle, as a share, as in a picture taken from below.
+        bend: ``[N, 2, H, W]``, how far each pixel moves along x and y, in half sides.
+    """
     nothing = torch.zeros(images.shape[0], device=images.device)
     turn, slant = (nothing if v is None else v.flatten() for v in (turn, slant))
     zoom_x, zoom_y = (nothing + 1, nothing + 1) if zoom is None else (v.flatten() for v in zoom)
@@ -66,6 +77,11 @@ def warp(
     c, d = -sin / zoom_y, cos / zoom_y
     matrix = torch.stack([a, b, -a * shift_x + b * shift_y, c, d, -c * shift_x + d * shift_y], 1).view(-1, 2, 3)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    if taper is not None:
+        y, _ = coordinates(images)
+        grid = grid * torch.cat([1 / (1 + taper * y), torch.ones_like(taper * y)], dim=1).permute(0, 2, 3, 1)
+    if bend is not None:
+        grid = grid - bend.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

@@ -21,6 +21,7 @@ __all__ = ["as_photographed"]
 
 _TROUSER = 1
 _WORN_ABOVE = (0, 2, 3, 4, 6)
+_SANDAL = 5
 _SHOES = (5, 7, 9)
 
 
@@ -36,7 +37,9 @@ def as_photographed(images: Tensor, labels: Tensor) -> Tensor:
     images = sometimes(0.3, pattern, images)
     images = sometimes(0.8, retone, images)
     images = sometimes(0.5, shade, images)
-    images = sometimes(0.45, pair, images, only=shoes)
+    images = sometimes(0.4, footbed, images, only=labels == _SANDAL)
+    images = sometimes(0.35, pair, images, only=shoes)
+    images = sometimes(0.35, from_above, images, only=shoes)
     images = sometimes(0.35, crop_hem, images, only=worn | trousers)
     images = sometimes(0.25, lambda chosen: wear(chosen, images[trousers]), images, only=worn)
     images = sometimes(0.3, top_remnant, images, only=trousers)
@@ -166,22 +169,41 @@ def pair(images: Tensor) -> Tensor:
     return torch.where(first > 15, first, second)
 
 
+def footbed(images: Tensor) -> Tensor:
+    """Close the gaps between a sandal's straps with its sole, which shows unless the picture is taken from the side."""
+    wide = F.max_pool2d(images, (5, 9), stride=1, padding=(2, 4))
+    closed = -F.max_pool2d(-wide, (5, 9), stride=1, padding=(2, 4))
+    sole = (draw(images, 30, 200) + field(images, 8) * draw(images, 0, 25)).clamp(20, 255)
+    return torch.where((images < 25) & (closed > 40), sole, images)
+
+
+def from_above(images: Tensor) -> Tensor:
+    """A shoe seen obliquely from above: taller, its toe turned down."""
+    toe_left = torch.where(draw(images, 0, 1) < 0.5, images, images.flip(-1))
+    turn = draw(images, 0.1, 0.75)
+    zoom = (draw(images, 0.75, 1.0), draw(images, 1.0, 1.7))
+    seen = warp(warp(toe_left, zoom=zoom), turn=-turn, zoom=(draw(images, 0.8, 1.0), draw(images, 0.8, 1.0)))
+    return torch.where(draw(images, 0, 1) < 0.5, seen, seen.flip(-1))
+
+
 # -- geometry and sensor ------------------------------------------------------------------------------------------------
 
 
 def deform(images: Tensor) -> Tensor:
-    """Turn, stretch either way, slant and shift, and rarely lay the garment on its side."""
+    """Turn, stretch either way, slant, taper, bend and shift, and rarely lay the garment on its side."""
     side = draw(images, 0, 1) < 0.03
     turn = draw(images, -1, 1) ** 3 * 0.6 + torch.where(
         side, math.pi / 2 * torch.sign(draw(images, -1, 1)), torch.zeros(())
     )
-    zoom = (torch.exp(draw(images, -0.3, 0.12)), torch.exp(draw(images, -0.2, 0.08)))
+    zoom = (torch.exp(draw(images, -0.3, 0.2)), torch.exp(draw(images, -0.3, 0.08)))
     return warp(
         images,
         turn=turn,
         zoom=zoom,
         shift=(draw(images, -0.1, 0.1), draw(images, -0.1, 0.1)),
         slant=draw(images, -0.15, 0.15),
+        taper=draw(images, -0.2, 0.25),
+        bend=torch.cat([field(images, 4), field(images, 4)], dim=1) * draw(images, 0, 0.06),
     )
 
 
