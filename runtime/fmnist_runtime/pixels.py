@@ -6,25 +6,35 @@ takes a fraction of a millisecond.
 
 import numpy as np
 
-__all__ = ["box_blur", "components", "to_lab"]
+__all__ = ["box_blur", "components", "luma", "to_lab"]
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB, uint8 ``[..., 3]``, to CIELAB (D65), where equal distances look about equally different."""
-    xyz = (_SRGB_TO_LINEAR[rgb.reshape(-1, 3)] @ _LINEAR_TO_XYZ).T
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    lab = np.empty((len(xyz[0]), 3), np.float32)
-    lab[:, 0] = 116 * f[1] - 16
-    lab[:, 1] = 500 * (f[0] - f[1])
-    lab[:, 2] = 200 * (f[1] - f[2])
+    """sRGB, uint8 ``[..., 3]``, to CIELAB (D65), float32, where equal distances look about equally different.
+
+    Whole numbers and one table, so that every machine and language finds the same; grey has exactly ``a = b = 0``.
+    """
+    channels = rgb.reshape(-1, 3).T
+    x, y, z = (_CURVE[sum(table[c] for table, c in zip(row, channels, strict=True)) >> 15] for row in _XYZ)
+    lab = np.empty((len(x), 3), np.float32)
+    lab[:, 0] = 116 * y - 16
+    lab[:, 1] = 500 * (x - y)
+    lab[:, 2] = 200 * (y - z)
     return lab.reshape(rgb.shape)
 
 
 _SRGB = np.arange(256) / 255
-_SRGB_TO_LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
-_LINEAR_TO_XYZ = (
-    np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T / [0.9505, 1.0, 1.089]
-).astype(np.float32)
+_LINEAR = np.rint(65535 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)).astype(np.int32)
+# The rows X, Y, Z of the matrix, each over the white point's, in 1/32768; each sums to 32768.
+_XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]], np.int32)[..., None] * _LINEAR
+_T = np.arange(65536) / 65535
+_CURVE = (np.rint(65536 * np.where(_T > 0.008856, np.cbrt(_T), 7.787 * _T + 16 / 116)) / 65536).astype(np.float32)
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Lightness as television has it (BT.601), in thousandths: uint8 ``[..., 3]`` to int32 ``[...]``."""
+    red, green, blue = np.moveaxis(rgb, -1, 0).astype(np.int32)
+    return 299 * red + 587 * green + 114 * blue
 
 
 def components(mask: np.ndarray) -> np.ndarray:

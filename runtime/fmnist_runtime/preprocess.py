@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fmnist_runtime.garment import find_garment
+from fmnist_runtime.pixels import luma
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_runtime.wearer import without_wearer
 
@@ -38,8 +39,8 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     mask, negate = _garment(rgb, alpha)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    luma = rgb[box] @ np.array([0.299, 0.587, 0.114])
-    return _fit(_map_tones(255 - luma if negate else luma, mask[box]))
+    tones = luma(rgb[box]) / 1000
+    return _fit(_map_tones(255 - tones if negate else tones, mask[box]))
 
 
 def careful_inputs(image: Image.Image) -> np.ndarray:

@@ -11,7 +11,7 @@ which holds for most complexions, because they differ in lightness more than in 
 
 import numpy as np
 
-from fmnist_runtime.pixels import box_blur, components, to_lab
+from fmnist_runtime.pixels import box_blur, components, luma, to_lab
 
 __all__ = ["without_wearer"]
 
@@ -48,11 +48,10 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _skin(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    red, green, blue = np.moveaxis(rgb, -1, 0).astype(np.float32)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    cb = 128 + 0.564 * (blue - luma)
-    cr = 128 + 0.713 * (red - luma)
-    skin = (cb > 80) & (cb < 125) & (cr > 136) & (cr < 172) & (luma > 50) & mask
+    grey = luma(rgb)
+    blue_less_grey, red_less_grey = (1000 * rgb[..., channel].astype(np.int32) - grey for channel in (2, 0))
+    cb, cr = 564 * blue_less_grey, 713 * red_less_grey  # in millionths, from the middle at 128
+    skin = (cb > -48e6) & (cb < -3e6) & (cr > 8e6) & (cr < 44e6) & (grey > 50e3) & mask
     return (box_blur(skin.astype(np.float32), 1) > 0.5) & mask
 
 
@@ -66,7 +65,7 @@ def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int 
     label = components(skin)
     size = np.bincount(label.ravel())
     size[0] = 0
-    for part in np.argsort(size)[::-1][:4]:
+    for part in np.argsort(size, kind="stable")[::-1][:4]:
         if size[part] < 0.006 * mask.sum():
             return None
         y, x = np.nonzero(label == part)
