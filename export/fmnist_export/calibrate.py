@@ -1,14 +1,17 @@
 """What validation images decide: the temperature of the probabilities, and when to say "I don't know"."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.reject import SCORES
+from fmnist_runtime.spec import DATASET_LABELS
+from fmnist_train.data import Split
 from fmnist_train.metrics import softmax
 
-__all__ = ["ACCEPTANCE", "fit_reject", "fit_temperature"]
+__all__ = ["ACCEPTANCE", "fit_reject", "fit_temperature", "photographed"]
 
 ACCEPTANCE = 0.95
 """Share of real garments that the reject option lets pass."""
@@ -39,8 +42,24 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return round(float(np.exp((low + high) / 2)), 3)
 
 
+def photographed(validation: Split, labels: Sequence[str]) -> np.ndarray:
+    """The validation images as photos might show them: uint8 ``[N, 28, 28]``, the same at every call.
+
+    A network that learnt from such images should accept them too, so they have their say in the threshold.
+    """
+    import torch
+
+    from fmnist_train.photo_augment import as_photographed
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        known = torch.from_numpy(validation.labels) if list(labels) == list(DATASET_LABELS) else None
+        changed = as_photographed(torch.from_numpy(validation.images).unsqueeze(1).float(), known)
+    return changed.clamp(0, 255).round().byte().squeeze(1).numpy()
+
+
 def fit_reject(logits: np.ndarray, temperature: float, score: str = "max_probability") -> dict[str, Any]:
-    """The threshold that accepts 95% of these real garments, in the form that the metadata holds."""
+    """The threshold that accepts 95% of these garments, in the form that the metadata holds."""
     if score not in SCORES:
         raise ConfigError(f"unknown reject score '{score}'; known: {', '.join(SCORES)}")
     scores = SCORES[score](logits, softmax(logits, temperature))

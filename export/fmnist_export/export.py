@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from fmnist_export.calibrate import fit_reject, fit_temperature
+from fmnist_export.calibrate import fit_reject, fit_temperature, photographed
 from fmnist_export.convert import to_onnx
 from fmnist_export.gate import Limits, accuracy, compare, judge, run_all
 from fmnist_export.quantise import Quantisation, executed_operators, quantise, signal_to_noise
@@ -67,7 +67,10 @@ def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
     test = source.load("test")
     validation_logits = predict_logits(checkpoint.model, validation.images)
     temperature = fit_temperature(validation_logits, validation.labels)
-    document = _document(checkpoint, temperature, fit_reject(validation_logits, temperature, options.reject_score))
+    garments = validation_logits
+    if checkpoint.info["recipe"]["augmentation"]["photo"]:
+        garments = np.concatenate([garments, predict_logits(checkpoint.model, photographed(validation, source.labels))])
+    document = _document(checkpoint, temperature, fit_reject(garments, temperature, options.reject_score))
     models = {"float32": to_onnx(checkpoint.model, temperature)}
     calibration = {"float32": None}
     if options.quantise:

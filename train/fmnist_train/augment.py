@@ -16,12 +16,12 @@ from fmnist_train.recipes import Augmentation
 __all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_shift"]
 
 
-def augment(images: Tensor, labels: Tensor, settings: Augmentation) -> Tensor:
+def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> Tensor:
     """Return a randomly changed copy of a batch.
 
     Args:
         images: ``[N, 1, H, W]`` uint8, or float in 0..255.
-        labels: ``[N]`` class ids; only ``photo`` looks at them.
+        labels: ``[N]`` Fashion-MNIST class ids, which ``photo`` looks at; None where the classes are others.
         settings: what to do; with all defaults the pixels come back unchanged, as float.
     """
     images = images.to(torch.float32)
@@ -33,7 +33,9 @@ def augment(images: Tensor, labels: Tensor, settings: Augmentation) -> Tensor:
         images = random_affine(images, settings.rotation, settings.translation, settings.scale)
     if settings.photo:
         chosen = (torch.rand(len(images), device=images.device) < settings.photo).nonzero().squeeze(1)
-        images = images.index_copy(0, chosen, as_photographed(images[chosen], labels[chosen]))
+        images = images.index_copy(
+            0, chosen, as_photographed(images[chosen], None if labels is None else labels[chosen])
+        )
     if settings.erase:
         images = random_erase(images, settings.erase)
     return images

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fmnist_runtime.errors import ConfigError, FmnistError
+from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.augment import augment
 from fmnist_train.checkpoint import save_checkpoint
 from fmnist_train.data import Split
@@ -56,6 +57,7 @@ class Training:
         self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
         self.mixed_precision = mixed_precision
         self.about = about
+        self.fashion = list(about["labels"]) == list(DATASET_LABELS)
         self.history: list[Epoch] = []
         self.validation = validation
         self.images = torch.from_numpy(train.images).unsqueeze(1).to(device)
@@ -120,7 +122,7 @@ class Training:
     def _train_batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.recipe.augmentation
         strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
-        images = torch.cat([augment(images, labels, settings), strangers])
+        images = torch.cat([augment(images, labels if self.fashion else None, settings), strangers])
         with autocast(self.device, self.mixed_precision):
             logits = self.model(images.contiguous(memory_format=torch.channels_last)).float()
         logits, unsure = logits.split([len(labels), len(strangers)])

@@ -6,7 +6,8 @@ white wall), fabric patterns, folds and shadows, parts that segmentation lost or
 whoever wears the shirt, hems cut off by the frame, shoes lying in pairs. No photo is used. All take and return ``float32``
 pixels in 0..255, ``[N, 1, H, W]``, and draw from the global generator.
 
-Pairs, heads and trousers need to know what an image shows; they rely on Fashion-MNIST's class ids.
+Pairs, heads and trousers need to know what an image shows; they rely on Fashion-MNIST's class ids, and are left out for other
+classes.
 """
 
 import math
@@ -25,13 +26,15 @@ _SANDAL = 5
 _SHOES = (5, 7, 9)
 
 
-def as_photographed(images: Tensor, labels: Tensor) -> Tensor:
+def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
     """Change every image the way a photo and its segmentation might have.
 
     Args:
         images: ``[N, 1, H, W]`` float in 0..255, light garment on black ground.
-        labels: ``[N]`` Fashion-MNIST class ids.
+        labels: ``[N]`` Fashion-MNIST class ids; None where the classes are others.
     """
+    if labels is None:
+        labels = torch.full(images.shape[:1], -1, device=images.device)
     shoes, worn = _among(labels, _SHOES), _among(labels, _WORN_ABOVE)
     trousers = labels == _TROUSER
     images = sometimes(0.3, pattern, images)
