@@ -1,65 +1,77 @@
 """The command ``fmnist-infer``: parse, call, print. Everything heavy is imported inside, so ``--help`` is instant."""
 
+import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.options import Options, positive
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+__all__ = ["infer", "main", "options"]
 
 
-@app.command()
-def infer(
-    photos: Annotated[
-        list[str] | None, typer.Argument(metavar="PHOTO...", help="Picture files, folders (searched through), or -.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model file, folder, or embedded model by name.", show_default="improved")
-    ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many of the most probable classes to show.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a picture, a line each.")] = False,
-    reject: Annotated[bool, typer.Option(help="Answer I don't know to what looks like no garment.")] = True,
-    careful: Annotated[
-        bool, typer.Option("--careful", help="Average several views: slower, more often right.")
-    ] = False,
-    show: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of what the network saw.", show_default=False)
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one model call.")] = 1,
-    provider: Annotated[str, typer.Option(help="onnxruntime execution provider, used or refused.")] = "cpu",
-    sha256: Annotated[str | None, typer.Option(help="Refuse any model file but this one.", show_default=False)] = None,
-    selftest: Annotated[
-        bool, typer.Option("--selftest", help="Check that this device computes what the model's author did.")
-    ] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> int:
-    """Say what garment a picture shows, or that it shows none that the model knows."""
-    if version:
+def options() -> Options:
+    """The options of ``fmnist-infer``."""
+    parser = Options(
+        prog="fmnist-infer",
+        description="Say what garment a picture shows, or that it shows none that the model knows.",
+    )
+    add = parser.add_argument
+    add("photos", metavar="PHOTO", nargs="*", help="picture files, folders (searched through), or - for standard input")
+    add("--model", help="model file, folder, or embedded model by name (default: improved)")
+    add("--top-k", type=positive, default=3, metavar="N", help="how many classes to show (default: 3)")
+    add("--json", action="store_true", help="one JSON object a picture, a line each")
+    add(
+        "--reject",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="answer I don't know to what looks like no garment (default: yes)",
+    )
+    add("--careful", action="store_true", help="average several views: slower, more often right")
+    add("--show", type=Path, metavar="DIR", help="folder for pictures of what the network saw")
+    add("--threads", type=positive, default=1, metavar="N", help="threads of one model call (default: 1)")
+    add("--provider", default="cpu", help="onnxruntime execution provider, used or refused (default: cpu)")
+    add("--sha256", metavar="HASH", help="refuse any model file but this one")
+    add("--selftest", action="store_true", help="check that this device computes what the model's author did")
+    add("--version", action="store_true", help="print the version")
+    return parser
+
+
+def infer(args: Sequence[str] | None = None) -> int:
+    """Do what the arguments (by default the process's) say; return the exit code."""
+    parser = options()
+    chosen = parser.parse_args(args)
+    if chosen.version:
         import fmnist_runtime
 
         print(fmnist_runtime.__version__)
         return 0
-    if not photos and not selftest:
-        raise typer.BadParameter("name at least one picture or folder, or - for standard input", param_hint="PHOTO")
+    if not chosen.photos and not chosen.selftest:
+        parser.error("name at least one picture or folder, or - for standard input")
     from fmnist_runtime.classifier import Classifier
 
-    classifier = Classifier.load(model, threads=threads, provider=provider, sha256=sha256, careful=careful)
-    if selftest:
+    classifier = Classifier.load(
+        chosen.model,
+        threads=chosen.threads,
+        provider=chosen.provider,
+        sha256=chosen.sha256,
+        careful=chosen.careful,
+    )
+    if chosen.selftest:
         from fmnist_runtime.report import print_selftest
 
-        return print_selftest(classifier, as_json=as_json)
+        return print_selftest(classifier, as_json=chosen.json)
     from fmnist_runtime.report import print_predictions
     from fmnist_runtime.stream import classify_all
 
-    answers = classify_all(classifier, photos or [], top_k=top_k, reject=reject, show=show)
-    return print_predictions(answers, as_json=as_json)
+    answers = classify_all(classifier, chosen.photos, top_k=chosen.top_k, reject=chosen.reject, show=chosen.show)
+    return print_predictions(answers, as_json=chosen.json)
 
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(app))
+    # numpy's linear algebra would start a thread for each processor, and the matrices here are tiny.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.exit(run_app(infer))

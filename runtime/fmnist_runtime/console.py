@@ -5,7 +5,8 @@ Exit codes: 0 done, 1 our error, 2 usage, 3 a failed gate, 130 interrupted.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError
@@ -15,16 +16,17 @@ __all__ = ["run_app"]
 _OURS = ("fmnist_train", "fmnist_export", "fmnist_runtime")
 
 
-def run_app(app: Any, *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
-    """Run a typer application and return the exit code.
+def run_app(app: Callable[..., Any], *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code.
 
     Args:
-        app: the ``typer.Typer``.
+        app: a function of the arguments that returns the exit code (the runtime's commands, which use argparse), or a
+            ``typer.Typer`` (training and export).
         extra: the optional dependency set that the command needs; named where one of its modules is missing.
         args: the arguments; by default those of the process.
     """
     try:
-        code = app(args=args, standalone_mode=False)
+        code = app(args) if isinstance(app, FunctionType) else app(args=args, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone (`| head`): nothing to say, and Python must not complain when it flushes at exit.
@@ -32,6 +34,8 @@ def run_app(app: Any, *, extra: str | None = None, args: Sequence[str] | None = 
         return 0
     except KeyboardInterrupt:
         return _say("interrupted", 130)
+    except SystemExit as end:  # argparse has said what there was to say
+        return end.code if isinstance(end.code, int) else 0
     except FmnistError as error:
         return _say(str(error), error.exit_code)
     except ModuleNotFoundError as error:

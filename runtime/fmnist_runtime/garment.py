@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fmnist_runtime.pixels import box_blur, components, to_lab
+from fmnist_runtime.pixels import box_blur, components, percentile, to_lab
 
 __all__ = ["find_garment"]
 
@@ -53,25 +53,29 @@ class _Frame:
 
     ring: np.ndarray
     """Boolean ``[H, W]``: the border, 4% of the longer side wide."""
-    basis: np.ndarray
-    """Polynomials of a smooth surface, ``[H * W, 6]``."""
     ring_basis: np.ndarray
-    """The same, of the ring's pixels."""
+    """The polynomials of a smooth surface, 1, x, y, x², y², xy, at the ring's pixels, ``[N, 6]``."""
+    rows: np.ndarray
+    """1, y, y² of each row, ``[H, 3]``; and ``columns``: 1, x, x² of each column, ``[3, W]``."""
+    columns: np.ndarray
     place: np.ndarray
     """Preference for the centre over the border, ``[H, W]``."""
     centrality: np.ndarray
     """How much a pixel counts, ``[H, W]``: 1 at the centre, less towards the corners."""
 
 
-@lru_cache(maxsize=4)  # a camera and most folders have few sizes; each takes about a megabyte
+@lru_cache(maxsize=4)  # a camera and most folders have few sizes; each takes half a megabyte
 def _frame(shape: tuple[int, int]) -> _Frame:
     width = max(2, round(0.04 * max(shape)))
     ring = np.ones(shape, bool)
     ring[width:-width, width:-width] = False
-    y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
-    basis = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+    y, x = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])
     place = 1.2 - 2.4 * np.maximum(np.abs(x), np.abs(y)) ** 2 - 1.5 * ring
-    return _Frame(ring, basis.reshape(-1, 6), basis[ring], place, np.exp(-(x**2) - y**2))
+    rows, columns = np.hstack([np.ones_like(y), y, y * y]), np.stack([np.ones_like(x), x, x * x])
+    down, across = np.nonzero(ring)
+    y, x = y[down, 0], x[across]
+    ring_basis = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+    return _Frame(ring, ring_basis, rows, columns, place, np.exp(-rows[:, 2:] - columns[2]))
 
 
 def _distance_from_ground(lab: np.ndarray) -> tuple[np.ndarray, float]:
@@ -85,12 +89,15 @@ def _distance_from_ground(lab: np.ndarray) -> tuple[np.ndarray, float]:
         weighted = (seen * weight[:, None]).T
         surface = np.linalg.solve(weighted @ seen + penalty, weighted @ colour)
         residual = np.sqrt((colour - seen @ surface) ** 2 @ np.ones(3))
-        scale = max(1.5, 1.48 * float(np.median(residual)))
+        scale = max(1.5, 1.48 * percentile(residual, 50))
         weight = 1 / (1 + (residual / (1.5 * scale)) ** 2)
-    difference = lab.reshape(-1, 3) - frame.basis @ surface
+    distance = np.zeros(frame.ring.shape)
     # A shadow changes lightness more than colour, so lightness counts less.
-    distance = np.sqrt(difference**2 @ np.array([0.6, 1.4, 1.4])).reshape(lab.shape[:2])
-    return distance, float(np.percentile(residual, 60))
+    for channel, importance in enumerate((0.6, 1.4, 1.4)):
+        one, x, y, xx, yy, xy = surface[:, channel]
+        ground = frame.rows @ np.array([[one, x, xx], [y, xy, 0], [yy, 0, 0]]) @ frame.columns
+        distance += importance * (lab[..., channel] - ground) ** 2
+    return np.sqrt(distance), percentile(residual, 60)
 
 
 def _cut_out(distance: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oddities of files (Pillow warns) are no concern of the caller
-            return _decode(io.BytesIO(_read(source)))
+            return _decode(_openable(source))
     except UnidentifiedImageError as error:
         raise ImageError("not a picture, or in a format that this Pillow does not read") from error
     except ImageError:
@@ -91,25 +91,31 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         raise ImageError(f"damaged or truncated picture ({type(error).__name__}: {error})") from error
 
 
-def _read(source: str | Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    elif str(source) == "-":
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    else:
-        try:
-            with open(source, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
-                data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror or error}") from error
-    if not data:
+def _openable(source: str | Path | bytes) -> io.BytesIO | str:
+    """What Pillow shall open, of a checked size: the file's name, from which it knows which one of its decoders to import."""
+    try:
+        if isinstance(source, bytes):
+            size, file = len(source), io.BytesIO(source)
+        elif str(source) == "-":
+            file = io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1))
+            size = file.getbuffer().nbytes
+        else:
+            size, file = _file_size(source), os.fspath(source)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+    if not size:
         raise ImageError("the file is empty")
-    if len(data) > MAX_BYTES:
+    if size > MAX_BYTES:
         raise ImageError(f"larger than {MAX_BYTES >> 20} MiB: refused")
-    return data
+    return file
 
 
-def _decode(file: io.BytesIO) -> Image.Image:
+def _file_size(path: str | Path) -> int:
+    with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
+        return os.fstat(file.fileno()).st_size
+
+
+def _decode(file: io.BytesIO | str) -> Image.Image:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # our own limit below gives one clear message
     try:
         image = Image.open(file)

@@ -6,11 +6,18 @@ of the device (see https://onnx.ai/onnx/repo-docs/ExternalData.html). It also re
 keeps hostile input away from the C++ parser.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.metadata import CHECKSUM_KEY
+
+try:  # Python's own SHA-256: hashlib's brings OpenSSL along, 4 MB of memory to hash half a megabyte
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256  # its name before Python 3.12
+    except ImportError:  # another Python, or one built without it
+        from hashlib import sha256
 
 __all__ = ["checksum_span", "file_checksum", "refuse_external_data", "verify_checksum", "verify_sha256"]
 
@@ -42,7 +49,7 @@ def verify_sha256(data: bytes, expected: str) -> None:
     digits = expected.strip().lower()
     if len(digits) != DIGITS or not set(digits) <= set("0123456789abcdef"):
         raise ModelError(f"'{expected}' is no SHA-256: it needs {DIGITS} hexadecimal digits")
-    actual = hashlib.sha256(data).hexdigest()
+    actual = sha256(data).hexdigest()
     if actual != digits:
         raise ModelError(f"the model file's SHA-256 is {actual}, expected {digits}: this is another file")
 
@@ -61,7 +68,7 @@ def checksum_span(data: bytes) -> slice | None:
 def file_checksum(data: bytes, span: slice) -> str:
     """SHA-256 of a model file with the 64 digits at ``span`` taken as ``0``, as hexadecimal digits."""
     view = memoryview(data)
-    digest = hashlib.sha256(view[: span.start])
+    digest = sha256(view[: span.start])
     digest.update(b"0" * DIGITS)
     digest.update(view[span.stop :])
     return digest.hexdigest()

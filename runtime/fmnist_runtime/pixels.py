@@ -6,7 +6,7 @@ takes a fraction of a millisecond.
 
 import numpy as np
 
-__all__ = ["box_blur", "components", "luma", "to_lab"]
+__all__ = ["box_blur", "components", "luma", "percentile", "to_lab"]
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
@@ -63,6 +63,20 @@ def components(mask: np.ndarray) -> np.ndarray:
     label = np.zeros(mask.shape, np.int64)
     label[mask] = np.repeat(last[root], ends - begins)
     return label
+
+
+def percentile(values: np.ndarray, share: float) -> float:
+    """What ``numpy.percentile`` gives for one ``share`` (0 to 100) of a flat array, to the bit.
+
+    numpy's own takes longer over its arguments than over the numbers, and its median imports ``numpy.ma``, which alone is
+    a twentieth of the start-up of a whole process.
+    """
+    position = share / 100 * (len(values) - 1)
+    below = int(position)
+    above = min(below + 1, len(values) - 1)
+    parted = np.partition(values, (below, above))
+    low, high, part = float(parted[below]), float(parted[above]), position - below
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def _runs(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fmnist_runtime.garment import find_garment
-from fmnist_runtime.pixels import luma
+from fmnist_runtime.pixels import luma, percentile
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_runtime.wearer import without_wearer
 
@@ -95,7 +95,8 @@ def _map_tones(tones: np.ndarray, mask: np.ndarray) -> np.ndarray:
     The middle of the range stays about where it is, between floor and 255; a flat one is stretched, but not so far that
     noise becomes a pattern.
     """
-    low, high = np.percentile(tones[mask], [3, 97])
+    goods = tones[mask]
+    low, high = percentile(goods, 3), percentile(goods, 97)
     target_high = max(high, 150.0)
     target_low = max(min(low, target_high - 60), _FLOOR)
     gain = min((target_high - target_low) / max(high - low, 12.0), 2.5)

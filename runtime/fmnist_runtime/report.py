@@ -8,7 +8,6 @@ from typing import Any
 
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.prediction import Prediction
-from fmnist_runtime.selftest import selftest
 from fmnist_runtime.stream import Answer
 
 __all__ = ["answer_to_dict", "print_predictions", "print_selftest"]
@@ -53,6 +52,8 @@ def _row(path: str, prediction: Prediction) -> str:
 
 def print_selftest(classifier: Classifier, *, as_json: bool) -> int:
     """Replay the golden images and say whether this device agrees. Returns the exit code: 1 if it does not."""
+    from fmnist_runtime.selftest import selftest
+
     result = selftest(classifier)
     if as_json:
         print(json.dumps(dataclasses.asdict(result)))

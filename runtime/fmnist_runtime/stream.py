@@ -3,10 +3,10 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import FmnistError, ImageError
 from fmnist_runtime.images import find_images, open_image
 from fmnist_runtime.prediction import Prediction
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Answer", "classify_all"]
 
@@ -53,6 +56,8 @@ def classify_all(
     if len(first) < 2:  # one picture: no threads to start
         yield from (_answers(classifier, [(n, _prepare(classifier, n, show)) for n in first], top_k, reject))
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=max(1, available_cpus())) as pool:
         waiting: deque[tuple[Source, Future]] = deque()
         batch: list[tuple[Source, np.ndarray | str]] = []

@@ -11,7 +11,7 @@ which holds for most complexions, because they differ in lightness more than in 
 
 import numpy as np
 
-from fmnist_runtime.pixels import box_blur, components, luma, to_lab
+from fmnist_runtime.pixels import box_blur, components, luma, percentile, to_lab
 
 __all__ = ["without_wearer"]
 
@@ -60,8 +60,8 @@ def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int 
     height = bottom - top
     width = mask.sum(axis=1)
     below = mask[top + height // 3 : bottom]
-    axis = np.median(np.nonzero(below)[1]) if below.any() else mask.shape[1] / 2
-    body = np.percentile(width[top + height // 3 : bottom], 80)
+    axis = percentile(np.nonzero(below)[1], 50) if below.any() else mask.shape[1] / 2
+    body = percentile(width[top + height // 3 : bottom], 80)
     label = components(skin)
     size = np.bincount(label.ravel())
     size[0] = 0
@@ -69,9 +69,9 @@ def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int 
         if size[part] < 0.006 * mask.sum():
             return None
         y, x = np.nonzero(label == part)
-        high = np.median(y) < top + 0.36 * height
-        central = abs(np.median(x) - axis) < 0.3 * body and np.percentile(x, 95) - np.percentile(x, 5) < 0.62 * body
-        narrow = np.median(width[int(np.percentile(y, 15)) : int(np.percentile(y, 85)) + 1]) < 0.66 * body
+        high = percentile(y, 50) < top + 0.36 * height
+        central = abs(percentile(x, 50) - axis) < 0.3 * body and percentile(x, 95) - percentile(x, 5) < 0.62 * body
+        narrow = percentile(width[int(percentile(y, 15)) : int(percentile(y, 85)) + 1], 50) < 0.66 * body
         if high and central and narrow:
             return _shoulder_row(width, y, top, bottom)
     return None
@@ -80,12 +80,12 @@ def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int 
 def _shoulder_row(width: np.ndarray, face_rows: np.ndarray, top: int, bottom: int) -> int:
     """A little above the first row below the face that is nearly as wide as the body."""
     height = bottom - top
-    body = np.percentile(width[top + height // 3 : bottom], 70)
+    body = percentile(width[top + height // 3 : bottom], 70)
     rows = np.arange(top, bottom)
-    wide = rows[(width[top:bottom] > 0.72 * body) & (rows > np.median(face_rows))]
-    shoulder = wide[0] if len(wide) else int(np.percentile(face_rows, 90))
+    wide = rows[(width[top:bottom] > 0.72 * body) & (rows > percentile(face_rows, 50))]
+    shoulder = wide[0] if len(wide) else int(percentile(face_rows, 90))
     shoulder = min(shoulder, top + int(0.45 * height))
-    return int(max(np.percentile(face_rows, 60), shoulder - 0.06 * height))
+    return int(max(percentile(face_rows, 60), shoulder - 0.06 * height))
 
 
 def _without_neighbour(rgb: np.ndarray, mask: np.ndarray, *, above: bool, below: bool) -> np.ndarray:

@@ -172,7 +172,7 @@ def test_a_classification_imports_nothing_heavy() -> None:
     code = (
         "import sys, numpy as np\nfrom fmnist_runtime import Classifier\n"
         "Classifier.load()(np.zeros((40, 30, 3), np.uint8))\n"
-        "print([m for m in ('torch', 'torchvision', 'onnx', 'sklearn', 'matplotlib', 'rich') if m in sys.modules])"
+        "print([m for m in ('torch', 'torchvision', 'onnx', 'sklearn', 'matplotlib', 'rich', 'typer') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

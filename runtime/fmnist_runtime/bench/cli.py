@@ -2,45 +2,51 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.options import Options
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+__all__ = ["bench", "main"]
 
 
-@app.command()
-def bench(
-    model: Annotated[str, typer.Option(help="int8 model: file, folder, or embedded by name.")] = "improved",
-    float_model: Annotated[Path, typer.Option("--float", help="Its float twin.")] = Path(
-        "artifacts/improved/model.onnx"
-    ),
-    checkpoint: Annotated[Path, typer.Option(help="The PyTorch checkpoint of both.")] = Path("artifacts/improved"),
-    quick: Annotated[bool, typer.Option("--quick", help="A few seconds in all, for a first look.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-) -> None:
-    """Measure the latency of one answer: int8, float and, where it is installed, PyTorch; one thread, interleaved."""
+def options() -> Options:
+    """The options of ``fmnist-bench``."""
+    parser = Options(
+        prog="fmnist-bench",
+        description="Measure the latency of one answer: int8, float and, where it is installed, PyTorch; interleaved.",
+    )
+    add = parser.add_argument
+    add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
+    add("--float", dest="float_model", type=Path, default=Path("artifacts/improved/model.onnx"), help="its float twin")
+    add("--checkpoint", type=Path, default=Path("artifacts/improved"), help="the PyTorch checkpoint of both")
+    add("--quick", action="store_true", help="a few seconds in all, for a first look")
+    add("--json", action="store_true", help="print everything as JSON")
+    return parser
+
+
+def bench(args: Sequence[str] | None = None) -> int:
+    """Do what the arguments (by default the process's) say; return the exit code."""
+    chosen = options().parse_args(args)
     from fmnist_runtime.bench.machine import describe_machine
     from fmnist_runtime.bench.measure import Contestant, Plan, measure
     from fmnist_runtime.store import find_model
 
     contestants = [
-        Contestant("onnxruntime int8", "onnxruntime", str(find_model(model))),
-        Contestant("onnxruntime float", "onnxruntime", str(float_model)),
-        Contestant("PyTorch eager", "pytorch", str(checkpoint)),
+        Contestant("onnxruntime int8", "onnxruntime", str(find_model(chosen.model))),
+        Contestant("onnxruntime float", "onnxruntime", str(chosen.float_model)),
+        Contestant("PyTorch eager", "pytorch", str(chosen.checkpoint)),
     ]
-    plan = Plan(rounds=4, calls=200, paced=3, starts=2) if quick else Plan()
+    plan = Plan(rounds=4, calls=200, paced=3, starts=2) if chosen.quick else Plan()
     note = (lambda text: print(f"\r{text}", end="", file=sys.stderr)) if sys.stderr.isatty() else (lambda text: None)
     results, machine = measure(contestants, plan, note), describe_machine()
-    if as_json:
+    if chosen.json:
         print(json.dumps({"machine": machine, "results": results}, indent=2))
     else:
         print(_table(results, machine))
+    return 0
 
 
 def _table(results: dict[str, dict[str, Any]], machine: dict[str, Any]) -> str:
@@ -67,4 +73,4 @@ def _table(results: dict[str, dict[str, Any]], machine: dict[str, Any]) -> str:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(app))
+    sys.exit(run_app(bench))
