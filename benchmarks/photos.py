@@ -1,30 +1,40 @@
 """How many photos are answered right: by kind of photo and by class, with the reject option off and on.
 
-    python benchmarks/photos.py FOLDER [--model FILE] [--careful] [--json]
+    python benchmarks/photos.py FOLDER [--model FILE] [--careful | --naive resized | --naive inverted] [--json]
 
 ``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+`` (``pullover+coat``), ``none``
-where a rejection is right. It calls what `fmnist-infer` calls.
+where a rejection is right. It calls what `fmnist-infer` calls; `--naive` shows what happens without the preprocessing: the
+photo made grey and resized to 28×28, as it is or inverted.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from fmnist_runtime import Classifier, ImageError
-from fmnist_runtime.images import find_images
+from fmnist_runtime.images import find_images, open_image
 
 
 def slug(label: str) -> str:
     return label.lower().replace("-", "").replace("/", "-").replace(" ", "-")  # T-shirt/top is tshirt-top
 
 
-def measure(folder: Path, classifier: Classifier) -> dict[str, dict[str, int]]:
+def naive(path: Path, *, inverted: bool) -> np.ndarray:
+    """The photo as nearly every Fashion-MNIST project feeds it: uint8 ``[28, 28]``."""
+    pixels = np.asarray(open_image(path).convert("L").resize((28, 28), Image.Resampling.BILINEAR))
+    return 255 - pixels if inverted else pixels
+
+
+def measure(folder: Path, classifier: Classifier, method: str | None = None) -> dict[str, dict[str, int]]:
     """Counts for each ``kind`` and ``kind/answers``: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``."""
     table: dict[str, dict[str, int]] = {}
     for path in find_images(folder):
         kind, answers = path.relative_to(folder).parts[:2]
         try:
-            prediction = classifier(path)
+            prediction = classifier(naive(path, inverted=method == "inverted") if method else path)
         except ImageError as error:
             raise SystemExit(f"error: {path}: {error}") from error
         right = slug(prediction.top[0].label) in answers.split("+")
@@ -52,10 +62,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model")
-    parser.add_argument("--careful", action="store_true")
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument("--careful", action="store_true")
+    view.add_argument("--naive", choices=["resized", "inverted"])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    table = measure(options.folder, Classifier.load(options.model, careful=options.careful))
+    table = measure(options.folder, Classifier.load(options.model, careful=options.careful), options.naive)
     if options.json:
         print(json.dumps(table))
     else:
