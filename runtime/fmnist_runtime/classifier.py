@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -33,7 +32,7 @@ PROVIDERS = {
 }
 """onnxruntime's execution providers by the names that ``--provider`` takes."""
 
-_INPUT = ("image", "tensor(uint8)", [1, IMAGE_SIZE, IMAGE_SIZE])
+_INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
 _OUTPUTS = ("logits", "probabilities")
 
 
@@ -118,8 +117,20 @@ class Classifier:
         return [self._prediction(p, r, top_k) for p, r in zip(probabilities, reasons, strict=True)]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bare model call: uint8 ``[N, 1, 28, 28]`` to logits and probabilities, each float32 ``[N, classes]``."""
-        logits, probabilities = self._session.run(_OUTPUTS, {"image": pixels})
+        """The bare model call: uint8 ``[N, 1, 28, 28]`` to logits and probabilities, each float32 ``[N, classes]``.
+
+        Raises:
+            ModelError: the model does not compute what it says, or other pixels than these were given.
+        """
+        try:
+            logits, probabilities = self._session.run(_OUTPUTS, {"image": pixels})
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise ModelError(f"onnxruntime cannot run the model: {_first_line(error)}") from error
+        expected = (len(pixels), len(self.labels))
+        if not (logits.shape == probabilities.shape == expected):
+            raise ModelError(
+                f"the model answered {list(probabilities.shape)} and not {list(expected)}; export it again"
+            )
         return logits, probabilities
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
@@ -140,8 +151,8 @@ class Classifier:
 
 
 def _as_image(picture: Picture) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return picture
+    from fmnist_runtime.images import open_image
+
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
             raise ImageError(f"an array must be uint8 [H, W] or [H, W, 3], not {picture.dtype} {list(picture.shape)}")
@@ -149,8 +160,6 @@ def _as_image(picture: Picture) -> Image.Image:
             return Image.fromarray(picture)
         except TypeError as error:
             raise ImageError(f"an array must be uint8 [H, W] or [H, W, 3], not {list(picture.shape)}") from error
-    from fmnist_runtime.images import open_image
-
     return open_image(picture)
 
 
@@ -183,7 +192,7 @@ def _first_line(error: Exception) -> str:
 
 def _check_signature(session: onnxruntime.InferenceSession, metadata: Metadata) -> None:
     inputs, outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
-    found: list[Any] = [(i.name, i.type, list(i.shape[1:])) for i in inputs]
+    found = [(i.name, i.type, [d if isinstance(d, int) else "N" for d in i.shape]) for i in inputs]
     if found != [_INPUT]:
         raise ModelError(f"the model's input is {found}, expected image: uint8 [N, 1, 28, 28]; export it again")
     for name in _OUTPUTS:

@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 our error, 2 usage, 3 a failed gate, 130 interrupted.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError
 
-__all__ = ["run_app"]
+__all__ = ["printable", "run_app"]
 
 _OURS = ("fmnist_train", "fmnist_export", "fmnist_runtime")
 
@@ -25,12 +26,12 @@ def run_app(app: Callable[..., Any], *, extra: str | None = None, args: Sequence
         extra: the optional dependency set that the command needs; named where one of its modules is missing.
         args: the arguments; by default those of the process.
     """
+    _prepare_streams()
     try:
         code = app(args) if isinstance(app, FunctionType) else app(args=args, standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone (`| head`): nothing to say, and Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has gone (`| head`): nothing to say
+        _abandon_stdout()
         return 0
     except KeyboardInterrupt:
         return _say("interrupted", 130)
@@ -38,6 +39,12 @@ def run_app(app: Callable[..., Any], *, extra: str | None = None, args: Sequence
         return end.code if isinstance(end.code, int) else 0
     except FmnistError as error:
         return _say(str(error), error.exit_code)
+    except OSError as error:  # no space left, no permission: the user's to mend, not a fault of the program
+        _abandon_stdout()
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return _say(f"{name}{error.strerror or error}", 1)
+    except MemoryError:
+        return _say("this needs more memory than there is", 1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if extra is None or missing in _OURS:
@@ -57,6 +64,28 @@ def run_app(app: Callable[..., Any], *, extra: str | None = None, args: Sequence
     return code if isinstance(code, int) else 0
 
 
+def printable(text: str) -> str:
+    """One line without control characters: names of files and messages about them may hold any."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def _say(message: str, code: int) -> int:
-    print(f"error: {message}" if code != 130 else message, file=sys.stderr)
+    print(f"error: {printable(message)}" if code != 130 else message, file=sys.stderr)
     return code
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (for as long as the process lives)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal lacks is no failure
+
+
+def _abandon_stdout() -> None:
+    """Let what cannot be written vanish, so that Python does not complain when it flushes at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,84 +1,75 @@
 """Open pictures that somebody else made: any format of Pillow's, or one clear ``ImageError``, in bounded time and memory.
 
-Sizes are checked from the header before anything is decoded; a large JPEG is decoded at a reduced scale, which is several
-times faster and all that a 28×28 network needs.
+What a file may cost is checked from its header (``limits.py``) before anything is decoded; a large JPEG is decoded at a
+reduced scale, which is several times faster and all that a 28×28 network needs.
 """
 
-import io
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
+from fmnist_runtime.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
+from fmnist_runtime.modes import shrink_large, to_8_bits, upright
 
-__all__ = ["EXTENSIONS", "MAX_PIXELS", "find_images", "open_image"]
+__all__ = ["EXTENSIONS", "find_images", "open_image"]
 
-MAX_PIXELS = 100_000_000
-"""Larger pictures are refused as decompression bombs."""
-MAX_BYTES = 1 << 28
-"""Larger files are refused unread."""
 DRAFT_SIDE = 256
 """A JPEG is decoded at the smallest scale that leaves its shorter side at least this long."""
-EXTENSIONS = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jfif",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".ico",
-        ".avif",
-        ".jp2",
-        ".tga",
-    ]
-)
-"""What counts as a picture in a folder; a file that is named is opened whatever it is called."""
+EXTENSIONS = frozenset([
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
+    ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
+])  # fmt: skip
+"""What counts as a picture in a folder; a file that is named is opened whatever it is called. Telephones' HEIC is among
+them so that it is reported, not passed over, where Pillow does not read it."""
 
 
-def find_images(path: Path) -> Iterator[Path]:
+def find_images(folder: str | Path) -> Iterator[Path]:
     """Yield the pictures below a folder in sorted order, one directory's names in memory at a time.
 
-    Raises:
-        ImageError: the folder cannot be read.
+    Links to folders are not followed; pipes and devices are no pictures. A folder that cannot be read is itself yielded:
+    ``open_image`` says why.
     """
-    try:
-        with os.scandir(path) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise ImageError(f"cannot read the folder: {error.strerror or error}") from error
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            yield from find_images(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in EXTENSIONS:
-            yield Path(entry.path)
+    waiting = [(os.fspath(folder), True)]
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            yield Path(path)
+            continue
+        try:
+            with os.scandir(path) as entries:
+                found = sorted(entries, key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            yield Path(path)
+            continue
+        folders = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
+        waiting += [item for item in folders if item[1] or _is_picture(item[0])]
 
 
-def open_image(source: str | Path | bytes) -> Image.Image:
-    """Read a picture, upright, in a mode that keeps its tones (``L``, ``RGB`` or ``RGBA``).
+def _is_picture(path: str) -> bool:
+    # A link to nowhere is one too: it is reported when it is opened. os.path raises for none of the names that Path does.
+    return Path(path).suffix.lower() in EXTENSIONS and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113
+
+
+def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
+    """Read a picture, upright, in a mode that keeps its tones (``L``, ``RGB`` or ``RGBA``), at most 2,048 pixels a side.
 
     Args:
-        source: a file's path, ``-`` for standard input, or the file's bytes.
+        source: a file's path, ``-`` for standard input, the file's bytes, or what Pillow has opened already.
 
     Raises:
         ImageError: no such file, unreadable, not a picture, truncated, of size zero, or too large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # oddities of files (Pillow warns) are no concern of the caller
-            return _decode(_openable(source))
+        with _silence:
+            return _decode(source)
     except UnidentifiedImageError as error:
         raise ImageError("not a picture, or in a format that this Pillow does not read") from error
     except ImageError:
@@ -88,74 +79,83 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     except Exception as error:
         # Pillow's decoders raise whatever their format's parser does (OSError, SyntaxError, struct.error, ...): from
         # bytes that somebody else wrote, each of them means a damaged file.
-        raise ImageError(f"damaged or truncated picture ({type(error).__name__}: {error})") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ImageError(f"damaged or truncated picture ({reason})") from error
 
 
-def _openable(source: str | Path | bytes) -> io.BytesIO | str:
-    """What Pillow shall open, of a checked size: the file's name, from which it knows which one of its decoders to import."""
-    try:
-        if isinstance(source, bytes):
-            size, file = len(source), io.BytesIO(source)
-        elif str(source) == "-":
-            file = io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1))
-            size = file.getbuffer().nbytes
-        else:
-            size, file = _file_size(source), os.fspath(source)
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}") from error
-    if not size:
-        raise ImageError("the file is empty")
-    if size > MAX_BYTES:
-        raise ImageError(f"larger than {MAX_BYTES >> 20} MiB: refused")
-    return file
-
-
-def _file_size(path: str | Path) -> int:
-    with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
-        return os.fstat(file.fileno()).st_size
-
-
-def _decode(file: io.BytesIO | str) -> Image.Image:
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # our own limit below gives one clear message
-    try:
-        image = Image.open(file)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    width, height = image.size
-    if not width or not height:
-        raise ImageError("the picture has no pixels")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{width}×{height} pixels is over the limit of {MAX_PIXELS:,}: refused as a decompression bomb"
-        )
-    if image.format == "JPEG" and min(width, height) > DRAFT_SIDE:
-        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-    image.load()
-    return _to_8_bits(ImageOps.exif_transpose(image))
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring any mode to ``L``, ``RGB`` or ``RGBA``; wide integers and floats are stretched over their own range."""
-    if image.mode in ("L", "RGB", "RGBA"):
-        if "transparency" not in image.info:
-            return image
-        return image.convert("RGBA")
-    if image.mode.startswith(("I", "F")):
-        return _stretch(np.asarray(image, np.float64), sixteen_bit=image.mode.startswith("I;16"))
-    if image.mode in ("LA", "La", "PA", "RGBa") or "transparency" in image.info:
-        return image.convert("RGBA")
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _stretch(values: np.ndarray, *, sixteen_bit: bool) -> Image.Image:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    if sixteen_bit or (values.min() >= 0 and 255 < values.max() <= 65535):
-        scaled = values / 257  # 16-bit full range to 8-bit full range
-    elif values.min() >= 0 and values.max() <= 1:
-        scaled = values * 255
-    elif values.min() >= 0 and values.max() <= 255:
-        scaled = values
+def _read(source: str | Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        data = source
+    elif str(source) == "-":
+        if sys.stdin is None:
+            raise ImageError("cannot be read: standard input is closed")
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
     else:
-        low, span = values.min(), np.ptp(values)
-        scaled = (values - low) / span * 255 if span > 0 else np.zeros_like(values)
-    return Image.fromarray(np.rint(scaled).clip(0, 255).astype(np.uint8))
+        try:
+            with open(source, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
+                data = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:  # ValueError: a name with a null character
+            raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not data:
+        raise ImageError("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"larger than {MAX_BYTES >> 20} MiB: refused")
+    return data
+
+
+def _open(data: bytes) -> Image.Image:
+    """Read the header. The two most common formats are known here, so that none of Pillow's other decoders is imported."""
+    refuse_many_pieces(data)
+    file = Metered(data)
+    if data.startswith(b"\xff\xd8\xff"):  # also where Pillow would say MPO: the first picture is the one wanted
+        from PIL.JpegImagePlugin import JpegImageFile
+
+        return JpegImageFile(file)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        from PIL.PngImagePlugin import PngImageFile
+
+        return PngImageFile(file)
+    try:
+        return Image.open(file)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{error}: refused") from error
+
+
+def _decode(source: str | Path | bytes | Image.Image) -> Image.Image:
+    image = source if isinstance(source, Image.Image) else _open(_read(source))
+    refuse_too_much(image)
+    if image is not source and image.format == "JPEG" and min(image.size) > DRAFT_SIDE:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+    with _one_large if image.width * image.height > _LARGE else nullcontext():
+        image.load()
+        return to_8_bits(upright(shrink_large(image)))
+
+
+_LARGE = 16_000_000
+_one_large = threading.Lock()
+"""Of pictures that take 50 MB and more while they are decoded, there is one at a time, however many threads there are."""
+
+
+class _Silence:
+    """Drops Pillow's warnings about oddities of files. ``warnings.catch_warnings`` by itself is not for several threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_silence = _Silence()

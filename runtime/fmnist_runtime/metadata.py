@@ -56,6 +56,8 @@ class Metadata:
         """
         document = _parse(props)
         try:
+            if not isinstance(document["labels"], list):
+                raise TypeError("the labels are no list")
             labels = tuple(str(label) for label in document["labels"])
             temperature = float(document["temperature"])
             metadata = cls(
@@ -65,9 +67,9 @@ class Metadata:
                 reject=document.get("reject"),
                 document=MappingProxyType(document),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"the model's metadata is incomplete or malformed ({error!r}); export it again") from error
-        if not labels or not temperature > 0:
+        if not labels or not 0 < temperature < float("inf"):
             raise ModelError("the model's metadata has no labels or no positive temperature; export it again")
         return metadata
 
@@ -81,7 +83,7 @@ def _parse(props: Mapping[str, str]) -> dict[str, Any]:
             continue
         try:
             document[key.removeprefix(PREFIX)] = value if key == CHECKSUM_KEY else json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"the model's metadata field {key} is no JSON; the file is damaged") from error
     schema = document["schema"]
     if not isinstance(schema, int) or schema < 1:

@@ -51,7 +51,7 @@ class RejectRule:
             return None
         try:
             rule = cls(str(value["score"]), float(value["threshold"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"the model's reject rule is malformed ({error!r}); export it again") from error
         if rule.score not in SCORES:
             raise ModelError(f"the model rejects by '{rule.score}'; this runtime knows {', '.join(SCORES)}: upgrade it")

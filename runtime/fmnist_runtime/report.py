@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.console import printable
 from fmnist_runtime.prediction import Prediction
 from fmnist_runtime.stream import Answer
 
@@ -32,9 +33,9 @@ def print_predictions(answers: Iterable[Answer], *, as_json: bool) -> int:
     for answer in answers:
         if answer.error is not None:
             failed = True
-            print(f"error: {answer.path}: {answer.error}", file=sys.stderr)
+            print(f"error: {printable(f'{answer.path}: {answer.error}')}", file=sys.stderr)
         if as_json:
-            print(json.dumps(answer_to_dict(answer), ensure_ascii=False), flush=True)
+            print(json.dumps(answer_to_dict(answer)), flush=True)
         elif answer.prediction is not None:
             print(_row(answer.path, answer.prediction), flush=sys.stdout.isatty())
     return int(failed)
@@ -47,7 +48,7 @@ def _row(path: str, prediction: Prediction) -> str:
     label = prediction.label or "I don't know"
     share = "     -" if prediction.rejected else f"{prediction.probability:6.1%}"
     row = f"{label:<{_LABEL_WIDTH}} {share}  {path}"
-    return f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row
+    return printable(f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row)
 
 
 def print_selftest(classifier: Classifier, *, as_json: bool) -> int:

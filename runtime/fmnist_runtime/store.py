@@ -1,5 +1,6 @@
 """From what the user calls a model (nothing, a name, a file, a folder) to the bytes of one file, read and verified."""
 
+import os
 from pathlib import Path
 
 from fmnist_runtime.errors import ModelError
@@ -33,7 +34,7 @@ def find_model(model: str | Path | None = None) -> Path:
     embedded = MODEL_DIR / f"{path}.onnx"
     if path.name == str(path) and embedded.is_file():
         return embedded
-    if model is None or not path.exists():
+    if model is None or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name too long)
         known = ", ".join(embedded_models()) or "none"
         raise ModelError(f"{path}: no such model file, and no embedded model of that name (embedded: {known})")
     if not path.is_dir():
@@ -51,14 +52,14 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
         ModelError: unreadable, empty, too large, or another file than was vouched for.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ModelError(f"{path}: {size} bytes is too large for a model (at most {MAX_BYTES})")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not data:
         raise ModelError(f"{path}: the model file is empty")
+    if len(data) > MAX_BYTES:
+        raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which is no model for a device")
     for digits in filter(None, (sha256, _listed_sha256(path))):
         verify_sha256(data, digits)
     return data

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import FmnistError, ImageError
+from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.images import find_images, open_image
 from fmnist_runtime.prediction import Prediction
 
@@ -79,7 +79,7 @@ def classify_all(
 
 @dataclass(frozen=True)
 class Source:
-    """One picture to be read, or a folder that could not be."""
+    """One picture to be read, or a folder that holds none."""
 
     name: str
     path: str | Path
@@ -103,20 +103,15 @@ def _chain(first: list[Source], rest: Iterator[Source]) -> Iterator[Source]:
 
 def _expand(sources: Iterable[str]) -> Iterator[Source]:
     for name in sources:
-        folder = Path(name)
-        if name == "-" or not folder.is_dir():
+        if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
             yield Source(name, name)
             continue
         found = False
-        try:
-            for path in find_images(folder):
-                found = True
-                yield Source(str(path), path)
-        except ImageError as error:
-            yield Source(name, name, str(error))
-        else:
-            if not found:
-                yield Source(name, name, "the folder holds no pictures")
+        for path in find_images(name):
+            found = True
+            yield Source(str(path), path)
+        if not found:
+            yield Source(name, name, "the folder holds no pictures")
 
 
 def _prepare(classifier: Classifier, source: Source, show: Path | None) -> np.ndarray | str:
@@ -133,6 +128,8 @@ def _prepare(classifier: Classifier, source: Source, show: Path | None) -> np.nd
         return views
     except FmnistError as error:
         return str(error)
+    except MemoryError:
+        return "the picture needs more memory than there is"
 
 
 def _take(waiting: "deque[tuple[Source, Future]]") -> tuple[Source, np.ndarray | str]:

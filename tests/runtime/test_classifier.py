@@ -76,6 +76,11 @@ def test_every_truncation_is_refused(tiny_model: Path, tmp_path: Path) -> None:
         ({"schema": "one"}, "damaged"),
         ({"labels": ["a", "b"]}, "2 labels"),
         ({"labels": []}, "no labels"),
+        ({"labels": "abc"}, "no list"),
+        ({"labels": [[] for _ in range(1)]}, "1 labels"),
+        ({"temperature": 10**400}, "malformed"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"reject": {"score": "energy", "threshold": 10**400}}, "malformed"),
         ({"temperature": 0}, "temperature"),
         ({"temperature": None}, "incomplete"),
         ({"reject": {"score": "magic", "threshold": 1}}, "magic"),
@@ -87,7 +92,34 @@ def test_bad_metadata_is_refused(make_model: Make, changes: dict[str, object], m
         Classifier.load(make_model(**changes))
 
 
-def test_another_signature_is_refused(make_model: Make, request: pytest.FixtureRequest) -> None:
+def test_metadata_without_end_are_refused(make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("json.dumps", lambda value: "[" * 100_000)
+    with pytest.raises(ModelError, match="no JSON"):
+        Classifier.load(make_model())
+
+
+def test_a_fixed_batch_is_refused(make_model: Make, tiny_model: Path) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(ModelError, match="image: uint8"):
+        Classifier.load(make_model(model))
+
+
+def test_a_model_that_fails_when_it_is_run(make_model: Make, tiny_model: Path) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    model.graph.node[1].output[0] = "almost flat"
+    model.graph.node.insert(2, helper.make_node("Reshape", ["almost flat", "sizes"], ["flat"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([3, 5]), "sizes"))
+    del model.graph.value_info[:]
+    with pytest.raises(ModelError, match="onnxruntime cannot"):
+        Classifier.load(make_model(model))(np.zeros((28, 28), np.uint8))
+
+
+def test_another_signature_is_refused(make_model: Make) -> None:
     model = helper.make_model(
         helper.make_graph(
             [helper.make_node("Identity", ["x"], ["y"])],
@@ -180,3 +212,10 @@ def test_a_classification_imports_nothing_heavy() -> None:
 
 def test_pillow_image(tiny_model: Path) -> None:
     assert Classifier.load(tiny_model)(Image.new("RGB", (60, 40), "white")).top
+
+
+def test_pillow_images_of_any_mode(tiny_model: Path) -> None:
+    classifier = Classifier.load(tiny_model)
+    assert classifier(Image.new("I;16", (60, 40), 60000)).top and classifier(Image.new("F", (60, 40), 0.5)).top
+    with pytest.raises(ImageError, match="no pixels"):
+        classifier(Image.new("RGB", (0, 5)))

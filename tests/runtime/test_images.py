@@ -10,20 +10,43 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fmnist_runtime import images
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.images import find_images, open_image
 from fmnist_runtime.preprocess import to_network_input
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16", "PA"]
+MODES = [
+    "1",
+    "L",
+    "LA",
+    "P",
+    "RGB",
+    "RGBA",
+    "CMYK",
+    "YCbCr",
+    "HSV",
+    "LAB",
+    "I",
+    "F",
+    "I;16",
+    "PA",
+    "La",
+    "RGBa",
+    "RGBX",
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", [(1, 1), (28, 28), (300, 200), (2, 900), (900, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (28, 28), (300, 200), (2, 900), (900, 2), (4000, 30)])
 def test_any_mode_and_size(mode: str, size: tuple[int, int]) -> None:
-    image = Image.new("RGB", size, (200, 30, 60)).convert("L" if mode == "I;16" else mode if mode != "PA" else "P")
-    seen = to_network_input(images._to_8_bits(image.convert(mode) if mode in ("I;16", "PA") else image))
+    image = Image.new("RGB", size, (200, 30, 60))
+    for step in {"I;16": ("L", "I;16"), "PA": ("P", "PA"), "La": ("LA", "La"), "RGBa": ("RGBA", "RGBa")}.get(
+        mode, (mode,)
+    ):
+        image = image.convert(step) if step != "LAB" else Image.merge("LAB", image.split())
+    opened = open_image(image)
+    assert opened.mode in ("L", "RGB", "RGBA") and max(opened.size) <= 2048
+    seen = to_network_input(opened)
     assert seen.shape == (28, 28) and seen.dtype == np.uint8
 
 

@@ -1,6 +1,7 @@
 """The command as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,13 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def infer(*arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    code = "from fmnist_runtime.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], input=stdin, capture_output=True)
+COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli import main; main()"]
+
+
+def infer(*arguments: object, stdin: bytes = b"", **options: object) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [*COMMAND, *map(os.fsencode, map(str, arguments))], input=stdin, capture_output=True, **options
+    )
 
 
 def lines(done: "subprocess.CompletedProcess[bytes]") -> list[dict]:
@@ -81,3 +86,80 @@ def test_many_pictures_come_in_order(tmp_path: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(tmp_path / f"{i:03}.png")
     answers = lines(infer(tmp_path, "--json"))
     assert [Path(a["path"]).name for a in answers] == [f"{i:03}.png" for i in range(150)]
+
+
+def test_odd_file_names(tmp_path: Path) -> None:
+    names = ["a\nb.png", "\x1b[31mred.png", "déjà.png", os.fsdecode(b"\xff.png")]
+    for name in names:
+        Image.new("L", (28, 28), 90).save(tmp_path / name)
+    done = infer(tmp_path, "--json", "--no-reject")
+    assert done.returncode == 0 and {Path(a["path"]).name for a in lines(done)} == set(names)
+    table = infer(tmp_path, "--no-reject", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert table.returncode == 0 and table.stdout.count(b"\n") == 4 and b"\x1b" not in table.stdout
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "folder/../gone.png"])
+def test_names_that_are_no_files(name: str) -> None:
+    done = infer(name, "--json")
+    assert done.returncode == 1 and "cannot be read" in lines(done)[0]["error"] and b"Traceback" not in done.stderr
+
+
+def test_folders_with_more_than_pictures(tmp_path: Path) -> None:
+    Image.new("L", (28, 28), 90).save(tmp_path / "b.png")
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "d.png").symlink_to(tmp_path / "d.png")
+    (tmp_path / "e").symlink_to(tmp_path)
+    done = infer(tmp_path, "--json", "--no-reject")
+    answers = {Path(a["path"]).name: "error" in a for a in lines(done)}
+    assert done.returncode == 1 and answers == {"b.png": False, "c.png": True, "d.png": True}
+
+
+def test_a_very_deep_folder(tmp_path: Path) -> None:
+    before = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1500):
+            Path("d").mkdir()
+            os.chdir("d")
+        Image.new("L", (28, 28), 90).save("x.png")
+    finally:
+        os.chdir(before)
+    (answer,) = lines(infer(tmp_path, "--json", "--no-reject"))
+    assert answer["path"].endswith("d/x.png") and answer["label"]
+
+
+@pytest.mark.skipif(os.name != "posix" or not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*COMMAND, str(EXAMPLES / "shirt.jpg")], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    for i in range(100):
+        Image.new("L", (28, 28), 90).save(tmp_path / f"{i}.png")
+    with subprocess.Popen(
+        [*COMMAND, str(tmp_path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("redirection", [">&-", "<&-", "2>&-"])
+def test_streams_that_are_closed(redirection: str) -> None:
+    quoted = f"exec '{COMMAND[0]}' -c '{COMMAND[2]}' - {EXAMPLES / 'shirt.jpg'} {redirection}"
+    done = subprocess.run(["sh", "-c", quoted], input=b"no picture", capture_output=True)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr
+
+
+def test_a_pipe_that_is_named() -> None:
+    shell = f"'{COMMAND[0]}' -c '{COMMAND[2]}' <(cat {EXAMPLES / 'shirt.jpg'}) --json --no-reject"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True)
+    assert done.returncode == 0 and lines(done)[0]["label"]
+
+
+def test_a_model_that_never_ends() -> None:
+    done = infer("x.png", "--model", "/dev/zero")
+    assert done.returncode == 1 and b"larger than 256 MiB" in done.stderr

@@ -1,0 +1,125 @@
+"""Files made to take minutes or gigabytes: refused before they do."""
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime import limits
+from fmnist_runtime.errors import ImageError
+from fmnist_runtime.images import open_image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def tiff_of_strips(strips: int) -> bytes:
+    """A grey TIFF one pixel wide, a strip for each row, all of them the same byte."""
+    entries = [(256, 4, 1, 1), (257, 4, 1, strips), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    tables = 8 + 2 + 12 * 9 + 4
+    entries += [(273, 4, strips, tables), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, strips, tables + 4 * strips)]
+    header = struct.pack("<2sHLH", b"II", 42, 8, len(entries))
+    directory = b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+    return header + directory + bytes(4) + np.full(strips, 8, "<u4").tobytes() + np.ones(strips, "<u4").tobytes()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "BMP"])
+def test_gigapixels_in_a_small_file(kind: str) -> None:
+    small = saved(Image.new("1" if kind != "GIF" else "L", (64, 64)), kind)
+    sizes = {"PNG": (16, ">2L"), "GIF": (6, "<2H"), "BMP": (18, "<2l")}
+    if kind == "TIFF":
+        data = saved(Image.new("1", (20000, 20000)), kind, compression="group4")
+    else:
+        offset, layout = sizes[kind]
+        large = struct.pack(layout, 60000, 60000)
+        data = small[:offset] + large + small[offset + len(large) :]
+    if kind == "PNG":
+        data = data[:29] + struct.pack(">L", zlib.crc32(data[12:29])) + data[33:]
+    assert len(data) < 1_000_000
+    with pytest.raises(ImageError, match="bomb"):
+        open_image(data)
+
+
+def test_a_bomb_inside_an_icon() -> None:
+    inner = saved(Image.new("1", (20000, 20000)), "PNG")
+    directory = struct.pack("<3H4B2H2L", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22)
+    with pytest.raises(ImageError, match="bomb"):
+        open_image(directory + inner)
+
+
+def test_slow_decoders_get_smaller_pictures() -> None:
+    header = b"qoif" + struct.pack(">2L2B", 5000, 5000, 3, 0)
+    with pytest.raises(ImageError, match="4,000,000"):
+        open_image(header + b"\xfd" * 1000)
+
+
+def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.open(EXAMPLES / "shirt.jpg"), "JPEG", progressive=True)
+    assert open_image(data).size
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match="scans"):
+        open_image(data[:-2] + data[last:-2] * limits.MAX_SCANS + data[-2:])
+    behind = data + b"\xff\xda" * 1000  # the film that a telephone appends to its photo
+    assert open_image(behind).tobytes() == open_image(data).tobytes()
+
+
+def test_a_tiff_of_many_strips() -> None:
+    assert open_image(tiff_of_strips(1000)).size == (1, 1000)
+    with pytest.raises(ImageError, match="strips"):
+        open_image(tiff_of_strips(limits.MAX_PIECES + 1))
+
+
+@pytest.mark.parametrize("layout", ["<", ">"])
+def test_a_bigtiff_of_many_strips(layout: str) -> None:
+    start = (b"II" if layout == "<" else b"MM") + struct.pack(layout + "HHHQ", 43, 8, 0, 16)
+    with pytest.raises(ImageError, match="strips"):
+        open_image(start + struct.pack(layout + "QHHQQ", 1, 273, 16, 1 << 30, 0))
+
+
+def test_millions_of_tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.Metered, "_left", 1000)
+    gif = saved(Image.new("L", (8, 8)), "GIF")
+    end_of_header = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
+    comments = b"\x21\xfe\x01x\x00" * 2000
+    with pytest.raises(ImageError, match="small parts"):
+        open_image(gif[:end_of_header] + comments + gif[end_of_header:])
+
+
+def test_programs_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.check_call", lambda *a, **k: pytest.fail("a program was run"))
+    with pytest.raises(ImageError, match="PostScript"):
+        open_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(x) print\n")
+
+
+def test_a_large_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("fmnist_runtime.images.MAX_BYTES", 1 << 20)
+    (tmp_path / "x.png").write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(ImageError, match="larger than 1 MiB"):
+        open_image(tmp_path / "x.png")
+
+
+def test_telephones_200_megapixels_are_welcome() -> None:
+    data = saved(Image.new("L", (16320, 12240), 200), "JPEG")
+    assert max(open_image(data).size) <= 2048
+
+
+def test_many_threads_leave_pillow_and_warnings_as_they_were() -> None:
+    before, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    data = [path.read_bytes() for path in EXAMPLES.glob("*.jpg")]
+    threads = [threading.Thread(target=lambda: [open_image(d) for d in data]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert before == Image.MAX_IMAGE_PIXELS and list(warnings.filters) == filters
