@@ -1,22 +1,29 @@
-"""The command ``fmnist-export``: parse, call one function, print."""
+"""The command ``fmnist-export``: parse, call one function, print. ``export`` is what it does unless told otherwise."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
 from fmnist_runtime.console import run_app
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-_NAMES = {"pytorch": "PyTorch", "float32": "ONNX float", "int8": "ONNX int8"}
+_COMMANDS = ("export", "inspect", "verify")
+_LIMITS, _QUANTISATION = Limits(), Quantisation()
+_Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+_Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
+_DataDir = Annotated[Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)]
+_File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, or embedded model by name.")]
 
 
-@app.command()
+@app.command(epilog="Further commands: fmnist-export inspect FILE, fmnist-export verify FILE.")
 def export(
     checkpoint: Annotated[
         Path | None,
@@ -26,16 +33,25 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder. [default: export/ in the run]", show_default=False)
     ] = None,
-    data: Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")] = "fashion-mnist",
-    data_dir: Annotated[Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)] = None,
-    max_drop: Annotated[float, typer.Option(help="Points of accuracy that int8 may lose.")] = 0.2,
-    target: Annotated[str, typer.Option(help="portable (7-bit weights) or vnni (8-bit).")] = "portable",
-    calibration: Annotated[str, typer.Option(help="minmax, percentile or entropy.")] = "minmax",
-    calibration_images: Annotated[int, typer.Option(min=1, help="Training images to calibrate with.")] = 1024,
+    data: _Data = "fashion-mnist",
+    data_dir: _DataDir = None,
+    max_drop: Annotated[float, typer.Option(help="Points of accuracy that int8 may lose.")] = _LIMITS.max_drop,
+    max_class_drop: Annotated[float, typer.Option(help="Points that its worst class may.")] = _LIMITS.max_class_drop,
+    min_agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of test images that int8 must answer as PyTorch does.")
+    ] = _LIMITS.min_agreement,
+    max_latency_ratio: Annotated[
+        float, typer.Option(min=0, help="int8 latency to float latency here must be under this; 0: do not measure.")
+    ] = _LIMITS.max_latency_ratio or 0,
+    target: Annotated[str, typer.Option(help=f"{' or '.join(TARGETS)} (8-bit weights).")] = _QUANTISATION.target,
+    calibration: Annotated[str, typer.Option(help=f"{', '.join(CALIBRATIONS)}.")] = _QUANTISATION.calibration,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="Training images to calibrate with.")
+    ] = _QUANTISATION.images,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Copy checkpoint, metrics, history and pictures beside the models.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: _Json = False,
 ) -> None:
     """Export a trained network to ONNX, and prove on the test set that it answers as PyTorch does.
 
@@ -43,8 +59,7 @@ def export(
     """
     from fmnist_export.export import ExportOptions, copy_evidence
     from fmnist_export.export import export as run_export
-    from fmnist_export.gate import Limits
-    from fmnist_export.quantise import Quantisation
+    from fmnist_export.show import show_export
     from fmnist_train.checkpoint import newest_run
 
     run = checkpoint or newest_run()
@@ -52,32 +67,47 @@ def export(
         output,
         quantise,
         Quantisation(target, calibration, calibration_images),
-        Limits(max_drop=max_drop),
+        Limits(_LIMITS.max_logit_difference, max_drop, max_class_drop, min_agreement, max_latency_ratio or None),
         data=data,
         data_dir=data_dir,
     )
     report = run_export(run, options)
     if evidence:
         copy_evidence(run if run.is_dir() else run.parent, Path(report["folder"]))
-    print(json.dumps(report) if as_json else _table(report))
+    print(json.dumps(report) if as_json else show_export(report))
 
 
-def _table(report: dict[str, Any]) -> str:
-    lines = [
-        f"{'':<11} {'accuracy':>8}  {'95% interval':<17} {'agreement':>9}  {'largest logit difference':>24}  {'size':>9}"
-    ]
-    for name, figures in report["accuracy"].items():
-        low, high = figures["interval"]
-        line = f"{_NAMES[name]:<11} {figures['accuracy']:8.2%}  {f'{low:.2%} to {high:.2%}':<17}"
-        if name in report["comparisons"]:
-            against = report["comparisons"][name]
-            size = report["files"][name]["bytes"] / 1000
-            line += f" {against['agreement']:9.2%}  {against['max_logit_difference']:24.2g}  {size:6.0f} kB"
-        lines.append(line)
-    images = next(iter(report["accuracy"].values()))["images"]
-    return "\n".join([*lines, f"on {images:,} test images; passed; written to {report['folder']}"])
+@app.command()
+def inspect(model: _File, as_json: _Json = False) -> None:
+    """Print what a model file says about itself, its layers, and which nodes run as integers on this processor."""
+    from fmnist_export.inspection import inspect_model
+    from fmnist_export.show import show_inspection
+
+    found = inspect_model(model)
+    print(json.dumps(found) if as_json else show_inspection(found))
+
+
+@app.command()
+def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = None, as_json: _Json = False) -> None:
+    """Prove a file's stated figures again on this machine, from the file and the test images alone.
+
+    Exit code 3: they do not hold here.
+    """
+    from fmnist_export.show import show_claims
+    from fmnist_export.verify import verify as run_verify
+    from fmnist_runtime.errors import GateError
+    from fmnist_train.data import find_dataset
+
+    claims = run_verify(model, find_dataset(data, data_dir))
+    print(json.dumps([dataclasses.asdict(c) for c in claims]) if as_json else show_claims(claims), flush=True)
+    wrong = [claim.name for claim in claims if not claim.holds]
+    if wrong:
+        raise GateError(f"{model}: what the file states does not hold here: {', '.join(wrong)}")
 
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(app, extra="export"))
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] not in _COMMANDS:
+        arguments = ["export", *arguments]
+    sys.exit(run_app(app, extra="export", args=arguments))

@@ -1,11 +1,11 @@
 """The whole stage: checkpoint to proven files, or no files at all."""
 
 import contextlib
-import importlib.metadata
+import hashlib
 import json
-import platform
 import shutil
 import tempfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,25 @@ from onnx import ModelProto
 
 from fmnist_export.calibrate import fit_reject, fit_temperature, photographed
 from fmnist_export.convert import to_onnx
-from fmnist_export.gate import Limits, accuracy, compare, judge, run_all
-from fmnist_export.quantise import Quantisation, executed_operators, quantise, signal_to_noise
-from fmnist_export.stamp import images_sha256, stamp
+from fmnist_export.document import describe, golden, prove
+from fmnist_export.gate import accuracy, compare, judge, run_all
+from fmnist_export.graph import count_macs, executed_operators, signal_to_noise
+from fmnist_export.quantise import quantise
+from fmnist_export.settings import Limits, Quantisation
+from fmnist_export.speed import judge_latency
+from fmnist_export.stamp import arrays_sha256, stamp
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import CheckpointError, GateError
-from fmnist_runtime.selftest import Golden, pack_golden
-from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_runtime.store import SUMS
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.data import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluate import predict_logits
 from fmnist_train.files import write_atomically
-from fmnist_train.models import Normalise, count_parameters
 from fmnist_train.run import SPLIT_SEED
 
-__all__ = ["FILES", "ExportOptions", "export"]
+__all__ = ["FILES", "ExportOptions", "copy_evidence", "export"]
 
 FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
-_GOLDEN_IMAGES = 8
-_LICENCE = "MIT, both the weights and Fashion-MNIST (Zalando SE)"
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,19 @@ class ExportOptions:
     data_dir: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Form:
+    """One model on its way into a file."""
+
+    model: ModelProto
+    calibration: dict[str, Any] | None = None
+
+
 def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
     """Export a checkpoint, prove that the files answer as it does, and only then put them in place.
 
     Returns:
-        The content of ``parity.json``.
+        The content of ``parity.json``, and ``folder``.
 
     Raises:
         GateError: the proof failed; earlier files are left as they were.
@@ -64,56 +72,16 @@ def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
     if list(source.labels) != list(checkpoint.info["labels"]):
         raise CheckpointError(f"{checkpoint.path} was trained on other classes than {source.name} has; name its --data")
     train, validation = _splits(checkpoint, source)
-    test = source.load("test")
-    validation_logits = predict_logits(checkpoint.model, validation.images)
-    temperature = fit_temperature(validation_logits, validation.labels)
-    garments = validation_logits
-    if checkpoint.info["recipe"]["augmentation"]["photo"]:
-        garments = np.concatenate([garments, predict_logits(checkpoint.model, photographed(validation, source.labels))])
-    document = _document(checkpoint, temperature, fit_reject(garments, temperature, options.reject_score))
-    models = {"float32": to_onnx(checkpoint.model, temperature)}
-    calibration = {"float32": None}
+    temperature, reject = _fit(checkpoint, validation, options.reject_score)
+    forms = {"float32": _Form(to_onnx(checkpoint.model, temperature))}
     if options.quantise:
-        settings = options.quantisation
-        chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.images]
-        images = train.images[np.sort(chosen)]
-        models["int8"] = quantise(models["float32"], images, settings)
-        calibration["int8"] = {
-            "method": settings.calibration,
-            "target": settings.target,
-            "images": len(images),
-            "sha256": images_sha256(images),
-        }
-    logits = {"pytorch": predict_logits(checkpoint.model, test.images)}
+        forms["int8"] = _int8(forms["float32"].model, train, options.quantisation)
+    document = describe(checkpoint, count_macs(forms["float32"].model), temperature, reject)
     folder = options.output or checkpoint.path.parent / "export"
     with tempfile.TemporaryDirectory() as scratch:
-        staged = Path(scratch)
-        for precision, model in models.items():
-            fields = {**document, "precision": precision, "calibration": calibration[precision]}
-            _write(staged / FILES[precision], model, fields)
-            logits[precision] = run_all(Classifier.load(staged / FILES[precision]), test.images)
-        report = _report(checkpoint, source, logits, test, models, staged)
-        faults = judge(report["comparisons"], options.limits)
-        if faults:
-            raise GateError(_explain(faults, models, test))
-        for precision, model in models.items():
-            golden = _golden(test, logits[precision], exact=precision == "int8")
-            fields = {
-                **document,
-                "precision": precision,
-                "calibration": calibration[precision],
-                "accuracy": report["accuracy"],
-                "parity": report["comparisons"],
-                "selftest": golden,
-            }
-            _write(staged / FILES[precision], model, fields)
-            Classifier.load(staged / FILES[precision])  # what goes out must load
-            report["files"][precision]["bytes"] = (staged / FILES[precision]).stat().st_size
-        for precision in models:
-            write_atomically(folder / FILES[precision], (staged / FILES[precision]).read_bytes())
-    write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
-    report["folder"] = str(folder)
-    return report
+        report = _prove(checkpoint, source, forms, document, options.limits, Path(scratch))
+        _publish(Path(scratch), folder, report)
+    return {**report, "folder": str(folder)}
 
 
 def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
@@ -123,77 +91,108 @@ def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
     return train, validation if len(validation) else everything
 
 
-def _document(checkpoint: Checkpoint, temperature: float, reject: dict[str, Any]) -> dict[str, Any]:
-    info = checkpoint.info
-    normalise = next(m for m in checkpoint.model.modules() if isinstance(m, Normalise))
-    return {
-        "labels": info["labels"],
-        "input": {
-            "name": "image",
-            "dtype": "uint8",
-            "shape": ["N", 1, IMAGE_SIZE, IMAGE_SIZE],
-            "mean": normalise.mean,
-            "std": normalise.std,
-            "convention": "light garment on black ground; 0 is ground",
-        },
-        "model": {**info["model"], "parameters": count_parameters(checkpoint.model)},
-        "temperature": temperature,
-        "reject": reject,
-        "training": {
-            "recipe": info["recipe"],
-            "seed": info["seed"],
-            "dataset": info["dataset"],
-            "epoch": info["epoch"],
-        },
-        "checkpoint_sha256": checkpoint.sha256,
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: importlib.metadata.version(name)
-                for name in ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
-            },
-        },
-        "licence": _LICENCE,
+def _fit(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, dict[str, Any]]:
+    """The temperature, and the reject rule; photographed garments have their say where training knew them."""
+    logits = garments = predict_logits(checkpoint.model, validation.images)
+    temperature = fit_temperature(logits, validation.labels)
+    if checkpoint.info["recipe"]["augmentation"]["photo"]:
+        changed = photographed(validation, checkpoint.info["labels"])
+        garments = np.concatenate([garments, predict_logits(checkpoint.model, changed)])
+    return temperature, fit_reject(garments, temperature, score)
+
+
+def _int8(model: ModelProto, train: Split, settings: Quantisation) -> _Form:
+    chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.images]
+    images = train.images[np.sort(chosen)]
+    about = {
+        "method": settings.calibration,
+        "target": settings.target,
+        "images": len(images),
+        "sha256": arrays_sha256(images),
     }
+    return _Form(quantise(model, images, settings), about)
 
 
-def _write(path: Path, model: ModelProto, document: dict[str, Any]) -> None:
-    path.write_bytes(stamp(model, document))
-
-
-def _golden(test: Split, logits: np.ndarray, *, exact: bool) -> dict[str, Any]:
-    """The first image of each class, up to a handful, with its logits."""
-    chosen = np.sort(np.unique(test.labels, return_index=True)[1])[:_GOLDEN_IMAGES]
-    return pack_golden(Golden(test.images[chosen, None], logits[chosen], 0.0 if exact else 1e-3))
-
-
-def _report(
+def _prove(
     checkpoint: Checkpoint,
     source: DataSource,
-    logits: dict[str, np.ndarray],
-    test: Split,
-    models: dict[str, ModelProto],
+    forms: dict[str, _Form],
+    document: dict[str, Any],
+    limits: Limits,
     staged: Path,
 ) -> dict[str, Any]:
+    """Write all forms into ``staged`` and hold them against PyTorch on the test set.
+
+    Raises:
+        GateError: one of them does not pass.
+    """
+    test = source.load("test")
+    logits = {"pytorch": predict_logits(checkpoint.model, test.images)}
+    fields = {p: {**document, "precision": p, "calibration": form.calibration} for p, form in forms.items()}
+    loaded = {p: _stage(staged / FILES[p], form.model, fields[p]) for p, form in forms.items()}
+    logits |= {p: run_all(classifier, test.images) for p, classifier in loaded.items()}
+    comparisons = {p: compare(logits["pytorch"], logits[p], test.labels) for p in forms}
+    accuracies = {name: accuracy(values, test.labels) for name, values in logits.items()}
+    latency = None
+    if "int8" in forms and limits.max_latency_ratio is not None:
+        latency = judge_latency(loaded["float32"], loaded["int8"], test.images[0], limits.max_latency_ratio)
+    faults = judge(comparisons, limits, latency, list(source.labels))
+    if faults:
+        raise GateError(_explain(faults, forms, test))
     files = {}
-    for precision in models:
-        data = (staged / FILES[precision]).read_bytes()
-        files[precision] = {"file": FILES[precision], "operators": dict(executed_operators(data))}
+    for precision, form in forms.items():
+        fields[precision] |= {
+            "accuracy": accuracies,
+            "parity": comparisons,
+            "selftest": golden(test, logits[precision], exact=precision == "int8"),
+            "proof": prove(test, logits["pytorch"], logits[precision]),
+        }
+        _stage(staged / FILES[precision], form.model, fields[precision])  # what goes out must load
+        files[precision] = _about_file(staged / FILES[precision])
     return {
         "checkpoint_sha256": checkpoint.sha256,
         "dataset": source.name,
-        "accuracy": {name: accuracy(values, test.labels) for name, values in logits.items()},
-        "comparisons": {name: compare(logits["pytorch"], logits[name], test.labels) for name in models},
+        "accuracy": accuracies,
+        "comparisons": comparisons,
+        "latency": latency,
         "files": files,
     }
 
 
-def _explain(faults: list[str], models: dict[str, ModelProto], test: Split) -> str:
+def _stage(path: Path, model: ModelProto, document: dict[str, Any]) -> Classifier:
+    path.write_bytes(stamp(model, document))
+    return Classifier.load(path)
+
+
+def _about_file(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {
+        "file": path.name,
+        "bytes": len(data),
+        "compressed": len(zlib.compress(data, 9)),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "operators": dict(executed_operators(data)),
+    }
+
+
+def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
+    """Put the proven files in place, the float model first, and then the sums and figures that vouch for them."""
+    for about in report["files"].values():
+        write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
+    sums = {about["file"]: about["sha256"] for about in report["files"].values()}
+    if (folder / SUMS).is_file():  # a file of an earlier export keeps its line
+        lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
+        sums = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2} | sums
+    write_atomically(folder / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
+    write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
+
+
+def _explain(faults: list[str], forms: dict[str, _Form], test: Split) -> str:
     text = "the export did not pass, nothing was written: " + "; ".join(faults)
-    if "int8" in models:
+    if "int8" in forms:
         with contextlib.suppress(Exception):  # the reason stands already; where it comes from is a help, no duty
-            worst = list(signal_to_noise(models["float32"], models["int8"], test.images[:64]).items())[:3]
-            text += "; noisiest layers: " + ", ".join(f"{name} {ratio:.1f} dB" for name, ratio in worst)
+            ratios = signal_to_noise(forms["float32"].model, forms["int8"].model, test.images[:64])
+            text += "; noisiest layers: " + ", ".join(f"{name} {db:.1f} dB" for name, db in list(ratios.items())[:3])
     return text
 
 

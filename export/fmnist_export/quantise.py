@@ -10,52 +10,26 @@ so the int8 graph starts with a DequantizeLinear that onnxruntime fuses away, an
 
 import logging
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from fmnist_export.convert import strip_build_noise
-from fmnist_runtime.errors import ConfigError, FmnistError
+from fmnist_export.settings import TARGETS, Quantisation
+from fmnist_runtime.errors import ConfigError
 
-__all__ = ["CALIBRATIONS", "TARGETS", "Quantisation", "executed_operators", "quantise"]
+__all__ = ["quantise"]
 
-CALIBRATIONS = {
+_METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-TARGETS = {"portable": True, "vnni": False}
-"""Target by name, and whether it reduces weights to 7 bits. ``vnni`` is only for processors known to have it (or Arm)."""
-
 _INTEGER_OPERATORS = ("Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape", "Flatten", "Add", "GlobalAveragePool")
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """How to quantise."""
-
-    target: str = "portable"
-    calibration: str = "minmax"
-    images: int = 1024
-    """Training images whose activations decide the ranges."""
-    seed: int = 0
-    float_layers: tuple[str, ...] = ()
-    """Names of nodes that stay in float."""
-
-    def __post_init__(self) -> None:
-        for value, known, what in ((self.target, TARGETS, "target"), (self.calibration, CALIBRATIONS, "calibration")):
-            if value not in known:
-                raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
-        if self.images < 1:
-            raise ConfigError("calibration needs at least one image")
 
 
 def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> ModelProto:
@@ -82,7 +56,7 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
             reduce_range=TARGETS[settings.target],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            calibrate_method=CALIBRATIONS[settings.calibration],
+            calibrate_method=_METHODS[settings.calibration],
             extra_options={
                 "TensorQuantOverrides": {normalised: [{"scale": scale, "zero_point": zero_point}]},
                 "CalibMovingAverage": False,
@@ -173,57 +147,3 @@ def _drop_unused(model: ModelProto) -> None:
     initialisers = [i for i in model.graph.initializer if i.name in needed]
     del model.graph.initializer[:]
     model.graph.initializer.extend(initialisers)
-
-
-def executed_operators(data: bytes) -> Counter[str]:
-    """Which operators onnxruntime really executes for a model on this processor, after its own fusions."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimised.onnx"
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(path)
-        options.log_severity_level = 4
-        try:
-            onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            return Counter(node.op_type for node in onnx.load(path).graph.node)
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise FmnistError(f"onnxruntime cannot optimise the model: {str(error).splitlines()[0]}") from error
-
-
-def layer_outputs(model: ModelProto) -> list[str]:
-    """Names of the float tensors that layers (Conv, Gemm, MatMul) give out, after their ReLU where one follows."""
-    after = {node.input[0]: node for node in model.graph.node if node.op_type == "Relu"}
-    layers = [node.output[0] for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-    return [after[name].output[0] if name in after else name for name in layers]
-
-
-def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.ndarray) -> dict[str, float]:
-    """Signal-to-quantisation-noise ratio of each layer's output in decibels, the worst layer first.
-
-    Args:
-        reference: the float model.
-        quantised: its int8 twin; tensors have the same names in both.
-        images: uint8 ``[N, 28, 28]``.
-    """
-    names = layer_outputs(reference)
-    expected, found = (_intermediate(model, names, images) for model in (reference, quantised))
-    ratios = {}
-    for name in names:
-        if name in expected and name in found:
-            signal = float((expected[name].astype(np.float64) ** 2).sum())
-            noise = float(((expected[name].astype(np.float64) - found[name]) ** 2).sum())
-            ratios[name] = 10 * float(np.log10(signal / noise)) if noise else float("inf")
-    return dict(sorted(ratios.items(), key=lambda item: item[1]))
-
-
-def _intermediate(model: ModelProto, names: list[str], images: np.ndarray) -> dict[str, Any]:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    present = {output for node in copy.graph.node for output in node.output}
-    outputs = {output.name for output in copy.graph.output}
-    wanted = [name for name in names if name in present]
-    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted if name not in outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return dict(zip(wanted, session.run(wanted, {"image": images[:, None]}), strict=True))

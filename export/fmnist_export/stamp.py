@@ -10,7 +10,7 @@ from onnx import ModelProto
 from fmnist_runtime.integrity import checksum_span, file_checksum
 from fmnist_runtime.metadata import CHECKSUM_KEY, PREFIX, SCHEMA
 
-__all__ = ["images_sha256", "stamp"]
+__all__ = ["arrays_sha256", "stamp"]
 
 
 def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
@@ -29,8 +29,8 @@ def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
     return bytes(data)
 
 
-def images_sha256(*arrays: Any) -> str:
-    """SHA-256 of the bytes of uint8 arrays, to name the images that were used."""
+def arrays_sha256(*arrays: Any) -> str:
+    """SHA-256 of the bytes of arrays, to name the images that were used."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(array.tobytes())

@@ -16,6 +16,7 @@ Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha25
 | ``fmnist.calibration`` | object: ``method``, ``images``, ``sha256`` of the pixels; null for float |
 | ``fmnist.accuracy`` | object ``pytorch``, ``float32``, ``int8``: each ``correct``, ``images``, ``accuracy``, ``interval`` (95%) |
 | ``fmnist.parity`` | object: what the gate measured |
+| ``fmnist.proof`` | object: what ``fmnist-export verify`` computes again, see ``prove`` in the export's ``document.py`` |
 | ``fmnist.versions`` | object: tool names to versions |
 | ``fmnist.licence`` | licence of weights and data |
 | ``fmnist.selftest`` | object: real images with their expected logits, see ``selftest.py`` |

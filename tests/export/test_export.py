@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from fmnist_export import speed
 from fmnist_export.calibrate import fit_reject, fit_temperature
 from fmnist_export.convert import OPSET, to_onnx
 from fmnist_export.export import ExportOptions, export
-from fmnist_export.gate import Limits, compare, judge
-from fmnist_export.quantise import Quantisation, executed_operators, quantise, signal_to_noise
+from fmnist_export.gate import compare, compare_answers, judge
+from fmnist_export.graph import executed_operators, signal_to_noise
+from fmnist_export.quantise import quantise
+from fmnist_export.settings import Limits, Quantisation
 from fmnist_runtime import Classifier
 from fmnist_runtime.errors import CheckpointError, ConfigError, GateError
 from fmnist_runtime.selftest import selftest
@@ -127,7 +130,43 @@ def test_the_gate_sees_wrong_weights_and_not_a_number() -> None:
         assert judge({"float32": compare(logits, wrong, labels)}, Limits())
     sure = np.eye(10, dtype=np.float32)[labels]
     broken = {"float32": compare(sure, sure, labels), "int8": compare(sure, logits, labels)}
-    assert len(judge(broken, Limits())) == 1 and broken["int8"]["mcnemar_p"] < 1e-6
+    faults = judge(broken, Limits(), labels=list("abcdefghij"))
+    assert [word in fault for word, fault in zip(("accuracy", "points on", "answers"), faults, strict=True)] == [
+        True
+    ] * 3
+    assert broken["int8"]["mcnemar_p"] < 1e-6
+
+
+def test_the_interval_of_a_drop_covers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    labels, covered = np.zeros(500, int), 0
+    for _ in range(300):
+        shared = rng.random(500)  # right by one model, by both, by the other: a true drop of 1 point
+        reference, other = np.where(shared < 0.93, 0, 1), np.where((shared > 0.03) & (shared < 0.95), 0, 1)
+        low, high = compare_answers(reference, other, labels)["drop_interval"]
+        covered += low <= 1 <= high
+    assert 0.92 < covered / 300 < 0.98
+    low, high = compare_answers(labels, labels, labels)["drop_interval"]
+    assert low < 0 < high  # no change in 500 images is no proof of none
+
+
+def test_int8_must_be_faster_than_float() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(500, 10)).astype(np.float32), rng.integers(0, 10, 500)
+    same = {"float32": compare(logits, logits, labels), "int8": compare(logits, logits, labels)}
+    slow = {"int8": 300.0, "float32": 200.0, "ratio": 1.5}
+    assert "ratio of 1.50" in judge(same, Limits(), slow)[0]
+    assert judge(same, Limits(max_latency_ratio=2.0), slow) == judge(same, Limits(max_latency_ratio=None), slow) == []
+    assert judge(same, Limits(), {**slow, "ratio": float("nan")})
+
+
+def test_noise_does_not_fail_a_fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratios = iter([1.4, 1.2, 0.5, 9.9])
+    monkeypatch.setattr(speed, "compare_latency", lambda *_: {"ratio": next(ratios)})
+    monkeypatch.setattr(speed.time, "sleep", lambda _: None)
+    assert speed.judge_latency(None, None, None, 1.0) == {"ratio": 0.5, "attempts": 3}
+    ratios = iter([1.4, 1.2, 1.5, 1.3])
+    assert speed.judge_latency(None, None, None, 1.0) == {"ratio": 1.2, "attempts": 4}
 
 
 def test_temperature_and_threshold_are_found() -> None:

@@ -1,0 +1,114 @@
+"""The text that ``fmnist-export`` prints for people."""
+
+from collections import Counter
+from typing import Any
+
+from fmnist_export.verify import Claim
+
+__all__ = ["show_claims", "show_export", "show_inspection"]
+
+_NAMES = {"pytorch": "PyTorch", "float32": "ONNX float", "int8": "ONNX int8"}
+_SHORT = {"selftest", "proof", "parity", "accuracy", "labels", "training", "model", "sha256", "schema"}
+"""Metadata fields with a line of their own, or none."""
+
+
+def show_export(report: dict[str, Any]) -> str:
+    """A row for each form of the model: accuracy, agreement with PyTorch, size on disk and compressed."""
+    lines = [
+        f"{'':<11} {'accuracy':>8}  {'95% interval':<17} {'agreement':>9}  {'largest logit difference':>24}  {'size':>9}"
+        f"  {'compressed':>10}"
+    ]
+    for name, figures in report["accuracy"].items():
+        low, high = figures["interval"]
+        line = f"{_NAMES.get(name, name):<11} {figures['accuracy']:8.2%}  {f'{low:.2%} to {high:.2%}':<17}"
+        if name in report["comparisons"]:
+            against, file = report["comparisons"][name], report["files"][name]
+            line += f" {against['agreement']:9.2%}  {against['max_logit_difference']:24.2g}"
+            line += f"  {file['bytes'] / 1000:6.0f} kB  {file['compressed'] / 1000:7.0f} kB"
+        lines.append(line)
+    if "int8" in report["comparisons"]:
+        lines.append(_drop(report["comparisons"]["int8"]))
+    if report["latency"]:
+        found = report["latency"]
+        lines.append(
+            f"latency here: int8 {found['int8']:.0f} µs, float {found['float32']:.0f} µs, ratio {found['ratio']:.2f}"
+        )
+    images = next(iter(report["accuracy"].values()))["images"]
+    return "\n".join([*lines, f"on {images:,} test images; passed; written to {report['folder']}"])
+
+
+def _drop(found: dict[str, Any]) -> str:
+    low, high = found["drop_interval"]
+    return (
+        f"int8 loses {found['drop']:.2f} points (95% interval {low:.2f} to {high:.2f}, McNemar p {found['mcnemar_p']:.2g}), "
+        f"its worst class {found['worst_class_drop']:.1f}"
+    )
+
+
+def show_claims(claims: list[Claim]) -> str:
+    """A row for each stated figure."""
+    width = max(len(claim.name) for claim in claims)
+    lines = []
+    for claim in claims:
+        found = "" if claim.holds else f", found {_brief(claim.found)}"
+        lines.append(f"{'holds' if claim.holds else 'WRONG'}  {claim.name:<{width}}  {_brief(claim.stated)}{found}")
+    return "\n".join(lines)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_brief, value))
+    return str(value)
+
+
+def show_inspection(found: dict[str, Any]) -> str:
+    """Metadata, layers, and what onnxruntime executes."""
+    document = found["metadata"]
+    model, training = document.get("model", {}), document.get("training", {})
+    lines = [
+        f"{found['file']}: {found['bytes']:,} bytes, schema {document['schema']}, opset {found['opset']}",
+        f"model: {model.get('name')}, {model.get('parameters', 0):,} parameters, {found['macs']:,} MACs an image",
+        f"labels: {', '.join(document['labels'])}",
+        f"training: recipe {training.get('recipe', {}).get('name')}, seed {training.get('seed')}, "
+        f"epoch {training.get('epoch')}, data {training.get('dataset')}",
+        *(f"{key}: {_flat(value)}" for key, value in sorted(document.items()) if key not in _SHORT),
+        *_figures(document),
+        f"\n{'layer':<20}{'operator':<10}{'weights':<18}{'output':<14}{'MACs':>12}",
+    ]
+    lines += [
+        f"{layer['name']:<20}{layer['operator']:<10}{_dims(layer['weight']):<18}{_dims(layer['output']):<14}"
+        f"{layer['macs']:>12,}"
+        for layer in found["layers"]
+    ]
+    return "\n".join([*lines, "", *_execution(found["executed"])])
+
+
+def _figures(document: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, value in document.get("accuracy", {}).items():
+        low, high = value["interval"]
+        lines.append(
+            f"accuracy {name}: {value['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%}, {value['images']:,} images)"
+        )
+    for name, value in document.get("parity", {}).items():
+        lines.append(f"parity {name}: agreement {value['agreement']:.2%}, drop {value['drop']:.2f} points")
+    return lines
+
+
+def _execution(executed: list[dict[str, Any]]) -> list[str]:
+    lines = ["executed by onnxruntime on this processor, in order:"]
+    for node in executed:
+        kind = "integer" if node["integer"] else "float"
+        lines.append(f"  {kind:<9}{node['operator']:<20}{_dims(node['weight'])}".rstrip())
+    counts = Counter("integer" if node["integer"] else "float" for node in executed)
+    return [*lines, f"{counts['integer']} of {len(executed)} nodes run as integers"]
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
