@@ -58,18 +58,19 @@ def _is_picture(path: str) -> bool:
     return Path(path).suffix.lower() in EXTENSIONS and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113
 
 
-def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
+def open_image(source: str | Path | bytes | Image.Image, *, max_pixels: int | None = None) -> Image.Image:
     """Read a picture, upright, in a mode that keeps its tones (``L``, ``RGB`` or ``RGBA``), at most 2,048 pixels a side.
 
     Args:
         source: a file's path, ``-`` for standard input, the file's bytes, or what Pillow has opened already.
+        max_pixels: refuse larger pictures, by their header; besides the limits that hold for all.
 
     Raises:
         ImageError: no such file, unreadable, not a picture, truncated, of size zero, or too large.
     """
     try:
         with _silence:
-            return _decode(source)
+            return _decode(source, max_pixels)
     except UnidentifiedImageError as error:
         raise ImageError("not a picture, or in a format that this Pillow does not read") from error
     except ImageError:
@@ -121,9 +122,9 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(f"{error}: refused") from error
 
 
-def _decode(source: str | Path | bytes | Image.Image) -> Image.Image:
+def _decode(source: str | Path | bytes | Image.Image, max_pixels: int | None) -> Image.Image:
     image = source if isinstance(source, Image.Image) else _open(_read(source))
-    refuse_too_much(image)
+    refuse_too_much(image, max_pixels)
     if image is not source and image.format == "JPEG" and min(image.size) > DRAFT_SIDE:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
     with _one_large if image.width * image.height > _LARGE else nullcontext():

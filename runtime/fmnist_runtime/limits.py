@@ -61,8 +61,12 @@ class Metered(io.BytesIO):
             raise ImageError("the file is made of too many small parts: refused")
 
 
-def refuse_too_much(image: Image.Image) -> None:
+def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
     """Refuse a picture that has been opened, and not yet decoded, because of its size or its format.
+
+    Args:
+        image: as Pillow opened it.
+        max_pixels: a limit of the caller's own; None: only those of this module.
 
     Raises:
         ImageError: as said.
@@ -73,7 +77,7 @@ def refuse_too_much(image: Image.Image) -> None:
     if image.format in _REFUSED:
         raise ImageError(_REFUSED[image.format])
     by_rows = image.format == "JPEG" and not image.info.get("progressive")
-    limit = MAX_JPEG_PIXELS if by_rows else MAX_PIXELS
+    limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS)
     for tile in getattr(image, "tile", ()):
         limit = min(limit, MAX_SLOW_PIXELS.get("python" if tile[0] in Image.DECODERS else tile[0], limit))
     if width * height > limit:

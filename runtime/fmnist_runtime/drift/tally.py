@@ -1,0 +1,128 @@
+"""A day of answers, as counts: from the lines of ``fmnist-infer --json``, or from the service's ``/metrics``."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist_runtime.errors import DataError
+
+__all__ = ["ANSWERS", "CONFIDENCE", "EDGES", "REJECTED", "Tally", "read_tally"]
+
+ANSWERS, REJECTED, CONFIDENCE = "fmnist_answers", "fmnist_rejected", "fmnist_confidence"
+"""Names of the service's metrics that are read here."""
+
+EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+"""Upper edges of the bins of confidence, inclusive; one more bin is above them. Finer where most answers are."""
+
+_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often what was answered."""
+
+    labels: Mapping[str, int]
+    """Answers by label, rejected pictures left out."""
+    rejected: int
+    confidence: np.ndarray
+    """int64 ``[len(EDGES) + 1]``: answers by their probability, rejected or not."""
+
+    @property
+    def total(self) -> int:
+        """Pictures answered, rejected or not."""
+        return sum(self.labels.values()) + self.rejected
+
+    def since(self, earlier: "Tally") -> "Tally":
+        """What came after an earlier reading of the same counters.
+
+        Raises:
+            DataError: nothing did, or the earlier one counts more: the service was restarted in between.
+        """
+        names = sorted({*self.labels, *earlier.labels})
+        labels = {name: self.labels.get(name, 0) - earlier.labels.get(name, 0) for name in names}
+        later = Tally(labels, self.rejected - earlier.rejected, self.confidence - earlier.confidence)
+        if min([later.rejected, *labels.values(), *later.confidence]) < 0:
+            raise DataError("the counters went down: the service was restarted since the earlier reading; leave it out")
+        if not later.total:
+            raise DataError("no answers between the two readings")
+        return later
+
+
+def read_tally(path: Path) -> Tally:
+    """Read answers or metrics; ``-`` is standard input. Pictures that could not be read are left out.
+
+    Raises:
+        DataError: unreadable, of neither kind, or without a single answer.
+    """
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    try:
+        tally = _from_answers(text.splitlines()) if text.lstrip().startswith("{") else _from_metrics(text)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    if not tally.total:
+        raise DataError(f"{path}: no answers in it; it must be lines of fmnist-infer --json, or a reading of /metrics")
+    return tally
+
+
+def _from_answers(lines: Iterable[str]) -> Tally:
+    labels: dict[str, int] = {}
+    probabilities: list[float] = []
+    rejected = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            for answer in _answers(json.loads(line)) if line.strip() else []:
+                if "error" in answer:
+                    continue
+                probabilities.append(_probability(answer["probability"]))
+                if answer["rejected"]:
+                    rejected += 1
+                else:
+                    labels[str(answer["label"])] = labels.get(str(answer["label"]), 0) + 1
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"line {number} is no answer of fmnist-infer --json ({error!r})") from error
+    bins = np.searchsorted(EDGES, probabilities)
+    return Tally(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1))
+
+
+def _probability(value: Any) -> float:
+    if not 0 <= float(value) <= 1.000001:  # a float32 softmax may end a little over 1
+        raise ValueError(f"{value} is no probability")
+    return float(value)
+
+
+def _answers(value: Any) -> list[dict[str, Any]]:
+    """One line of the command, or one response of the service."""
+    return value.get("answers", [value])
+
+
+def _from_metrics(text: str) -> Tally:
+    """The Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+    labels: dict[str, int] = {}
+    rejected = 0
+    cumulative: dict[float, int] = {}
+    for line in text.splitlines():
+        sample = _SAMPLE.match(line)
+        if sample is None:
+            continue
+        keys = {m["key"]: m["value"] for m in _LABEL.finditer(sample["labels"] or "")}
+        match sample["name"]:
+            case name if name == f"{ANSWERS}_total":
+                labels[keys["label"]] = int(float(sample["value"]))
+            case name if name == f"{REJECTED}_total":
+                rejected = int(float(sample["value"]))
+            case name if name == f"{CONFIDENCE}_bucket":
+                cumulative[float(keys["le"])] = int(float(sample["value"]))
+    if cumulative and sorted(cumulative) != [*EDGES, float("inf")]:
+        raise ValueError("its histogram of confidence has other bins: it is of another version of the service")
+    counts = [cumulative[edge] for edge in sorted(cumulative)] or [0] * (len(EDGES) + 1)
+    return Tally(labels, rejected, np.diff(counts, prepend=0))

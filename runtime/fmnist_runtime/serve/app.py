@@ -1,0 +1,177 @@
+"""The service as an ASGI application.
+
+A request passes, from outside in: ``watch`` (time, count, log), is there room at all, Starlette's router, the token,
+``body`` (limits), then ``batcher``, where its pictures join those of others on the threads that decode and classify. The event loop itself only
+moves bytes.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.errors import ImageError
+from fmnist_runtime.report import answer_to_dict
+from fmnist_runtime.serve.batcher import Batcher, Options, Outcome, answer_batch
+from fmnist_runtime.serve.body import BUSY, Room
+from fmnist_runtime.serve.metrics import Metrics
+from fmnist_runtime.serve.multipart import File, read_files
+from fmnist_runtime.serve.openapi import describe
+from fmnist_runtime.serve.page import page_routes
+from fmnist_runtime.serve.settings import Settings
+from fmnist_runtime.serve.watch import Watched
+from fmnist_runtime.stream import Answer
+
+__all__ = ["Service"]
+
+_BUSY = JSONResponse({"error": BUSY}, 503, {"Retry-After": "1"})
+_REFUSAL_SECONDS = 0.25
+"""A refusal waits so long, or clients that ask again at once would keep the event loop from those that are served."""
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Service:
+    """One classifier and everything that answers for it; ``asgi`` is the application."""
+
+    def __init__(self, classifier: Classifier, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.ready = True
+        self._labels = classifier.labels
+        self._room = Room(self.settings.limits)
+        self._metrics = Metrics(classifier.labels, self._room)
+        self._batcher = Batcher(partial(answer_batch, classifier, self.settings.limits.pixels), self.settings.threads)
+        self._document = describe(classifier.labels, self.settings)
+        routes = self._routes()
+        app = Starlette(
+            routes=[*routes, *page_routes()],
+            exception_handlers={HTTPException: _refuse, ClientDisconnect: _gone},
+            lifespan=self._lifespan,
+        )
+        self._app = app
+        known = {route.path for route in routes} | {"/"}
+        self.asgi = Watched(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse before anything else is done for a request: under overload, refusing must cost next to nothing."""
+        if scope["type"] == "http" and scope["path"] == "/classify" and self._room.full:
+            await asyncio.sleep(_REFUSAL_SECONDS)
+            await _BUSY(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _routes(self) -> list[Route]:
+        return [
+            Route("/classify", self._guarded(self._classify), methods=["POST"]),
+            Route("/metrics", self._guarded(self._show_metrics)),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/openapi.json", self._openapi),
+        ]
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        yield
+        self._batcher.close()
+
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Let in only who brings the token, if there is one."""
+        if self.settings.token is None:
+            return endpoint
+        # Hashes are of one length, and comparing them says nothing about how much of a guess was right.
+        expected = hashlib.sha256(f"Bearer {self.settings.token}".encode()).digest()
+
+        async def guarded(request: Request) -> Response:
+            brought = request.headers.get("authorization", "").encode("latin-1")
+            if not hmac.compare_digest(hashlib.sha256(brought).digest(), expected):
+                headers = {"WWW-Authenticate": "Bearer"}
+                raise HTTPException(401, "send the token: Authorization: Bearer TOKEN", headers)
+            return await endpoint(request)
+
+        return guarded
+
+    async def _classify(self, request: Request) -> Response:
+        options = _options(request, len(self._labels))
+        kind = _media_type(request)
+        with self._room.lease() as lease:
+            body = await lease.read(request)
+            with self._room.slot():
+                files = await self._files(request, kind, body)
+                outcomes = await self._batcher.answer([file.data for file in files], options)
+        request.scope["fmnist"] = {"bytes": len(body), "pictures": len(files)}
+        self._metrics.outcomes(outcomes)
+        return _answer(files, outcomes)
+
+    async def _files(self, request: Request, kind: str, body: bytes) -> list[File]:
+        if kind != "multipart/form-data":
+            return [File("-", body)]
+        header = request.headers["content-type"]
+        return await asyncio.to_thread(read_files, header, body, self.settings.limits.files)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def _healthz(self, request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _readyz(self, request: Request) -> Response:
+        if not self.ready:
+            return JSONResponse({"error": "draining"}, 503, {"Retry-After": "1"})
+        return JSONResponse({"status": "ready"})
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(self._document)
+
+
+def _options(request: Request, classes: int) -> Options:
+    """The query's ``top_k`` and ``reject``."""
+    top_k = request.query_params.get("top_k", "3")
+    if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
+        raise HTTPException(422, f"top_k must be a whole number from 1 to {classes}")
+    reject = request.query_params.get("reject", "true")
+    if reject not in ("true", "false"):
+        raise HTTPException(422, "reject must be true or false")
+    return Options(int(top_k), reject == "true")
+
+
+def _media_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+    if kind in ("multipart/form-data", "application/octet-stream") or kind.startswith("image/"):
+        return kind
+    raise HTTPException(415, f"cannot take '{kind}': send image/*, application/octet-stream or multipart/form-data")
+
+
+def _answer(files: list[File], outcomes: list[Outcome]) -> Response:
+    """200 where at least one picture could be read, 422 where none could."""
+    answers: list[dict[str, Any]] = []
+    for file, outcome in zip(files, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            if not isinstance(outcome, ImageError):
+                raise outcome
+            answers.append(answer_to_dict(Answer(file.name, None, str(outcome))))
+        else:
+            answers.append(answer_to_dict(Answer(file.name, outcome)))
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    if len(errors) < len(answers):
+        return JSONResponse({"answers": answers})
+    return JSONResponse({"error": errors[0]}, 422)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    # Nobody reads this; it gives the log and the metrics a status that is not a fault of ours.
+    return JSONResponse({"error": "the body ended before it was complete"}, 400)

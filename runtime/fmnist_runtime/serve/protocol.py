@@ -1,0 +1,59 @@
+"""uvicorn's HTTP protocol, made impatient with slow clients.
+
+uvicorn waits without end for the rest of a request's head, and for the rest of a body that was refused unread. Here a head
+has ``HEAD_SECONDS``. After a refusal, what still comes of the body is thrown away for ``LINGER_SECONDS``, so that the
+client gets to read the answer, as RFC 9112 section 9.6 advises; then the connection is closed.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["HEAD_SECONDS", "LINGER_SECONDS", "ImpatientProtocol"]
+
+HEAD_SECONDS = 10.0
+LINGER_SECONDS = 5.0
+
+
+class ImpatientProtocol(HttpToolsProtocol):
+    """For ``uvicorn.Config(http=...)``."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _complete = True
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._arm(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._complete = False
+        self._arm(HEAD_SECONDS)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+        self._disarm()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._complete:
+            self._arm(LINGER_SECONDS)
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,71 @@
+"""What may be set, with its defaults; the limits say how a request is refused."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["Limits", "Settings", "read_token"]
+
+_MIN_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request, and all of them together, may ask for."""
+
+    body_bytes: int = 16 << 20
+    """Of one request's body; more is answered with 413."""
+    files: int = 32
+    """Pictures in one request; more is answered with 413."""
+    pixels: int = 50_000_000
+    """Of one picture, by its header, before anything is decoded; more is answered with 422."""
+    body_seconds: float = 20.0
+    """From the first header to the last byte of the body; slower is answered with 408."""
+    in_flight: int = 256
+    """Requests that are being answered; one more is answered with 503."""
+    held_bytes: int = 256 << 20
+    """Of all bodies together, arriving or being answered; more is answered with 503."""
+    connections: int = 1000
+    """Open connections; a request on one more is answered with 503."""
+
+    def __post_init__(self) -> None:
+        if self.held_bytes < self.body_bytes:
+            raise ConfigError(
+                f"all bodies together ({self.held_bytes} bytes) cannot be less than one ({self.body_bytes})"
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the service runs."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    """What ``Authorization: Bearer`` must carry for /classify and /metrics; None: anyone may."""
+    threads: int = 2
+    """Decoding and inference; the event loop has its own."""
+    drain_seconds: float = 0.0
+    """From SIGTERM on, answer as ever but say not ready for so long, then stop listening."""
+    grace_seconds: float = 30.0
+    """After that, how long requests in flight may take to end."""
+    log_requests: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+
+def read_token(path: Path) -> str:
+    """The bearer token in a file, without surrounding white space.
+
+    Raises:
+        ConfigError: unreadable, too short to be a secret, or with characters that no header can carry.
+    """
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no token can be read: {error}") from error
+    if len(token) < _MIN_TOKEN or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"{path}: a token is one word of at least {_MIN_TOKEN} characters: openssl rand -hex 32 makes one"
+        )
+    return token
