@@ -1,64 +1,89 @@
 """The command ``fmnist-drift``: read two sets of answers, test, print."""
 
+import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.options import Options
 
 if TYPE_CHECKING:
     from fmnist_runtime.drift.compare import Finding
     from fmnist_runtime.drift.tally import Tally
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+__all__ = ["CHANGED", "drift", "main", "options"]
 
 CHANGED = 3
 """Exit code where something changed: a failed gate, for use in a timer."""
 
 
-@app.command()
-def drift(
-    reference: Annotated[Path, typer.Argument(help="Answers to compare with; see below.")],
-    today: Annotated[Path, typer.Argument(help="Answers of today; - is standard input.")],
-    since: Annotated[
-        Path | None, typer.Option(help="An earlier reading of today's /metrics, to subtract.", show_default=False)
-    ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Write a PNG here.", show_default=False)] = None,
-    alpha: Annotated[
-        float, typer.Option(min=0.0003, max=0.5, help="How often an unchanged world may be called changed.")
-    ] = 0.01,
-    least: Annotated[
-        float, typer.Option(min=0, max=1, help="Differences under this size are no change, however sure.")
-    ] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> int:
-    """Have answers changed, or is it chance? Exit code 3 where they have.
+def options() -> Options:
+    """The options of ``fmnist-drift``."""
+    parser = Options(
+        prog="fmnist-drift",
+        description="Have answers changed, or is it chance? Exit code 3 where they have.",
+        epilog="A FILE holds lines of fmnist-infer --json, responses of fmnist-serve, or a reading of its /metrics.",
+    )
+    add = parser.add_argument
+    add("reference", metavar="REFERENCE_FILE", type=Path, help="answers to compare with")
+    add("today", metavar="FILE", type=Path, help="answers of today; - for standard input")
+    add("--since", type=Path, metavar="FILE", help="an earlier reading of today's /metrics, to subtract")
+    add("--picture", type=Path, metavar="PNG", help="draw the comparison")
+    add(
+        "--alpha",
+        type=_between(0.0003, 0.5),
+        default=0.01,
+        metavar="P",
+        help="how often, at most, an unchanged world may be called changed (default: 0.01)",
+    )
+    add(
+        "--least",
+        type=_between(0, 1),
+        default=0.0,
+        metavar="SIZE",
+        help="smaller differences are no change, however sure (default: 0)",
+    )
+    add("--json", action="store_true", help="one JSON object")
+    return parser
 
-    A file of answers holds lines of fmnist-infer --json, responses of fmnist-serve, or a reading of its /metrics.
-    """
+
+def drift(args: Sequence[str] | None = None) -> int:
+    """Do what the arguments (by default the process's) say; return the exit code."""
+    chosen = options().parse_args(args)
     from fmnist_runtime.drift.compare import compare
     from fmnist_runtime.drift.tally import read_tally
 
-    before, now = read_tally(reference), read_tally(today)
-    if since is not None:
-        now = now.since(read_tally(since))
-    findings = compare(before, now, alpha=alpha, least=least)
-    if picture is not None:
+    before, now = read_tally(chosen.reference), read_tally(chosen.today)
+    if chosen.since is not None:
+        now = now.since(read_tally(chosen.since))
+    findings = compare(before, now, alpha=chosen.alpha, least=chosen.least)
+    if chosen.picture is not None:
         from fmnist_runtime.drift.picture import write_picture
 
-        write_picture(picture, before, now, findings)
-    if as_json:
+        write_picture(chosen.picture, before, now, findings)
+    if chosen.json:
         counts = {"reference": before.total, "today": now.total}
         print(json.dumps({**counts, "findings": [dataclasses.asdict(finding) for finding in findings]}))
     else:
         print(_table(before, now, findings))
     return CHANGED if any(finding.changed for finding in findings) else 0
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"'{text}' is no number from {low} to {high}")
+        return value
+
+    return number
 
 
 def _table(before: "Tally", now: "Tally", findings: "list[Finding]") -> str:
@@ -77,4 +102,4 @@ def _table(before: "Tally", now: "Tally", findings: "list[Finding]") -> str:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(app))
+    sys.exit(run_app(drift))

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ ANSWERS, REJECTED, CONFIDENCE = "fmnist_answers", "fmnist_rejected", "fmnist_con
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """Upper edges of the bins of confidence, inclusive; one more bin is above them. Finer where most answers are."""
 
-_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)")
+_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
 
 
@@ -110,19 +110,28 @@ def _from_metrics(text: str) -> Tally:
     labels: dict[str, int] = {}
     rejected = 0
     cumulative: dict[float, int] = {}
+    for name, keys, value in _samples(text):
+        if name == f"{ANSWERS}_total" and "label" in keys:
+            labels[keys["label"]] = value
+        elif name == f"{REJECTED}_total":
+            rejected = value
+        elif name == f"{CONFIDENCE}_bucket" and "le" in keys:
+            cumulative[float(keys["le"])] = value
+    if sum(labels.values()) + rejected and sorted(cumulative) != [*EDGES, float("inf")]:
+        raise ValueError("its histogram of confidence has other bins: it is of another version of the service")
+    counts = [cumulative[edge] for edge in sorted(cumulative)]
+    return Tally(labels, rejected, np.diff(counts, prepend=0))
+
+
+def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
+    """Name, labels and value of our own counters."""
     for line in text.splitlines():
         sample = _SAMPLE.match(line)
-        if sample is None:
+        if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, CONFIDENCE)):
             continue
-        keys = {m["key"]: m["value"] for m in _LABEL.finditer(sample["labels"] or "")}
-        match sample["name"]:
-            case name if name == f"{ANSWERS}_total":
-                labels[keys["label"]] = int(float(sample["value"]))
-            case name if name == f"{REJECTED}_total":
-                rejected = int(float(sample["value"]))
-            case name if name == f"{CONFIDENCE}_bucket":
-                cumulative[float(keys["le"])] = int(float(sample["value"]))
-    if cumulative and sorted(cumulative) != [*EDGES, float("inf")]:
-        raise ValueError("its histogram of confidence has other bins: it is of another version of the service")
-    counts = [cumulative[edge] for edge in sorted(cumulative)] or [0] * (len(EDGES) + 1)
-    return Tally(labels, rejected, np.diff(counts, prepend=0))
+        try:
+            value = int(float(sample["value"]))
+        except (OverflowError, ValueError) as error:
+            raise ValueError(f"'{line}' is no count") from error
+        keys = {m["key"]: re.sub(r"\\(.)", r"\1", m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
+        yield sample["name"], keys, value

@@ -1,8 +1,8 @@
 """The service as an ASGI application.
 
-A request passes, from outside in: ``watch`` (time, count, log), is there room at all, Starlette's router, the token,
-``body`` (limits), then ``batcher``, where its pictures join those of others on the threads that decode and classify. The event loop itself only
-moves bytes.
+A request passes, from outside in: ``watch`` (time, count, log), a look whether there is room at all, Starlette's router,
+the token, ``body`` (limits), then ``batcher``, where its pictures join those of others on the threads that decode and
+classify. The event loop itself only moves bytes.
 """
 
 import asyncio

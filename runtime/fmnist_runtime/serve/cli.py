@@ -1,68 +1,82 @@
 """The command ``fmnist-serve``: parse, load, serve."""
 
+import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.options import Options, positive
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+__all__ = ["main", "options", "serve"]
 
 
-@app.command()
-def serve(
-    model: Annotated[
-        str | None, typer.Option(help="Model file, folder, or embedded model by name.", show_default="improved")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8000,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="File with the bearer token to ask for.", show_default=False),
-    ] = None,
-    careful: Annotated[bool, typer.Option("--careful", help="Average several views: slower.")] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that decode and classify.", show_default="one a CPU")
-    ] = None,
-    max_body: Annotated[int, typer.Option(min=1, help="MiB of one request.")] = 16,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Millions of pixels of one picture.")] = 50,
-    max_files: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 32,
-    max_in_flight: Annotated[int, typer.Option(min=1, help="Requests answered at once; more get 503.")] = 256,
-    body_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a body to arrive.")] = 20.0,
-    drain_seconds: Annotated[
-        float, typer.Option(min=0, help="After SIGTERM, go on this long while /readyz says no.")
-    ] = 0.0,
-    log_requests: Annotated[bool, typer.Option(help="A JSON line a request on standard error.")] = True,
-) -> None:
-    """Answer POST /classify over HTTP."""
+def options() -> Options:
+    """The options of ``fmnist-serve``."""
+    parser = Options(prog="fmnist-serve", description="Answer POST /classify over HTTP; see /openapi.json.")
+    add = parser.add_argument
+    add("--model", help="model file, folder, or embedded model by name (default: improved)")
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)")
+    add("--port", type=_port, default=8000, metavar="N", help="0 picks a free one (default: 8000)")
+    add("--token-file", type=Path, metavar="FILE", help="the bearer token to ask for")
+    add("--careful", action="store_true", help="average several views: slower, more often right")
+    add("--threads", type=positive, metavar="N", help="threads that decode and classify (default: one a CPU)")
+    add("--max-body", type=positive, default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
+    add("--max-files", type=positive, default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
+    add("--max-pixels", type=positive, default=50, metavar="MILLIONS", help="of a picture; more gets 422 (default: 50)")
+    add("--max-in-flight", type=positive, default=256, metavar="N", help="requests; more get 503 (default: 256)")
+    add("--body-seconds", type=positive, default=20, metavar="S", help="for a body to arrive, else 408 (default: 20)")
+    add("--drain-seconds", type=_count, default=0, metavar="S", help="from SIGTERM, serve on while /readyz says no")
+    add(
+        "--log-requests",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a JSON line a request on standard error (default: yes)",
+    )
+    return parser
+
+
+def serve(args: Sequence[str] | None = None) -> int:
+    """Do what the arguments (by default the process's) say until a signal ends it; return the exit code."""
+    chosen = options().parse_args(args)
     from fmnist_runtime.serve.server import build, listen, run
     from fmnist_runtime.serve.settings import Limits, Settings, read_token
     from fmnist_runtime.stream import available_cpus
 
     limits = Limits(
-        body_bytes=max_body << 20,
-        files=max_files,
-        pixels=max_pixels * 1_000_000,
-        in_flight=max_in_flight,
-        body_seconds=body_seconds,
-        held_bytes=max(Limits.held_bytes, max_body << 20),
+        body_bytes=chosen.max_body << 20,
+        files=chosen.max_files,
+        pixels=chosen.max_pixels * 1_000_000,
+        in_flight=chosen.max_in_flight,
+        body_seconds=chosen.body_seconds,
+        held_bytes=max(Limits.held_bytes, chosen.max_body << 20),
     )
     settings = Settings(
-        host=host,
-        port=port,
-        token=read_token(token_file) if token_file else None,
-        threads=threads or available_cpus(),
-        drain_seconds=drain_seconds,
-        log_requests=log_requests,
+        token=read_token(chosen.token_file) if chosen.token_file else None,
+        threads=chosen.threads or available_cpus(),
+        drain_seconds=chosen.drain_seconds,
+        log_requests=chosen.log_requests,
         limits=limits,
     )
-    run(build(model, settings, careful=careful), listen(host, port))
+    run(build(chosen.model, settings, careful=chosen.careful), listen(chosen.host, chosen.port))
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if _count(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: they end at 65535")
+    return int(text)
 
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(app, extra="serve"))
+    # numpy's linear algebra would start a thread for each processor, and the matrices here are tiny.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.exit(run_app(serve, extra="serve"))

@@ -40,8 +40,6 @@ class Limits:
 class Settings:
     """How the service runs."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
     token: str | None = None
     """What ``Authorization: Bearer`` must carry for /classify and /metrics; None: anyone may."""
     threads: int = 2

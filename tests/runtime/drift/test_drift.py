@@ -1,0 +1,146 @@
+"""Change told from chance, and the files that it is read from."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime.drift.compare import chi_square, compare, kolmogorov_smirnov
+from fmnist_runtime.drift.tally import EDGES, Tally, read_tally
+from fmnist_runtime.errors import DataError
+
+LABELS = ("Bag", "Coat", "Dress", "Shirt")
+SHARES = (0.4, 0.3, 0.2, 0.1)
+
+
+def day(seed: int, pictures: int = 600, shares: tuple[float, ...] = SHARES, rejected: float = 0.1, sure: float = 8.0):
+    """A day of made-up answers, as the command writes them."""
+    rng = np.random.default_rng(seed)
+    for label in rng.choice(LABELS, size=pictures, p=shares):
+        reject = bool(rng.random() < rejected)
+        answer = {"label": None if reject else str(label), "probability": rng.beta(sure, 1), "rejected": reject}
+        yield json.dumps({"path": "x", "class_id": None, "top": [], **answer})
+
+
+def write(path: Path, lines) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def tally(path: Path, *args: object, **changes: object) -> Tally:
+    return read_tally(write(path / "day", day(*args, **changes)))
+
+
+def drift(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    code = "from fmnist_runtime.drift.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], input=stdin, capture_output=True, text=True
+    )
+
+
+def test_an_unchanged_world_is_called_changed_as_rarely_as_promised(tmp_path: Path) -> None:
+    alarms = 0
+    for seed in range(60):
+        findings = compare(tally(tmp_path, 2 * seed, 200), tally(tmp_path, 2 * seed + 1, 150), alpha=0.1)
+        alarms += any(finding.changed for finding in findings)
+    assert alarms <= 12  # 6 expected at most; more than 12 of 60 happen once in 150 worlds at a true rate of 10%
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"shares": (0.2, 0.3, 0.2, 0.3)}, {"labels"}),
+        ({"rejected": 0.25}, {"rejection"}),
+        ({"sure": 3.0}, {"confidence"}),
+        ({"shares": (0.0, 0.0, 0.0, 1.0), "rejected": 0.6, "sure": 2.0}, {"labels", "rejection", "confidence"}),
+    ],
+)
+def test_a_change_is_found_where_it_is(tmp_path: Path, changes: dict, what: set[str]) -> None:
+    findings = compare(tally(tmp_path, 1), tally(tmp_path, 2, **changes))
+    assert {finding.what for finding in findings if finding.changed} == what
+    assert not any(f.changed for f in compare(tally(tmp_path, 1), tally(tmp_path, 2, **changes), least=1.0))
+
+
+def test_the_statistics_are_the_textbook_s() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="scipy is the witness")
+    before, now = np.array([30, 50, 0, 20]), np.array([20, 10, 0, 40])
+    expected = stats.chi2_contingency(np.stack([before, now])[:, before + now > 0], correction=False).statistic
+    assert chi_square(now, before + now) == pytest.approx(expected)
+    values = [np.repeat(np.arange(4), counts) for counts in (before, now)]
+    assert kolmogorov_smirnov(now, before + now) == pytest.approx(stats.ks_2samp(*values).statistic)
+
+
+def test_p_agrees_with_the_textbook_where_that_holds(tmp_path: Path) -> None:
+    stats = pytest.importorskip("scipy.stats", reason="scipy is the witness")
+    before, now = tally(tmp_path, 1, 3000), tally(tmp_path, 4, 3000, shares=(0.38, 0.31, 0.2, 0.11))
+    labels = compare(before, now)[0]
+    table = [[t.labels[label] for label in LABELS] for t in (before, now)]
+    assert labels.p == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue, abs=0.02)
+
+
+def test_the_service_s_metrics_say_the_same_as_the_answers(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client", reason="the service needs the extra `serve`")
+    from fmnist_runtime.prediction import Prediction
+    from fmnist_runtime.serve.body import Room
+    from fmnist_runtime.serve.metrics import Metrics
+    from fmnist_runtime.serve.settings import Limits
+
+    odd = 'odd "name"} \\ 5'
+    lines = [*day(3), json.dumps({"label": odd, "probability": EDGES[4], "rejected": False})]
+    metrics = Metrics([*LABELS, odd], Room(Limits()))
+    for answer in map(json.loads, lines):
+        metrics.outcomes([Prediction(answer["label"], None, answer["probability"], (), answer["rejected"])])
+    (tmp_path / "evening").write_bytes(metrics.text())
+    evening, answers = read_tally(tmp_path / "evening"), read_tally(write(tmp_path / "answers", lines))
+    assert evening.rejected == answers.rejected and evening.confidence.tolist() == answers.confidence.tolist()
+    assert {label: n for label, n in evening.labels.items() if n} == answers.labels
+    (tmp_path / "night").write_bytes(metrics.text())
+    metrics.outcomes([Prediction("Bag", 0, 0.9, ())])
+    (tmp_path / "later").write_bytes(metrics.text())
+    later = read_tally(tmp_path / "later").since(evening)
+    assert later.total == later.labels["Bag"] == 1
+    with pytest.raises(DataError, match="restarted"):
+        evening.since(read_tally(tmp_path / "later"))
+    with pytest.raises(DataError, match="no answers between"):
+        evening.since(read_tally(tmp_path / "night"))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    reference, same = write(tmp_path / "a", day(1)), write(tmp_path / "b", day(2))
+    calm = drift(reference, same)
+    assert calm.returncode == 0 and "CHANGED" not in calm.stdout and "600" in calm.stdout
+    picture = tmp_path / "drift.png"
+    other = "\n".join(day(3, rejected=0.5))
+    alarm = drift(reference, "-", "--picture", picture, "--json", stdin=other)
+    changed = {f["what"]: f["changed"] for f in json.loads(alarm.stdout)["findings"]}
+    assert alarm.returncode == 3 and changed["rejection"] and not changed["confidence"]
+    with Image.open(picture) as drawn:
+        colours = {colour for _, colour in drawn.convert("RGB").getcolors(1 << 20)}
+        assert drawn.width == 900 and {(0xCF, 0x22, 0x2E), (0x1F, 0x6F, 0xEB)} <= colours
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no answers"),
+        ("# nothing\nup 1\n", "no answers"),
+        ('{"label": "Bag"}\n', "line 1"),
+        ('{"label": "Bag", "probability": 0.5, "rejected": false}\n{"a\n', "line 2"),
+        ('{"label": "Bag", "probability": NaN, "rejected": false}\n', "no probability"),
+        ('{"path": "x", "error": "bad"}\n', "no answers"),
+        ("{}\n[1]\n", "line 1"),
+        ('fmnist_confidence_bucket{le="0.5"} 1\nfmnist_answers_total{label="a"} 1\n', "other bins"),
+        ("fmnist_answers_total 1\n", "no answers"),
+        ("fmnist_rejected_total nan\n", "no count"),
+    ],
+)
+def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad").write_text(text)
+    good = write(tmp_path / "good", day(1, 10))
+    done = drift(tmp_path / "bad", good)
+    assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
+    assert drift(good, tmp_path / "nowhere").returncode == 1

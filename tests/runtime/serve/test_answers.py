@@ -1,0 +1,119 @@
+"""What the service answers when it is used as meant."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
+
+
+def test_it_answers_as_the_command_does(service) -> None:
+    code = "from fmnist_runtime.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *map(str, EXAMPLES), "--json"], capture_output=True, check=True)
+    expected = [
+        {**json.loads(line), "path": path.name} for line, path in zip(done.stdout.splitlines(), EXAMPLES, strict=True)
+    ]
+    with service.client() as client:
+        response = client.post("/classify", files=[("f", (p.name, p.read_bytes(), "image/jpeg")) for p in EXAMPLES])
+        assert response.status_code == 200 and response.json() == {"answers": expected}
+        one = client.post("/classify", content=EXAMPLES[0].read_bytes(), headers={"content-type": "image/jpeg"})
+        assert one.json() == {"answers": [{**expected[0], "path": "-"}]}
+
+
+def test_parameters(service, photo: bytes) -> None:
+    with service.client() as client:
+        (answer,) = client.post("/classify?top_k=2&reject=false", content=photo).json()["answers"]
+        assert len(answer["top"]) == 2 and answer["label"] is not None and not answer["rejected"]
+        for query in ("top_k=0", "top_k=11", "top_k=x", "top_k=", "reject=no"):
+            response = client.post(f"/classify?{query}", content=photo)
+            assert response.status_code == 422 and query.split("=")[0] in response.json()["error"]
+
+
+def test_one_bad_picture_does_not_spoil_the_others(service, photo: bytes) -> None:
+    with service.client() as client:
+        files = [("f", ("a.jpg", photo)), ("f", ("b.jpg", b"no picture")), ("f", ("c.jpg", photo))]
+        good, bad, same = client.post("/classify?reject=false", files=files).json()["answers"]
+    assert bad["label"] is None and "not a picture" in bad["error"]
+    assert good["label"] == same["label"] and "error" not in good
+
+
+def test_health_page_and_description(service) -> None:
+    with service.client() as client:
+        assert client.get("/healthz").json() == {"status": "alive"}
+        assert client.get("/readyz").json() == {"status": "ready"}
+        page = client.get("/")
+        assert (
+            page.headers["content-type"].startswith("text/html")
+            and "default-src" in page.headers["content-security-policy"]
+        )
+        assert set(client.get("/openapi.json").json()["paths"]) >= {"/classify", "/healthz", "/readyz", "/metrics"}
+
+
+def test_metrics_count_what_was_answered(service, photo: bytes) -> None:
+    names = ("fmnist_answers_total", "fmnist_rejected_total", "fmnist_confidence_count", "fmnist_unreadable_total")
+    with service.client() as client:
+        before = [service.metric(name, client) for name in names]
+        client.post("/classify", content=photo)
+        client.post("/classify?reject=false", content=photo)
+        client.post("/classify", content=b"junk")
+        after = [service.metric(name, client) for name in names]
+        accepted, rejected, confidence, unreadable = (b - a for a, b in zip(before, after, strict=True))
+        assert accepted + rejected == confidence == 2 and accepted >= 1 and unreadable == 1
+        assert service.metric('fmnist_requests_total{route="/classify",status="422"}', client) >= 1
+
+
+def test_the_log_is_json_and_tells_nothing_of_the_pictures(service, photo: bytes) -> None:
+    with service.client() as client:
+        response = client.post("/classify", files={"f": ("secret-name.jpg", photo)})
+    (event,) = [e for e in service.events() if e.get("id") == response.headers["x-request-id"]]
+    assert event["event"] == "request" and event["status"] == 200 and event["route"] == "/classify"
+    assert event["pictures"] == 1 and event["bytes"] > len(photo) and event["seconds"] > 0
+    assert set(event) == {"time", "level", "event", "id", "method", "route", "status", "seconds", "bytes", "pictures"}
+    assert "secret-name" not in service.log.read_text()
+
+
+def test_token(serving, tmp_path: Path, photo: bytes) -> None:
+    token = "0123456789abcdef"
+    (tmp_path / "token").write_text(token + "\n")
+    with serving("--token-file", tmp_path / "token") as running, running.client() as client:
+        for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {token}"}):
+            for response in (
+                client.post("/classify", content=photo, headers=header),
+                client.get("/metrics", headers=header),
+            ):
+                assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
+        right = {"authorization": f"Bearer {token}"}
+        assert client.post("/classify", content=photo, headers=right).status_code == 200
+        assert client.get("/metrics", headers=right).status_code == 200
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/openapi.json").json()["components"]["securitySchemes"]
+        assert token not in running.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--host", "192.0.2.1"], 2, b"cannot listen"),
+        (["--port", "70000"], 2, b"70000"),
+        (["--token-file", "nowhere"], 2, b"no token can be read"),
+        (["--model", "nothing.onnx"], 1, b"no such model"),
+        (["--max-body", "0"], 2, b"max-body"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: bytes) -> None:
+    start = "from fmnist_runtime.serve.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", start, *arguments], capture_output=True, timeout=60)
+    assert done.returncode == code and message in done.stderr
+    assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
+
+
+def test_a_port_in_use_is_one_clear_line(service) -> None:
+    start = "from fmnist_runtime.serve.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", start, "--port", str(service.port)], capture_output=True, timeout=60)
+    assert done.returncode == 2 and b"cannot listen" in done.stderr and done.stderr.count(b"\n") == 1
+    with service.client() as client:
+        assert isinstance(client.get("/readyz"), httpx.Response)

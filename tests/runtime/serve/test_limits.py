@@ -1,0 +1,220 @@
+"""What the service refuses, and how: each limit with its status code, and nothing left behind."""
+
+import asyncio
+import io
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.exceptions import HTTPException
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.serve.app import Service
+from fmnist_runtime.serve.multipart import read_files
+from fmnist_runtime.serve.settings import Limits, Settings
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+IMPATIENT = "import fmnist_runtime.serve.protocol as p; p.HEAD_SECONDS = p.LINGER_SECONDS = 0.5"
+
+
+@pytest.fixture(scope="module")
+def strict(serving) -> Iterator:
+    """A service that refuses early."""
+    limits = ("--max-body", 1, "--max-files", 2, "--max-pixels", 1, "--body-seconds", 1)
+    with serving(*limits, code=IMPATIENT) as running:
+        yield running
+
+
+def form(*files: tuple[str, bytes]) -> bytes:
+    parts = [
+        b'--x\r\nContent-Disposition: form-data; name="f"; filename="%b"\r\n\r\n%b\r\n' % (name.encode(), data)
+        for name, data in files
+    ]
+    return b"".join(parts) + b"--x--\r\n"
+
+
+def talk(port: int, data: bytes, *, close: bool = False) -> bytes:
+    """Send bytes as they are, perhaps hang up, and read until the service closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(data)
+        if close:
+            connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        return answer
+
+
+def test_each_limit_has_its_status(strict, small: bytes) -> None:
+    wide = png(np.zeros((1000, 1001), np.uint8))
+    requests = [
+        (413, {"content": bytes((1 << 20) + 1)}),
+        (413, {"content": iter([bytes(1 << 19)] * 3)}),  # chunked: no length is stated
+        (413, {"files": [("f", (f"{i}.png", small)) for i in range(3)]}),
+        (415, {"data": {"a": "b"}}),
+        (415, {"json": {}}),
+        (422, {"content": wide}),
+        (422, {"content": b"no picture"}),
+        (422, {"content": b""}),
+        (422, {"content": small[:200]}),
+        (422, {"content": b"", "headers": {"content-type": "multipart/form-data"}}),
+        (422, {"content": b"--x--", "headers": FORM}),
+        (422, {"content": form(("", small)), "headers": FORM}),
+        (422, {"content": form(("a.png", small))[:-4], "headers": FORM}),
+        (200, {"content": form(("a.png", small), ("b.png", b"junk")), "headers": FORM}),
+    ]
+    with strict.client() as client:
+        for status, request in requests:
+            response = client.post("/classify", **request)
+            assert response.status_code == status, (request.keys(), response.text)
+            assert status == 200 or set(response.json()) == {"error"}
+        assert client.get("/classify").status_code == 405
+        assert client.get("/nowhere").status_code == 404
+
+
+def test_a_form_cut_anywhere_is_refused(small: bytes) -> None:
+    body = form(("a.png", small), ("b.png", b"--x and \r\n--y"))
+    files = read_files(FORM["content-type"], body, 2)
+    assert [(f.name, f.data) for f in files] == [("a.png", small), ("b.png", b"--x and \r\n--y")]
+    for cut in range(len(body) - 2):  # the line break after the closing boundary may be missing
+        with pytest.raises(HTTPException) as refusal:
+            read_files(FORM["content-type"], body[:cut], 2)
+        assert refusal.value.status_code == 422
+
+
+def test_a_form_with_thousands_of_parts_is_refused_early() -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 5000 + b"--x--"
+    with pytest.raises(HTTPException) as refusal:
+        read_files(FORM["content-type"], body, 32)
+    assert refusal.value.status_code == 413
+
+
+def test_slow_truncated_and_lying_clients(strict, small: bytes) -> None:
+    head = b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+    answers = {
+        b"408": [(head % 100 + b"abc", False)],  # the rest never comes
+        b"413": [(head % (1 << 40) + b"abc", False)],  # nor here, but it is refused at once
+        b"400": [
+            (b"no HTTP at all\r\n\r\n", False),
+            (head.replace(b"%d", b"-5"), False),
+            (head.replace(b"%d", b"12abc"), False),
+            (head % 10 + b"GET / HTTP/1.1\r\n\r\n", False),  # a length that is too short: rubbish follows
+        ],
+        b"": [
+            (b"POST /classify HTTP/1.1\r\nHost:", False),  # the head never ends
+            (b"", False),
+            (head % 100 + b"abc", True),  # hangs up
+        ],
+    }
+    for status, requests in answers.items():
+        for data, close in requests:
+            answer = talk(strict.port, data, close=close)
+            assert b"500" not in answer.splitlines()[:1] and status in answer, (data, answer)
+    assert b"fault" not in strict.log.read_bytes()
+    with strict.client() as client:
+        assert client.post("/classify", content=small).status_code == 200
+        assert strict.metric("fmnist_held_bytes", client) == strict.metric("fmnist_in_flight", client) == 0
+        assert strict.metric('fmnist_requests_total{route="/classify",status="500"}', client) == 0
+
+
+class Held:
+    """A classifier whose answers wait until they are let go."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self.labels = classifier.labels
+        self.go = threading.Event()
+
+    def prepare(self, picture: object) -> np.ndarray:
+        assert self.go.wait(30)
+        return self._classifier.prepare(picture)
+
+    def classify_inputs(self, inputs: np.ndarray, **options: object) -> list:
+        return self._classifier.classify_inputs(inputs, **options)
+
+
+def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> None:
+    held = Held(Classifier.load())
+    limits = Limits(in_flight=2, body_bytes=10_000, held_bytes=10_000)
+    service = Service(held, Settings(limits=limits))
+
+    async def scene() -> None:
+        transport = httpx.ASGITransport(service.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a", timeout=30) as client:
+            served = [asyncio.create_task(client.post("/classify", content=small)) for _ in range(2)]
+            while service._room.in_flight < 2:
+                await asyncio.sleep(0.001)
+            refused = await client.post("/classify", content=small)
+            assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+            assert (await client.get("/healthz")).status_code == 200  # the event loop is free all along
+            held.go.set()
+            assert [response.status_code for response in await asyncio.gather(*served)] == [200, 200]
+            assert (await client.post("/classify", content=small)).status_code == 200
+        assert service._room.in_flight == service._room.held_bytes == 0
+
+    asyncio.run(scene())
+
+
+def test_bodies_together_take_no_more_memory_than_allowed(small: bytes) -> None:
+    service = Service(Classifier.load(), Settings(limits=Limits(body_bytes=5000, held_bytes=6000)))
+    half_sent, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> "asyncio.AsyncIterator[bytes]":
+        yield bytes(4000)
+        half_sent.set()
+        await go_on.wait()
+
+    async def scene() -> None:
+        transport = httpx.ASGITransport(service.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+            first = asyncio.create_task(client.post("/classify", content=slow()))
+            await half_sent.wait()
+            while not service._room.held_bytes:
+                await asyncio.sleep(0.001)
+            assert (await client.post("/classify", content=bytes(3000))).status_code == 503
+            assert (await client.post("/classify", content=small)).status_code == 200
+            go_on.set()
+            assert (await first).status_code == 422
+        assert service._room.held_bytes == 0
+
+    asyncio.run(scene())
+
+
+def test_it_drains(serving, small: bytes) -> None:
+    with serving("--drain-seconds", 1) as running, running.client() as client:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as slow:
+            head = "POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+            slow.sendall((head % len(small)).encode() + small[:50])
+            assert client.get("/readyz").status_code == 200
+            running.process.send_signal(signal.SIGTERM)
+            while client.get("/readyz").status_code == 200:
+                time.sleep(0.01)
+            assert client.get("/readyz").json() == {"error": "draining"}
+            assert client.post("/classify", content=small).status_code == 200
+            while True:  # wait for it to stop listening; the request that had begun is still in flight
+                try:
+                    socket.create_connection(("127.0.0.1", running.port), timeout=5).close()
+                except ConnectionRefusedError:
+                    break
+                time.sleep(0.01)
+            slow.sendall(small[50:])
+            answer = b""
+            while chunk := slow.recv(65536):
+                answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200") and len(json.loads(answer.partition(b"\r\n\r\n")[2])["answers"]) == 1
+        assert running.process.wait(20) == 0
+        assert [e["event"] for e in running.events() if e["event"] != "request"] == ["listening", "draining", "stopped"]
