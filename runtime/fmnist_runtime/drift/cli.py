@@ -95,7 +95,7 @@ def _table(before: "Tally", now: "Tally", findings: "list[Finding]") -> str:
     lines += [f"{'I do not know':<14}{shares[0]:12.1%}{shares[1]:12.1%}", ""]
     lines.append(f"{'test':<14}{'size':>12}{'p':>12}")
     for finding in findings:
-        verdict = "CHANGED" if finding.changed else "chance would do as much, or it is small"
+        verdict = "CHANGED" if finding.changed else "as before"
         lines.append(f"{finding.what:<14}{finding.size:12.2%}{finding.p:12.4f}  {verdict}")
     return "\n".join(lines)
 
