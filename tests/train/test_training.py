@@ -29,7 +29,7 @@ def quick(**changes: object) -> Recipe:
 
 def test_improved_is_as_published() -> None:
     assert count_parameters(build_model("improved")) == 437_162
-    with pytest.raises(ConfigError, match="known models: improved"):
+    with pytest.raises(ConfigError, match="known models: batchnorm"):
         build_model("resnet")
     with pytest.raises(ConfigError, match="improved-best"):
         get_recipe("nothing")

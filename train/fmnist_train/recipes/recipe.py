@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training run, in one frozen value that is stored with the run."""
+"""The fields of a recipe, and what each means."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["OPTIMISERS", "RECIPES", "SCHEDULERS", "Augmentation", "Recipe", "get_recipe", "recipe_from_dict"]
+__all__ = ["OPTIMISERS", "SCHEDULERS", "Augmentation", "Recipe", "recipe_from_dict"]
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 SCHEDULERS = ("plateau", "step", "cosine", "one-cycle", "none")
@@ -107,44 +107,3 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         return Recipe(**fields, augmentation=Augmentation(**augmentation))
     except (TypeError, KeyError) as error:
         raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error
-
-
-_IMPROVED = Recipe(
-    name="improved",
-    model="improved",
-    weight_decay=1e-4,
-    scheduler="plateau",
-    patience=10,
-    min_delta=0.001,
-    augmentation=Augmentation(rotation=10.0, translation=0.1, scale=(0.9, 1.1)),
-)
-
-_IMPROVED_BEST = Recipe(
-    name="improved-best",
-    model="improved",
-    model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
-    epochs=60,
-    batch_size=256,
-    optimiser="adamw",
-    learning_rate=4e-3,
-    weight_decay=0.05,
-    scheduler="cosine",
-    warmup=0.05,
-    validation=5000,
-    ema_decay=0.998,
-    augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
-)
-
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_IMPROVED, _IMPROVED_BEST)}
-
-
-def get_recipe(name: str, **changes: Any) -> Recipe:
-    """Return the recipe of that name with the given fields changed; ``None`` leaves a field as it is.
-
-    Raises:
-        ConfigError: the name is not known, or the changed recipe cannot be.
-    """
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}'; known recipes: {', '.join(sorted(RECIPES))}")
-    given = {key: value for key, value in changes.items() if value is not None}
-    return dataclasses.replace(RECIPES[name], **given)

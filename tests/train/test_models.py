@@ -1,0 +1,60 @@
+"""The networks: their exact sizes, what they take, and what they refuse."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import resize
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.data import find_dataset
+from fmnist_train.models import MODELS, build_model, count_macs, count_parameters
+from fmnist_train.models.layers import Resize
+from fmnist_train.recipes import CLAIMS, RECIPES
+
+PARAMETERS = {
+    "improved": 437_162,
+    "batchnorm": 18_494,
+    "fashion": 421_642,
+    "feedforward": 568_330,
+    "hybrid": 369_930,
+    "simple": 241_546,
+    "custom": 421_866,
+}
+
+
+def test_sizes_are_those_published() -> None:
+    assert {name: count_parameters(build_model(name)) for name in MODELS} == PARAMETERS
+    assert count_macs(build_model("fashion")) == 784 * 9 * 32 + 196 * 9 * 32 * 64 + 3136 * 128 + 128 * 10
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_takes_bytes_and_knows_its_classes(name: str) -> None:
+    model = build_model(name, classes=3).eval()
+    pixels = torch.randint(256, (2, 1, 28, 28), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert model(pixels).shape == (2, 3)
+        assert torch.equal(model(pixels), model(pixels.float()))
+
+
+def test_every_model_has_a_recipe_of_its_name() -> None:
+    assert set(MODELS) <= set(RECIPES) and set(CLAIMS) <= set(RECIPES)
+    assert all(RECIPES[name].model == name for name in MODELS)
+
+
+def test_resizing_is_that_of_pillow() -> None:
+    images = find_dataset("sample").load("test").images[:20]
+    ours = Resize(16)(torch.from_numpy(images).unsqueeze(1).float())
+    for image, found in zip(images, ours, strict=True):
+        expected = torch.from_numpy(np.array(resize(Image.fromarray(image), [16, 16])))
+        assert (found[0] - expected).abs().max() <= 1.01  # Pillow rounds once along each axis
+
+
+def test_custom_is_built_from_its_options() -> None:
+    model = build_model("custom", channels=[8, 16, 24], hidden=[], kernel=5, batch_norm=False)
+    assert count_parameters(model) == (25 * 8 + 8) + (25 * 8 * 16 + 16) + (25 * 16 * 24 + 24) + (24 * 9 * 10 + 10)
+    for options in ({"channels": [8] * 5}, {"channels": [0]}, {"hidden": [-1]}, {"kernel": 4}, {"dropout": 1.0}):
+        with pytest.raises(ConfigError):
+            build_model("custom", **options)
+    with pytest.raises(ConfigError, match="unexpected keyword"):
+        build_model("simple", channels=[8])

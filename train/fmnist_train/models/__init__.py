@@ -1,0 +1,71 @@
+"""The networks. Each takes raw pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) and returns logits ``[N, classes]``.
+
+Normalisation, and resizing where there is any, are layers of the network, so a checkpoint, an exported file and the
+device cannot disagree about them.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.models import networks
+from fmnist_train.models.layers import Normalise
+
+__all__ = ["MODELS", "Normalise", "build_model", "count_macs", "count_parameters"]
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "improved": networks.improved,
+    "batchnorm": networks.batchnorm,
+    "fashion": networks.fashion,
+    "feedforward": networks.feedforward,
+    "hybrid": networks.hybrid,
+    "simple": networks.simple,
+    "custom": networks.custom,
+}
+
+
+def build_model(name: str, **options: object) -> nn.Module:
+    """Return a freshly initialised network by name.
+
+    Args:
+        name: a key of ``MODELS``.
+        options: the constructor's keyword arguments, as a checkpoint or recipe stores them.
+
+    Raises:
+        ConfigError: the name is not known, or an option is not one of that model's.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"unknown model '{name}'; known models: {', '.join(sorted(MODELS))}")
+    try:
+        return MODELS[name](**options)
+    except TypeError as error:
+        raise ConfigError(f"model '{name}': {error}") from error
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_macs(model: nn.Module) -> int:
+    """Multiplications of one image's convolutions and dense layers; the model's mode stays what it was."""
+    total = 0
+
+    def add(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += output[0].numel() * layer.weight[0].numel()
+
+    hooks = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    was_training = model.training
+    device = next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device=device))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return total

@@ -1,0 +1,95 @@
+"""What the networks are made of. Every layer becomes operators that have integer kernels in onnxruntime."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_runtime.spec import IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
+
+__all__ = ["Normalise", "ResidualBlock", "Resize", "SqueezeExcitation", "conv_bn_relu"]
+
+
+class Normalise(nn.Module):
+    """``(pixel - mean) / std`` on 8-bit pixel values; no parameters."""
+
+    def __init__(self, mean: float = PIXEL_MEAN, std: float = PIXEL_STD) -> None:
+        super().__init__()
+        self.mean = float(mean)
+        self.std = float(std)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image.to(torch.float32) - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean:g}, std={self.std:g}"
+
+
+class Resize(nn.Module):
+    """Bilinear reduction to ``side × side`` with antialiasing, as Pillow does it; no parameters.
+
+    Along each axis it is a product with one fixed matrix, which PyTorch and every ONNX runtime compute alike.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        unit = torch.eye(IMAGE_SIZE)[None, None]
+        matrix = F.interpolate(unit, size=(side, IMAGE_SIZE), mode="bilinear", antialias=True)[0, 0]
+        self.register_buffer("matrix", matrix, persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        columns = F.linear(image, self.matrix)
+        return F.linear(columns.transpose(2, 3), self.matrix).transpose(2, 3)
+
+    def extra_repr(self) -> str:
+        return f"side={len(self.matrix)}"
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Module]:
+    """Convolution (size kept), batch norm, ReLU. The bias is batch norm's."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs each channel by what all channels hold on average (Hu et al. 2018, arXiv:1709.01507).
+
+    The average is a pooling of known size, not an adaptive one: that operator has an integer kernel.
+    """
+
+    def __init__(self, channels: int, side: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.AvgPool2d(side),
+            nn.Conv2d(channels, channels // reduction, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // reduction, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features * self.gate(features)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with squeeze-and-excitation beside a shortcut (He et al. 2016, arXiv:1512.03385).
+
+    ``side`` is the height and width of the features. The shortcut is a 1×1 convolution where the channels change.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            *conv_bn_relu(inputs, outputs),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            SqueezeExcitation(outputs, side),
+        )
+        self.shortcut = nn.Sequential()
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(self.residual(features) + self.shortcut(features))

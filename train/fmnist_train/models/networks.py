@@ -1,0 +1,166 @@
+"""The networks, one function each."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.models.layers import Normalise, ResidualBlock, Resize, conv_bn_relu
+
+__all__ = ["batchnorm", "custom", "fashion", "feedforward", "hybrid", "improved", "simple"]
+
+
+def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
+    """Five 3×3 convolutions in three blocks, then a dense head. 437,162 parameters, 22M MACs."""
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(1, 32),
+        *conv_bn_relu(32, 32),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(spatial_dropout),
+        *conv_bn_relu(32, 64),
+        *conv_bn_relu(64, 64),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(spatial_dropout),
+        *conv_bn_relu(64, 128),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(spatial_dropout),
+        nn.Flatten(),
+        nn.Linear(1152, 256, bias=False),
+        nn.BatchNorm1d(256),
+        nn.ReLU(inplace=True),
+        nn.Dropout(head_dropout),
+        nn.Linear(256, classes),
+    )
+
+
+def batchnorm(classes: int = 10) -> nn.Sequential:
+    """Two 5×5 convolutions on 16×16 pixels in 0..1, batch norm behind every layer, the last one too. 18,494 parameters."""
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, 5, padding=2)
+        return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+
+    return nn.Sequential(
+        Normalise(mean=0, std=255),
+        Resize(16),
+        *block(1, 16),
+        *block(16, 32),
+        nn.Flatten(),
+        nn.Linear(512, classes),
+        nn.BatchNorm1d(classes),
+    )
+
+
+def fashion(classes: int = 10) -> nn.Sequential:
+    """Two 3×3 convolutions and two dense layers on pixels in -1..1. 421,642 parameters."""
+    return nn.Sequential(
+        Normalise(mean=127.5, std=127.5),
+        *_conv_relu_pool(1, 32),
+        *_conv_relu_pool(32, 64),
+        nn.Flatten(),
+        nn.Linear(3136, 128),
+        nn.ReLU(inplace=True),
+        nn.Linear(128, classes),
+    )
+
+
+def feedforward(classes: int = 10, hidden: Sequence[int] = (512, 256, 128), dropout: float = 0.3) -> nn.Sequential:
+    """Dense layers on the flattened pixels, each with batch norm, ReLU and dropout. 568,330 parameters."""
+    _check_widths("hidden", hidden)
+    _check_dropout(dropout)
+    return nn.Sequential(Normalise(), nn.Flatten(), *_dense_head(IMAGE_SIZE**2, hidden, classes, dropout))
+
+
+def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
+    """Three residual blocks with squeeze-and-excitation, mean over the places, one dense layer. 369,930 parameters."""
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(1, 32),
+        nn.MaxPool2d(2),
+        ResidualBlock(32, 64, side=14),
+        ResidualBlock(64, 64, side=14),
+        nn.MaxPool2d(2),
+        ResidualBlock(64, 128, side=7),
+        nn.AvgPool2d(7),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(128, classes),
+    )
+
+
+def simple(classes: int = 10, dropout: float = 0.4) -> nn.Sequential:
+    """Three 3×3 convolutions and two dense layers. 241,546 parameters."""
+    return nn.Sequential(
+        Normalise(),
+        *_conv_relu_pool(1, 32),
+        *_conv_relu_pool(32, 64),
+        *_conv_relu_pool(64, 128),
+        nn.Flatten(),
+        nn.Linear(1152, 128),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(128, classes),
+    )
+
+
+def custom(
+    classes: int = 10,
+    channels: Sequence[int] = (32, 64),
+    hidden: Sequence[int] = (128,),
+    dropout: float = 0.3,
+    kernel: int = 3,
+    batch_norm: bool = True,
+) -> nn.Sequential:
+    """A stack of one's own: for each of ``channels`` a convolution, ReLU and pooling, then the dense layers ``hidden``.
+
+    Raises:
+        ConfigError: a width below 1, more poolings than 28 pixels can be halved (four), an even kernel, or a dropout
+            outside 0..1.
+    """
+    _check_widths("channels", channels)
+    _check_widths("hidden", hidden)
+    _check_dropout(dropout)
+    if len(channels) > 4:
+        raise ConfigError(f"28 pixels can be halved four times, not {len(channels)}; give at most four --channels")
+    if kernel < 1 or kernel % 2 == 0:
+        raise ConfigError(f"--kernel must be odd, so that the size is kept, not {kernel}")
+    widths = [1, *channels]
+    convolutions: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        if batch_norm:
+            convolutions += [*conv_bn_relu(inputs, outputs, kernel), nn.MaxPool2d(2)]
+        else:
+            convolutions += _conv_relu_pool(inputs, outputs, kernel)
+    features = widths[-1] * (IMAGE_SIZE >> len(channels)) ** 2
+    head = _dense_head(features, hidden, classes, dropout, batch_norm)
+    return nn.Sequential(Normalise(), *convolutions, nn.Flatten(), *head)
+
+
+def _conv_relu_pool(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+
+
+def _dense_head(
+    features: int, hidden: Sequence[int], classes: int, dropout: float, batch_norm: bool = True
+) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers.append(nn.Linear(features, width, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers += [nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        features = width
+    return [*layers, nn.Linear(features, classes)]
+
+
+def _check_widths(what: str, widths: Sequence[int]) -> None:
+    if any(not isinstance(width, int) or width < 1 for width in widths):
+        raise ConfigError(f"--{what} must be whole numbers over 0, as in 32,64; not {list(widths)}")
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"--dropout must be at least 0 and below 1, not {dropout:g}")
