@@ -73,7 +73,7 @@ def export(
     )
     report = run_export(run, options)
     if evidence:
-        copy_evidence(run if run.is_dir() else run.parent, Path(report["folder"]))
+        copy_evidence(run if run.is_dir() else run.parent, Path(report["folder"]), report)
     print(json.dumps(report) if as_json else show_export(report))
 
 

@@ -196,9 +196,20 @@ def _explain(faults: list[str], forms: dict[str, _Form], test: Split) -> str:
     return text
 
 
-def copy_evidence(run: Path, folder: Path) -> None:
-    """Put a run's checkpoint, metrics, history and pictures beside the exported files."""
+def copy_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
+    """Put a run's checkpoint, metrics, history and pictures beside the exported files.
+
+    The metrics, which the run wrote of PyTorch, get the accuracy of each exported file as ``exported``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("best.*", "metrics.json", "history.*", "*.png"):
         for path in sorted(run.glob(pattern)):
-            shutil.copyfile(path, folder / path.name)
+            if path.resolve() != (folder / path.name).resolve():
+                shutil.copyfile(path, folder / path.name)
+    metrics = folder / "metrics.json"
+    if metrics.is_file():
+        exported = {
+            name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
+        }
+        content = {**json.loads(metrics.read_text("utf-8")), "exported": exported}
+        write_atomically(metrics, json.dumps(content, indent=2) + "\n")

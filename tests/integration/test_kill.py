@@ -1,5 +1,6 @@
-"""``kill -9`` in the middle of a run, and the same weights in the end."""
+"""A run that is interrupted, politely or not, loses nothing."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -30,3 +31,38 @@ def test_a_run_that_was_killed_resumes_to_the_same_weights(tmp_path: Path) -> No
     expected, found = (load_checkpoint(folder).model.state_dict() for folder in (whole, broken))
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     assert (broken / "metrics.json").is_file() and (broken / "training_curves.png").is_file()
+
+
+def interrupted(folder: Path, *more: str, after: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command, press Ctrl-C once ``after`` is on standard error, and let it end."""
+    arguments = [part for part in command(folder, "--epochs", "500", *more) if part != "--quiet"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        seen = ""
+        while after not in seen and (line := process.stderr.readline()):
+            seen += line
+        process.send_signal(signal.SIGINT)
+        output, rest = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, output, seen + rest)
+
+
+def test_ctrl_c_tests_and_saves_the_best_epoch_so_far(tmp_path: Path) -> None:
+    done = interrupted(tmp_path, after="2/500")
+    assert done.returncode == 0 and "--resume goes on" in done.stderr and "test accuracy" in done.stdout
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    rows = (tmp_path / "history.csv").read_text().splitlines()[1:]
+    assert metrics["interrupted"] and 2 <= metrics["epochs_trained"] == len(rows) < 500
+    best = max(
+        range(len(rows)),
+        key=lambda row: json.loads((tmp_path / "history.json").read_text())[row]["validation_accuracy"],
+    )
+    assert metrics["epoch"] == best + 1 == load_checkpoint(tmp_path).info["epoch"]
+    assert "\x1b" not in done.stderr and "\r" not in done.stderr  # plain lines: this is no terminal
+    again = subprocess.run(
+        command(tmp_path, "--epochs", "500", "--resume", "--seed", "1"), capture_output=True, text=True
+    )
+    assert again.returncode == 1 and "another seed" in again.stderr
+
+
+def test_ctrl_c_before_there_is_anything_to_save(tmp_path: Path) -> None:
+    done = interrupted(tmp_path, after="epoch")
+    assert done.returncode == 1 and "before the first epoch" in done.stderr and "Traceback" not in done.stderr

@@ -31,4 +31,8 @@ def test_the_files_have_the_accuracy_that_they_state() -> None:
             for i in range(0, len(test), 500)
         )
         assert right == stated[precision]["correct"] == classifier.metadata.document["accuracy"][precision]["correct"]
-    assert json.loads((SHIPPED / "metrics.json").read_text())["test"]["correct"] == stated["pytorch"]["correct"]
+    metrics = json.loads((SHIPPED / "metrics.json").read_text())
+    assert metrics["test"]["correct"] == stated["pytorch"]["correct"]
+    assert {name: about["correct"] for name, about in metrics["exported"].items()} == {
+        name: stated[name]["correct"] for name in ("float32", "int8")
+    }

@@ -15,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
+    rich_markup_mode=None,
     help="Train a network on Fashion-MNIST, or on a folder of your own images, and test it once.",
 )
 

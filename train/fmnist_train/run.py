@@ -82,7 +82,7 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
         training.resume()
     start = time.perf_counter()
     interrupted = False
-    with progress.of_run(recipe, len(training_split), len(validation), training.device), _stop_on_interrupt() as stop:
+    with _stop_on_interrupt() as stop, progress.of_run(recipe, len(training_split), len(validation), training.device):
 
         def tick(batch: int, batches: int) -> None:
             progress.batch(batch, batches)
