@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.images import find_images, open_image
 from fmnist_runtime.prediction import Prediction
@@ -84,16 +85,6 @@ class Source:
     name: str
     path: str | Path
     error: str | None = None
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use: its affinity, capped by the control group's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return count
 
 
 def _chain(first: list[Source], rest: Iterator[Source]) -> Iterator[Source]:

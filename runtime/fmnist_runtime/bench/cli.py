@@ -1,12 +1,16 @@
-"""The command ``fmnist-bench``: parse, measure, print."""
+"""The command ``fmnist-bench``: parse, measure, print; and ``fmnist-bench compare OLD.json NEW.json``."""
 
 import json
 import sys
+import tempfile
+from argparse import Namespace
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.options import Options
 
 __all__ = ["bench", "main"]
@@ -16,59 +20,110 @@ def options() -> Options:
     """The options of ``fmnist-bench``."""
     parser = Options(
         prog="fmnist-bench",
-        description="Measure the latency of one answer: int8, float and, where it is installed, PyTorch; interleaved.",
+        description="Measure one answer of each runtime that is installed, on the same weights, in interleaved rounds.",
+        epilog="fmnist-bench compare OLD.json NEW.json tells a regression (exit code 1) from noise.",
     )
     add = parser.add_argument
     add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
-    add("--float", dest="float_model", type=Path, default=Path("artifacts/improved/model.onnx"), help="its float twin")
-    add("--checkpoint", type=Path, default=Path("artifacts/improved"), help="the PyTorch checkpoint of both")
-    add("--quick", action="store_true", help="a few seconds in all, for a first look")
+    add("--float", dest="float_model", default="artifacts/improved/model.onnx", metavar="FILE", help="its float twin")
+    add("--checkpoint", default="artifacts/improved", metavar="FOLDER", help="the PyTorch checkpoint of both")
+    add("--only", action="append", metavar="TEXT", help="contestants whose names hold this text; may be repeated")
+    add("--contestant", action="append", default=[], metavar="NAME=MODULE:OBJECT", help="one more of your own")
+    add("--quick", action="store_true", help="onnxruntime and PyTorch alone, a few seconds in all, for a first look")
     add("--json", action="store_true", help="print everything as JSON")
+    add("--picture", type=Path, metavar="FILE", help="draw accuracy against latency")
     return parser
 
 
 def bench(args: Sequence[str] | None = None) -> int:
     """Do what the arguments (by default the process's) say; return the exit code."""
-    chosen = options().parse_args(args)
-    from fmnist_runtime.bench.machine import describe_machine
-    from fmnist_runtime.bench.measure import Contestant, Plan, measure
-    from fmnist_runtime.store import find_model
+    arguments = list(sys.argv[1:] if args is None else args)
+    if arguments[:1] == ["compare"]:
+        return _compare(arguments[1:])
+    chosen = options().parse_args(arguments)
+    from fmnist_runtime.bench.report import picture, table
 
-    contestants = [
-        Contestant("onnxruntime int8", "onnxruntime", str(find_model(chosen.model))),
-        Contestant("onnxruntime float", "onnxruntime", str(chosen.float_model)),
-        Contestant("PyTorch eager", "pytorch", str(chosen.checkpoint)),
-    ]
-    plan = Plan(rounds=4, calls=200, paced=3, starts=2) if chosen.quick else Plan()
-    note = (lambda text: print(f"\r{text}", end="", file=sys.stderr)) if sys.stderr.isatty() else (lambda text: None)
-    results, machine = measure(contestants, plan, note), describe_machine()
-    if chosen.json:
-        print(json.dumps({"machine": machine, "results": results}, indent=2))
-    else:
-        print(_table(results, machine))
+    document = _measure(chosen)
+    print(json.dumps(document, indent=1) if chosen.json else table(document))
+    if chosen.picture:
+        picture(document, chosen.picture)
     return 0
 
 
-def _table(results: dict[str, dict[str, Any]], machine: dict[str, Any]) -> str:
-    lines = [
-        f"{machine['processor']} ({', '.join(machine['flags'])}), {machine['cpus_allowed']} CPUs, "
-        f"onnxruntime {machine['onnxruntime']}",
-        f"{'one thread, one image':<20}{'p50 µs':>9}{'p90':>8}{'p99':>8}{'paced p50':>11}{'images/s':>10}"
-        f"{'first ms':>10}{'cold ms':>9}{'RSS MB':>8}{'ratio':>7}",
-    ]
-    baseline = next((r["hot"]["p50"] for r in results.values() if "hot" in r), None)
-    for name, r in results.items():
-        if "missing" in r:
-            lines.append(f"{name:<20} missing: {r['missing'].splitlines()[0]}")
-            continue
-        hot = r["hot"]
-        wrong = "" if r["same_answers"] > 0.9 else f"  WRONG: only {r['same_answers']:.0%} of the first one's answers"
-        lines.append(
-            f"{name:<20}{hot['p50']:9.0f}{hot['p90']:8.0f}{hot['p99']:8.0f}{r['paced']['p50']:11.0f}"
-            f"{r['images_per_second']:10.0f}{r['first_call']:10.2f}{r['cold_start']:9.0f}{r['peak_rss']:8.0f}"
-            f"{hot['p50'] / baseline:7.2f}{wrong}"
-        )
-    return "\n".join(lines)
+def _measure(chosen: Namespace) -> dict[str, Any]:
+    from fmnist_runtime.bench.contestants import REFERENCE, Files
+    from fmnist_runtime.bench.machine import describe_machine
+    from fmnist_runtime.bench.measure import Plan, measure
+    from fmnist_runtime.bench.report import judge_answers
+    from fmnist_runtime.cpus import available_cpus
+    from fmnist_runtime.store import find_model
+
+    files = Files(str(find_model(chosen.model)), chosen.float_model, chosen.checkpoint)
+    plan = Plan(threads=tuple(sorted({1, available_cpus()})))
+    if chosen.quick:
+        plan = Plan(rounds=4, calls=200, seconds=0, paced=3, starts=2, batches=(1, 32))
+    images, labels = _exam(quick=chosen.quick)
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(_contestants(chosen), files, plan, images, Path(folder), _note)
+    judge_answers(results, REFERENCE, labels)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    return {"machine": describe_machine(), "test_images": len(labels or []), "results": results}
+
+
+def _contestants(chosen: Namespace) -> dict[str, str]:
+    from fmnist_runtime.bench.contestants import CONTESTANTS
+
+    found = dict(CONTESTANTS)
+    if chosen.quick:
+        found = {name: found[name] for name in ("onnxruntime int8", "onnxruntime float", "PyTorch eager")}
+    for text in chosen.contestant:
+        name, _, place = text.partition("=")
+        if not name or ":" not in place:
+            raise ConfigError(f"--contestant '{text}': expected NAME=MODULE:OBJECT")
+        found[name] = place
+    if chosen.only:
+        found = {name: place for name, place in found.items() if any(text in name for text in chosen.only)}
+        if not found:
+            raise ConfigError(f"no contestant's name holds {' or '.join(chosen.only)}; known: {', '.join(CONTESTANTS)}")
+    return found
+
+
+def _exam(*, quick: bool) -> tuple[Any, list[int] | None]:
+    """What each contestant is asked first: the test set where training is installed and has it, else made-up images."""
+    from fmnist_runtime.bench.worker import fixed_images
+
+    if not quick:
+        try:
+            test = import_module("fmnist_train.data").find_dataset().load("test")
+            return test.images[:, None], test.labels.tolist()
+        except Exception as error:  # not installed, or no data set here: the timings do not depend on it
+            print(f"note: no test set, so no accuracy ({error})", file=sys.stderr)
+    return fixed_images(64), None
+
+
+def _note(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _compare(arguments: list[str]) -> int:
+    parser = Options(prog="fmnist-bench compare", description="Tell a regression (exit code 1) from noise.")
+    parser.add_argument("old", type=Path, metavar="OLD.json")
+    parser.add_argument("new", type=Path, metavar="NEW.json")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="differences up to this never count (default: 0.05)",
+    )
+    chosen = parser.parse_args(arguments)
+    from fmnist_runtime.bench.compare import compare, read_run
+
+    lines, regressed = compare(read_run(chosen.old), read_run(chosen.new), chosen.tolerance)
+    print("\n".join(lines))
+    return int(regressed)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from fmnist_runtime.stream import available_cpus
+from fmnist_runtime.cpus import available_cpus, quota
 
 __all__ = ["describe_machine"]
 
@@ -16,7 +16,7 @@ _FLAGS = ("sse4_2", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "a
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, the instruction sets that matter to int8, CPUs, frequency governor, versions; JSON-ready."""
+    """Processor, instruction sets that matter to int8, CPUs, memory in bytes, frequency governor, versions; JSON-ready."""
     info = _read("/proc/cpuinfo")
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in lines.items()}
@@ -27,6 +27,8 @@ def describe_machine() -> dict[str, Any]:
         "flags": [flag for flag in _FLAGS if flag in flags],
         "cpus": os.cpu_count(),
         "cpus_allowed": available_cpus(),
+        "cgroup_limit": quota(),
+        "memory": _memory(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -40,3 +42,11 @@ def _read(path: str) -> str:
         return Path(path).read_text()
     except OSError:
         return ""
+
+
+def _memory() -> int | None:
+    """Bytes of memory that the machine has, where the system tells."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -1,19 +1,21 @@
-"""One contestant in a process of its own, told over standard input what to measure; answers JSON lines.
+"""One contestant in a process of its own: ``convert`` makes its model, ``serve`` answers requests from standard input.
 
-Requests: ``{"calls": n, "pause": seconds}`` gives the seconds of each call; ``{"answers": n}`` gives the classes of the
-first n fixed images; ``{"rss": true}`` gives the peak memory in bytes.
+Requests and replies are JSON lines: ``{"calls": n, "seconds": s, "pause": p, "batch": b}`` goes on until there are at
+least n calls and s seconds, and gives the ``seconds`` of each call and the ``cpu`` seconds of all; ``{"images": path}``
+gives the class of each image in a .npy file; ``{"rss": true}`` gives the peak memory in bytes.
 """
 
-import importlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["CONTESTANTS", "fixed_images", "serve"]
+from fmnist_runtime.bench.contestants import Call, Files, resolve
+
+__all__ = ["fixed_images"]
 
 
 def fixed_images(count: int) -> np.ndarray:
@@ -22,61 +24,47 @@ def fixed_images(count: int) -> np.ndarray:
     return np.kron(coarse, np.ones((1, 1, 4, 4), int)).astype(np.uint8)
 
 
-def _onnxruntime(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    from fmnist_runtime.classifier import Classifier
-
-    return Classifier.load(path).logits
-
-
-def _pytorch(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    # By name: the runtime must not depend on these, it only measures them where they are.
-    torch: Any = importlib.import_module("torch")
-    model = importlib.import_module("fmnist_train.checkpoint").load_checkpoint(path).model
-    torch.set_num_threads(1)
-
-    def call(pixels: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return model(torch.from_numpy(pixels)).numpy()
-
-    return call
+def convert(place: str, files: str, folder: str) -> dict[str, Any]:
+    """Reply with the ``model`` that the contestant loads and the ``packages`` that it needs."""
+    contestant = resolve(place)
+    model = contestant.convert(Files(**json.loads(files)), Path(folder))
+    return {"model": str(model), "packages": contestant.packages}
 
 
-CONTESTANTS = {"onnxruntime": _onnxruntime, "pytorch": _pytorch}
-
-
-def serve(kind: str, path: str) -> None:
-    """Load the contestant, say how long loading and the first call took, then answer requests until input ends."""
+def serve(place: str, model: str, threads: str) -> None:
+    """Load, answer one image, say how long the two took, then answer requests until input ends."""
     start = time.perf_counter()
-    try:
-        call = CONTESTANTS[kind](path)
-        loaded = time.perf_counter()
-        images = fixed_images(64)
-        call(images[:1])
-    except Exception as error:  # whatever it is, the parent shows this contestant as missing, with the reason
-        print(json.dumps({"missing": f"{type(error).__name__}: {error}"}), flush=True)
-        return
-    print(json.dumps({"load": loaded - start, "first": time.perf_counter() - loaded}), flush=True)
+    call = resolve(place).load(Path(model), int(threads))
+    loaded = time.perf_counter()
+    images = fixed_images(64)
+    call(images[:1])
+    _reply({"load": loaded - start, "first": time.perf_counter() - loaded})
     for line in sys.stdin:
         request = json.loads(line)
-        if "answers" in request:
-            reply: Any = call(images[: request["answers"]]).argmax(axis=1).tolist()
+        if "images" in request:
+            pixels = np.load(request["images"])
+            batches = [call(pixels[i : i + 100]) for i in range(0, len(pixels), 100)]
+            _reply(np.concatenate(batches).argmax(axis=1).tolist())
         elif "rss" in request:
-            reply = _peak_rss()
+            _reply(_peak_rss())
         else:
-            reply = _timed(call, images, request["calls"], request["pause"])
-        print(json.dumps(reply), flush=True)
+            _reply(_timed(call, images, **request))
 
 
-def _timed(call: Callable[[np.ndarray], np.ndarray], images: np.ndarray, calls: int, pause: float) -> list[float]:
-    seconds = []
-    for i in range(calls):
-        image = images[i % len(images)][None]
+def _timed(
+    call: Call, images: np.ndarray, calls: int, seconds: float = 0, pause: float = 0, batch: int = 1
+) -> dict[str, Any]:
+    inputs = [np.resize(np.roll(images, -i, axis=0), (batch, *images.shape[1:])) for i in range(16)]
+    times: list[float] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    while len(times) < calls or time.perf_counter() - began < seconds:
+        pixels = inputs[len(times) % len(inputs)]
         if pause:
             time.sleep(pause)
         start = time.perf_counter()
-        call(image)
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        call(pixels)
+        times.append(time.perf_counter() - start)
+    return {"seconds": times, "cpu": time.process_time() - cpu}
 
 
 def _peak_rss() -> int:
@@ -88,5 +76,15 @@ def _peak_rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def _reply(value: Any) -> None:
+    print(json.dumps(value), flush=True)
+
+
 if __name__ == "__main__":
-    serve(*sys.argv[1:3])
+    try:
+        if sys.argv[1] == "convert":
+            _reply(convert(*sys.argv[2:]))
+        else:
+            serve(*sys.argv[2:])
+    except Exception as error:  # whatever it is, the parent shows this contestant as missing, with the reason
+        _reply({"missing": f"{type(error).__name__}: {error}".splitlines()[0]})

@@ -40,9 +40,9 @@ def options() -> Options:
 def serve(args: Sequence[str] | None = None) -> int:
     """Do what the arguments (by default the process's) say until a signal ends it; return the exit code."""
     chosen = options().parse_args(args)
+    from fmnist_runtime.cpus import available_cpus
     from fmnist_runtime.serve.server import build, listen, run
     from fmnist_runtime.serve.settings import Limits, Settings, read_token
-    from fmnist_runtime.stream import available_cpus
 
     limits = Limits(
         body_bytes=chosen.max_body << 20,

@@ -1,0 +1,85 @@
+"""The benchmark's table and picture."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fmnist_runtime.errors import MissingExtraError
+
+__all__ = ["judge_answers", "picture", "table"]
+
+_ALIKE = 0.98
+"""A contestant whose answers agree with the reference's on fewer of the real test images is wrong."""
+
+
+def judge_answers(results: dict[str, dict[str, Any]], reference: str, labels: list[int] | None) -> None:
+    """Replace each contestant's ``answers`` by ``agreement`` with the reference's, ``wrong`` and, with labels, ``accuracy``."""
+    taken = {name: result.pop("answers") for name, result in results.items() if "answers" in result}
+    right = taken.get(reference)
+    for name, answers in taken.items():
+        if right is not None:
+            same = sum(a == b for a, b in zip(answers, right, strict=True)) / len(right)
+            # On made-up images, which lie near the borders between classes, int8 may differ more often.
+            results[name] |= {"agreement": same, "wrong": same < (_ALIKE if labels else 0.9)}
+        if labels:
+            results[name]["accuracy"] = sum(a == b for a, b in zip(answers, labels, strict=True)) / len(labels)
+
+
+def table(document: dict[str, Any]) -> str:
+    """The document as a Markdown table, a contestant a row."""
+    m = document["machine"]
+    lines = [
+        f"{m['processor']} ({', '.join(m['flags'])}), {m['cpus_allowed']} CPUs, governor {m['governor'] or 'unknown'}; "
+        f"one thread, one image; 95% intervals in brackets",
+        "",
+        "| | p50 µs | p90 | p99 | p99.9 | mean | ratio | paced p50 | CPU µs a call, hot / paced | cold start ms | RSS MB "
+        "| installed MB | images/s, best | accuracy | same as PyTorch |",
+        "|---" * 15 + "|",
+    ]
+    for name, r in document["results"].items():
+        lines.append(f"| {name} | missing: {r['missing']} |" if "missing" in r else _row(name, r))
+    return "\n".join(lines)
+
+
+def _row(name: str, r: dict[str, Any]) -> str:
+    hot, rates = r["hot"], [rate for by in r["throughput"].values() for rate in by.values()]
+    cells = [
+        name + (" **wrong answers**" if r.get("wrong") else ""),
+        f"{hot['p50']:.0f} [{hot['p50 interval'][0]:.0f}, {hot['p50 interval'][1]:.0f}]",
+        *(f"{hot[key]:.0f}" for key in ("p90", "p99", "p99.9", "mean")),
+        f"{r['ratio']['ratio']:.2f} [{r['ratio']['interval'][0]:.2f}, {r['ratio']['interval'][1]:.2f}]",
+        f"{r['paced']['p50']:.0f}",
+        f"{r['hot_cpu_us']:.0f} / {r['paced_cpu_us']:.0f}",
+        f"{r['cold_start']['p50'] / 1e3:.0f}",
+        f"{r['peak_rss'] / 1e6:.0f}",
+        f"{(sum(r['installed'].values()) + r['model_bytes']) / 1e6:.0f}",
+        f"{max(rates):,.0f}" if rates else "-",
+        f"{r['accuracy']:.2%}" if "accuracy" in r else "-",
+        f"{r['agreement']:.2%}" if "agreement" in r else "not checked",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def picture(document: dict[str, Any], path: Path) -> None:
+    """Draw accuracy (where it was measured) against the hot p50 with its interval.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        figures: Any = import_module("matplotlib.figure")  # by name: the runtime must not depend on it
+    except ImportError as error:
+        raise MissingExtraError("--picture needs matplotlib: pip install 'fmnist-edge[bench]'") from error
+    figure = figures.Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, r in document["results"].items():
+        if "missing" in r or "accuracy" not in r:
+            continue
+        p50, (low, high) = r["hot"]["p50"], r["hot"]["p50 interval"]
+        axes.errorbar(p50, r["accuracy"] * 100, xerr=[[p50 - low], [high - p50]], fmt="o", capsize=3, label=name)
+    axes.set(xscale="log", xlabel="one image, one thread: p50 in µs (log)", ylabel="test accuracy, %")
+    axes.grid(alpha=0.3, which="both")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
