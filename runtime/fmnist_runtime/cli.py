@@ -31,6 +31,9 @@ def options() -> Options:
     )
     add("--careful", action="store_true", help="average several views: slower, more often right")
     add("--show", type=Path, metavar="DIR", help="folder for pictures of what the network saw")
+    add(
+        "--web", type=Path, metavar="DIR", help="write a page that classifies in the browser, with this model, and stop"
+    )
     add("--threads", type=positive, default=1, metavar="N", help="threads of one model call (default: 1)")
     add("--provider", default="cpu", help="onnxruntime execution provider, used or refused (default: cpu)")
     add("--sha256", metavar="HASH", help="refuse any model file but this one")
@@ -48,7 +51,7 @@ def infer(args: Sequence[str] | None = None) -> int:
 
         print(fmnist_runtime.__version__)
         return 0
-    if not chosen.photos and not chosen.selftest:
+    if not chosen.photos and not chosen.selftest and not chosen.web:
         parser.error("name at least one picture or folder, or - for standard input")
     from fmnist_runtime.classifier import Classifier
 
@@ -59,6 +62,8 @@ def infer(args: Sequence[str] | None = None) -> int:
         sha256=chosen.sha256,
         careful=chosen.careful,
     )
+    if chosen.web:
+        return _write_page(chosen.model, chosen.sha256, chosen.web)
     if chosen.selftest:
         from fmnist_runtime.report import print_selftest
 
@@ -68,6 +73,17 @@ def infer(args: Sequence[str] | None = None) -> int:
 
     answers = classify_all(classifier, chosen.photos, top_k=chosen.top_k, reject=chosen.reject, show=chosen.show)
     return print_predictions(answers, as_json=chosen.json)
+
+
+def _write_page(model: str | None, sha256: str | None, folder: Path) -> int:
+    from fmnist_runtime.store import find_model, read_model
+    from fmnist_runtime.webpage import write_page
+
+    size = write_page(read_model(find_model(model), sha256), folder)
+    print(
+        f"wrote {folder}: {size / 1e6:.1f} MB; serve it with any web server, for example: python -m http.server -d {folder}"
+    )
+    return 0
 
 
 def main() -> None:

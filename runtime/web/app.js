@@ -1,0 +1,103 @@
+// The page: three ways to a picture, one answer. Nothing leaves the device.
+
+import { Camera } from "./camera.js";
+import { Classifier } from "./classifier.js";
+import { decode } from "./decode.js";
+import { Drawing } from "./draw.js";
+import { occlusionMap } from "./occlusion.js";
+import { toNetworkInput } from "./preprocess.js";
+import { View } from "./view.js";
+
+const find = (id) => document.getElementById(id);
+const view = new View(find);
+const loading = start();
+const camera = new Camera(find("video"));
+const drawing = new Drawing(find("canvas"), find("cursor"), find("pen"), () => newest(drawing.picture()));
+let turn = 0; // counts the pictures: an older one's answer is dropped
+
+async function start() {
+  const classifier = await Classifier.load();
+  view.prepareBars(classifier.labels);
+  const test = await classifier.selftest();
+  if (test) {
+    find("selftest").textContent = test.same === test.images
+      ? "Self-test: this browser computes the author's numbers to the bit."
+      : `Self-test: ${test.same} of ${test.images} images give the author's numbers to the bit.`;
+  }
+  document.documentElement.dataset.ready = "true";
+  return classifier;
+}
+
+/** Classify a picture and show the answer; explain it too unless the next picture is already on its way. */
+async function look(picture, explain = true) {
+  const mine = ++turn;
+  const classifier = await loading;
+  const begin = performance.now();
+  const seen = toNetworkInput(picture);
+  const middle = performance.now();
+  const answer = await classifier.classify(seen);
+  const end = performance.now();
+  if (mine !== turn) return;
+  view.message("");
+  view.answer(answer, classifier.labels, seen, middle - begin, end - middle);
+  if (!explain) return view.hideWhy();
+  const [first, second] = answer.order;
+  const map = await occlusionMap(classifier, seen, first, second);
+  if (mine === turn) view.why(seen, map, classifier.labels[first], classifier.labels[second]);
+}
+
+const failed = (error) => view.message(error.message);
+let waiting = null;
+
+/** Look at the newest drawing once the browser has a moment; those before it need no answer. */
+function newest(picture) {
+  if (!waiting) setTimeout(() => { look(waiting).catch(failed); waiting = null; });
+  waiting = picture;
+}
+
+async function open(file) {
+  try {
+    if (!file) throw new Error("There is no picture in this.");
+    choose("photo");
+    find("preview").src = URL.createObjectURL(file);
+    find("preview").hidden = false;
+    await look(await decode(file));
+  } catch (error) {
+    find("preview").hidden = true;
+    failed(error);
+  }
+}
+
+function choose(way) {
+  view.message("");
+  for (const name of ["photo", "camera", "draw"]) {
+    find(name).hidden = name !== way;
+    find(`${name}-tab`).setAttribute("aria-selected", name === way);
+    find(`${name}-tab`).tabIndex = name === way ? 0 : -1;
+  }
+  if (way === "camera") camera.start((picture) => look(picture, false)).catch(failed);
+  else camera.stop();
+}
+
+const pictureIn = (items) => [...(items?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? items?.files[0];
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+tabs.forEach((tab, i) => {
+  tab.addEventListener("click", () => choose(tab.id.replace("-tab", "")));
+  tab.addEventListener("keydown", ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: tabs.length - 1 }[key];
+    if (step) tabs[(i + step) % tabs.length].focus();
+  });
+});
+find("file").addEventListener("change", ({ target }) => target.files.length && open(target.files[0]));
+find("clear").addEventListener("click", () => drawing.clear());
+document.addEventListener("paste", ({ clipboardData }) => open(pictureIn(clipboardData)));
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  open(pictureIn(event.dataTransfer));
+});
+find("preview").addEventListener("load", ({ target }) => URL.revokeObjectURL(target.src));
+
+loading.catch(failed);
+navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it the page works, only not offline

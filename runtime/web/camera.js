@@ -1,0 +1,38 @@
+// The camera, live: a few pictures a second, each as a photo would be.
+
+import { pixelsOf } from "./decode.js";
+
+const INTERVAL = 200; // milliseconds between two pictures
+const SIDE = 256; // of the picture that is looked at
+
+export class Camera {
+  #stream = null;
+
+  /** @param {HTMLVideoElement} video */
+  constructor(video) {
+    this.video = video;
+  }
+
+  /** Start, and hand every picture to look(picture) until stop(). Throws an Error whose message can be shown. */
+  async start(look) {
+    this.stop();
+    if (!navigator.mediaDevices) throw new Error("The camera needs a page over https, or from this very machine.");
+    try {
+      this.#stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    } catch (error) {
+      throw new Error(error.name === "NotAllowedError" ? "The camera was not allowed." : "There is no camera to use.");
+    }
+    const mine = (this.video.srcObject = this.#stream);
+    await this.video.play();
+    while (this.#stream === mine) {
+      const { videoWidth: width, videoHeight: height } = this.video;
+      if (width && !document.hidden) await look(pixelsOf(this.video, width, height, Math.max(1, Math.floor(Math.min(width, height) / SIDE))));
+      await new Promise((resume) => setTimeout(resume, INTERVAL));
+    }
+  }
+
+  stop() {
+    this.#stream?.getTracks().forEach((track) => track.stop());
+    this.#stream = this.video.srcObject = null;
+  }
+}

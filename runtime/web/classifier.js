@@ -1,0 +1,85 @@
+// One loaded model, as fmnist_runtime/classifier.py: labels, temperature and threshold are the model file's own.
+
+import * as ort from "./vendor/ort.wasm.min.mjs";
+import { readMetadata, verifyChecksum } from "./metadata.js";
+import { SIZE } from "./preprocess.js";
+
+const RUNTIME = "vendor/ort-wasm-simd-threaded.wasm.gz";
+const PIXELS = SIZE * SIZE;
+
+/** How familiar a picture looks, as in fmnist_runtime/reject.py. */
+export const SCORES = {
+  max_probability: (logits, probabilities) => Math.max(...probabilities),
+  energy: (logits) => {
+    const peak = Math.max(...logits);
+    return peak + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
+  },
+};
+
+export class Classifier {
+  constructor(session, metadata) {
+    this.session = session;
+    this.metadata = metadata;
+    this.labels = metadata.labels;
+  }
+
+  /** Fetch the model and the runtime, verify, load. Throws an Error whose message can be shown. */
+  static async load(url = "model.onnx") {
+    const [model, wasm] = await Promise.all([fetchBytes(url), fetchBytes(RUNTIME, "gzip")]);
+    const metadata = readMetadata(model);
+    await verifyChecksum(model, metadata.sha256);
+    const rule = metadata.reject;
+    if (rule && !SCORES[rule.score]) throw new Error(`the model rejects by '${rule.score}', which this page does not know`);
+    // One thread: a picture takes milliseconds, and more would need headers that not every server sends.
+    Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm.buffer, wasmPaths: new URL("vendor/", document.baseURI).href });
+    return new Classifier(await ort.InferenceSession.create(model), metadata);
+  }
+
+  /**
+   * Run the model.
+   * @param {Uint8Array} pixels of one or more 28×28 pictures.
+   * @returns {Promise<{logits: Float32Array, probabilities: Float32Array}[]>} one for each.
+   */
+  async run(pixels) {
+    const count = pixels.length / PIXELS;
+    const image = new ort.Tensor("uint8", pixels, [count, 1, SIZE, SIZE]);
+    const { logits, probabilities } = await this.session.run({ image });
+    const row = (tensor, i) => tensor.data.slice(i * this.labels.length, (i + 1) * this.labels.length);
+    return Array.from({ length: count }, (_, i) => ({ logits: row(logits, i), probabilities: row(probabilities, i) }));
+  }
+
+  /** Classify one 28×28 picture: the answer, and whether the picture is unlike all that the model knows. */
+  async classify(pixels) {
+    const [{ logits, probabilities }] = await this.run(pixels);
+    const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
+    const rule = this.metadata.reject;
+    const rejected = Boolean(rule) && !(SCORES[rule.score](logits, probabilities) >= rule.threshold);
+    return { logits, probabilities, order, rejected, label: rejected ? null : this.labels[order[0]] };
+  }
+
+  /** Replay the real images that the model carries: how many, and how many gave the very logits that its author got. */
+  async selftest() {
+    const golden = this.metadata.selftest;
+    if (!golden) return null;
+    const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const images = await decompress(new Blob([bytes(golden.images)]).stream(), "deflate");
+    const expected = new Float32Array(bytes(golden.logits).buffer);
+    let same = 0;
+    const count = images.length / PIXELS;
+    for (let i = 0; i < count; i++) {
+      const [{ logits }] = await this.run(images.slice(i * PIXELS, (i + 1) * PIXELS));
+      same += logits.every((logit, k) => logit === expected[i * logits.length + k]);
+    }
+    return { images: count, same };
+  }
+}
+
+async function fetchBytes(url, format) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} cannot be fetched (${response.status}): write the page again`);
+  return format ? decompress(response.body, format) : new Uint8Array(await response.arrayBuffer());
+}
+
+async function decompress(stream, format) {
+  return new Uint8Array(await new Response(stream.pipeThrough(new DecompressionStream(format))).arrayBuffer());
+}

@@ -1,0 +1,159 @@
+// Find the garment in a photo: which pixels are goods, which are ground. The method, and why, is told in
+// fmnist_runtime/garment.py; this is the same arithmetic, step by step.
+
+import { clamp, minusOneToOne, percentile, solve } from "./numbers.js";
+import { boxBlur, components, count, tally, toLab } from "./pixels.js";
+
+const PLAIN_SPREAD = 1.5;
+const PLAIN_STEP = 4;
+const BINS = [16, 24, 24];
+const LOW = [0, -60, -60];
+const SPAN = [100, 120, 120];
+const ROUNDS = 6;
+const PENALTY = [0, 0.02, 0.02, 0.1, 0.1, 0.1];
+
+/** The mask of the goods, all 1 where none could be told from the ground; and whether the ground is plain. */
+export function findGarment({ rgba, width, height }) {
+  const frame = makeFrame(width, height);
+  const lab = toLab(rgba);
+  const { distance, spread } = distanceFromGround(lab, frame);
+  const plain = spread < PLAIN_SPREAD;
+  const mask = mainParts(plain ? cutOut(distance, frame) : separate(lab, distance, spread, frame), frame);
+  return { mask: count(mask) / mask.length >= 0.02 ? mask : mask.fill(1), plain };
+}
+
+/** What depends on the size of the picture alone. */
+function makeFrame(width, height) {
+  const [xs, ys] = [minusOneToOne(width), minusOneToOne(height)];
+  const edge = Math.max(2, Math.round(0.04 * Math.max(width, height)));
+  const frame = { width, height, ring: [], basis: [], place: [], centrality: [] };
+  for (let row = 0, index = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, index++) {
+      const [x, y] = [xs[column], ys[row]];
+      const border = row < edge || row >= height - edge || column < edge || column >= width - edge;
+      if (border) frame.ring.push(index);
+      frame.basis.push([1, x, y, x * x, y * y, x * y]);
+      frame.place.push(1.2 - 2.4 * Math.max(Math.abs(x), Math.abs(y)) ** 2 - 1.5 * border);
+      frame.centrality.push(Math.exp(-(x ** 2) - y ** 2));
+    }
+  }
+  return frame;
+}
+
+/** How far each pixel is from the colour that the ground would have there; and how far the border itself is. */
+function distanceFromGround(lab, { ring, basis }) {
+  const surfaceAt = (surface, index, channel) => basis[index].reduce((sum, b, k) => sum + b * surface[k][channel], 0);
+  let weight = ring.map(() => 1);
+  let surface, residual;
+  for (let round = 0; round < 6; round++) { // iteratively reweighted least squares with Cauchy weights
+    surface = fitSurface(lab, ring, basis, weight);
+    residual = ring.map((index) =>
+      Math.sqrt(lab.reduce((sum, plane, c) => sum + (plane[index] - surfaceAt(surface, index, c)) ** 2, 0)));
+    const scale = Math.max(1.5, 1.48 * percentile(residual, 50));
+    weight = residual.map((value) => 1 / (1 + (value / (1.5 * scale)) ** 2));
+  }
+  const distance = Float64Array.from(basis, (_, index) => {
+    const [l, a, b] = lab.map((plane, c) => (plane[index] - surfaceAt(surface, index, c)) ** 2);
+    return Math.sqrt(0.6 * l + 1.4 * a + 1.4 * b);
+  });
+  return { distance, spread: percentile(residual, 60) };
+}
+
+function fitSurface(lab, ring, basis, weight) {
+  const left = PENALTY.map((penalty, i) => PENALTY.map((_, j) => (i === j ? penalty * ring.length : 0)));
+  const right = PENALTY.map(() => [0, 0, 0]);
+  ring.forEach((index, k) => {
+    const b = basis[index];
+    for (let i = 0; i < 6; i++) {
+      const weighted = b[i] * weight[k];
+      for (let j = 0; j < 6; j++) left[i][j] += weighted * b[j];
+      for (let c = 0; c < 3; c++) right[i][c] += weighted * lab[c][index];
+    }
+  });
+  return solve(left, right);
+}
+
+/** On a plain ground: everything but what is connected to the border, and holes that show the very ground. */
+function cutOut(distance, { width, height }) {
+  const under = (limit) => Uint8Array.from(distance, (value) => value < limit);
+  const far = boxBlur(Uint8Array.from(distance, (value) => value > PLAIN_STEP), width, 1);
+  const label = components(Uint8Array.from(far, (value) => value <= 0.34), width);
+  const outside = new Set();
+  label.forEach((value, i) => {
+    const [row, column] = [Math.floor(i / width), i % width];
+    if (value && (row === 0 || row === height - 1 || column === 0 || column === width - 1)) outside.add(value);
+  });
+  const mask = Uint8Array.from(label, (value) => !outside.has(value));
+  const near = boxBlur(under(1.6), width, 1);
+  const hole = components(mask.map((value, i) => value & (near[i] > 0.75)), width);
+  const size = tally(hole), same = tally(hole, under(1.1)), total = count(mask);
+  const open = (part) => part && size[part] > 0.004 * total && same[part] / size[part] > 0.8;
+  return mask.map((value, i) => value & !open(hole[i]));
+}
+
+/** On any other ground: histograms of both, sharpened in turn. */
+function separate(lab, distance, spread, { width, place }) {
+  const threshold = clamp(2.2 * Math.max(1.5, spread), 7, 26);
+  const evidence = distance.map((value) => clamp((value - threshold) / (0.35 * threshold), -4, 4));
+  const sigmoid = (value) => 1 / (1 + Math.exp(-value));
+  let goods = boxBlur(evidence.map((value, i) => value + 0.7 * place[i]), width, 1).map(sigmoid);
+  const prior = evidence.map((value, i) => 0.5 * value + 0.8 * place[i]);
+  const { code, shape } = histogramCodes(lab);
+  const all = new Float64Array(shape[0] * shape[1] * shape[2]);
+  for (const bin of code) all[bin]++;
+  for (let round = 0; round < ROUNDS; round++) {
+    const ratio = logRatio(code, goods, all, shape);
+    const mixed = prior.map((value, i) => 0.9 * clamp(ratio[code[i]], -4, 4) + value);
+    goods = boxBlur(mixed, width, 2).map((value) => sigmoid(1.5 * value));
+  }
+  return Uint8Array.from(goods, (value) => value > 0.5);
+}
+
+/** Each pixel's histogram bin, in the smallest box that holds all bins in use and their neighbours. */
+function histogramCodes(lab) {
+  const code = new Int32Array(lab[0].length);
+  const shape = lab.map((plane, c) => {
+    const index = Int32Array.from(plane, (v) => clamp(Math.trunc(((v - LOW[c]) / SPAN[c]) * BINS[c]), 0, BINS[c] - 1));
+    const first = Math.max(index.reduce((a, b) => Math.min(a, b)) - 1, 0);
+    const length = Math.min(index.reduce((a, b) => Math.max(a, b)) + 2, BINS[c]) - first;
+    index.forEach((value, i) => (code[i] = code[i] * length + (value - first)));
+    return length;
+  });
+  return { code, shape };
+}
+
+/** Logarithm of how much likelier each bin's colour is among the goods than in the ground. */
+function logRatio(code, goods, all, shape) {
+  const weight = new Float64Array(all.length);
+  code.forEach((bin, i) => (weight[bin] += goods[i]));
+  const [front, back] = [weight, all.map((value, bin) => value - weight[bin])].map((histogram) => {
+    const smooth = smoothed(histogram, shape);
+    const total = smooth.reduce((sum, value) => sum + value, 0) + 1e-9;
+    return smooth.map((value) => value / total + 2e-5);
+  });
+  return front.map((value, bin) => Math.log(value / back[bin]));
+}
+
+/** Spread each bin over its neighbours, with weights 1, 2, 1 along each axis. */
+function smoothed(histogram, shape) {
+  let stride = histogram.length;
+  for (const length of shape) {
+    stride /= length;
+    histogram = histogram.map((value, bin) => {
+      const place = Math.floor(bin / stride) % length;
+      let sum = 0.5 * value;
+      if (place > 0) sum += 0.25 * histogram[bin - stride];
+      if (place < length - 1) sum += 0.25 * histogram[bin + stride];
+      return sum;
+    });
+  }
+  return histogram;
+}
+
+/** The largest part, and others at least a quarter of it (the second shoe); parts near the centre count more. */
+function mainParts(mask, { width, centrality }) {
+  const label = components(mask, width);
+  const size = tally(label, centrality.map((value, i) => value * mask[i]));
+  const least = 0.25 * size.reduce((a, b) => Math.max(a, b));
+  return mask.map((value, i) => value & (size[label[i]] > least));
+}

@@ -1,0 +1,120 @@
+// Shrinking pictures to the bit as Pillow does (its libImaging/Resample.c and Reduce.c): weights in whole numbers for bytes,
+// double precision for floats, rows first, then columns.
+
+const BITS = 22; // of a weight, for bytes
+const FILTERS = {
+  box: { support: 0.5, weigh: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
+  bilinear: { support: 1, weigh: (x) => Math.max(0, 1 - Math.abs(x)) },
+};
+
+/** Image.resize(BOX, reducing_gap=2) of RGBA bytes; colour counts as much as it is opaque. */
+export function shrink(picture, width, height) {
+  const opaque = isOpaque(picture.rgba);
+  let { rgba } = opaque ? picture : { rgba: premultiply(picture.rgba) };
+  let { width: w, height: h } = picture;
+  let [spanX, spanY] = [w, h];
+  const factorX = Math.trunc(w / width / 2) || 1;
+  const factorY = Math.trunc(h / height / 2) || 1;
+  if (factorX > 1 || factorY > 1) {
+    ({ rgba, width: w, height: h } = reduce({ rgba, width: w, height: h }, factorX, factorY));
+    [spanX, spanY] = [Math.fround(spanX / factorX), Math.fround(spanY / factorY)];
+  }
+  if (w !== width || spanX !== width) rgba = bytesAlong(rgba, h, w, { pixel: 4, line: 4 * w }, spans(w, spanX, width, "box"));
+  if (h !== height || spanY !== height) {
+    rgba = bytesAlong(rgba, width, h, { pixel: 4 * width, line: 4 }, spans(h, spanY, height, "box"));
+  }
+  return { rgba: opaque ? rgba : unpremultiply(rgba), width, height };
+}
+
+export function isOpaque(rgba) {
+  for (let i = 3; i < rgba.length; i += 4) if (rgba[i] !== 255) return false;
+  return true;
+}
+
+function premultiply(rgba) {
+  return rgba.map((value, i) => {
+    if (i % 4 === 3) return value;
+    const product = value * rgba[i | 3] + 128;
+    return ((product >> 8) + product) >> 8;
+  });
+}
+
+function unpremultiply(rgba) {
+  return rgba.map((value, i) => {
+    const alpha = rgba[i | 3];
+    return i % 4 === 3 || alpha === 0 || alpha === 255 ? value : Math.min(255, Math.trunc((255 * value) / alpha));
+  });
+}
+
+/** Image.reduce: means of whole blocks; what is left over at the right and below makes smaller blocks. */
+export function reduce({ rgba, width, height }, factorX, factorY = factorX) {
+  const w = Math.ceil(width / factorX), h = Math.ceil(height / factorY);
+  const out = new Uint8ClampedArray(4 * w * h);
+  for (let y = 0, to = 0; y < h; y++) {
+    const rows = Math.min(factorY, height - y * factorY);
+    for (let x = 0; x < w; x++, to += 4) {
+      const columns = Math.min(factorX, width - x * factorX);
+      const half = (rows * columns) >> 1;
+      const sum = [half, half, half, half];
+      for (let v = 0; v < rows; v++) {
+        let at = 4 * ((y * factorY + v) * width + x * factorX);
+        for (let u = 0; u < columns; u++, at += 4) for (let c = 0; c < 4; c++) sum[c] += rgba[at + c];
+      }
+      const inverse = Math.trunc(Math.fround(4294967296 / (256 * rows * columns)));
+      for (let c = 0; c < 4; c++) out[to + c] = Math.imul(sum[c], inverse) >>> 24;
+    }
+  }
+  return { rgba: out, width: w, height: h };
+}
+
+/** Which pixels make each new one, and how much each counts; span may end inside the last pixel. */
+function spans(size, span, newSize, name) {
+  const { support, weigh } = FILTERS[name];
+  const scale = span / newSize;
+  const stretch = Math.max(scale, 1);
+  return Array.from({ length: newSize }, (_, i) => {
+    const centre = (i + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(centre - support * stretch + 0.5));
+    const end = Math.min(size, Math.trunc(centre + support * stretch + 0.5));
+    const weights = Array.from({ length: end - first }, (_, x) => weigh((x + first - centre + 0.5) * (1 / stretch)));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    return { first, weights: weights.map((weight) => (total ? weight / total : weight)) };
+  });
+}
+
+function bytesAlong(rgba, lines, size, { pixel, line }, places) {
+  const out = new Uint8ClampedArray((rgba.length / size) * places.length);
+  const newLine = line === 4 ? 4 : 4 * places.length; // columns lie side by side, rows follow each other
+  places.forEach(({ first, weights }, i) => {
+    const whole = weights.map((weight) => Math.trunc(0.5 + weight * 2 ** BITS));
+    for (let k = 0; k < lines; k++) {
+      for (let c = 0; c < 4; c++) {
+        let sum = 2 ** (BITS - 1);
+        for (let x = 0; x < whole.length; x++) sum += rgba[k * line + (first + x) * pixel + c] * whole[x];
+        out[k * newLine + i * pixel + c] = Math.min(255, sum >> BITS);
+      }
+    }
+  });
+  return out;
+}
+
+/** Image.resize of floats. */
+export function resizeFloats(values, width, height, newWidth, newHeight, filter) {
+  if (width !== newWidth) values = floatsAlong(values, height, [1, width], [1, newWidth], spans(width, width, newWidth, filter));
+  if (height !== newHeight) {
+    values = floatsAlong(values, newWidth, [newWidth, 1], [newWidth, 1], spans(height, height, newHeight, filter));
+  }
+  return values;
+}
+
+function floatsAlong(values, lines, [pixel, line], [newPixel, newLine], places) {
+  const out = new Float32Array(lines * places.length);
+  places.forEach(({ first, weights }, i) => {
+    for (let k = 0; k < lines; k++) {
+      let sum = 0;
+      for (let x = 0; x < weights.length; x++) sum += values[k * line + (first + x) * pixel] * weights[x];
+      out[k * newLine + i * newPixel] = sum;
+    }
+  });
+  return out;
+}
