@@ -17,9 +17,9 @@ export class View {
   prepareBars(labels) {
     this.bars = labels.map((label) => {
       const row = document.createElement("li");
-      const [name, bar, share] = ["span", "meter", "span"].map((tag) => document.createElement(tag));
+      const [name, bar, share] = ["span", "span", "span"].map((tag) => document.createElement(tag));
       name.textContent = label;
-      bar.setAttribute("aria-label", label);
+      bar.className = "bar";
       row.append(name, bar, share);
       this.find("bars").append(row);
       return { row, bar, share };
@@ -34,7 +34,7 @@ export class View {
       : `${percent(answer.probabilities[best])} sure`;
     this.bars.forEach(({ row, bar, share }, i) => {
       row.classList.toggle("best", i === best && !answer.rejected);
-      bar.value = answer.probabilities[i];
+      bar.style.setProperty("--share", answer.probabilities[i]);
       share.textContent = percent(answer.probabilities[i]);
     });
     paint(this.find("seen"), (i) => [seen[i], seen[i], seen[i]]);

@@ -1,0 +1,202 @@
+"""The page in a real browser, beside the command."""
+
+import base64
+import gzip
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.cli import infer
+from fmnist_runtime.reject import SCORES
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+VECTORS = json.loads(gzip.decompress(Path(__file__).with_name("golden.json.gz").read_bytes()))
+PIXELS = "() => [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
+
+
+def upload(page, name: str, data: bytes) -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "image/png", "buffer": data})
+
+
+def seen(page) -> np.ndarray:
+    return np.array(page.evaluate(PIXELS), np.uint8).reshape(28, 28, 4)[..., 0]
+
+
+def png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def command(capsys: pytest.CaptureFixture, path: Path) -> dict:
+    assert infer([str(path), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["trouser", "dress", "sneaker", "sandal"])
+def test_a_photo_gets_the_commands_answer(page, capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(Image.open(EXAMPLES / f"{name}.jpg")))
+    upload(page, path.name, path.read_bytes())
+    page.wait_for_selector("#whyfigure:not([hidden])")
+    answer = command(capsys, path)
+    assert page.inner_text("#label") == (answer["label"] or "I don't know")
+    assert f"{answer['probability']:.1%}" in page.inner_text("#sure")
+    for top in answer["top"]:
+        assert re.search(rf"{top['label']}\s+{top['probability']:.1%}", page.inner_text("#bars"))
+    assert np.array_equal(seen(page), Classifier.load().prepare(path)[0])
+
+
+def test_what_is_no_garment_is_not_known(page, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for attempt in range(40):  # the first noise that this model rejects
+        path = tmp_path / f"{attempt}.png"
+        path.write_bytes(png(Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8))))
+        if command(capsys, path)["rejected"]:
+            break
+    else:
+        pytest.fail("the model rejects no noise")
+    upload(page, path.name, path.read_bytes())
+    page.wait_for_selector("#result:not([hidden])")
+    assert page.inner_text("#label") == "I don't know"
+
+
+def test_golden_vectors_in_the_browser(page, folder: Path) -> None:
+    (folder / "golden.json").write_text(json.dumps(VECTORS))
+    wrong = page.evaluate("""async () => {
+        const { toNetworkInput } = await import("./preprocess.js");
+        const bytes = (text) => Uint8ClampedArray.from(atob(text), (c) => c.charCodeAt(0));
+        const vectors = await (await fetch("golden.json")).json();
+        const same = ({ rgba, width, height, seen }) =>
+            toNetworkInput({ rgba: bytes(rgba), width, height }).join() === bytes(seen).join();
+        return vectors.filter((vector) => !same(vector)).map(({ name }) => name);
+    }""")
+    assert wrong == []
+
+
+def test_the_map_of_why_is_the_one_of_the_reports(page) -> None:
+    from fmnist_train.occlusion import occlusion_maps
+
+    classifier = Classifier.load()
+    image = classifier.prepare(EXAMPLES / "sneaker.jpg")[0]
+    found = page.evaluate(
+        """async ({ image, first, second }) => {
+        const [{ Classifier }, { occlusionMap }] = await Promise.all([import("./classifier.js"), import("./occlusion.js")]);
+        return [...await occlusionMap(await Classifier.load(), Uint8Array.from(image), first, second)];
+    }""",
+        {"image": image.ravel().tolist(), "first": 7, "second": 9},
+    )
+    expected = occlusion_maps(lambda x: classifier.logits(x[:, None]), image[None], np.array([7]), np.array([9]))
+    np.testing.assert_allclose(np.reshape(found, (28, 28)), expected[0], rtol=1e-5, atol=1e-5)
+
+
+def test_both_know_the_same_scores_and_the_same_bits(page) -> None:
+    names = page.evaluate("async () => Object.keys((await import('./classifier.js')).SCORES)")
+    assert set(names) == set(SCORES)
+    assert "to the bit" in page.inner_text("#selftest") and " of " not in page.inner_text("#selftest")
+
+
+def test_the_camera_runs_live_and_stops(page) -> None:
+    page.click("#camera-tab")
+    page.wait_for_selector("#result:not([hidden])")
+    first = page.inner_text("#time")
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#time") != first  # it goes on by itself
+    page.evaluate("() => (window.tracks = document.getElementById('video').srcObject.getTracks())")
+    page.click("#photo-tab")
+    assert page.evaluate("() => window.tracks.map((track) => track.readyState)") == ["ended"]
+
+
+def test_a_drawing_gets_the_commands_answer(page) -> None:
+    page.click("#draw-tab")
+    box = page.locator("#canvas").bounding_box()
+    for top, bottom in ((0.4, 0.3), (0.6, 0.7)):
+        page.mouse.move(box["x"] + top * box["width"], box["y"] + 0.15 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + bottom * box["width"], box["y"] + 0.85 * box["height"], steps=4)
+        page.mouse.up()
+    page.wait_for_selector("#whyfigure:not([hidden])")
+    url = page.evaluate("() => document.getElementById('canvas').toDataURL()")
+    assert page.inner_text("#label") == (
+        Classifier.load()(base64.b64decode(url.partition(",")[2])).label or "I don't know"
+    )
+
+
+def test_the_keyboard_is_enough(page) -> None:
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")  # from Photo, round the corner, to Draw
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.id") == "canvas"
+    for key in ("Space", *["ArrowDown"] * 6, "Space", "ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#whyfigure:not([hidden])")
+    assert page.locator("#canvas").evaluate(
+        "(canvas) => [...canvas.getContext('2d').getImageData(140, 190, 1, 1).data]"
+    )[:3] == [238, 238, 238]
+
+
+def test_it_works_without_a_network(page) -> None:
+    page.evaluate("async () => void await navigator.serviceWorker.ready")
+    page.context.set_offline(True)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    upload(page, "shirt.jpg", (EXAMPLES / "shirt.jpg").read_bytes())
+    page.wait_for_selector("#result:not([hidden])")
+
+
+def test_nothing_is_sent_and_nothing_foreign_runs(browser, site: str) -> None:
+    with browser.new_context() as context:
+        requests: list = []
+        context.on("request", lambda request: requests.append(request))
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(site)
+        page.wait_for_selector("html[data-ready]")
+        upload(page, "dress.jpg", (EXAMPLES / "dress.jpg").read_bytes())
+        page.wait_for_selector("#whyfigure:not([hidden])")
+        assert errors == []
+        assert all(request.url.startswith((site, f"blob:{site}")) and not request.post_data for request in requests)
+        refused = page.evaluate("() => fetch('https://example.org/').then(() => false, () => true)")
+        page.evaluate(
+            "() => document.head.append(Object.assign(document.createElement('script'), { text: 'window.ran = true' }))"
+        )
+        assert refused and page.evaluate("() => window.ran === undefined")
+        assert sum("Content Security Policy" in error for error in errors) >= 2
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_light_dark_and_narrow(page, width: int) -> None:
+    upload(page, "dress.jpg", (EXAMPLES / "dress.jpg").read_bytes())
+    page.wait_for_selector("#whyfigure:not([hidden])")
+    page.set_viewport_size({"width": width, "height": 760})
+    grounds = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        grounds.add(page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor"))
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    assert len(grounds) == 2
+
+
+def test_what_is_no_picture_is_said(page) -> None:
+    upload(page, "x.png", b"no picture")
+    page.wait_for_selector("#message:not(:empty)")
+    assert "not a picture" in page.inner_text("#message") and page.locator("#result").is_hidden()
+
+
+def test_a_damaged_model_is_refused(browser, site: str, folder: Path) -> None:
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    with browser.new_context(service_workers="block") as context:
+        page = context.new_page()
+        page.route("**/model.onnx", lambda route: route.fulfill(body=bytes(data)))
+        page.goto(site)
+        page.wait_for_selector("#message:not(:empty)")
+        assert "damaged" in page.inner_text("#message")
