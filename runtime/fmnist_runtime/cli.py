@@ -38,6 +38,7 @@ def options() -> Options:
     add("--provider", default="cpu", help="onnxruntime execution provider, used or refused (default: cpu)")
     add("--sha256", metavar="HASH", help="refuse any model file but this one")
     add("--selftest", action="store_true", help="check that this device computes what the model's author did")
+    add("--doctor", action="store_true", help="print what this device can do and what to use on it")
     add("--version", action="store_true", help="print the version")
     return parser
 
@@ -50,6 +51,11 @@ def infer(args: Sequence[str] | None = None) -> int:
         import fmnist_runtime
 
         print(fmnist_runtime.__version__)
+        return 0
+    if chosen.doctor:
+        from fmnist_runtime.doctor import report
+
+        print(report(as_json=chosen.json))
         return 0
     if not chosen.photos and not chosen.selftest and not chosen.web:
         parser.error("name at least one picture or folder, or - for standard input")
@@ -68,11 +74,13 @@ def infer(args: Sequence[str] | None = None) -> int:
         from fmnist_runtime.report import print_selftest
 
         return print_selftest(classifier, as_json=chosen.json)
+    from fmnist_runtime.progress import Progress
     from fmnist_runtime.report import print_predictions
-    from fmnist_runtime.stream import classify_all
+    from fmnist_runtime.stream import classify_all, count_pictures
 
     answers = classify_all(classifier, chosen.photos, top_k=chosen.top_k, reject=chosen.reject, show=chosen.show)
-    return print_predictions(answers, as_json=chosen.json)
+    progress = Progress(count_pictures(chosen.photos)) if Progress.wanted() else None
+    return print_predictions(answers, as_json=chosen.json, progress=progress)
 
 
 def _write_page(model: str | None, sha256: str | None, folder: Path) -> int:

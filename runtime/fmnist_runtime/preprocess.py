@@ -33,6 +33,8 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     Returns:
         uint8 ``[28, 28]``: 0 is ground, 255 the brightest part of the garment.
     """
+    if image.mode == "L" and image.size == (IMAGE_SIZE, IMAGE_SIZE) and "transparency" not in image.info:
+        return np.array(image)
     rgb, alpha = _channels(image)
     if rgb.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE) and alpha is None and _is_grey(rgb):
         return rgb[..., 0].copy()

@@ -9,6 +9,7 @@ from typing import Any
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.console import printable
 from fmnist_runtime.prediction import Prediction
+from fmnist_runtime.progress import Progress
 from fmnist_runtime.stream import Answer
 
 __all__ = ["answer_to_dict", "print_predictions", "print_selftest"]
@@ -21,16 +22,19 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
     if answer.prediction is None:
         nothing = {"label": None, "class_id": None, "probability": None, "top": [], "rejected": False}
         return {"path": answer.path, **nothing, "error": answer.error}
-    fields = dataclasses.asdict(answer.prediction)
-    if fields["reason"] is None:
-        del fields["reason"]
-    return {"path": answer.path, **fields}
+    p = answer.prediction  # field by field: dataclasses.asdict takes as long as the network
+    top = [{"label": t.label, "class_id": t.class_id, "probability": t.probability} for t in p.top]
+    answered = {"label": p.label, "class_id": p.class_id, "probability": p.probability, "top": top}
+    reason = {} if p.reason is None else {"reason": p.reason}
+    return {"path": answer.path, **answered, "rejected": p.rejected, **reason}
 
 
-def print_predictions(answers: Iterable[Answer], *, as_json: bool) -> int:
+def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: Progress | None = None) -> int:
     """Print each answer as it comes; errors also go to stderr. Returns the exit code: 1 if any picture was bad."""
     failed = False
     for answer in answers:
+        if progress:
+            progress.step()
         if answer.error is not None:
             failed = True
             print(f"error: {printable(f'{answer.path}: {answer.error}')}", file=sys.stderr)
@@ -38,6 +42,8 @@ def print_predictions(answers: Iterable[Answer], *, as_json: bool) -> int:
             print(json.dumps(answer_to_dict(answer)), flush=True)
         elif answer.prediction is not None:
             print(_row(answer.path, answer.prediction), flush=sys.stdout.isatty())
+    if progress:
+        progress.close()
     return int(failed)
 
 

@@ -1,10 +1,11 @@
-"""Many pictures in order: decoding runs ahead on a few threads, the model takes small batches, memory stays bounded."""
+"""Many pictures in order: a thread for each CPU takes a few pictures, decodes them and asks the model; memory stays bounded."""
 
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,10 @@ from fmnist_runtime.prediction import Prediction
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Answer", "classify_all"]
+__all__ = ["Answer", "classify_all", "count_pictures"]
 
-_BATCH = 16
-_AHEAD = 64
-"""Pictures that may be decoded and not yet answered."""
+_CHUNK = 8
+"""Pictures that a thread takes at a time and classifies in one call: more would only delay the first answers."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +53,30 @@ def classify_all(
         show: a folder to write, for each picture, a PNG of the photo beside what the network saw.
     """
     names = _expand(sources)
+    classify = partial(_classify, classifier, top_k=top_k, reject=reject, show=show)
     first = list(islice(names, 2))
     if len(first) < 2:  # one picture: no threads to start
-        yield from (_answers(classifier, [(n, _prepare(classifier, n, show)) for n in first], top_k, reject))
+        yield from classify(first)
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(max_workers=max(1, available_cpus())) as pool:
-        waiting: deque[tuple[Source, Future]] = deque()
-        batch: list[tuple[Source, np.ndarray | str]] = []
+    names, threads = chain(first, names), available_cpus()
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting: deque[Future[list[Answer]]] = deque()
         try:
-            for source in _chain(first, names):
-                waiting.append((source, pool.submit(_prepare, classifier, source, show)))
-                if len(waiting) >= _AHEAD:
-                    batch.append(_take(waiting))
-                if len(batch) >= _BATCH:
-                    yield from _answers(classifier, batch, top_k, reject)
-                    batch = []
+            while chunk := list(islice(names, _CHUNK)):
+                waiting.append(pool.submit(classify, chunk))
+                if len(waiting) > 2 * threads:
+                    yield from waiting.popleft().result()
             while waiting:
-                batch.append(_take(waiting))
-            for start in range(0, len(batch), _BATCH):
-                yield from _answers(classifier, batch[start : start + _BATCH], top_k, reject)
+                yield from waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def count_pictures(sources: Iterable[str]) -> int:
+    """How many answers ``classify_all`` will give for these sources; folders are searched through."""
+    return sum(1 for _ in _expand(sources))
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,6 @@ class Source:
     name: str
     path: str | Path
     error: str | None = None
-
-
-def _chain(first: list[Source], rest: Iterator[Source]) -> Iterator[Source]:
-    yield from first
-    yield from rest
 
 
 def _expand(sources: Iterable[str]) -> Iterator[Source]:
@@ -123,18 +119,13 @@ def _prepare(classifier: Classifier, source: Source, show: Path | None) -> np.nd
         return "the picture needs more memory than there is"
 
 
-def _take(waiting: "deque[tuple[Source, Future]]") -> tuple[Source, np.ndarray | str]:
-    source, future = waiting.popleft()
-    return source, future.result()
-
-
-def _answers(
-    classifier: Classifier, batch: list[tuple[Source, np.ndarray | str]], top_k: int, reject: bool
-) -> Iterator[Answer]:
-    views = [prepared for _, prepared in batch if isinstance(prepared, np.ndarray)]
+def _classify(
+    classifier: Classifier, sources: list[Source], *, top_k: int, reject: bool, show: Path | None
+) -> list[Answer]:
+    prepared = [_prepare(classifier, source, show) for source in sources]
+    views = [p for p in prepared if isinstance(p, np.ndarray)]
     predictions = iter(classifier.classify_inputs(np.stack(views), top_k=top_k, reject=reject) if views else [])
-    for source, prepared in batch:
-        if isinstance(prepared, str):
-            yield Answer(source.name, None, prepared)
-        else:
-            yield Answer(source.name, next(predictions))
+    return [
+        Answer(source.name, None, p) if isinstance(p, str) else Answer(source.name, next(predictions))
+        for source, p in zip(sources, prepared, strict=True)
+    ]

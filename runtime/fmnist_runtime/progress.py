@@ -1,0 +1,42 @@
+"""A progress bar on standard error, for a person who waits while the answers go to a file or another program."""
+
+import sys
+import time
+
+__all__ = ["Progress"]
+
+_EVERY = 0.1  # seconds between two drawings
+_WIDTH = 30
+
+
+class Progress:
+    """Draws a bar of ``total`` steps on a terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._begin = time.monotonic()
+        self._drawn = self._begin
+
+    @staticmethod
+    def wanted() -> bool:
+        """Standard error is a terminal, and standard output, whose lines would break the bar, is none."""
+        return bool(sys.stderr and sys.stderr.isatty() and sys.stdout and not sys.stdout.isatty())
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._drawn >= _EVERY:
+            self._drawn = now
+            print(f"\r\x1b[K{self.line(now - self._begin)}", end="", file=sys.stderr, flush=True)
+
+    def line(self, seconds: float) -> str:
+        """The bar as text, after so many seconds."""
+        rate = self._done / max(seconds, 1e-9)
+        filled = _WIDTH * min(self._done, self._total) // max(self._total, 1)
+        left = max(self._total - self._done, 0) / max(rate, 1e-9)
+        return f"[{'#' * filled:<{_WIDTH}}] {self._done:,} of {self._total:,}, {rate:,.0f} a second, {left:.0f} s left"
+
+    def close(self) -> None:
+        """Take the bar away."""
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,98 @@
+"""What the device is told about itself, and that long use costs it nothing."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.doctor import advise
+from fmnist_runtime.progress import Progress
+from fmnist_runtime.stream import classify_all, count_pictures
+
+FACTS = {"flags": ["avx2"], "memory": 1 << 30}
+
+
+@pytest.mark.parametrize(
+    ("flags", "target"), [(["avx2"], "portable"), (["avx512_vnni"], "vnni"), (["asimddp"], "vnni")]
+)
+def test_advice_follows_the_instruction_set(flags: list[str], target: str) -> None:
+    assert advise({**FACTS, "flags": flags}).target == target
+
+
+def test_short_memory_is_said() -> None:
+    assert any("memory is short" in reason for reason in advise({**FACTS, "memory": 1 << 26}).reasons)
+
+
+def test_the_doctors_report() -> None:
+    code = "from fmnist_runtime.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--doctor", "--json"], capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    assert "cpu" in found["device"]["providers"] and found["device"]["memory"] > 0
+    assert found["advice"]["model"] in found["device"]["models"]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_100_000_calls() -> None:
+    pytest.importorskip("resource")
+    code = """
+import numpy as np, resource
+from fmnist_runtime import Classifier
+classifier = Classifier.load()
+pixels = np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8)
+def use(calls):
+    for i in range(calls):
+        classifier(pixels[i % 64])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+early = use(4_000)
+print(early, use(100_000))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    early, late = map(int, done.stdout.split())
+    assert late <= early * 1.02
+
+
+def test_many_threads_get_the_answers_of_one() -> None:
+    classifier = Classifier.load()
+    images = np.random.default_rng(0).integers(0, 256, (40, 60, 50, 3), dtype=np.uint8)
+    expected = [classifier(image) for image in images]
+    found: dict[int, list[object]] = {}
+    threads = [
+        threading.Thread(target=lambda n=n: found.update({n: [classifier(image) for image in images]}))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[n] for n in range(4)] == [expected] * 4
+
+
+def test_a_stream_is_read_no_further_than_needed(tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "x.png")
+    taken = 0
+
+    def names() -> "object":
+        nonlocal taken
+        for _ in range(10_000):
+            taken += 1
+            yield str(tmp_path / "x.png")
+
+    answers = classify_all(Classifier.load(), names())
+    for _ in range(10):
+        next(answers)
+    assert taken < 1000
+    answers.close()
+    assert count_pictures([str(tmp_path), str(tmp_path / "x.png")]) == 2
+
+
+def test_the_progress_bar_says_how_far_it_is() -> None:
+    progress = Progress(40)
+    for _ in range(10):
+        progress.step()
+    assert progress.line(2.0) == f"[{'#' * 7:<30}] 10 of 40, 5 a second, 6 s left"
