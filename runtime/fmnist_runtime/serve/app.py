@@ -6,6 +6,7 @@ classify. The event loop itself only moves bytes.
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,10 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from fmnist_runtime.batch import Outcome, answer_batch
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.report import answer_to_dict
-from fmnist_runtime.serve.batcher import Batcher, Options, Outcome, answer_batch
+from fmnist_runtime.serve.batcher import Batcher, Options
 from fmnist_runtime.serve.body import BUSY, Room
 from fmnist_runtime.serve.metrics import Metrics
 from fmnist_runtime.serve.multipart import File, read_files
@@ -50,7 +52,10 @@ class Service:
         self._labels = classifier.labels
         self._room = Room(self.settings.limits)
         self._metrics = Metrics(classifier.labels, self._room)
-        self._batcher = Batcher(partial(answer_batch, classifier, self.settings.limits.pixels), self.settings.threads)
+        answer = partial(answer_batch, classifier, max_pixels=self.settings.limits.pixels)
+        self._batcher = Batcher(
+            lambda pictures, options: answer(pictures, **dataclasses.asdict(options)), self.settings.threads
+        )
         self._document = describe(classifier.labels, self.settings)
         routes = self._routes()
         app = Starlette(

@@ -11,18 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
+from fmnist_runtime.batch import Outcome
 
-from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.images import open_image
-from fmnist_runtime.prediction import Prediction
-
-__all__ = ["Batcher", "Options", "Outcome", "answer_batch"]
+__all__ = ["Batcher", "Options"]
 
 _BATCH = 16
-
-Outcome = Prediction | Exception
-"""What one picture came to; an ``ImageError`` where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +24,6 @@ class Options:
 
     top_k: int = 3
     reject: bool = True
-
-
-def answer_batch(classifier: Classifier, pixels: int, pictures: Sequence[bytes], options: Options) -> list[Outcome]:
-    """Decode and classify encoded pictures of at most ``pixels`` pixels each; a bad one spoils no other."""
-    outcomes: list[np.ndarray | Exception] = []
-    for data in pictures:
-        try:
-            outcomes.append(classifier.prepare(open_image(data, max_pixels=pixels)))
-        except Exception as error:  # anything but an ImageError is a fault of ours, which must not hit its neighbours
-            outcomes.append(error)
-    views = [outcome for outcome in outcomes if isinstance(outcome, np.ndarray)]
-    predictions: list[Prediction] = []
-    if views:
-        predictions = classifier.classify_inputs(np.stack(views), top_k=options.top_k, reject=options.reject)
-    answered = iter(predictions)
-    return [next(answered) if isinstance(outcome, np.ndarray) else outcome for outcome in outcomes]
 
 
 class Batcher:

@@ -1,0 +1,142 @@
+"""A million photos on many machines: Ray Data reads, ships and writes; each worker is one ``Classifier``.
+
+    python -m fmnist_runtime.many s3://shop/photos s3://shop/answers --workers 64
+
+Needs the extra ``ray``; docs/many-machines.md says what is promised when pictures are bad and workers die.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fmnist_runtime.batch import Outcome, answer_batch
+from fmnist_runtime.console import run_app
+from fmnist_runtime.errors import DataError
+from fmnist_runtime.images import EXTENSIONS
+from fmnist_runtime.options import Options, positive
+from fmnist_runtime.stream import available_cpus
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["ClassifyFiles", "classify_folder", "many", "options"]
+
+_BATCH = 64
+_RETRIES = 3
+"""How often a batch is given to another worker after its own has died; a picture that kills every one ends the run."""
+
+
+class ClassifyFiles:
+    """For ``Dataset.map_batches``: a table of ``path`` and ``bytes`` to a table of answers.
+
+    The columns are those of ``fmnist-infer --json``: ``path``, ``label`` and ``class_id`` (null where rejected),
+    ``probability``, ``rejected``, and ``error`` (null where the picture could be read).
+    """
+
+    def __init__(self, model: str | None = None, *, careful: bool = False, reject: bool = True) -> None:
+        from fmnist_runtime.classifier import Classifier
+
+        self._classifier = Classifier.load(model, careful=careful)
+        self._reject = reject
+
+    def __call__(self, files: "pyarrow.Table") -> "pyarrow.Table":
+        import pyarrow as pa
+
+        pictures = files["bytes"].to_pylist()
+        outcomes = answer_batch(self._classifier, pictures, top_k=1, reject=self._reject)
+        rows = [_row(path, outcome) for path, outcome in zip(files["path"].to_pylist(), outcomes, strict=True)]
+        # A schema, or a block without an error would give that column another type than one with.
+        schema = pa.schema([
+            ("path", pa.string()),
+            ("label", pa.string()),
+            ("class_id", pa.int32()),
+            ("probability", pa.float64()),
+            ("rejected", pa.bool_()),
+            ("error", pa.string()),
+        ])  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=schema)
+
+
+_WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
+"""Reading and writing need a share too: as many workers of a whole CPU as there are CPUs would wait for it without end."""
+
+
+def classify_folder(
+    source: str | list[str],
+    output: str,
+    *,
+    workers: int = 2,
+    model: str | None = None,
+    careful: bool = False,
+    reject: bool = True,
+) -> None:
+    """Classify every picture below a folder or an object store's prefix, and write the answers as Parquet files.
+
+    Args:
+        source: one or several paths or URLs that pyarrow's file systems know (s3://, gs://, ...).
+        output: a folder or prefix that does not exist yet, so that no answers of an earlier run are in it.
+        workers: processes with a classifier each, about a CPU each, wherever Ray has room for them.
+        model: as ``Classifier.load``; a path must be readable on every machine.
+        careful, reject: as ``fmnist-infer``.
+
+    Raises:
+        DataError: the source is not there or has no pictures, or the output exists.
+    """
+    import ray.data
+
+    if not ray.is_initialized():
+        # A cluster knows its own CPUs; on one machine there are at least as many as workers are asked for.
+        local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
+        ray.init(num_cpus=local, include_dashboard=False)
+    extensions = sorted(extension.removeprefix(".") for extension in EXTENSIONS)
+    try:
+        files = ray.data.read_binary_files(source, include_paths=True, file_extensions=extensions, num_cpus=_TASK_CPUS)
+        answers = files.map_batches(
+            ClassifyFiles,
+            fn_constructor_kwargs={"model": model, "careful": careful, "reject": reject},
+            batch_size=_BATCH,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=_WORKER_CPUS,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
+        answers.write_parquet(output, mode=ray.data.SaveMode.ERROR, ray_remote_args={"num_cpus": _TASK_CPUS})
+    except (FileNotFoundError, ValueError) as error:
+        raise DataError(" ".join(str(error).split())) from error
+
+
+def _row(path: str, outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Exception):
+        return {"path": path, "rejected": False, "error": str(outcome) or type(outcome).__name__}
+    return {
+        "path": path,
+        "label": outcome.label,
+        "class_id": outcome.class_id,
+        "probability": outcome.probability,
+        "rejected": outcome.rejected,
+    }
+
+
+def options() -> Options:
+    """The options of the command."""
+    parser = Options(prog="python -m fmnist_runtime.many", description="Classify a folder with many workers, on Ray.")
+    add = parser.add_argument
+    add("source", metavar="FOLDER_OR_URL", help="where the pictures are")
+    add("output", metavar="FOLDER_OR_URL", help="a new folder for the answers, as Parquet")
+    add("--workers", type=positive, default=2, metavar="N", help="processes with a classifier each (default: 2)")
+    add("--model", help="model file or folder, readable on every machine, or embedded model by name")
+    add("--careful", action="store_true", help="average several views: slower, more often right")
+    return parser
+
+
+def many(args: Sequence[str] | None = None) -> int:
+    """Do what the arguments (by default the process's) say; return the exit code."""
+    chosen = options().parse_args(args)
+    classify_folder(chosen.source, chosen.output, workers=chosen.workers, model=chosen.model, careful=chosen.careful)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_app(many, extra="ray"))
