@@ -7,7 +7,7 @@ Needs the extra ``ray``; docs/many-machines.md says what is promised when pictur
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.batch import Outcome, answer_batch
@@ -67,9 +67,8 @@ def classify_folder(
     output: str,
     *,
     workers: int = 2,
-    model: str | None = None,
-    careful: bool = False,
-    reject: bool = True,
+    worker: type[ClassifyFiles] = ClassifyFiles,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Classify every picture below a folder or an object store's prefix, and write the answers as Parquet files.
 
@@ -77,8 +76,8 @@ def classify_folder(
         source: one or several paths or URLs that pyarrow's file systems know (s3://, gs://, ...).
         output: a folder or prefix that does not exist yet, so that no answers of an earlier run are in it.
         workers: processes with a classifier each, about a CPU each, wherever Ray has room for them.
-        model: as ``Classifier.load``; a path must be readable on every machine.
-        careful, reject: as ``fmnist-infer``.
+        worker: what each of them is.
+        settings: how each is made; a model's path must be readable on every machine.
 
     Raises:
         DataError: the source is not there or has no pictures, or the output exists.
@@ -93,8 +92,8 @@ def classify_folder(
     try:
         files = ray.data.read_binary_files(source, include_paths=True, file_extensions=extensions, num_cpus=_TASK_CPUS)
         answers = files.map_batches(
-            ClassifyFiles,
-            fn_constructor_kwargs={"model": model, "careful": careful, "reject": reject},
+            worker,
+            fn_constructor_kwargs=dict(settings or {}),
             batch_size=_BATCH,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers),
@@ -134,7 +133,8 @@ def options() -> Options:
 def many(args: Sequence[str] | None = None) -> int:
     """Do what the arguments (by default the process's) say; return the exit code."""
     chosen = options().parse_args(args)
-    classify_folder(chosen.source, chosen.output, workers=chosen.workers, model=chosen.model, careful=chosen.careful)
+    settings = {"model": chosen.model, "careful": chosen.careful}
+    classify_folder(chosen.source, chosen.output, workers=chosen.workers, settings=settings)
     return 0
 
 

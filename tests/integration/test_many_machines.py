@@ -1,0 +1,32 @@
+"""The Ray recipe: bad pictures, a killed worker, and every answer once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="the recipe needs the extra `ray`")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
+    """The committed proof, on fewer images."""
+    command = [sys.executable, "benchmarks/many_machines.py", "--images", "300"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "RAY_DEDUP_LOGS": "0"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["images"] == found["answers"] == 300 and found["workers_killed"] == 1
+    assert found["missing"] == found["doubled"] == found["other_answers"] == found["errors_elsewhere"] == 0
+    assert found["errors"] == found["poisoned"] == 1
+
+
+def test_a_source_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fmnist_runtime.many", str(tmp_path / "none"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(errors) == 1 and "none" in errors[0] and "Traceback" not in done.stderr
