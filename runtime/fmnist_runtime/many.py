@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.batch import Outcome, answer_batch
 from fmnist_runtime.console import run_app
+from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.images import EXTENSIONS
 from fmnist_runtime.options import Options, positive
-from fmnist_runtime.stream import available_cpus
 
 if TYPE_CHECKING:
     import pyarrow

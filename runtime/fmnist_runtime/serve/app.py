@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -44,9 +44,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Service:
-    """One classifier and everything that answers for it; ``asgi`` is the application."""
+    """One classifier and everything that answers for it; ``asgi`` is the application.
 
-    def __init__(self, classifier: Classifier, settings: Settings | None = None) -> None:
+    Args:
+        classifier: what answers.
+        settings: see there.
+        page: the files of the browser's page, by path; none: there is no page.
+    """
+
+    def __init__(
+        self, classifier: Classifier, settings: Settings | None = None, page: Mapping[str, bytes] | None = None
+    ) -> None:
         self.settings = settings or Settings()
         self.ready = True
         self._labels = classifier.labels
@@ -59,7 +67,7 @@ class Service:
         self._document = describe(classifier.labels, self.settings)
         routes = self._routes()
         app = Starlette(
-            routes=[*routes, *page_routes()],
+            routes=[*routes, *page_routes(page or {})],
             exception_handlers={HTTPException: _refuse, ClientDisconnect: _gone},
             lifespan=self._lifespan,
         )

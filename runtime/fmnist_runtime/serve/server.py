@@ -19,12 +19,14 @@ from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.protocol import ImpatientProtocol
 from fmnist_runtime.serve.settings import Settings
 from fmnist_runtime.serve.watch import JsonLines, say
+from fmnist_runtime.store import find_model, read_model
+from fmnist_runtime.webpage import page_files
 
 __all__ = ["build", "listen", "run"]
 
 
 def build(model: str | None, settings: Settings, *, careful: bool = False) -> Service:
-    """Load the model and replay its self-test, which also warms it up.
+    """Load the model and the page, and replay the self-test, which also warms the model up.
 
     Raises:
         ModelError: no such model, or this machine does not compute what the model's author did.
@@ -32,7 +34,7 @@ def build(model: str | None, settings: Settings, *, careful: bool = False) -> Se
     classifier = Classifier.load(model, careful=careful)
     if not selftest(classifier).passed:
         raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer --selftest")
-    return Service(classifier, settings)
+    return Service(classifier, settings, page_files(read_model(find_model(model))))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -41,16 +41,30 @@ def test_one_bad_picture_does_not_spoil_the_others(service, photo: bytes) -> Non
     assert good["label"] == same["label"] and "error" not in good
 
 
-def test_health_page_and_description(service) -> None:
+def test_health_and_description(service) -> None:
     with service.client() as client:
         assert client.get("/healthz").json() == {"status": "alive"}
         assert client.get("/readyz").json() == {"status": "ready"}
-        page = client.get("/")
-        assert (
-            page.headers["content-type"].startswith("text/html")
-            and "default-src" in page.headers["content-security-policy"]
-        )
         assert set(client.get("/openapi.json").json()["paths"]) >= {"/classify", "/healthz", "/readyz", "/metrics"}
+
+
+def test_the_browser_s_page_comes_whole_and_with_this_model(service) -> None:
+    from fmnist_runtime.store import find_model
+    from fmnist_runtime.webpage import page_files
+
+    files = page_files(find_model().read_bytes())
+    with service.client() as client:
+        for name, data in files.items():
+            response = client.get(f"/{name}")
+            assert response.content == data and "content-encoding" not in response.headers
+            assert response.headers["x-content-type-options"] == "nosniff"
+            kept = client.get(f"/{name}", headers={"if-none-match": response.headers["etag"]})
+            assert kept.status_code == 304 and not kept.content
+        page = client.get("/")
+        assert page.text.encode() == files["index.html"] and page.headers["content-type"].startswith("text/html")
+        assert "text/javascript" in client.get("/app.js").headers["content-type"]
+        assert "text/javascript" in client.get("/vendor/ort.wasm.min.mjs").headers["content-type"]
+        assert client.post("/app.js").status_code == 405
 
 
 def test_metrics_count_what_was_answered(service, photo: bytes) -> None:
