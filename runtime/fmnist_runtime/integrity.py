@@ -3,7 +3,8 @@
 The checksum covers every byte of the file, so a damaged download cannot answer. The walk over the protobuf refuses
 tensors that are stored outside the file: their location is a path that the file chooses, hence a way to read any file
 of the device (see https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses what is not well-formed, which
-keeps hostile input away from the C++ parser.
+keeps hostile input away from the C++ parser. What it cannot judge is what the graph itself costs: a model is a program,
+to be taken from whom one trusts, or by its ``--sha256``.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ __all__ = ["checksum_span", "file_checksum", "refuse_external_data", "verify_che
 DIGITS = 64
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 100  # protobuf's own limit on nested messages
+MAX_FIELDS = 1_000_000  # a graph of a thousand nodes has some ten thousand; two bytes of a hostile file are one more
 
 # The part of onnx.proto that leads to tensors: message -> field number -> message in that field.
 SCHEMA: dict[str, dict[int, str]] = {
@@ -91,16 +93,19 @@ def refuse_external_data(data: bytes) -> None:
     """Walk a serialised ONNX model and refuse tensors stored outside the file, wherever they hide.
 
     Raises:
-        ModelError: external data, or bytes that are no well-formed ONNX model.
+        ModelError: external data, millions of parts, or bytes that are no well-formed ONNX model.
     """
     todo = [("Model", 0, len(data), 0)]
-    has_graph = False
+    has_graph, left = False, MAX_FIELDS
     while todo:
         message, start, end, depth = todo.pop()
         if depth > MAX_DEPTH:
             raise ModelError(f"the model nests deeper than {MAX_DEPTH} messages: refused")
         children = SCHEMA[message]
         for field, wire, value, stop in _fields(data, start, end):
+            left -= 1
+            if left < 0:
+                raise ModelError(f"the model is made of more than {MAX_FIELDS:,} parts: refused")
             if message == "Tensor":
                 _check_tensor_field(field, wire, value)
             elif field in children:

@@ -1,7 +1,10 @@
 """A picture of what the network saw: the photo, and beside it the 28×28 input, enlarged."""
 
 import io
+import os
 import re
+import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +35,20 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
     """
     file = io.BytesIO()
     compare(photo, seen).save(file, "PNG")
-    target = folder / (re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stdin")
-    target = target.with_name(target.name + ".png")
-    beside = target.with_name(f".{target.name}.part")
+    target = folder / f"{_stem(name)}.png"
+    beside = target.with_name(
+        f".{target.name}.{threading.get_ident()}"
+    )  # the same photo may be asked for twice at once
     try:
         folder.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(file.getvalue())
         beside.replace(target)
     except OSError as error:
         raise FmnistError(f"--show: cannot write {target}: {error.strerror or error}") from error
+
+
+def _stem(name: str) -> str:
+    stem = re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stdin"
+    if len(stem.encode()) > 200:  # file systems take 255 bytes
+        stem = f"{zlib.crc32(os.fsencode(name)):08x}_{stem[-40:]}"
+    return stem

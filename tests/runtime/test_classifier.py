@@ -156,6 +156,16 @@ def test_external_data_is_refused(make_model: Make, tiny_model: Path, place: str
         Classifier.load(make_model(model))
 
 
+def test_millions_of_empty_nodes_are_refused(tmp_path: Path) -> None:
+    nodes = b"\x0a\x00" * 1_000_001
+    length = bytes(
+        [len(nodes) & 127 | 128, len(nodes) >> 7 & 127 | 128, len(nodes) >> 14 & 127 | 128, len(nodes) >> 21]
+    )
+    (tmp_path / "x.onnx").write_bytes(b"\x3a" + length + nodes)  # Model.graph of Graph.node
+    with pytest.raises(ModelError, match="1,000,000 parts"):
+        Classifier.load(tmp_path / "x.onnx")
+
+
 def test_missing_files_names_and_providers(tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(ModelError, match="no such model"):
         Classifier.load(tmp_path / "nothing.onnx")

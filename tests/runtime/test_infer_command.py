@@ -59,6 +59,15 @@ def test_show_writes_what_the_network_saw(tmp_path: Path) -> None:
         assert sheet.size == (568, 280)
 
 
+def test_show_takes_long_names_and_the_same_photo_twice(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120) / ("é" * 80 + ".png")
+    long.parent.mkdir()
+    long.write_bytes((EXAMPLES / "shirt.jpg").read_bytes())
+    done = infer(*[EXAMPLES / "shirt.jpg"] * 12, long, "--show", tmp_path / "seen")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "seen").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
