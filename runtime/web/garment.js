@@ -14,7 +14,7 @@ const PENALTY = [0, 0.02, 0.02, 0.1, 0.1, 0.1];
 
 /** The mask of the goods, all 1 where none could be told from the ground; and whether the ground is plain. */
 export function findGarment({ rgba, width, height }) {
-  const frame = makeFrame(width, height);
+  const frame = frameOf(width, height);
   const lab = toLab(rgba);
   const { distance, spread } = distanceFromGround(lab, frame);
   const plain = spread < PLAIN_SPREAD;
@@ -22,7 +22,14 @@ export function findGarment({ rgba, width, height }) {
   return { mask: count(mask) / mask.length >= 0.02 ? mask : mask.fill(1), plain };
 }
 
+let lastFrame = { width: 0, height: 0 }; // a camera's pictures all have one size
+
 /** What depends on the size of the picture alone. */
+function frameOf(width, height) {
+  if (lastFrame.width !== width || lastFrame.height !== height) lastFrame = makeFrame(width, height);
+  return lastFrame;
+}
+
 function makeFrame(width, height) {
   const [xs, ys] = [minusOneToOne(width), minusOneToOne(height)];
   const edge = Math.max(2, Math.round(0.04 * Math.max(width, height)));
@@ -42,34 +49,44 @@ function makeFrame(width, height) {
 
 /** How far each pixel is from the colour that the ground would have there; and how far the border itself is. */
 function distanceFromGround(lab, { ring, basis }) {
-  const surfaceAt = (surface, index, channel) => basis[index].reduce((sum, b, k) => sum + b * surface[k][channel], 0);
   let weight = ring.map(() => 1);
   let surface, residual;
   for (let round = 0; round < 6; round++) { // iteratively reweighted least squares with Cauchy weights
     surface = fitSurface(lab, ring, basis, weight);
-    residual = ring.map((index) =>
-      Math.sqrt(lab.reduce((sum, plane, c) => sum + (plane[index] - surfaceAt(surface, index, c)) ** 2, 0)));
+    residual = ring.map((index) => Math.sqrt(squares(lab, basis[index], surface, index, 1, 1)));
     const scale = Math.max(1.5, 1.48 * percentile(residual, 50));
     weight = residual.map((value) => 1 / (1 + (value / (1.5 * scale)) ** 2));
   }
-  const distance = Float64Array.from(basis, (_, index) => {
-    const [l, a, b] = lab.map((plane, c) => (plane[index] - surfaceAt(surface, index, c)) ** 2);
-    return Math.sqrt(0.6 * l + 1.4 * a + 1.4 * b);
-  });
+  // A shadow changes lightness more than colour, so lightness counts less.
+  const distance = Float64Array.from(basis, (place, index) => Math.sqrt(squares(lab, place, surface, index, 0.6, 1.4)));
   return { distance, spread: percentile(residual, 60) };
 }
 
-function fitSurface(lab, ring, basis, weight) {
+/** The squared differences between a pixel and the surface, weighted: lightness, and both colours. */
+function squares([L, A, B], place, surface, index, lightness, colour) {
+  let l = L[index], a = A[index], b = B[index];
+  for (let k = 0; k < 6; k++) {
+    l -= place[k] * surface[k][0];
+    a -= place[k] * surface[k][1];
+    b -= place[k] * surface[k][2];
+  }
+  return lightness * l * l + colour * a * a + colour * b * b;
+}
+
+function fitSurface([L, A, B], ring, basis, weight) {
   const left = PENALTY.map((penalty, i) => PENALTY.map((_, j) => (i === j ? penalty * ring.length : 0)));
   const right = PENALTY.map(() => [0, 0, 0]);
-  ring.forEach((index, k) => {
-    const b = basis[index];
+  for (let k = 0; k < ring.length; k++) {
+    const index = ring[k];
+    const place = basis[index];
     for (let i = 0; i < 6; i++) {
-      const weighted = b[i] * weight[k];
-      for (let j = 0; j < 6; j++) left[i][j] += weighted * b[j];
-      for (let c = 0; c < 3; c++) right[i][c] += weighted * lab[c][index];
+      const weighted = place[i] * weight[k];
+      for (let j = 0; j < 6; j++) left[i][j] += weighted * place[j];
+      right[i][0] += weighted * L[index];
+      right[i][1] += weighted * A[index];
+      right[i][2] += weighted * B[index];
     }
-  });
+  }
   return solve(left, right);
 }
 

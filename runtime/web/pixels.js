@@ -8,11 +8,13 @@ const LINEAR = Float64Array.from({ length: 256 }, (_, value) => {
   return round(65535 * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4));
 });
 // The rows X, Y, Z of the matrix, each over the white point's, in 1/32768; each sums to 32768.
-const XYZ = [[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]];
+const X = [14217, 12328, 6223], Y = [6966, 23436, 2366], Z = [581, 3587, 28600];
 const CURVE = Float64Array.from({ length: 65536 }, (_, index) => {
   const t = index / 65535;
   return round(65536 * (t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116)) / 65536;
 });
+
+const curve = (row, red, green, blue) => CURVE[(red * row[0] + green * row[1] + blue * row[2]) >> 15];
 
 /** sRGB to CIELAB (D65): three planes L, a, b of float32. */
 export function toLab(rgba) {
@@ -20,7 +22,7 @@ export function toLab(rgba) {
   const lab = [0, 1, 2].map(() => new Float32Array(count));
   for (let i = 0, at = 0; i < count; i++, at += 4) {
     const red = LINEAR[rgba[at]], green = LINEAR[rgba[at + 1]], blue = LINEAR[rgba[at + 2]];
-    const [x, y, z] = XYZ.map((row) => CURVE[(red * row[0] + green * row[1] + blue * row[2]) >> 15]);
+    const x = curve(X, red, green, blue), y = curve(Y, red, green, blue), z = curve(Z, red, green, blue);
     lab[0][i] = 116 * y - 16;
     lab[1][i] = 500 * (x - y);
     lab[2][i] = 200 * (y - z);

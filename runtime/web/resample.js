@@ -85,16 +85,17 @@ function spans(size, span, newSize, name) {
 function bytesAlong(rgba, lines, size, { pixel, line }, places) {
   const out = new Uint8ClampedArray((rgba.length / size) * places.length);
   const newLine = line === 4 ? 4 : 4 * places.length; // columns lie side by side, rows follow each other
-  places.forEach(({ first, weights }, i) => {
-    const whole = weights.map((weight) => Math.trunc(0.5 + weight * 2 ** BITS));
+  for (let i = 0; i < places.length; i++) {
+    const whole = Int32Array.from(places[i].weights, (weight) => Math.trunc(0.5 + weight * 2 ** BITS));
+    const first = places[i].first * pixel;
     for (let k = 0; k < lines; k++) {
       for (let c = 0; c < 4; c++) {
-        let sum = 2 ** (BITS - 1);
-        for (let x = 0; x < whole.length; x++) sum += rgba[k * line + (first + x) * pixel + c] * whole[x];
-        out[k * newLine + i * pixel + c] = Math.min(255, sum >> BITS);
+        let sum = 1 << (BITS - 1);
+        for (let x = 0, at = k * line + first + c; x < whole.length; x++, at += pixel) sum += Math.imul(rgba[at], whole[x]);
+        out[k * newLine + i * pixel + c] = sum >> BITS;
       }
     }
-  });
+  }
   return out;
 }
 

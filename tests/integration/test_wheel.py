@@ -106,3 +106,9 @@ def test_what_needs_an_extra_says_which(device: Path, module: str, extra: str, a
     done = run(device, "-c", call(module), *arguments)
     assert done.returncode == 1 and f"pip install 'fmnist-edge[{extra}]'" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_device_writes_the_page(device: Path, tmp_path: Path) -> None:
+    done = run(device, "-c", call("fmnist_runtime.cli"), "--web", tmp_path / "page")
+    assert done.returncode == 0, done.stderr
+    assert {"index.html", "sw.js", "model.onnx", "vendor"} <= {path.name for path in (tmp_path / "page").iterdir()}
