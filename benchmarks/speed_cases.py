@@ -1,0 +1,129 @@
+"""The ratios that ``speed.py`` measures: each function runs both sides in turns and returns the rounds of each.
+
+Times are seconds, memory is bytes. A side of one process is a fresh process each time, bytecode compiled, as on a device.
+"""
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.bench.installed import closure, installed_bytes
+
+__all__ = ["cold", "folder", "jpeg", "memory", "over_the_base", "photo"]
+
+Pair = tuple[list[np.ndarray], list[np.ndarray]]
+"""Rounds of ours and of theirs."""
+
+HERE = Path(__file__).parent
+INFER = [sys.executable, "-c", "from fmnist_runtime.cli import main; main()"]
+MODEL = files("fmnist_runtime") / "models" / "improved.onnx"
+
+
+def _process(command: list[str]) -> tuple[float, int]:
+    """Seconds and peak memory of a whole process."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    took = time.perf_counter() - begin
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"error: {' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return took, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _processes(picture: Path, times: int, which: int) -> Pair:
+    with as_file(MODEL) as model:
+        sides = ([*INFER, str(picture)], [sys.executable, str(HERE / "bare.py"), str(model), str(picture)])
+        for side in sides:
+            _process(side)  # warm the file cache and compile the bytecode
+        rounds = [[np.array([_process(side)[which]]) for side in sides] for _ in range(times)]
+    return [r[0] for r in rounds], [r[1] for r in rounds]
+
+
+def _photo(folder: Path) -> Path:
+    path = folder / "photo.png"
+    with Image.open(HERE.parent / "examples" / "shirt.jpg") as image:
+        image.convert("RGB").resize((300, 300)).save(path)
+    return path
+
+
+def cold(folder: Path, times: int) -> Pair:
+    """``fmnist-infer photo.png``, whole process, and the bare script."""
+    return _processes(_photo(folder), times, 0)
+
+
+def memory(folder: Path, times: int) -> Pair:
+    """Peak resident memory of the same two."""
+    return _processes(_photo(folder), max(3, times // 4), 1)
+
+
+def _in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: int, calls: int) -> Pair:
+    rounds: Pair = ([], [])
+    for turn in range(times + 1):
+        for side, call in zip(rounds, (ours, theirs), strict=True):
+            took = np.empty(calls)
+            for i in range(calls):
+                begin = time.perf_counter()
+                call()
+                took[i] = time.perf_counter() - begin
+            if turn:  # the first is for warming up
+                side.append(took)
+    return rounds
+
+
+def photo(folder: Path, times: int) -> Pair:
+    """A photo of 300×300 to its answer in a warm process, and Pillow's decoding with the bare model call."""
+    path, classifier = _photo(folder), Classifier.load()
+    pixels = np.zeros((1, 1, 28, 28), np.uint8)
+
+    def theirs() -> None:
+        with Image.open(path) as image:
+            image.load()
+        classifier.run(pixels)
+
+    return _in_turns(lambda: classifier(path), theirs, times, 50)
+
+
+def jpeg(folder: Path, times: int) -> Pair:
+    """A JPEG of 12 megapixels to its answer, and Pillow's decoding in draft mode."""
+    with Image.open(HERE.parent / "examples" / "shirt.jpg") as image:
+        image.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC).save(folder / "large.jpg", quality=90)
+    path, classifier = folder / "large.jpg", Classifier.load()
+
+    def theirs() -> None:
+        with Image.open(path) as image:
+            image.draft("RGB", (256, 256))
+            image.load()
+
+    return _in_turns(lambda: classifier(path), theirs, times, 3)
+
+
+def folder(folder: Path, times: int) -> Pair:
+    """10,000 pictures of 28×28: ``fmnist-infer`` on the folder, and the bare loop. Rounds of seconds."""
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(10_000):
+        coarse = rng.integers(0, 256, (7, 7), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(coarse).resize((28, 28), Image.Resampling.BICUBIC).save(file, "PNG")
+        (pictures / f"{i:05}.png").write_bytes(file.getvalue())
+    return _processes(pictures, max(3, times // 6), 0)
+
+
+def over_the_base() -> dict[str, int]:
+    """Bytes by distribution of what the base install brings over onnxruntime, numpy and Pillow."""
+    return {
+        name: installed_bytes(name)
+        for name in closure(("fmnist-edge",))
+        if name not in closure(("onnxruntime", "numpy", "pillow"))
+    }
