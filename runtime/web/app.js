@@ -51,8 +51,14 @@ let waiting = null;
 
 /** Look at the newest drawing once the browser has a moment; those before it need no answer. */
 function newest(picture) {
-  if (!waiting) setTimeout(() => { look(waiting).catch(failed); waiting = null; });
+  if (!waiting) setTimeout(lookAtNewest);
   waiting = picture;
+}
+
+function lookAtNewest() {
+  const picture = waiting;
+  waiting = null;
+  if (picture) look(picture).catch(failed);
 }
 
 async function open(file) {
@@ -75,6 +81,7 @@ function choose(way) {
     find(`${name}-tab`).setAttribute("aria-selected", name === way);
     find(`${name}-tab`).tabIndex = name === way ? 0 : -1;
   }
+  find("said").ariaLive = way === "camera" ? "off" : "polite"; // five answers a second are not to be read out
   if (way === "camera") camera.start((picture) => look(picture, false)).catch(failed);
   else camera.stop();
 }
@@ -90,7 +97,12 @@ tabs.forEach((tab, i) => {
   });
 });
 find("file").addEventListener("change", ({ target }) => target.files.length && open(target.files[0]));
-find("clear").addEventListener("click", () => drawing.clear());
+find("clear").addEventListener("click", () => {
+  turn++;
+  waiting = null;
+  drawing.clear();
+  view.noAnswer();
+});
 document.addEventListener("paste", ({ clipboardData }) => open(pictureIn(clipboardData)));
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {

@@ -6,7 +6,7 @@ const INTERVAL = 200; // milliseconds between two pictures
 const SIDE = 256; // of the picture that is looked at
 
 export class Camera {
-  #stream = null;
+  #run = 0; // counts starts and stops
 
   /** @param {HTMLVideoElement} video */
   constructor(video) {
@@ -17,22 +17,24 @@ export class Camera {
   async start(look) {
     this.stop();
     if (!navigator.mediaDevices) throw new Error("The camera needs a page over https, or from this very machine.");
-    try {
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-    } catch (error) {
+    const mine = this.#run;
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch((error) => {
       throw new Error(error.name === "NotAllowedError" ? "The camera was not allowed." : "There is no camera to use.");
-    }
-    const mine = (this.video.srcObject = this.#stream);
-    await this.video.play();
-    while (this.#stream === mine) {
+    });
+    if (this.#run !== mine) return stream.getTracks().forEach((track) => track.stop()); // stopped while it asked
+    this.video.srcObject = stream;
+    await this.video.play().catch(() => {}); // refused only where it was stopped meanwhile
+    while (this.#run === mine) {
       const { videoWidth: width, videoHeight: height } = this.video;
-      if (width && !document.hidden) await look(pixelsOf(this.video, width, height, Math.max(1, Math.floor(Math.min(width, height) / SIDE))));
+      const factor = Math.max(1, Math.floor(Math.min(width, height) / SIDE));
+      if (width && !document.hidden) await look(pixelsOf(this.video, width, height, factor));
       await new Promise((resume) => setTimeout(resume, INTERVAL));
     }
   }
 
   stop() {
-    this.#stream?.getTracks().forEach((track) => track.stop());
-    this.#stream = this.video.srcObject = null;
+    this.#run++;
+    this.video.srcObject?.getTracks().forEach((track) => track.stop());
+    this.video.srcObject = null;
   }
 }

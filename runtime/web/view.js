@@ -43,6 +43,11 @@ export class View {
     this.find("hint").hidden = true;
   }
 
+  noAnswer() {
+    this.find("result").hidden = true;
+    this.find("hint").hidden = false;
+  }
+
   /** Orange where a pixel spoke for the answer, blue where it spoke for the runner-up, stronger where it counts more. */
   why(seen, map, first, second) {
     const most = map.reduce((peak, value) => Math.max(peak, Math.abs(value)), 1e-9);

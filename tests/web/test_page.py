@@ -113,6 +113,21 @@ def test_the_camera_runs_live_and_stops(page) -> None:
     assert page.evaluate("() => window.tracks.map((track) => track.readyState)") == ["ended"]
 
 
+def test_a_camera_that_is_left_while_it_starts_is_off(page) -> None:
+    page.evaluate("""() => {
+        const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wish) => {
+            await new Promise((resume) => { window.allow = resume; });
+            return (window.stream = await real(wish));
+        };
+    }""")
+    page.click("#camera-tab")
+    page.click("#photo-tab")
+    page.evaluate("() => window.allow()")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("() => window.stream.getTracks().map((track) => track.readyState)") == ["ended"]
+
+
 def test_a_drawing_gets_the_commands_answer(page) -> None:
     page.click("#draw-tab")
     box = page.locator("#canvas").bounding_box()
@@ -121,11 +136,11 @@ def test_a_drawing_gets_the_commands_answer(page) -> None:
         page.mouse.down()
         page.mouse.move(box["x"] + bottom * box["width"], box["y"] + 0.85 * box["height"], steps=4)
         page.mouse.up()
-    page.wait_for_selector("#whyfigure:not([hidden])")
     url = page.evaluate("() => document.getElementById('canvas').toDataURL()")
-    assert page.inner_text("#label") == (
-        Classifier.load()(base64.b64decode(url.partition(",")[2])).label or "I don't know"
-    )
+    label = Classifier.load()(base64.b64decode(url.partition(",")[2])).label or "I don't know"
+    page.wait_for_selector(f'#label:text-is("{label}")')
+    page.click("#clear")
+    assert page.locator("#result").is_hidden()
 
 
 def test_the_keyboard_is_enough(page) -> None:
