@@ -8,6 +8,7 @@ Needs the extra ``ray``; docs/many-machines.md says what is promised when pictur
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.batch import Outcome, answer_batch
@@ -82,6 +83,9 @@ def classify_folder(
     Raises:
         DataError: the source is not there or has no pictures, or the output exists.
     """
+    for path in [source] if isinstance(source, str) else source:
+        if "://" not in path and not Path(path).exists():  # said now, not when Ray has started
+            raise DataError(f"{path}: no such folder")
     import ray.data
 
     if not ray.is_initialized():

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
     """The committed proof, on fewer images."""
     command = [sys.executable, "benchmarks/many_machines.py", "--images", "300"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "RAY_DEDUP_LOGS": "0"})
+    patient = {**os.environ, "RAY_raylet_start_wait_time_s": "180"}  # beside other tests a start takes longer
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=patient)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["images"] == found["answers"] == 300 and found["workers_killed"] == 1
@@ -28,5 +29,4 @@ def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
 def test_a_source_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fmnist_runtime.many", str(tmp_path / "none"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 1 and len(errors) == 1 and "none" in errors[0] and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
