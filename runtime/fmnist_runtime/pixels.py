@@ -27,8 +27,14 @@ _SRGB = np.arange(256) / 255
 _LINEAR = np.rint(65535 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)).astype(np.int32)
 # The rows X, Y, Z of the matrix, each over the white point's, in 1/32768; each sums to 32768.
 _XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]], np.int32)[..., None] * _LINEAR
-_T = np.arange(65536) / 65535
-_CURVE = (np.rint(65536 * np.where(_T > 0.008856, np.cbrt(_T), 7.787 * _T + 16 / 116)) / 65536).astype(np.float32)
+
+
+def _curve(t: np.ndarray) -> np.ndarray:
+    return (np.rint(65536 * np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)) / 65536).astype(np.float32)
+
+
+# In pieces, because what a process has once taken for a whole table in float64 it keeps.
+_CURVE = np.concatenate([_curve(np.arange(i, i + 4096) / 65535) for i in range(0, 65536, 4096)])
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:

@@ -61,7 +61,8 @@ def careful_inputs(image: Image.Image) -> np.ndarray:
 def _channels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """The picture at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    image = image.convert("RGBA" if transparent else "RGB")
+    mode = "RGBA" if transparent else "RGB"
+    image = image if image.mode == mode else image.convert(mode)  # to convert to the same mode would be to copy
     scale = _WORKING_SIDE / max(image.size)
     if scale < 1:
         size = tuple(max(1, round(side * scale)) for side in image.size)

@@ -4,13 +4,15 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.console import printable
 from fmnist_runtime.prediction import Prediction
-from fmnist_runtime.progress import Progress
 from fmnist_runtime.stream import Answer
+
+if TYPE_CHECKING:
+    from fmnist_runtime.progress import Progress
 
 __all__ = ["answer_to_dict", "print_predictions", "print_selftest"]
 
@@ -29,7 +31,7 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
     return {"path": answer.path, **answered, "rejected": p.rejected, **reason}
 
 
-def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: Progress | None = None) -> int:
+def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: "Progress | None" = None) -> int:
     """Print each answer as it comes; errors also go to stderr. Returns the exit code: 1 if any picture was bad."""
     failed = False
     for answer in answers:
