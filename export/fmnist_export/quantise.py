@@ -6,6 +6,7 @@ processor saturates, so all give the same integers.
 
 The graph starts ``Cast, Sub 73, Div 90`` in float. A pixel *is* that value quantised with scale 1/90 and zero point 73,
 so the int8 graph starts with a DequantizeLinear that onnxruntime fuses away, and has no arithmetic before its first layer.
+A mean that is no whole number (127.5) is rounded to one: half a grey level, less than any camera's noise.
 """
 
 import logging
@@ -29,7 +30,10 @@ _METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-_INTEGER_OPERATORS = ("Conv", "Gemm", "MatMul", "MaxPool", "Relu", "Reshape", "Flatten", "Add", "GlobalAveragePool")
+_INTEGER_OPERATORS = (
+    *("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("Relu", "Sigmoid", "Add", "Mul", "Reshape", "Flatten", "Transpose"),
+)
 
 
 def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> ModelProto:
@@ -96,27 +100,35 @@ class _quiet:  # noqa: N801 (used like a function)
 
 
 def _normalisation(model: ModelProto) -> tuple[str, float, float]:
-    """The name of the normalised image in the graph, and the mean and standard deviation that made it."""
+    """The name of the normalised image (flattened, where nothing else comes first), its mean and standard deviation."""
     constants = {i.name: float(numpy_helper.to_array(i)) for i in model.graph.initializer if not i.dims}
     consumers: dict[str, onnx.NodeProto] = {node.input[0]: node for node in model.graph.node if node.input}
     cast = consumers.get("image")
-    subtract = consumers.get(cast.output[0]) if cast is not None and cast.op_type == "Cast" else None
-    divide = consumers.get(subtract.output[0]) if subtract is not None and subtract.op_type == "Sub" else None
+    divide = consumers.get(cast.output[0]) if cast is not None and cast.op_type == "Cast" else None
+    mean = 0.0  # the exporter drops a subtraction of 0
+    if divide is not None and divide.op_type == "Sub":
+        mean, divide = constants[divide.input[1]], consumers.get(divide.output[0])
     if divide is None or divide.op_type != "Div":
         raise ConfigError("the graph does not start with Cast, Sub, Div: its pixels cannot be the quantised input")
-    mean, std = constants[subtract.input[1]], constants[divide.input[1]]
-    if mean != round(mean) or not 0 <= mean <= 255:
-        raise ConfigError(f"the mean {mean:g} is no whole pixel value: its pixels cannot be the quantised input")
-    return divide.output[0], mean, std
+    std = constants[divide.input[1]]
+    if not 0 <= mean <= 255:
+        raise ConfigError(f"the mean {mean:g} is no pixel value: pixels cannot be the quantised input")
+    behind = consumers.get(divide.output[0])
+    normalised = behind.output[0] if behind is not None and behind.op_type == "Reshape" else divide.output[0]
+    return normalised, mean, std
 
 
 def _feed_pixels(model: ModelProto, normalised: str) -> None:
     """Dequantise the image itself, in place of the float arithmetic and the QuantizeLinear behind it."""
     (quantise_node,) = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == normalised]
+    (producer,) = [n for n in model.graph.node if normalised in n.output]
+    pixels = "image"
+    if producer.op_type == "Reshape":  # it flattens the bytes just as well
+        producer.input[0], pixels = "image", normalised
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             if name == quantise_node.output[0]:
-                node.input[index] = "image"
+                node.input[index] = pixels
     model.graph.node.remove(quantise_node)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.errors import ConfigError
 
 __all__ = ["app", "main"]
 
@@ -43,9 +44,39 @@ def train(
     validation: Annotated[
         float | None, _option(min=0, help=f"Held-out share (below 1) or number of training images. {_RECIPE}")
     ] = None,
+    optimiser: Annotated[
+        str | None, _option("--optimiser", "--optimizer", help=f"adam, adamw or sgd. {_RECIPE}")
+    ] = None,
+    weight_decay: Annotated[float | None, _option(min=0, help=f"Decay of the weights. {_RECIPE}")] = None,
+    momentum: Annotated[float | None, _option(min=0, max=1, help=f"Of sgd. {_RECIPE}")] = None,
+    scheduler: Annotated[str | None, _option(help=f"plateau, step, cosine, one-cycle or none. {_RECIPE}")] = None,
+    warmup: Annotated[
+        float | None, _option(min=0, help=f"Share of steps with a rising rate (cosine). {_RECIPE}")
+    ] = None,
+    scheduler_patience: Annotated[int | None, _option(min=0, help=f"Epochs before plateau cuts. {_RECIPE}")] = None,
+    scheduler_factor: Annotated[float | None, _option(help=f"Of a cut, plateau or step. {_RECIPE}")] = None,
+    scheduler_step: Annotated[int | None, _option(min=1, help=f"Epochs between cuts of step. {_RECIPE}")] = None,
     patience: Annotated[
         int | None, _option(min=0, help=f"Epochs without progress before stopping early; 0 never stops. {_RECIPE}")
     ] = None,
+    min_delta: Annotated[float | None, _option(min=0, help=f"Least progress that counts. {_RECIPE}")] = None,
+    monitor: Annotated[str | None, _option(help=f"What chooses the epoch: accuracy or loss. {_RECIPE}")] = None,
+    label_smoothing: Annotated[float | None, _option(min=0, help=f"From 0 to below 1. {_RECIPE}")] = None,
+    targets: Annotated[str | None, _option(help=f"indices, one-hot, or soft (pairs are mixed). {_RECIPE}")] = None,
+    mix: Annotated[float | None, _option(help=f"How much soft targets mix. {_RECIPE}")] = None,
+    class_weights: Annotated[str | None, _option(help=f"One for each class, as in 1,1,2. {_RECIPE}")] = None,
+    ema_decay: Annotated[
+        float | None, _option(min=0, help=f"Of the average of the weights; 0: none. {_RECIPE}")
+    ] = None,
+    gradient_clip: Annotated[
+        float | None, _option(min=0, help=f"Largest gradient norm; 0: no limit. {_RECIPE}")
+    ] = None,
+    model: Annotated[str | None, _option(help=f"Network by name. {_RECIPE}")] = None,
+    channels: Annotated[str | None, _option(help="Of custom: convolutions, as in 32,64.")] = None,
+    hidden: Annotated[str | None, _option(help="Of custom and feedforward: dense layers, as in 128.")] = None,
+    dropout: Annotated[float | None, _option(help="Of custom, feedforward, hybrid and simple.")] = None,
+    kernel: Annotated[int | None, _option(help="Of custom: size of the convolutions, odd.")] = None,
+    batch_norm: Annotated[bool | None, _option("--batch-norm/--no-batch-norm", help="Of custom.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     mixed_precision: Annotated[bool, typer.Option(help="bfloat16 where the processor has it.")] = True,
@@ -60,23 +91,29 @@ def train(
     import torch
 
     from fmnist_train.progress import Progress
-    from fmnist_train.recipes import get_recipe
+    from fmnist_train.recipes import Recipe, get_recipe
     from fmnist_train.run import RunOptions
     from fmnist_train.run import train as train_run
 
     if threads:
         torch.set_num_threads(threads)
-    chosen = get_recipe(
-        recipe,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        validation=validation,
-        patience=patience,
-    )
+    given = context.params
+    network = {key: given[key] for key in ("dropout", "kernel", "batch_norm")}
+    network |= {key: _numbers(given[key], int, key) for key in ("channels", "hidden")}
+    changes = {key: given[key] for key in given if key in Recipe.__dataclass_fields__}
+    changes["class_weights"] = _numbers(class_weights, float, "class-weights")
+    chosen = get_recipe(recipe, network, **changes)
     options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume)
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))
+
+
+def _numbers(text: str | None, kind: type, option: str) -> tuple[Any, ...] | None:
+    """``"32,64"`` as numbers; an empty text gives none."""
+    try:
+        return None if text is None else tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"--{option} must be numbers with commas between, as in 32,64; not '{text}'") from None
 
 
 def _summary(metrics: dict[str, Any], folder: Path) -> str:
@@ -92,4 +129,6 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
 
 def main() -> None:
     """Entry point."""
+    from fmnist_train import commands  # noqa: F401 (its commands register themselves)
+
     sys.exit(run_app(app, extra="train"))

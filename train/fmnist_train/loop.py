@@ -22,6 +22,7 @@ from fmnist_train.checkpoint import save_checkpoint
 from fmnist_train.data import Split
 from fmnist_train.device import autocast
 from fmnist_train.evaluate import predict_logits
+from fmnist_train.loss import Loss, mix_pairs
 from fmnist_train.models import build_model
 from fmnist_train.optim import Schedule, make_optimiser
 from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
@@ -72,6 +73,7 @@ class Training:
             else None
         )
         self.optimiser = make_optimiser(self.model, recipe)
+        self.loss = Loss(recipe, len(about["labels"])).to(device)
         self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -122,11 +124,16 @@ class Training:
     def _train_batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.recipe.augmentation
         strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
-        images = torch.cat([augment(images, labels if self.fashion else None, settings), strangers])
+        images, targets = augment(images, labels if self.fashion else None, settings), labels
+        if self.recipe.targets != "indices":
+            targets = F.one_hot(labels, len(self.about["labels"])).float()
+        if self.recipe.targets == "soft":
+            images, targets = mix_pairs(images, targets, self.recipe.mix)
+        images = torch.cat([images, strangers])
         with autocast(self.device, self.mixed_precision):
             logits = self.model(images.contiguous(memory_format=torch.channels_last)).float()
         logits, unsure = logits.split([len(labels), len(strangers)])
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        loss = self.loss(logits, targets)
         if len(strangers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
         self.optimiser.zero_grad(set_to_none=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train.checkpoint import FORMAT, read_tensors, write_tensors
+from fmnist_train.recipes import recipe_from_dict
 
 if TYPE_CHECKING:
     from fmnist_train.loop import Training
@@ -80,8 +81,10 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _refuse_another_run(training: "Training", path: Path, info: Mapping[str, Any]) -> None:
     ours = {"recipe": training.recipe.to_dict(), "seed": training.seed, "dataset": training.about["dataset"]}
+    # A recipe stored before a field existed means that field's default.
+    theirs = {**info, "recipe": recipe_from_dict(info["recipe"]).to_dict()}
     for what, now in ours.items():
-        then, now = _as_json(info.get(what)), _as_json(now)
+        then, now = _as_json(theirs.get(what)), _as_json(now)
         if then != now:
             raise CheckpointError(
                 f"{path.parent}: this run was started with another {what} ({_difference(then, now)}); "

@@ -1,24 +1,52 @@
 """Recipes: everything that decides a training run, in one frozen value that is stored with the run."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.recipes.published import CLAIMS, NAMED
-from fmnist_train.recipes.recipe import OPTIMISERS, SCHEDULERS, Augmentation, Recipe, recipe_from_dict
+from fmnist_train.recipes.recipe import (
+    MONITORS,
+    OPTIMISERS,
+    SCHEDULERS,
+    TARGETS,
+    Augmentation,
+    Recipe,
+    recipe_from_dict,
+)
 
-__all__ = ["CLAIMS", "OPTIMISERS", "RECIPES", "SCHEDULERS", "Augmentation", "Recipe", "get_recipe", "recipe_from_dict"]
+__all__ = [
+    "CLAIMS",
+    "MONITORS",
+    "OPTIMISERS",
+    "RECIPES",
+    "SCHEDULERS",
+    "TARGETS",
+    "Augmentation",
+    "Recipe",
+    "get_recipe",
+    "recipe_from_dict",
+]
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in NAMED}
 
 
-def get_recipe(name: str, **changes: Any) -> Recipe:
+def get_recipe(name: str, network: Mapping[str, Any] | None = None, **changes: Any) -> Recipe:
     """Return the recipe of that name with the given fields changed; ``None`` leaves a field as it is.
+
+    Args:
+        name: a key of ``RECIPES``.
+        network: options of the model to change; another ``model`` starts from its own defaults.
+        changes: fields of the recipe.
 
     Raises:
         ConfigError: the name is not known, or the changed recipe cannot be.
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe '{name}'; known recipes: {', '.join(sorted(RECIPES))}")
+    recipe = RECIPES[name]
     given = {key: value for key, value in changes.items() if value is not None}
-    return dataclasses.replace(RECIPES[name], **given)
+    kept = recipe.model_options if given.get("model", recipe.model) == recipe.model else {}
+    asked = {key: value for key, value in (network or {}).items() if value is not None}
+    return dataclasses.replace(recipe, **given, model_options={**kept, **asked})

@@ -55,7 +55,6 @@ NAMED: tuple[Recipe, ...] = (
         weight_decay=0.05,
         scheduler="cosine",
         warmup=0.05,
-        validation=5000,
         ema_decay=0.998,
         augmentation=Augmentation(shift=2, flip=0.5, erase=0.3),
     ),

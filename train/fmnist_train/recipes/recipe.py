@@ -7,10 +7,12 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["OPTIMISERS", "SCHEDULERS", "Augmentation", "Recipe", "recipe_from_dict"]
+__all__ = ["MONITORS", "OPTIMISERS", "SCHEDULERS", "TARGETS", "Augmentation", "Recipe", "recipe_from_dict"]
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 SCHEDULERS = ("plateau", "step", "cosine", "one-cycle", "none")
+MONITORS = ("accuracy", "loss")
+TARGETS = ("indices", "one-hot", "soft")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ class Recipe:
     min_delta: float = 0.0
     """Progress smaller than this does not count."""
     label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes, 0 to below 1."""
+    targets: str = "indices"
+    """How the loss gets its targets: class ``indices``, ``one-hot`` rows, or ``soft`` rows, which mix pairs of images."""
+    mix: float = 0.2
+    """Of ``soft`` targets: both parameters of the beta distribution that draws the shares of a pair."""
+    class_weights: tuple[float, ...] = ()
+    """Weight of each class in the loss; empty weighs all alike."""
     ema_decay: float = 0.0
     """Decay of the exponential moving average of the weights, by step; 0 keeps none."""
     gradient_clip: float = 0.0
@@ -76,7 +85,8 @@ class Recipe:
         for value, known, what in (
             (self.optimiser, OPTIMISERS, "optimiser"),
             (self.scheduler, SCHEDULERS, "scheduler"),
-            (self.monitor, ("accuracy", "loss"), "monitor"),
+            (self.monitor, MONITORS, "monitor"),
+            (self.targets, TARGETS, "kind of targets"),
         ):
             if value not in known:
                 raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
@@ -84,6 +94,20 @@ class Recipe:
             raise ConfigError("epochs and batch size must be at least 1")
         if not self.learning_rate > 0:
             raise ConfigError(f"the learning rate must be over 0, not {self.learning_rate:g}")
+        if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema_decay < 1 or not 0 <= self.warmup < 1:
+            raise ConfigError("label smoothing, EMA decay and warm-up must be at least 0 and below 1")
+        if min(self.weight_decay, self.momentum, self.gradient_clip, self.min_delta, self.patience) < 0:
+            raise ConfigError("weight decay, momentum, gradient clip, min delta and patience cannot be negative")
+        if any(not weight >= 0 for weight in self.class_weights) or (
+            self.class_weights and not any(self.class_weights)
+        ):
+            raise ConfigError("class weights must be at least 0, and one of them over 0")
+        if not self.mix > 0:
+            raise ConfigError(f"mix must be over 0, not {self.mix:g}")
+        if self.scheduler_patience < 0 or self.scheduler_step < 1 or not 0 < self.scheduler_factor < 1:
+            raise ConfigError("the scheduler needs a patience from 0, a step from 1 and a factor between 0 and 1")
+        if self.warmup and self.scheduler != "cosine":
+            raise ConfigError(f"only the cosine scheduler warms up, not '{self.scheduler}': set --scheduler cosine")
         if self.validation < 0:
             raise ConfigError("validation must be a share below 1 or a number of images, not negative")
         if not self.validation and (self.patience or self.scheduler == "plateau"):
@@ -104,6 +128,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     try:
         augmentation = dict(fields.pop("augmentation"))
         augmentation["scale"] = tuple(augmentation["scale"])
+        fields["class_weights"] = tuple(fields.get("class_weights", ()))
         return Recipe(**fields, augmentation=Augmentation(**augmentation))
     except (TypeError, KeyError) as error:
         raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error

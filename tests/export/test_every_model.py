@@ -1,0 +1,37 @@
+"""Every registered network trains, exports, quantises to integer kernels, passes the gate and runs on the device's side."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fmnist_export.export import ExportOptions, export
+from fmnist_export.settings import Limits
+from fmnist_runtime import Classifier
+from fmnist_train.data import find_dataset
+from fmnist_train.loop import Training
+from fmnist_train.models import MODELS
+from fmnist_train.recipes import RECIPES
+
+FLOAT_LAYERS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Mul", "Add", "Sigmoid"}
+LIMITS = Limits(max_drop=1.0, min_agreement=0.97, max_latency_ratio=None)
+"""On a thousand images one answer is 0.1 points, and a network after two epochs has narrow margins everywhere."""
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "improved"])  # which has tests of its own
+def test_from_training_to_the_device(name: str, tmp_path: Path) -> None:
+    source = find_dataset("sample")
+    images = source.load("train")
+    recipe = dataclasses.replace(RECIPES[name], epochs=2, batch_size=50, validation=0.1, ema_decay=0, patience=0)
+    about = {"labels": list(source.labels), "dataset": "sample"}
+    halves = images.take(np.arange(0, 1000)), images.take(np.arange(1000, 1200))
+    Training(recipe, *halves, tmp_path, device=torch.device("cpu"), about=about).run()
+    export(tmp_path, ExportOptions(quantise=True, limits=LIMITS, data="sample"))
+    operators = json.loads((tmp_path / "export" / "parity.json").read_text())["files"]["int8"]["operators"]
+    assert not FLOAT_LAYERS & set(operators) and "QGemm" in operators
+    classifier = Classifier.load(tmp_path / "export" / "model.int8.onnx")
+    assert classifier.metadata.document["model"]["name"] == name
+    assert classifier.logits(images.images[:2, None]).shape == (2, 10)

@@ -1,0 +1,124 @@
+"""Options of a recipe: what each does to the loss, what is refused, and the sub-commands."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from fmnist_runtime.console import run_app
+from fmnist_runtime.errors import ConfigError
+from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
+from fmnist_train.cli import app
+from fmnist_train.loss import Loss, mix_pairs
+from fmnist_train.recipes import RECIPES, Recipe, get_recipe
+
+PLAIN = Recipe(name="plain", model="custom")
+QUICK = ("--data", "sample", "--epochs", "1", "--quiet", "--recipe", "custom", "--channels", "4", "--hidden", "8")
+
+
+def run(*args: object) -> int:
+    return run_app(app, args=[str(arg) for arg in args])
+
+
+def test_losses_are_those_of_the_formula() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(8, 3), torch.randint(3, (8,))
+    logs, rows = F.log_softmax(logits, 1), F.one_hot(labels, 3).float()
+    expected = -(logs * rows).sum(1).mean()
+    assert torch.allclose(Loss(PLAIN, 3)(logits, labels), expected)
+    assert torch.allclose(Loss(PLAIN, 3)(logits, rows), expected)
+    smooth = Loss(dataclasses.replace(PLAIN, label_smoothing=0.3), 3)
+    assert torch.allclose(smooth(logits, labels), -(logs * (0.7 * rows + 0.1)).sum(1).mean())
+    weighted = Loss(dataclasses.replace(PLAIN, class_weights=(1.0, 0.0, 2.0)), 3)
+    weights = torch.tensor([1.0, 0.0, 2.0])[labels]
+    assert torch.allclose(weighted(logits, labels), -(weights * (logs * rows).sum(1)).sum() / weights.sum())
+    with pytest.raises(ConfigError, match="3 class weights for 10 classes"):
+        Loss(dataclasses.replace(PLAIN, class_weights=(1.0, 0.0, 2.0)), 10)
+
+
+def test_mixed_pairs_keep_image_and_target_together() -> None:
+    torch.manual_seed(0)
+    rows = torch.eye(10)
+    images, targets = mix_pairs(rows.view(10, 1, 1, 10) * 255, rows, 1.0)
+    assert torch.allclose(images.view(10, 10) / 255, targets) and torch.allclose(targets.sum(1), torch.ones(10))
+    assert not torch.equal(targets, rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"label_smoothing": 1.0}, "label smoothing"),
+        ({"ema_decay": 1.0}, "EMA"),
+        ({"gradient_clip": -1.0}, "gradient clip"),
+        ({"class_weights": (0.0, 0.0)}, "class weights"),
+        ({"targets": "hard"}, "indices, one-hot, soft"),
+        ({"optimiser": "lion"}, "adam, adamw, sgd"),
+        ({"warmup": 0.1}, "--scheduler cosine"),
+        ({"patience": 3, "validation": 0}, "--validation 0.1"),
+        ({"learning_rate": math.nan}, "learning rate"),
+        ({"mix": 0.0}, "mix"),
+        ({"scheduler_factor": 1.5}, "factor"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(PLAIN, **changes)
+
+
+def test_another_model_leaves_the_options_of_the_first() -> None:
+    assert get_recipe("improved-best", model="simple").model_options == {}
+    assert get_recipe("improved-best", {"head_dropout": 0.1}).model_options == {
+        **RECIPES["improved-best"].model_options,
+        "head_dropout": 0.1,
+    }
+
+
+def test_a_run_stores_what_it_was_told(tmp_path: Path) -> None:
+    options = "--optimizer sgd --momentum 0.8 --scheduler one-cycle --targets soft --ema-decay 0.9 --gradient-clip 1"
+    more = (
+        "--class-weights 1,1,1,1,1,1,2,1,1,1 --label-smoothing 0.1 --dropout 0 --kernel 5 --patience 0 --monitor loss"
+    )
+    assert run(*QUICK, *options.split(), *more.split(), "--output", tmp_path / "run") == 0
+    recipe = json.loads((tmp_path / "run" / "metrics.json").read_text())["recipe"]
+    wanted = {"optimiser": "sgd", "momentum": 0.8, "scheduler": "one-cycle", "targets": "soft", "ema_decay": 0.9}
+    assert wanted.items() <= recipe.items() and recipe["class_weights"][6] == 2
+    assert recipe["model_options"] == {"dropout": 0.0, "kernel": 5, "channels": [4], "hidden": [8]}
+
+
+def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, message in (
+        (("--channels", "many"), "as in 32,64"),
+        (("--recipe", "simple", "--channels", "8"), "unexpected keyword"),
+        (("--recipe", "magic"), "known recipes: batchnorm"),
+        (("--model", "magic"), "known models: batchnorm"),
+        (("--batch-size", "4000"), "lower --batch-size"),
+        (("--class-weights", "1,2"), "2 class weights for 10 classes"),
+    ):
+        assert run(*QUICK, *options, "--output", "/nonexistent") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    compared = ["compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2"]
+    group = "runs/batchnorm-sample-seed0,runs/batchnorm-sample-seed1"
+    rows = json.loads(runner.invoke(app, [*compared, "--ensemble", group, "--json"], catch_exceptions=False).stdout)
+    assert [row["name"] for row in rows] == ["batchnorm", "mean of batchnorm-sample 0, batchnorm-sample 1"]
+    assert rows[0]["parameters"] == 18_494 and rows[0]["accuracy_std"] is not None
+    assert rows[1]["parameters"] == 2 * 18_494 and rows[1]["accuracy"] > 0.3
+    table = Path("runs/comparison/comparison.md").read_text()
+    assert "88.74%" in table and "± " in table and Path("runs/comparison/comparison.png").stat().st_size > 10_000
+    before = Path("runs/batchnorm-sample-seed0/metrics.json").stat().st_mtime_ns
+    assert runner.invoke(app, [*compared, "--reuse-only"], catch_exceptions=False).exit_code == 0
+    assert Path("runs/batchnorm-sample-seed0/metrics.json").stat().st_mtime_ns == before
+    out = runner.invoke(app, ["evaluate", "runs/batchnorm-sample-seed0", "--data", "sample"], catch_exceptions=False)
+    assert "precision" in out.stdout and Path("runs/batchnorm-sample-seed0/evaluation/report.html").is_file()
+    out = runner.invoke(app, ["explore", "--data", "sample"], catch_exceptions=False)
+    assert "Ankle boot" in out.stdout and Path("runs/explore/samples.png").is_file()

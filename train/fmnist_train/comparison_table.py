@@ -1,0 +1,65 @@
+"""A comparison as a Markdown table and as a picture."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from fmnist_train.figures import BLUE, GREY, save_figure, shorten, style_panel
+from fmnist_train.files import write_atomically
+
+__all__ = ["write_picture", "write_table"]
+
+Row = Mapping[str, Any]
+
+
+def write_table(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows of ``compare`` as a Markdown table; a dash where there is no figure."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * (len(_COLUMNS) - 2) + "---|"]
+    lines += ["| " + " | ".join(cell(row) or "–" for cell in _COLUMNS.values()) + " |" for row in rows]
+    write_atomically(path, "\n".join(lines) + "\n")
+
+
+def write_picture(rows: Sequence[Row], path: Path) -> None:
+    """Draw accuracy over the number of multiplications, one named point a row."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    style_panel(axes, "Test accuracy and work")
+    for row in rows:
+        low, high = row["interval"] or (row["accuracy"] - row["accuracy_std"], row["accuracy"] + row["accuracy_std"])
+        colour = GREY if row["name"].startswith("mean of") else BLUE
+        reach = [[row["accuracy"] - low], [high - row["accuracy"]]]
+        axes.errorbar(row["macs"] / 1e6, row["accuracy"], yerr=reach, fmt="o", color=colour, capsize=3)
+        place = (row["macs"] / 1e6, row["accuracy"])
+        axes.annotate(shorten(row["name"], 40), place, xytext=(7, 5), textcoords="offset points", fontsize=9)
+    axes.set(xscale="log", xlabel="million multiplications an image", ylabel="test accuracy")
+    axes.margins(x=0.25, y=0.15)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    save_figure(figure, path)
+
+
+def _accuracy(row: Row) -> str:
+    if row["accuracy_std"] is not None:
+        return f"{row['accuracy']:.2%} ± {100 * row['accuracy_std']:.2f} ({len(row['runs'])} seeds)"
+    low, high = row["interval"]
+    return f"{row['accuracy']:.2%} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _figure(key: str, form: str, divisor: float = 1) -> Callable[[Row], str]:
+    return lambda row: "" if row[key] is None else format(row[key] / divisor, form)
+
+
+_COLUMNS: dict[str, Callable[[Row], str]] = {
+    "recipe": lambda row: str(row["name"]),
+    "test accuracy": _accuracy,
+    "parameters": _figure("parameters", ",.0f"),
+    "MACs, million": _figure("macs", ".1f", 1e6),
+    "float, kB": _figure("float_bytes", ",.0f", 1000),
+    "int8, kB": _figure("int8_bytes", ",.0f", 1000),
+    "int8 accuracy": _figure("int8_accuracy", ".2%"),
+    "latency p50, µs": _figure("latency_us", ",.0f"),
+    "training, min": _figure("training_seconds", ".1f", 60),
+    "claimed by its author": lambda row: row["claim"] or "",
+}
