@@ -53,6 +53,13 @@ def test_a_photo_gets_the_commands_answer(page, capsys: pytest.CaptureFixture, t
     assert np.array_equal(seen(page), Classifier.load().prepare(path)[0])
 
 
+def test_a_large_picture_is_shrunk_as_the_command_does(page) -> None:
+    data = png(Image.open(EXAMPLES / "shirt.jpg").resize((2600, 2101)))
+    upload(page, "large.png", data)
+    page.wait_for_selector("#result:not([hidden])")
+    assert np.array_equal(seen(page), Classifier.load().prepare(data)[0])
+
+
 def test_what_is_no_garment_is_not_known(page, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for attempt in range(40):  # the first noise that this model rejects
