@@ -181,9 +181,12 @@ def _session(data: bytes, threads: int, provider: str) -> onnxruntime.InferenceS
     for kind in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(data, options, providers=[provider])
+        session = onnxruntime.InferenceSession(data, options, providers=[provider])
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(f"onnxruntime cannot load the model: {_first_line(error)}") from error
+    session.disable_fallback()  # it would replace the provider that was asked for, and keeps the file's bytes for that
+    session._model_bytes = None
+    return session
 
 
 def _first_line(error: Exception) -> str:
