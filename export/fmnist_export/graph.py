@@ -120,12 +120,16 @@ def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.nda
         images: uint8 ``[N, 28, 28]``.
     """
     names = [name for _, name in _weighted(reference)]
-    expected, found = (tensor_values(model, names, images) for model in (reference, quantised))
+    # What a layer hands on is what QuantizeLinear makes of its output: the clipping there stands in for ReLU, too.
+    handed_on = {name: f"{name}_DequantizeLinear_Output" for name in names}
+    expected = tensor_values(reference, names, images)
+    values = tensor_values(quantised, [*names, *handed_on.values()], images)
     ratios = {}
     for name in names:
-        if name in expected and name in found:
+        found = values.get(handed_on[name], values.get(name))
+        if name in expected and found is not None:
             signal = float((expected[name].astype(np.float64) ** 2).sum())
-            noise = float(((expected[name].astype(np.float64) - found[name]) ** 2).sum())
+            noise = float(((expected[name].astype(np.float64) - found) ** 2).sum())
             ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
     return dict(sorted(ratios.items(), key=lambda item: item[1]))
 
