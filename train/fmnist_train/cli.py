@@ -105,7 +105,8 @@ def train(
     chosen = get_recipe(recipe, network, **changes)
     options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume)
     metrics = train_run(chosen, options, Progress(quiet=quiet))
-    print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))
+    if metrics is not None:
+        print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))
 
 
 def _numbers(text: str | None, kind: type, option: str) -> tuple[Any, ...] | None:

@@ -26,6 +26,7 @@ from fmnist_train.loss import Loss, mix_pairs
 from fmnist_train.models import build_model
 from fmnist_train.optim import Schedule, make_optimiser
 from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
+from fmnist_train.parallel import average, is_first, rank_and_world, share_buffers, spread
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch, restore_state, save_state
 
@@ -72,6 +73,7 @@ class Training:
             if recipe.ema_decay
             else None
         )
+        self.spread = spread(self.model, recipe.batch_size)
         self.optimiser = make_optimiser(self.model, recipe)
         self.loss = Loss(recipe, len(about["labels"])).to(device)
         self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
@@ -93,13 +95,15 @@ class Training:
             start = time.perf_counter()
             number = len(self.history) + 1
             loss, accuracy = self._train_epoch(number, tick)
+            share_buffers(self.model, self.average)
             validated = self._validate()
             rate = self.optimiser.param_groups[0]["lr"]
             self.history.append(Epoch(number, loss, accuracy, *validated, rate, time.perf_counter() - start))
             self.schedule.after_epoch(self._monitored(self.history[-1]))
-            if self.best_epoch() == number:
+            if is_first() and self.best_epoch() == number:
                 save_checkpoint(self.folder / "best", self.shipped_model(), self.describe())
-            save_state(self, self.folder / "last.safetensors")
+            if is_first():
+                save_state(self, self.folder / "last.safetensors")
             report(self.history[-1])
 
     def _train_epoch(self, number: int, tick: Callable[[int, int], None]) -> tuple[float, float]:
@@ -107,16 +111,21 @@ class Training:
         self.model.train()
         order = torch.randperm(len(self.images), device=self.device)
         batches = len(order) // self.recipe.batch_size
+        rank, world = rank_and_world()
+        if rank:  # the order is the same everywhere, the augmentation is not
+            torch.manual_seed(self.seed * 1_000_003 + number + rank * 500_009)
         total_loss = torch.zeros((), device=self.device)
         total_right = torch.zeros((), device=self.device)
         for i in range(batches):
             chosen = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
+            chosen = chosen[rank::world]
             loss, right = self._train_batch(self.images[chosen], self.labels[chosen])
             total_loss += loss
             total_right += right
             if i % 50 == 0 and not torch.isfinite(total_loss):
                 self._refuse_nan(number, i)
             tick(i + 1, batches)
+        total_loss, total_right = average(total_loss), average(total_right) * world
         if not torch.isfinite(total_loss):
             self._refuse_nan(number, batches - 1)
         return total_loss.item() / batches, total_right.item() / (batches * self.recipe.batch_size)
@@ -131,7 +140,7 @@ class Training:
             images, targets = mix_pairs(images, targets, self.recipe.mix)
         images = torch.cat([images, strangers])
         with autocast(self.device, self.mixed_precision):
-            logits = self.model(images.contiguous(memory_format=torch.channels_last)).float()
+            logits = self.spread(images.contiguous(memory_format=torch.channels_last)).float()
         logits, unsure = logits.split([len(labels), len(strangers)])
         loss = self.loss(logits, targets)
         if len(strangers):

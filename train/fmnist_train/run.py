@@ -26,6 +26,7 @@ from fmnist_train.evaluate import predict_logits
 from fmnist_train.files import write_atomically
 from fmnist_train.loop import Training
 from fmnist_train.metrics import classification_metrics, softmax
+from fmnist_train.parallel import is_first, process_group
 from fmnist_train.progress import Progress
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch
@@ -54,12 +55,17 @@ class RunOptions:
         return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"
 
 
-def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, Any]:
+def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
     """Train, test once with the epoch that validation chose, write everything into the run's folder.
 
     Returns:
-        The content of ``metrics.json``.
+        The content of ``metrics.json``; None in the further processes of ``torchrun``, which write nothing.
     """
+    with process_group(choose_device(options.device)) as device:
+        return _train(recipe, options, progress if is_first() else Progress(quiet=True), device)
+
+
+def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torch.device) -> dict[str, Any] | None:
     folder = options.folder(recipe)
     if not options.resume and (folder / "last.safetensors").exists():
         raise ConfigError(
@@ -74,7 +80,7 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
         validation,
         folder,
         seed=options.seed,
-        device=choose_device(options.device),
+        device=device,
         mixed_precision=options.mixed_precision,
         about=about,
     )
@@ -89,7 +95,8 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
             stop.check()
 
         def report(epoch: Epoch) -> None:
-            _write_history(training.history, folder)
+            if is_first():
+                _write_history(training.history, folder)
             progress.epoch(epoch, best=training.best_epoch() == epoch.epoch)
 
         try:
@@ -98,6 +105,8 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
             interrupted = True
     if not training.history:
         raise CheckpointError("interrupted before the first epoch was finished; nothing to evaluate yet")
+    if not is_first():
+        return None
     seconds = sum(epoch.seconds for epoch in training.history)
     progress.note(
         "interrupted; testing the best epoch so far (--resume goes on)" if interrupted else "testing the best epoch"
