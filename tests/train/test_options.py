@@ -82,12 +82,13 @@ def test_another_model_leaves_the_options_of_the_first() -> None:
 def test_a_run_stores_what_it_was_told(tmp_path: Path) -> None:
     options = "--optimizer sgd --momentum 0.8 --scheduler one-cycle --targets soft --ema-decay 0.9 --gradient-clip 1"
     more = (
-        "--class-weights 1,1,1,1,1,1,2,1,1,1 --label-smoothing 0.1 --dropout 0 --kernel 5 --patience 0 --monitor loss"
+        "--class-weights 1,1,1,1,1,1,2,1,1,1 --label-smoothing 0.1 --dropout 0 --kernel 5 --monitor loss --tensorboard"
     )
     assert run(*QUICK, *options.split(), *more.split(), "--output", tmp_path / "run") == 0
     recipe = json.loads((tmp_path / "run" / "metrics.json").read_text())["recipe"]
     wanted = {"optimiser": "sgd", "momentum": 0.8, "scheduler": "one-cycle", "targets": "soft", "ema_decay": 0.9}
     assert wanted.items() <= recipe.items() and recipe["class_weights"][6] == 2
+    assert any(file.stat().st_size > 100 for file in (tmp_path / "run" / "tensorboard").iterdir())
     assert recipe["model_options"] == {"dropout": 0.0, "kernel": 5, "channels": [4], "hidden": [8]}
 
 

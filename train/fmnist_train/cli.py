@@ -82,6 +82,7 @@ def train(
     mixed_precision: Annotated[bool, typer.Option(help="bfloat16 where the processor has it.")] = True,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to PyTorch.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events (extra).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
@@ -103,7 +104,7 @@ def train(
     changes = {key: given[key] for key in given if key in Recipe.__dataclass_fields__}
     changes["class_weights"] = _numbers(class_weights, float, "class-weights")
     chosen = get_recipe(recipe, network, **changes)
-    options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume)
+    options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume, tensorboard)
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     if metrics is not None:
         print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))

@@ -30,6 +30,7 @@ from fmnist_train.parallel import is_first, process_group
 from fmnist_train.progress import Progress
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch
+from fmnist_train.tensorboard import event_writer
 
 __all__ = ["SPLIT_SEED", "RunOptions", "train"]
 
@@ -49,6 +50,8 @@ class RunOptions:
     device: str = "auto"
     mixed_precision: bool = True
     resume: bool = False
+    tensorboard: bool = False
+    """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
 
     def folder(self, recipe: Recipe) -> Path:
         name = "" if self.data == "fashion-mnist" else f"-{Path(self.data).name}"
@@ -86,6 +89,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
     )
     if options.resume:
         training.resume()
+    log = event_writer(folder / "tensorboard") if options.tensorboard and is_first() else None
     start = time.perf_counter()
     interrupted = False
     with _stop_on_interrupt() as stop, progress.of_run(recipe, len(training_split), len(validation), training.device):
@@ -97,6 +101,8 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         def report(epoch: Epoch) -> None:
             if is_first():
                 _write_history(training.history, folder)
+            if log is not None:
+                log(epoch)
             progress.epoch(epoch, best=training.best_epoch() == epoch.epoch)
 
         try:
