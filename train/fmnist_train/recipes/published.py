@@ -59,6 +59,17 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=Augmentation(shift=2, flip=0.5, erase=0.3),
     ),
     Recipe(name="simple", model="simple", epochs=50, batch_size=64, monitor="loss"),
+    Recipe(
+        name="fast",  # to the accuracy of `simple` in a fraction of its time: batch norm, one cycle, larger batches
+        model="custom",
+        model_options={"channels": [32, 64, 128], "hidden": [128], "dropout": 0.2},
+        epochs=6,
+        batch_size=256,
+        optimiser="adamw",
+        learning_rate=5e-3,
+        weight_decay=0.02,
+        scheduler="one-cycle",
+    ),
     Recipe(name="custom", model="custom", epochs=50, scheduler="plateau", patience=10),
 )
 
