@@ -3,9 +3,9 @@
 import math
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,14 +18,19 @@ __all__ = [
     "Executed",
     "Layer",
     "count_macs",
+    "drop_unused",
     "executed_nodes",
     "executed_operators",
+    "inner_values",
     "layers",
     "signal_to_noise",
     "tensor_values",
+    "weighted_nodes",
 ]
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
+_BEHIND = "_DequantizeLinear_Output"
+"""What onnxruntime's quantiser adds to a tensor's name for its value after quantisation."""
 _INTEGER_PREFIXES = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger")
 
 
@@ -62,7 +67,7 @@ def layers(model: ModelProto) -> list[Layer]:
         for value in (*inferred.value_info, *inferred.input, *inferred.output)
     } | {i.name: tuple(i.dims) for i in inferred.initializer}
     found = []
-    for node, name in _weighted(model):
+    for node, name in weighted_nodes(model):
         weight, output = shapes[node.input[1]], shapes[node.output[0]][1:]
         per_value = math.prod(weight[1:]) if node.op_type == "Conv" else math.prod(weight) // output[-1]
         found.append(Layer(name, node.op_type, weight, output, math.prod(output) * per_value))
@@ -114,11 +119,14 @@ def executed_operators(data: bytes) -> Counter[str]:
 def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.ndarray) -> dict[str, float]:
     """Signal-to-quantisation-noise ratio of each layer's output in decibels, the worst layer first.
 
+    A factor on a whole channel is no noise: equalisation puts it there on purpose.
+
     Args:
         reference: the float model.
         quantised: its int8 twin; tensors have the same names in both.
         images: uint8 ``[N, 28, 28]``.
     """
+<<<<<<< HEAD
     names = [name for _, name in _weighted(reference)]
     # What a layer hands on is what QuantizeLinear makes of its output: the clipping there stands in for ReLU, too.
     handed_on = {name: f"{name}_DequantizeLinear_Output" for name in names}
@@ -131,34 +139,77 @@ def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.nda
             signal = float((expected[name].astype(np.float64) ** 2).sum())
             noise = float(((expected[name].astype(np.float64) - found) ** 2).sum())
             ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
+=======
+    names = [name for _, name in weighted_nodes(reference)]
+    # The quantiser merges a ReLU into the clipping of what follows, so its result stands behind the DequantizeLinear.
+    outputs = {output for node in quantised.graph.node for output in node.output}
+    behind = {name: name + _BEHIND if name + _BEHIND in outputs else name for name in names}
+    expected = tensor_values(reference, names, images)
+    found = tensor_values(quantised, list(behind.values()), images)
+    ratios = {}
+    for name in names:
+        aim, value = _by_channel(expected[name]), _by_channel(found[behind[name]])
+        square = (value**2).sum(axis=1)
+        factor = (aim * value).sum(axis=1) / np.where(square, square, 1)
+        signal, noise = (aim**2).sum(), ((aim - factor[:, None] * value) ** 2).sum()
+        ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
+>>>>>>> db169ef (Quantise with equalised channels and rounding fitted layer by layer; the same bits on five classes of processors, by emulation)
     return dict(sorted(ratios.items(), key=lambda item: item[1]))
 
 
-def tensor_values(model: ModelProto, names: list[str], images: np.ndarray) -> dict[str, Any]:
+def _by_channel(value: np.ndarray) -> np.ndarray:
+    return np.moveaxis(value.astype(np.float64), 1, 0).reshape(value.shape[1], -1)
+
+
+def tensor_values(model: ModelProto, names: list[str], images: np.ndarray, batch: int = 256) -> dict[str, np.ndarray]:
     """The values of a graph's inner tensors, computed as the graph is written, by name; unknown names are left out.
 
     Args:
         model: float or QDQ.
         names: of tensors.
         images: uint8 ``[N, 28, 28]``.
+        batch: images at a time.
     """
+    run = inner_values(model, names)
+    parts = [run(images[i : i + batch]) for i in range(0, len(images), batch)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def inner_values(model: ModelProto, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """As ``tensor_values``, as a function of the images."""
     copy = ModelProto()
     copy.CopyFrom(model)
     present = {output for node in copy.graph.node for output in node.output}
-    outputs = {output.name for output in copy.graph.output}
     wanted = [name for name in dict.fromkeys(names) if name in present]
-    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted if name not in outputs)
+    del copy.graph.output[:]
+    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
+    drop_unused(copy)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return dict(zip(wanted, session.run(wanted, {"image": images[:, None]}), strict=True))
+    return lambda images: dict(zip(wanted, session.run(wanted, {"image": images[:, None]}), strict=True))
 
 
-def _weighted(model: ModelProto) -> list[tuple[onnx.NodeProto, str]]:
+def weighted_nodes(model: ModelProto) -> list[tuple[onnx.NodeProto, str]]:
     """The nodes with weights, each with the name of its output after the ReLU where one follows."""
     after = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
     constants = {i.name for i in model.graph.initializer}
     constants |= {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
     nodes = [n for n in model.graph.node if n.op_type in _LAYERS and n.input[1] in constants]
     return [(node, after.get(node.output[0], node.output[0])) for node in nodes]
+
+
+def drop_unused(model: ModelProto) -> None:
+    """Remove nodes and initialisers that no output depends on."""
+    needed = {output.name for output in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+    initialisers = [i for i in model.graph.initializer if i.name in needed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(initialisers)

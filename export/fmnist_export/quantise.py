@@ -20,6 +20,9 @@ from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from fmnist_export.convert import strip_build_noise
+from fmnist_export.equalise import equalise
+from fmnist_export.graph import drop_unused, weighted_nodes
+from fmnist_export.rounding import fit_rounding
 from fmnist_export.settings import TARGETS, Quantisation
 from fmnist_runtime.errors import ConfigError
 
@@ -44,6 +47,17 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
         images: uint8 ``[N, 28, 28]`` to calibrate with.
         settings: how.
     """
+    if settings.refine:
+        model = equalise(model, images)
+    quantised = _to_integers(model, images, settings)
+    if settings.refine:
+        fit_rounding(model, quantised, images)
+    onnx.checker.check_model(quantised, full_check=True)
+    return quantised
+
+
+def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) -> ModelProto:
+    """onnxruntime's own quantiser with our settings, and the graph cleaned up behind it."""
     normalised, mean, std = _normalisation(model)
     scale, zero_point = np.array(1 / std, np.float32), np.array(round(mean), np.uint8)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -55,7 +69,7 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
             _Pixels(images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_INTEGER_OPERATORS),
-            nodes_to_exclude=list(settings.float_layers),
+            nodes_to_exclude=[n.name for n, name in weighted_nodes(model) if name in settings.float_layers],
             per_channel=True,
             reduce_range=TARGETS[settings.target],
             activation_type=QuantType.QUInt8,
@@ -69,10 +83,8 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
         quantised = onnx.load(target)
     _feed_pixels(quantised, normalised)
     _keep_float_logits(quantised)
-    _drop_unused(quantised)
-    strip_build_noise(quantised)
-    onnx.checker.check_model(quantised, full_check=True)
-    return quantised
+    drop_unused(quantised)
+    return strip_build_noise(quantised)
 
 
 class _Pixels(CalibrationDataReader):
@@ -144,18 +156,3 @@ def _keep_float_logits(model: ModelProto) -> None:
                 for index, name in enumerate(names):
                     if name == raw:
                         names[index] = "logits"
-
-
-def _drop_unused(model: ModelProto) -> None:
-    """Remove nodes and initialisers that no output depends on."""
-    needed = {output.name for output in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
-    initialisers = [i for i in model.graph.initializer if i.name in needed]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(initialisers)

@@ -36,8 +36,10 @@ class Quantisation:
 
     target: str = "portable"
     calibration: str = "minmax"
-    images: int = 1024
+    images: int = 4096
     """Training images that decide the ranges of activations and the rounding of weights."""
+    refine: bool = True
+    """Equalise channels before, fit the rounding after (see ``equalise.py``, ``rounding.py``)."""
     seed: int = 0
     float_layers: tuple[str, ...] = ()
     """Layers that stay in float, by the names that ``graph.layers`` gives."""

@@ -83,7 +83,7 @@ def test_int8_takes_pixels_and_runs_as_integers(model: nn.Module, images: np.nda
 
 
 def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    options = {"quantise": True, "data": "sample"}
+    options = {"quantise": True, "data": "sample", "quantisation": Quantisation(images=256)}
     for name in ("one", "two"):
         export(ROOT / "artifacts" / "improved", ExportOptions(tmp_path / name, **options))
     for name in ("model.onnx", "model.int8.onnx"):
@@ -98,7 +98,7 @@ def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     good = tmp_path / "model.int8.onnx"
     good.write_bytes(b"the good one")
-    options = ExportOptions(tmp_path, quantise=True, data="sample", limits=Limits(max_drop=-100))
+    options = ExportOptions(tmp_path, True, Quantisation(images=256), Limits(max_drop=-100), data="sample")
     with pytest.raises(GateError, match="noisiest layers") as failure:
         export(ROOT / "artifacts" / "improved", options)
     assert failure.value.exit_code == 3

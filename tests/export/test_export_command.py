@@ -21,7 +21,7 @@ def test_export_then_inspect_then_verify(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        run(monkeypatch, SHIPPED, "--quantize", "--data", "sample", "-o", str(tmp_path), "--max-latency-ratio", "0")
+        run(monkeypatch, SHIPPED, "--quantize", "--data", "sample", "-o", str(tmp_path), "--calibration-images", "256")
         == 0
     )
     assert "ONNX int8" in capsys.readouterr().out

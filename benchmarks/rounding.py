@@ -1,0 +1,56 @@
+"""How often int8 answers as the float network does, with rounding to the nearest and with the refined method.
+
+    python benchmarks/rounding.py [CHECKPOINT] [--data sample] [--images 1024 2048 4096]
+
+Counted on the validation images and on as many training images; the test set is not read.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto
+
+from fmnist_export.convert import to_onnx
+from fmnist_export.quantise import quantise
+from fmnist_export.settings import Quantisation
+from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.data import find_dataset, split_validation
+from fmnist_train.run import SPLIT_SEED
+
+
+def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.concatenate(
+        [session.run(["logits"], {"image": images[i : i + 500, None]})[0] for i in range(0, len(images), 500)]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=Path("artifacts/improved"))
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--images", type=int, nargs="+", default=[1024, 2048, 4096])
+    options = parser.parse_args()
+    checkpoint = load_checkpoint(options.checkpoint)
+    everything = find_dataset(options.data).load("train")
+    train, validation = split_validation(everything, checkpoint.info["recipe"]["validation"], SPLIT_SEED)
+    seen = train.take(np.random.default_rng(1).permutation(len(train))[: len(validation)])
+    model = to_onnx(checkpoint.model)
+    expected = [logits(model, part.images) for part in (validation, seen)]
+    print(f"{'':<34}{'validation':>11}{'training':>10}{'logits rms':>12}")
+    for count in options.images:
+        chosen = np.random.default_rng(0).permutation(len(train))[:count]
+        for refine in (False, True):
+            settings = Quantisation(images=count, refine=refine)
+            small = quantise(model, train.images[np.sort(chosen)], settings)
+            found = [logits(small, part.images) for part in (validation, seen)]
+            same = [(a.argmax(1) == b.argmax(1)).mean() for a, b in zip(expected, found, strict=True)]
+            error = np.sqrt(((np.concatenate(expected) - np.concatenate(found)) ** 2).mean())
+            name = f"{'refined' if refine else 'nearest'}, {count} calibration images"
+            print(f"{name:<34}{same[0]:11.2%}{same[1]:10.2%}{error:12.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

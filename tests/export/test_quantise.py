@@ -1,0 +1,91 @@
+"""What quantises better than rounding to the nearest, and changes nothing that it should not."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from fmnist_export.convert import to_onnx
+from fmnist_export.equalise import equalise
+from fmnist_export.graph import layers, signal_to_noise, tensor_values
+from fmnist_export.quantise import quantise
+from fmnist_export.rounding import round_in_turn
+from fmnist_export.settings import Quantisation
+from fmnist_train.data import find_dataset
+from fmnist_train.models import Normalise
+
+
+def small_network(groups: int = 1) -> nn.Sequential:
+    """Two convolutions and a dense layer; one channel has a range that is many times that of the others."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        Normalise(),
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=groups),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(392, 10),
+    )
+    with torch.no_grad():
+        network[1].weight[3] *= 200
+        network[3].weight[:, 3 if groups == 1 else 0] /= 200
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return find_dataset("sample").load("train").images[:128]
+
+
+def error(reference: onnx.ModelProto, other: onnx.ModelProto, images: np.ndarray) -> float:
+    one, two = (tensor_values(model, ["logits"], images)["logits"] for model in (reference, other))
+    return float(np.sqrt(((one - two) ** 2).mean()) / one.std())
+
+
+def test_equalised_channels_have_like_ranges_and_the_same_answers(images: np.ndarray) -> None:
+    model = to_onnx(small_network())
+    equal = equalise(model, images)
+    assert error(model, equal, images) < 1e-5
+    for graph, alike in ((model, False), (equal, True)):
+        ranges = tensor_values(graph, ["relu"], images)["relu"].max(axis=(0, 2, 3))
+        assert (ranges.max() / ranges[ranges > 0].min() < 10) == alike
+    depthwise = to_onnx(small_network(groups=8))
+    assert error(depthwise, equalise(depthwise, images), images) < 1e-5
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_refining_lowers_the_error_and_keeps_seven_bits(groups: int, images: np.ndarray) -> None:
+    model = to_onnx(small_network(groups))
+    plain = quantise(model, images, Quantisation(refine=False))
+    refined = quantise(model, images, Quantisation())
+    unseen = find_dataset("sample").load("test").images[:200]
+    assert error(model, refined, unseen) < (0.5 if groups == 1 else 1.0) * error(model, plain, unseen)
+    for tensor in refined.graph.initializer:
+        if tensor.name.endswith("weight_quantized"):
+            assert np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() <= 64
+
+
+def test_rounding_in_turn_beats_the_nearest() -> None:
+    rng = np.random.default_rng(0)
+    inputs = np.append(rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)), np.ones((500, 1)), axis=1)
+    weights, scale = rng.normal(size=(5, 13)), np.full(5, 0.25)
+    integers, bias = round_in_turn(weights, inputs.T @ inputs, scale, 64)
+    nearest = np.round(weights[:, :-1] / 0.25) * 0.25
+    ours = np.append(integers * 0.25, bias[:, None], axis=1)
+    wrong = [np.append(nearest, weights[:, -1:], axis=1), ours]
+    by_nearest, by_turn = (float(((inputs @ (w - weights).T) ** 2).mean()) for w in wrong)
+    assert (integers == np.round(integers)).all() and by_turn < 0.6 * by_nearest
+
+
+def test_the_noisiest_layer_is_named_and_a_layer_can_stay_in_float(images: np.ndarray) -> None:
+    model = to_onnx(small_network())
+    assert [layer.name for layer in layers(model)] == ["relu", "relu_1", "logits"]
+    quantised = quantise(model, images, Quantisation(refine=False))
+    ratios = signal_to_noise(model, quantised, images)
+    assert list(ratios.values()) == sorted(ratios.values()) and min(ratios.values()) > 5
+    spared = quantise(model, images, Quantisation(refine=False, float_layers=("relu_1",)))
+    assert sum(i.name.endswith("weight_quantized") for i in spared.graph.initializer) == 2
+    assert error(model, spared, images) < error(model, quantised, images)
