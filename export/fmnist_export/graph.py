@@ -126,20 +126,6 @@ def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.nda
         quantised: its int8 twin; tensors have the same names in both.
         images: uint8 ``[N, 28, 28]``.
     """
-<<<<<<< HEAD
-    names = [name for _, name in _weighted(reference)]
-    # What a layer hands on is what QuantizeLinear makes of its output: the clipping there stands in for ReLU, too.
-    handed_on = {name: f"{name}_DequantizeLinear_Output" for name in names}
-    expected = tensor_values(reference, names, images)
-    values = tensor_values(quantised, [*names, *handed_on.values()], images)
-    ratios = {}
-    for name in names:
-        found = values.get(handed_on[name], values.get(name))
-        if name in expected and found is not None:
-            signal = float((expected[name].astype(np.float64) ** 2).sum())
-            noise = float(((expected[name].astype(np.float64) - found) ** 2).sum())
-            ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
-=======
     names = [name for _, name in weighted_nodes(reference)]
     # The quantiser merges a ReLU into the clipping of what follows, so its result stands behind the DequantizeLinear.
     outputs = {output for node in quantised.graph.node for output in node.output}
@@ -153,7 +139,6 @@ def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.nda
         factor = (aim * value).sum(axis=1) / np.where(square, square, 1)
         signal, noise = (aim**2).sum(), ((aim - factor[:, None] * value) ** 2).sum()
         ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
->>>>>>> db169ef (Quantise with equalised channels and rounding fitted layer by layer; the same bits on five classes of processors, by emulation)
     return dict(sorted(ratios.items(), key=lambda item: item[1]))
 
 

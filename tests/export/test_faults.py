@@ -109,13 +109,8 @@ def test_the_stage_refuses_a_saturated_scale_and_names_the_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch, "quantise", saturated_scale)
-<<<<<<< HEAD
     with pytest.raises(GateError, match=r"int8 loses .* points of accuracy .* noisiest layers: .*relu_2 "):
-        export(CHECKPOINT, ExportOptions(tmp_path, quantise=True, data="sample"))
-=======
-    with pytest.raises(GateError, match=r"int8 loses .* points of accuracy .* noisiest layers: relu_2 "):
         export(CHECKPOINT, options(tmp_path, quantise=True))
->>>>>>> db169ef (Quantise with equalised channels and rounding fitted layer by layer; the same bits on five classes of processors, by emulation)
     assert not list(tmp_path.iterdir())
 
 
