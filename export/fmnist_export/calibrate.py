@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.reject import SCORES
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data import Split
 from fmnist_train.metrics import softmax
+from fmnist_train.photo_augment import as_photographed
 
 __all__ = ["ACCEPTANCE", "fit_reject", "fit_temperature", "photographed"]
 
@@ -47,10 +49,6 @@ def photographed(validation: Split, labels: Sequence[str]) -> np.ndarray:
 
     A network that learnt from such images should accept them too, so they have their say in the threshold.
     """
-    import torch
-
-    from fmnist_train.photo_augment import as_photographed
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         known = torch.from_numpy(validation.labels) if list(labels) == list(DATASET_LABELS) else None

@@ -6,13 +6,14 @@ Exit codes: 0 done, 1 our error, 2 usage, 3 a failed gate, 130 interrupted.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError
 
-__all__ = ["printable", "run_app"]
+__all__ = ["printable", "run_app", "run_main"]
 
 _OURS = ("fmnist_train", "fmnist_export", "fmnist_runtime")
 
@@ -62,6 +63,15 @@ def run_app(app: Callable[..., Any], *, extra: str | None = None, args: Sequence
             return _say("interrupted", 130)
         raise
     return code if isinstance(code, int) else 0
+
+
+def run_main(module: str, *, extra: str) -> int:
+    """Import a module, which may need the extra, and run its ``main``; return the exit code."""
+
+    def command(args: Sequence[str] | None) -> None:
+        import_module(module).main()
+
+    return run_app(command, extra=extra)
 
 
 def printable(text: str) -> str:

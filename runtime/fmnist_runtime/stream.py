@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_runtime.batch import classify_prepared
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import FmnistError
@@ -123,9 +124,8 @@ def _classify(
     classifier: Classifier, sources: list[Source], *, top_k: int, reject: bool, show: Path | None
 ) -> list[Answer]:
     prepared = [_prepare(classifier, source, show) for source in sources]
-    views = [p for p in prepared if isinstance(p, np.ndarray)]
-    predictions = iter(classifier.classify_inputs(np.stack(views), top_k=top_k, reject=reject) if views else [])
+    outcomes = classify_prepared(classifier, prepared, top_k=top_k, reject=reject)
     return [
-        Answer(source.name, None, p) if isinstance(p, str) else Answer(source.name, next(predictions))
-        for source, p in zip(sources, prepared, strict=True)
+        Answer(source.name, None, outcome) if isinstance(outcome, str) else Answer(source.name, outcome)
+        for source, outcome in zip(sources, outcomes, strict=True)
     ]

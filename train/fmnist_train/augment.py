@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fmnist_train.drawing import draw
 from fmnist_train.photo_augment import as_photographed
 from fmnist_train.recipes import Augmentation
 
@@ -43,7 +44,7 @@ def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> Te
 
 def random_flip(images: Tensor, probability: float) -> Tensor:
     """Mirror each image left to right with the given probability."""
-    chosen = _chance(images, probability)
+    chosen = draw(images, 0, 1) < probability
     return torch.where(chosen, images.flip(-1), images)
 
 
@@ -59,12 +60,11 @@ def random_shift(images: Tensor, pixels: int) -> Tensor:
 
 def random_affine(images: Tensor, rotation: float, translation: float, scale: tuple[float, float]) -> Tensor:
     """Rotate, shift and zoom each image about its centre, bilinearly; what comes in from outside is 0, the background."""
-    count, device = images.shape[0], images.device
-    angle = _uniform(count, -math.radians(rotation), math.radians(rotation), device)
-    zoom = _uniform(count, *scale, device)
+    angle = draw(images, -math.radians(rotation), math.radians(rotation)).flatten()
+    zoom = draw(images, *scale).flatten()
     # affine_grid maps output positions to input positions in units of half a side: hence 1 / zoom and twice the shift.
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    shift = _uniform((2, count), -2 * translation, 2 * translation, device)
+    shift = [draw(images, -2 * translation, 2 * translation).flatten() for _ in range(2)]
     matrix = torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -77,26 +77,16 @@ def random_erase(
     aspect: tuple[float, float] = (0.3, 3.3),
 ) -> Tensor:
     """Replace one random rectangle of each chosen image by uniform noise (random erasing, arXiv:1708.04896)."""
-    count, _, height, width = images.shape
+    height, width = images.shape[-2:]
     device = images.device
-    share = _uniform(count, *area, device) * height * width
-    ratio = torch.exp(_uniform(count, math.log(aspect[0]), math.log(aspect[1]), device))
+    share = draw(images, *area) * height * width
+    ratio = torch.exp(draw(images, math.log(aspect[0]), math.log(aspect[1])))
     box_h = (share * ratio).sqrt().clamp(max=height)
     box_w = (share / ratio).sqrt().clamp(max=width)
-    top = torch.rand(count, device=device) * (height - box_h)
-    left = torch.rand(count, device=device) * (width - box_w)
+    top = draw(images, 0, 1) * (height - box_h)
+    left = draw(images, 0, 1) * (width - box_w)
     row = torch.arange(height, device=device).view(1, 1, height, 1)
     column = torch.arange(width, device=device).view(1, 1, 1, width)
-    top, left, box_h, box_w = (v.view(-1, 1, 1, 1) for v in (top, left, box_h, box_w))
     inside = (row >= top) & (row < top + box_h) & (column >= left) & (column < left + box_w)
     noise = torch.rand_like(images) * 255
-    return torch.where(inside & _chance(images, probability), noise, images)
-
-
-def _uniform(shape: int | tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
-    return torch.rand(shape, device=device) * (high - low) + low
-
-
-def _chance(images: Tensor, probability: float) -> Tensor:
-    """A boolean ``[N, 1, 1, 1]``, true with the given probability."""
-    return torch.rand(images.shape[0], 1, 1, 1, device=images.device) < probability
+    return torch.where(inside & (draw(images, 0, 1) < probability), noise, images)

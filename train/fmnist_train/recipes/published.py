@@ -4,9 +4,22 @@ A published recipe that does not say how long it trains stops by validation. Wha
 ``simple``, the rate of ``fashion``) is the usual value.
 """
 
+from typing import Any
+
 from fmnist_train.recipes.recipe import Augmentation, Recipe
 
 __all__ = ["CLAIMS", "NAMED"]
+
+_OURS: dict[str, Any] = {
+    "batch_size": 256,
+    "optimiser": "adamw",
+    "learning_rate": 4e-3,
+    "weight_decay": 0.05,
+    "scheduler": "cosine",
+    "warmup": 0.05,
+    "ema_decay": 0.998,
+}
+"""What the recipes of our own that train to convergence have in common."""
 
 NAMED: tuple[Recipe, ...] = (
     Recipe(
@@ -23,14 +36,8 @@ NAMED: tuple[Recipe, ...] = (
         model="improved",
         model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
         epochs=60,
-        batch_size=256,
-        optimiser="adamw",
-        learning_rate=4e-3,
-        weight_decay=0.05,
-        scheduler="cosine",
-        warmup=0.05,
+        **_OURS,
         validation=5000,
-        ema_decay=0.998,
         augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
     ),
     Recipe(
@@ -49,13 +56,7 @@ NAMED: tuple[Recipe, ...] = (
         name="hybrid",
         model="hybrid",
         epochs=40,
-        batch_size=256,
-        optimiser="adamw",
-        learning_rate=4e-3,
-        weight_decay=0.05,
-        scheduler="cosine",
-        warmup=0.05,
-        ema_decay=0.998,
+        **_OURS,
         augmentation=Augmentation(shift=2, flip=0.5, erase=0.3),
     ),
     Recipe(name="simple", model="simple", epochs=50, batch_size=64, monitor="loss"),
