@@ -62,7 +62,7 @@ def _measure(chosen: Namespace) -> dict[str, Any]:
     plan = Plan(threads=tuple(sorted({1, available_cpus()})))
     if chosen.quick:
         plan = Plan(rounds=4, calls=200, seconds=0, paced=3, starts=2, batches=(1, 32))
-    images, labels = _exam(quick=chosen.quick)
+    images, labels = _exam(files.int8, quick=chosen.quick)
     with tempfile.TemporaryDirectory() as folder:
         results = measure(_contestants(chosen), files, plan, images, Path(folder), _note)
     judge_answers(results, REFERENCE, labels)
@@ -89,9 +89,11 @@ def _contestants(chosen: Namespace) -> dict[str, str]:
     return found
 
 
-def _exam(*, quick: bool) -> tuple[Any, list[int] | None]:
-    """What each contestant is asked first: the test set where training is installed and has it, else made-up images."""
-    from fmnist_runtime.bench.worker import fixed_images
+def _exam(model: str, *, quick: bool) -> tuple[Any, list[int] | None]:
+    """What each contestant is asked first: the test set where training is installed and has it, else the few real images
+    that the model carries for its self-test (made-up ones say little: a network may know that it does not know them)."""
+    from fmnist_runtime.classifier import Classifier
+    from fmnist_runtime.selftest import unpack_golden
 
     if not quick:
         try:
@@ -99,7 +101,8 @@ def _exam(*, quick: bool) -> tuple[Any, list[int] | None]:
             return test.images[:, None], test.labels.tolist()
         except Exception as error:  # not installed, or no data set here: the timings do not depend on it
             print(f"note: no test set, so no accuracy ({error})", file=sys.stderr)
-    return fixed_images(64), None
+    classifier = Classifier.load(model)
+    return unpack_golden(classifier.metadata.document.get("selftest"), len(classifier.labels)).images, None
 
 
 def _note(text: str) -> None:
