@@ -22,6 +22,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fashion": networks.fashion,
     "feedforward": networks.feedforward,
     "hybrid": networks.hybrid,
+    "residual": networks.residual,
     "simple": networks.simple,
     "custom": networks.custom,
 }

@@ -44,10 +44,10 @@ class Resize(nn.Module):
         return f"side={len(self.matrix)}"
 
 
-def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Module]:
-    """Convolution (size kept), batch norm, ReLU. The bias is batch norm's."""
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    """Convolution (size kept, or divided by ``stride``), batch norm, ReLU. The bias is batch norm's."""
     return [
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     ]
@@ -74,19 +74,21 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with squeeze-and-excitation beside a shortcut (He et al. 2016, arXiv:1512.03385).
+    """Two 3×3 convolutions beside a shortcut (He et al. 2016, arXiv:1512.03385).
 
-    ``side`` is the height and width of the features. The shortcut is a 1×1 convolution where the channels change.
+    With ``side``, the height and width of the features, they end in squeeze-and-excitation. The shortcut is a 1×1
+    convolution where the channels change.
     """
 
-    def __init__(self, inputs: int, outputs: int, side: int) -> None:
+    def __init__(self, inputs: int, outputs: int, side: int | None = None) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             *conv_bn_relu(inputs, outputs),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
-            SqueezeExcitation(outputs, side),
         )
+        if side:
+            self.residual.append(SqueezeExcitation(outputs, side))
         self.shortcut = nn.Sequential()
         if inputs != outputs:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))

@@ -9,7 +9,7 @@ from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.models.layers import Normalise, ResidualBlock, Resize, conv_bn_relu
 
-__all__ = ["batchnorm", "custom", "fashion", "feedforward", "hybrid", "improved", "simple"]
+__all__ = ["batchnorm", "custom", "fashion", "feedforward", "hybrid", "improved", "residual", "simple"]
 
 
 def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
@@ -88,6 +88,34 @@ def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(128, classes),
+    )
+
+
+def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0) -> nn.Sequential:
+    """A small residual network: ``widths`` channels on 28×28, 14×14 and 7×7, a block on each of the latter two.
+
+    Halving is done by strides, not by pooling, and the full resolution has one cheap layer: that is where int8 kernels,
+    and training, spend their time. ``best``, ``micro`` and ``nano`` are its sizes.
+
+    Raises:
+        ConfigError: not three widths, a width below 1, or a dropout outside 0..1.
+    """
+    _check_widths("widths", widths)
+    _check_dropout(dropout)
+    if len(widths) != 3:
+        raise ConfigError(f"--widths must be three numbers, as in 32,64,120; not {list(widths)}")
+    full, half, quarter = widths
+    return nn.Sequential(
+        Normalise(),
+        *conv_bn_relu(1, full),
+        *conv_bn_relu(full, half, stride=2),
+        ResidualBlock(half, half),
+        *conv_bn_relu(half, quarter, stride=2),
+        ResidualBlock(quarter, quarter),
+        nn.AvgPool2d(7),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(quarter, classes),
     )
 
 

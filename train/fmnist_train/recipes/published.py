@@ -41,6 +41,15 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
     ),
     Recipe(
+        name="best",
+        model="residual",
+        model_options={"widths": [32, 64, 120]},
+        epochs=60,
+        **_OURS,
+        validation=5000,
+        augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
+    ),
+    Recipe(
         name="batchnorm",
         model="batchnorm",
         epochs=5,
