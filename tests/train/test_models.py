@@ -20,11 +20,18 @@ PARAMETERS = {
     "hybrid": 369_930,
     "simple": 241_546,
     "custom": 421_866,
+    "residual": 423_146,
 }
+OURS = {"nano": (18_186, 20_000, 3e6), "micro": (96_890, 100_000, 10e6), "best": (423_146, 440_000, 40e6)}
+"""Parameters, and the bounds of parameters and multiplications, of our own sizes."""
 
 
 def test_sizes_are_those_published() -> None:
     assert {name: count_parameters(build_model(name)) for name in MODELS} == PARAMETERS
+    for name, (parameters, most, most_macs) in OURS.items():
+        model = build_model(RECIPES[name].model, **RECIPES[name].model_options)
+        assert count_parameters(model) == parameters <= most
+        assert count_macs(model) <= most_macs
     assert count_macs(build_model("fashion")) == 784 * 9 * 32 + 196 * 9 * 32 * 64 + 3136 * 128 + 128 * 10
 
 

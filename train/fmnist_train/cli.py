@@ -64,6 +64,14 @@ def train(
     label_smoothing: Annotated[float | None, _option(min=0, help=f"From 0 to below 1. {_RECIPE}")] = None,
     targets: Annotated[str | None, _option(help=f"indices, one-hot, or soft (pairs are mixed). {_RECIPE}")] = None,
     mix: Annotated[float | None, _option(help=f"How much soft targets mix. {_RECIPE}")] = None,
+    distillation: Annotated[
+        float | None, _option(min=0, max=1, help=f"Weight of a teacher's answers beside the labels. {_RECIPE}")
+    ] = None,
+    temperature: Annotated[float | None, _option(help=f"Of distillation. {_RECIPE}")] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        _option(help="Run folder or checkpoint to learn from; several are averaged. [default: the recipe's teacher]"),
+    ] = None,
     class_weights: Annotated[str | None, _option(help=f"One for each class, as in 1,1,2. {_RECIPE}")] = None,
     ema_decay: Annotated[
         float | None, _option(min=0, help=f"Of the average of the weights; 0: none. {_RECIPE}")
@@ -74,7 +82,10 @@ def train(
     model: Annotated[str | None, _option(help=f"Network by name. {_RECIPE}")] = None,
     channels: Annotated[str | None, _option(help="Of custom: convolutions, as in 32,64.")] = None,
     hidden: Annotated[str | None, _option(help="Of custom and feedforward: dense layers, as in 128.")] = None,
-    dropout: Annotated[float | None, _option(help="Of custom, feedforward, hybrid and simple.")] = None,
+    widths: Annotated[
+        str | None, _option(help="Of residual: channels on 28, 14 and 7 pixels, as in 32,64,120.")
+    ] = None,
+    dropout: Annotated[float | None, _option(help="Of all but improved, batchnorm and fashion.")] = None,
     kernel: Annotated[int | None, _option(help="Of custom: size of the convolutions, odd.")] = None,
     batch_norm: Annotated[bool | None, _option("--batch-norm/--no-batch-norm", help="Of custom.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
@@ -100,11 +111,13 @@ def train(
         torch.set_num_threads(threads)
     given = context.params
     network = {key: given[key] for key in ("dropout", "kernel", "batch_norm")}
-    network |= {key: _numbers(given[key], int, key) for key in ("channels", "hidden")}
-    changes = {key: given[key] for key in given if key in Recipe.__dataclass_fields__}
+    network |= {key: _numbers(given[key], int, key) for key in ("channels", "hidden", "widths")}
+    changes = {key: given[key] for key in given if key in Recipe.__dataclass_fields__ and key != "teacher"}
     changes["class_weights"] = _numbers(class_weights, float, "class-weights")
     chosen = get_recipe(recipe, network, **changes)
-    options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume, tensorboard)
+    options = RunOptions(
+        data, data_dir, output, seed, device, mixed_precision, resume, tuple(teacher or ()), tensorboard
+    )
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     if metrics is not None:
         print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))

@@ -6,7 +6,7 @@ same weights as one that was never interrupted.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.augment import augment
-from fmnist_train.checkpoint import save_checkpoint
+from fmnist_train.checkpoint import Checkpoint, save_checkpoint
 from fmnist_train.data import Split
 from fmnist_train.device import autocast
 from fmnist_train.evaluate import predict_logits
@@ -29,6 +29,7 @@ from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
 from fmnist_train.parallel import average, is_first, rank_and_world, share_buffers, spread
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch, restore_state, save_state
+from fmnist_train.teacher import Teacher, distillation_loss
 
 __all__ = ["Training", "TrainingError"]
 
@@ -50,6 +51,7 @@ class Training:
         seed: int = 0,
         device: torch.device,
         mixed_precision: bool = True,
+        teachers: Sequence[Checkpoint] = (),
         about: Mapping[str, Any],
     ) -> None:
         if recipe.batch_size > len(train):
@@ -58,7 +60,7 @@ class Training:
             )
         self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
         self.mixed_precision = mixed_precision
-        self.about = about
+        self.about = {**about, "teachers": [teacher.sha256 for teacher in teachers]} if teachers else about
         self.fashion = list(about["labels"]) == list(DATASET_LABELS)
         self.history: list[Epoch] = []
         self.validation = validation
@@ -74,6 +76,7 @@ class Training:
             else None
         )
         self.spread = spread(self.model, recipe.batch_size)
+        self.teacher = Teacher(teachers).to(device) if teachers else None
         self.optimiser = make_optimiser(self.model, recipe)
         self.loss = Loss(recipe, len(about["labels"])).to(device)
         self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
@@ -138,11 +141,16 @@ class Training:
             targets = F.one_hot(labels, len(self.about["labels"])).float()
         if self.recipe.targets == "soft":
             images, targets = mix_pairs(images, targets, self.recipe.mix)
-        images = torch.cat([images, strangers])
+        images = torch.cat([images, strangers]).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.mixed_precision):
-            logits = self.spread(images.contiguous(memory_format=torch.channels_last)).float()
+            logits = self.spread(images).float()
+            taught = self.teacher(images[: len(labels)]).float() if self.teacher is not None else None
         logits, unsure = logits.split([len(labels), len(strangers)])
         loss = self.loss(logits, targets)
+        if taught is not None:
+            loss = torch.lerp(
+                loss, distillation_loss(logits, taught, self.recipe.temperature), self.recipe.distillation
+            )
         if len(strangers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
         self.optimiser.zero_grad(set_to_none=True)

@@ -30,6 +30,7 @@ from fmnist_train.parallel import is_first, process_group
 from fmnist_train.progress import Progress
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch
+from fmnist_train.teacher import find_teachers
 from fmnist_train.tensorboard import event_writer
 
 __all__ = ["SPLIT_SEED", "RunOptions", "train"]
@@ -50,6 +51,8 @@ class RunOptions:
     device: str = "auto"
     mixed_precision: bool = True
     resume: bool = False
+    teachers: tuple[Path, ...] = ()
+    """Checkpoints to learn from, where the recipe's ``distillation`` is over 0; none: the run of its ``teacher``."""
     tensorboard: bool = False
     """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
 
@@ -85,6 +88,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         seed=options.seed,
         device=device,
         mixed_precision=options.mixed_precision,
+        teachers=find_teachers(recipe, options.teachers, source.labels),
         about=about,
     )
     if options.resume:

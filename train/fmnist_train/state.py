@@ -80,9 +80,12 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _refuse_another_run(training: "Training", path: Path, info: Mapping[str, Any]) -> None:
-    ours = {"recipe": training.recipe.to_dict(), "seed": training.seed, "dataset": training.about["dataset"]}
+    about = training.about
+    ours = {"recipe": training.recipe.to_dict(), "seed": training.seed, "dataset": about["dataset"]}
+    if "teachers" in about:
+        ours["teacher"] = about["teachers"]
     # A recipe stored before a field existed means that field's default.
-    theirs = {**info, "recipe": recipe_from_dict(info["recipe"]).to_dict()}
+    theirs = {**info, "recipe": recipe_from_dict(info["recipe"]).to_dict(), "teacher": info.get("teachers")}
     for what, now in ours.items():
         then, now = _as_json(theirs.get(what)), _as_json(now)
         if then != now:

@@ -4,6 +4,7 @@ A published recipe that does not say how long it trains stops by validation. Wha
 ``simple``, the rate of ``fashion``) is the usual value.
 """
 
+import dataclasses
 from typing import Any
 
 from fmnist_train.recipes.recipe import Augmentation, Recipe
@@ -21,6 +22,9 @@ _OURS: dict[str, Any] = {
 }
 """What the recipes of our own that train to convergence have in common."""
 
+_PHOTO = Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08)
+"""For networks that shall also know photographs, and things that are no garment."""
+
 NAMED: tuple[Recipe, ...] = (
     Recipe(
         name="improved",
@@ -34,11 +38,12 @@ NAMED: tuple[Recipe, ...] = (
     Recipe(
         name="improved-best",
         model="improved",
-        model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
-        epochs=60,
+        model_options={"spatial_dropout": 0.0, "head_dropout": 0.2},
+        epochs=75,
         **_OURS,
         validation=5000,
-        augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
+        augmentation=_PHOTO,
+        distillation=0.7,
     ),
     Recipe(
         name="best",
@@ -47,7 +52,27 @@ NAMED: tuple[Recipe, ...] = (
         epochs=60,
         **_OURS,
         validation=5000,
-        augmentation=Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08),
+        augmentation=_PHOTO,
+    ),
+    Recipe(
+        name="micro",
+        model="residual",
+        model_options={"widths": [16, 32, 56]},
+        epochs=60,
+        **_OURS,
+        validation=5000,
+        augmentation=dataclasses.replace(_PHOTO, photo=0.15, outliers=0.04),
+        distillation=0.7,
+    ),
+    Recipe(
+        name="nano",
+        model="residual",
+        model_options={"widths": [8, 16, 22]},
+        epochs=60,
+        **_OURS,
+        validation=5000,
+        augmentation=dataclasses.replace(_PHOTO, erase=0.1, photo=0.1, outliers=0.04),
+        distillation=0.7,
     ),
     Recipe(
         name="batchnorm",

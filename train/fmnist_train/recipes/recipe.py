@@ -73,6 +73,12 @@ class Recipe:
     """How the loss gets its targets: class ``indices``, ``one-hot`` rows, or ``soft`` rows, which mix pairs of images."""
     mix: float = 0.2
     """Of ``soft`` targets: both parameters of the beta distribution that draws the shares of a pair."""
+    distillation: float = 0.0
+    """Weight of a teacher's answers in the loss, 0 to 1; the labels have the rest (see ``teacher.py``)."""
+    temperature: float = 2.0
+    """What both logits are divided by before their probabilities are compared in distillation."""
+    teacher: str = "best"
+    """Of distillation: the recipe whose finished run teaches, where no other is named."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the loss; empty weighs all alike."""
     ema_decay: float = 0.0
@@ -102,6 +108,8 @@ class Recipe:
             self.class_weights and not any(self.class_weights)
         ):
             raise ConfigError("class weights must be at least 0, and one of them over 0")
+        if not 0 <= self.distillation <= 1 or not self.temperature > 0:
+            raise ConfigError("distillation is a weight from 0 to 1, and its temperature over 0")
         if not self.mix > 0:
             raise ConfigError(f"mix must be over 0, not {self.mix:g}")
         if self.scheduler_patience < 0 or self.scheduler_step < 1 or not 0 < self.scheduler_factor < 1:

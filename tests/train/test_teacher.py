@@ -1,0 +1,97 @@
+"""Distillation: the pupil learns from the teacher, and a teacher that cannot teach is refused before training."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
+from fmnist_train.data import Split, find_dataset
+from fmnist_train.evaluate import predict_logits
+from fmnist_train.loop import Training
+from fmnist_train.models import build_model
+from fmnist_train.recipes import RECIPES, Recipe
+from fmnist_train.teacher import Teacher, distillation_loss, find_teachers
+
+LABELS = list(find_dataset("sample").labels)
+PLAIN = dataclasses.replace(
+    RECIPES["custom"], model_options={"channels": [8, 16], "hidden": [32]}, epochs=6, batch_size=64, patience=0
+)
+
+
+def run(folder: Path, recipe: Recipe, part: Split, teachers: tuple[Path, ...] = ()) -> Training:
+    held = find_dataset("sample").load("test").take(np.arange(100))
+    about = {"labels": LABELS, "dataset": "sample"}
+    found = find_teachers(recipe, teachers, LABELS)
+    training = Training(recipe, part, held, folder, device=torch.device("cpu"), teachers=found, about=about)
+    training.run()
+    return training
+
+
+def test_the_loss_is_the_divergence_of_softened_probabilities() -> None:
+    torch.manual_seed(0)
+    pupil, teacher = torch.randn(5, 10), torch.randn(5, 10) * 3
+    p, q = (pupil / 4).softmax(1), (teacher / 4).softmax(1)
+    expected = 16 * (q * (q / p).log()).sum(1).mean()
+    assert torch.isclose(distillation_loss(pupil, teacher, 4), expected, rtol=1e-5)
+    assert distillation_loss(teacher + 7, teacher, 4).abs() < 1e-5, "logits are only known up to a constant"
+
+
+def test_a_pupil_learns_from_the_teacher_alone(tmp_path: Path) -> None:
+    """All labels are wrong, and have no weight: what is right can only come from the teacher."""
+    part = find_dataset("sample").load("train")
+    run(tmp_path / "teacher", PLAIN, part)
+    mislabelled = Split(part.images, (part.labels + 1) % 10)
+    pupil = run(
+        tmp_path / "pupil", dataclasses.replace(PLAIN, distillation=1.0), mislabelled, (tmp_path / "teacher",)
+    ).model
+    test = find_dataset("sample").load("test")
+    right = (predict_logits(pupil, test.images).argmax(1) == test.labels).mean()
+    assert right > 0.6
+    assert load_checkpoint(tmp_path / "pupil").info["teachers"] == [load_checkpoint(tmp_path / "teacher").sha256]
+
+
+def test_several_teachers_are_averaged_and_never_change(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
+        save_checkpoint(tmp_path / f"{seed}" / "best", build_model("residual", widths=[4, 4, 4]), info)
+    checkpoints = [load_checkpoint(tmp_path / f"{seed}") for seed in (0, 1)]
+    teacher = Teacher(checkpoints)
+    images = torch.rand(3, 1, 28, 28) * 255
+    alone = torch.stack([checkpoint.model(images) for checkpoint in checkpoints])
+    assert torch.allclose(teacher(images), alone.mean(0))
+    assert not teacher(images).requires_grad
+    assert not any(module.training for module in teacher.networks.modules())
+
+
+def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="fmnist-train --recipe best"):
+        find_teachers(RECIPES["micro"], (), LABELS)
+    with pytest.raises(ConfigError, match="--distillation"):
+        find_teachers(RECIPES["improved"], (tmp_path,), LABELS)
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
+    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4], "classes": 2}}, "labels": ["cat", "dog"]}
+    save_checkpoint(tmp_path / "best", build_model("residual", widths=[4, 4, 4], classes=2), info)
+    with pytest.raises(ConfigError, match="other classes"):
+        find_teachers(RECIPES["micro"], (tmp_path,), LABELS)
+
+
+def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
+    part = find_dataset("sample").load("train").take(np.arange(200))
+    short = dataclasses.replace(PLAIN, epochs=1)
+    run(tmp_path / "one", short, part)
+    run(tmp_path / "other", dataclasses.replace(short, learning_rate=2e-3), part)
+    recipe = dataclasses.replace(short, distillation=0.5)
+    run(tmp_path / "pupil", recipe, part, (tmp_path / "one",))
+    about = {"labels": LABELS, "dataset": "sample"}
+    other = find_teachers(recipe, (tmp_path / "other",), LABELS)
+    again = Training(recipe, part, part, tmp_path / "pupil", device=torch.device("cpu"), teachers=other, about=about)
+    with pytest.raises(CheckpointError, match="another teacher"):
+        again.resume()

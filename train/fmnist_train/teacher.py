@@ -1,0 +1,69 @@
+"""Distillation: a small network learns from the answers of better ones, beside the labels.
+
+The teachers see the very pictures that the pupil sees, with the same augmentation, so there is nothing to store and their
+doubts about a picture that lost its sleeves are taught, too (Hinton, Vinyals, Dean 2015, arXiv:1503.02531; Beyer et al.
+2022, arXiv:2106.05237, on the same view for both).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_train.checkpoint import Checkpoint, load_checkpoint
+from fmnist_train.recipes import Recipe
+
+__all__ = ["Teacher", "distillation_loss", "find_teachers"]
+
+
+class Teacher(nn.Module):
+    """One or several trained networks; their logits are averaged. They never change."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints)
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Pixels ``[N, 1, 28, 28]`` to logits ``[N, classes]``."""
+        return torch.stack([network(images) for network in self.networks]).mean(0)
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of the pupil's from the teacher's probabilities, both softened; a scalar.
+
+    The factor ``temperature²`` keeps the gradients as large as those of the labels' cross-entropy.
+    """
+    pupil, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
+    return temperature**2 * F.kl_div(pupil, teacher, reduction="batchmean", log_target=True)
+
+
+def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that teach a recipe: those that were named, else the run or the artefacts of its ``teacher``.
+
+    Raises:
+        ConfigError: teachers were named for a recipe that gives them no weight, or one knows other classes.
+        CheckpointError: there is none.
+    """
+    if not recipe.distillation:
+        if named:
+            raise ConfigError(
+                f"recipe '{recipe.name}' does not listen to teachers: set --distillation 0.5, or leave them out"
+            )
+        return []
+    places = [Path("runs") / f"{recipe.teacher}-seed0", Path("artifacts") / recipe.teacher]
+    found = list(named) or [place for place in places if (place / "best.safetensors").is_file()][:1]
+    if not found:
+        raise CheckpointError(
+            f"recipe '{recipe.name}' learns from a teacher, and none is in {places[0]} or {places[1]}: "
+            f"run 'fmnist-train --recipe {recipe.teacher}' first, or name a run's folder with --teacher"
+        )
+    checkpoints = [load_checkpoint(path) for path in found]
+    for checkpoint in checkpoints:
+        if list(checkpoint.info["labels"]) != list(labels):
+            raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with --teacher")
+    return checkpoints
