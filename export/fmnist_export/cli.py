@@ -49,7 +49,8 @@ def export(
         int, typer.Option(min=1, help="Training images to calibrate with.")
     ] = _QUANTISATION.images,
     evidence: Annotated[
-        bool, typer.Option("--evidence", help="Copy checkpoint, metrics, history and pictures beside the models.")
+        bool,
+        typer.Option("--evidence", help="Put checkpoint, metrics, history, pictures and a card beside the models."),
     ] = False,
     as_json: _Json = False,
 ) -> None:
@@ -57,7 +58,8 @@ def export(
 
     Exit code 3: the proof failed; earlier files are untouched.
     """
-    from fmnist_export.export import ExportOptions, copy_evidence
+    from fmnist_export.evidence import collect_evidence
+    from fmnist_export.export import ExportOptions
     from fmnist_export.export import export as run_export
     from fmnist_export.show import show_export
     from fmnist_train.checkpoint import newest_run
@@ -73,7 +75,7 @@ def export(
     )
     report = run_export(run, options)
     if evidence:
-        copy_evidence(run if run.is_dir() else run.parent, Path(report["folder"]), report)
+        collect_evidence(run if run.is_dir() else run.parent, Path(report["folder"]), report)
     print(json.dumps(report) if as_json else show_export(report))
 
 

@@ -37,7 +37,7 @@ def describe(checkpoint: Checkpoint, macs: int, temperature: float, reject: dict
         "model": {**info["model"], "parameters": count_parameters(checkpoint.model), "macs": macs},
         "temperature": temperature,
         "reject": reject,
-        "training": {key: info[key] for key in ("recipe", "seed", "dataset", "epoch")},
+        "training": {key: info[key] for key in ("recipe", "seed", "dataset", "epoch", "teachers") if key in info},
         "checkpoint_sha256": checkpoint.sha256,
         "versions": {
             "python": platform.python_version(),

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import shutil
 import tempfile
 import zlib
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from fmnist_train.evaluate import predict_logits
 from fmnist_train.files import write_atomically
 from fmnist_train.run import SPLIT_SEED
 
-__all__ = ["FILES", "ExportOptions", "copy_evidence", "export"]
+__all__ = ["FILES", "ExportOptions", "export"]
 
 FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 
@@ -158,6 +157,7 @@ def _prove(
     return {
         "checkpoint_sha256": checkpoint.sha256,
         "dataset": source.name,
+        "model": document["model"],
         "accuracy": accuracies,
         "comparisons": comparisons,
         "latency": latency,
@@ -200,22 +200,3 @@ def _explain(faults: list[str], forms: dict[str, _Form], test: Split) -> str:
             ratios = signal_to_noise(forms["float32"].model, forms["int8"].model, test.images[:64])
             text += "; noisiest layers: " + ", ".join(f"{name} {db:.1f} dB" for name, db in list(ratios.items())[:3])
     return text
-
-
-def copy_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Put a run's checkpoint, metrics, history and pictures beside the exported files.
-
-    The metrics, which the run wrote of PyTorch, get the accuracy of each exported file as ``exported``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("best.*", "metrics.json", "history.*", "*.png"):
-        for path in sorted(run.glob(pattern)):
-            if path.resolve() != (folder / path.name).resolve():
-                shutil.copyfile(path, folder / path.name)
-    metrics = folder / "metrics.json"
-    if metrics.is_file():
-        exported = {
-            name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
-        }
-        content = {**json.loads(metrics.read_text("utf-8")), "exported": exported}
-        write_atomically(metrics, json.dumps(content, indent=2) + "\n")

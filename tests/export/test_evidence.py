@@ -1,0 +1,45 @@
+"""The evidence beside shipped models: all seeds of the recipe and no other run, and a card whose figures are theirs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fmnist_export.evidence import collect_evidence
+from fmnist_export.export import ExportOptions, export
+from fmnist_export.settings import Limits, Quantisation
+from fmnist_train.progress import Progress
+from fmnist_train.recipes import get_recipe
+from fmnist_train.run import RunOptions, train
+
+LIMITS = Limits(max_drop=5, max_class_drop=50, min_agreement=0.9, max_latency_ratio=None)
+
+
+@pytest.mark.slow
+def test_evidence_of_two_seeds(tmp_path: Path) -> None:
+    small = {"epochs": 1, "validation": 100, "distillation": 0.0}
+    recipe = get_recipe("nano", {"widths": (4, 4, 4)}, **small)
+    runs = [tmp_path / "runs" / f"seed{seed}" for seed in (0, 1)]
+    figures = [
+        train(recipe, RunOptions("sample", output=run, seed=seed), Progress(quiet=True))
+        for seed, run in enumerate(runs)
+    ]
+    other = get_recipe("nano", {"widths": (4, 4, 8)}, **small)
+    train(other, RunOptions("sample", output=tmp_path / "runs" / "other", seed=2), Progress(quiet=True))
+    options = ExportOptions(quantise=True, quantisation=Quantisation(images=64), limits=LIMITS, data="sample")
+    report = export(runs[1], options)
+    folder = tmp_path / "shipped"
+    collect_evidence(runs[1], folder, report)
+    rows = json.loads((folder / "metrics.json").read_text())["seeds"]
+    assert [(row["seed"], row["test"]) for row in rows] == [(f["seed"], f["test"]["accuracy"]) for f in figures]
+    assert "int8" not in rows[0] and rows[1]["int8"] == report["accuracy"]["int8"]["accuracy"]
+    card = (folder / "README.md").read_text()
+    mean = sum(f["test"]["accuracy"] for f in figures) / 2
+    assert f"over 2 seeds: {mean:.2%}" in card
+    assert f"{report['model']['parameters']:,} parameters" in card and "model.int8.onnx" in card
+    assert "None" not in card and "nan" not in card
+    # Once the runs are gone, what was known of the other seed stays.
+    for file in runs[0].iterdir():
+        file.unlink()
+    collect_evidence(folder, folder, report)
+    assert len(json.loads((folder / "metrics.json").read_text())["seeds"]) == 2
