@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["around_section", "replace_section", "write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -18,3 +20,33 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def replace_section(path: Path, name: str, writer: str, text: str) -> None:
+    """Replace what a text file holds between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
+
+    Raises:
+        ConfigError: the file does not hold the two marks, once each.
+    """
+    before, after = around_section(path, name, writer)
+    begin, end = _marks(name, writer)
+    write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def around_section(path: Path, name: str, writer: str) -> tuple[str, str]:
+    """What stands before and after a section; for whoever wants to know beforehand that ``replace_section`` will do.
+
+    Raises:
+        ConfigError: as there.
+    """
+    text = path.read_text("utf-8") if path.is_file() else ""
+    begin, end = _marks(name, writer)
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended or text.count(begin) > 1 or text.count(end) > 1:
+        raise ConfigError(f"{path} must hold, once and on lines of their own, {begin} and {end}")
+    return before, after
+
+
+def _marks(name: str, writer: str) -> tuple[str, str]:
+    return f"<!-- {name}: written by {writer} -->", f"<!-- end of {name} -->"
