@@ -39,7 +39,7 @@ NAMED: tuple[Recipe, ...] = (
         name="improved-best",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.2},
-        epochs=80,
+        epochs=60,
         **_OURS,
         validation=5000,
         augmentation=_PHOTO,
