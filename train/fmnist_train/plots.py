@@ -52,7 +52,8 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> N
     panels[0, 0].legend(frameon=False)
     panels[0, 1].legend(frameon=False, loc="lower right")
     _curve(panels[1, 0], epochs, column["learning_rate"], GREEN, "rate", "o")
-    panels[1, 0].set_yscale("log")
+    if (column["learning_rate"] > 0).any():  # the one epoch of a cosine ends at 0
+        panels[1, 0].set_yscale("log")
     _draw_gap(panels[1, 1], epochs, 100 * (column["train_accuracy"] - column["validation_accuracy"]))
     save_figure(figure, path)
 
