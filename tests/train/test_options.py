@@ -1,4 +1,4 @@
-"""Options of a recipe: what each does to the loss, what is refused, and the sub-commands."""
+"""Options of a recipe: what each does to the loss, and what is refused."""
 
 import dataclasses
 import json
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
 from fmnist_runtime.console import run_app
 from fmnist_runtime.errors import ConfigError
@@ -137,23 +136,3 @@ def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert run(*QUICK, *options, "--output", "/nonexistent") == 2
         assert message in capsys.readouterr().err
-
-
-def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    runner = CliRunner()
-    compared = ["compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2"]
-    group = "runs/batchnorm-sample-seed0,runs/batchnorm-sample-seed1"
-    rows = json.loads(runner.invoke(app, [*compared, "--ensemble", group, "--json"], catch_exceptions=False).stdout)
-    assert [row["name"] for row in rows] == ["batchnorm", "mean of batchnorm-sample 0, batchnorm-sample 1"]
-    assert rows[0]["parameters"] == 18_494 and rows[0]["accuracy_std"] is not None
-    assert rows[1]["parameters"] == 2 * 18_494 and rows[1]["accuracy"] > 0.3
-    table = Path("runs/comparison/comparison.md").read_text()
-    assert "88.74%" in table and "± " in table and Path("runs/comparison/comparison.png").stat().st_size > 10_000
-    before = Path("runs/batchnorm-sample-seed0/metrics.json").stat().st_mtime_ns
-    assert runner.invoke(app, [*compared, "--reuse-only"], catch_exceptions=False).exit_code == 0
-    assert Path("runs/batchnorm-sample-seed0/metrics.json").stat().st_mtime_ns == before
-    out = runner.invoke(app, ["evaluate", "runs/batchnorm-sample-seed0", "--data", "sample"], catch_exceptions=False)
-    assert "precision" in out.stdout and Path("runs/batchnorm-sample-seed0/evaluation/report.html").is_file()
-    out = runner.invoke(app, ["explore", "--data", "sample"], catch_exceptions=False)
-    assert "Ankle boot" in out.stdout and Path("runs/explore/samples.png").is_file()

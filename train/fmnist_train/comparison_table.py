@@ -7,19 +7,55 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from fmnist_runtime.errors import ConfigError
 from fmnist_train.figures import BLUE, GREY, save_figure, shorten, style_panel
 from fmnist_train.files import write_atomically
 
-__all__ = ["write_picture", "write_table"]
+__all__ = ["around_table", "write_picture", "write_readme", "write_table"]
 
 Row = Mapping[str, Any]
+_MARKS = ("<!-- comparison: written by fmnist-train compare --readme -->", "<!-- end of comparison -->")
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """Write the rows of ``compare`` as a Markdown table; a dash where there is no figure."""
+    write_atomically(path, _table(rows))
+
+
+def write_readme(rows: Sequence[Row], path: Path) -> None:
+    """Put the table between the two marks in a Markdown file; ``around_table`` says what it raises."""
+    before, after = around_table(path)
+    write_atomically(path, f"{before}{_MARKS[0]}\n{_table(rows)}{_MARKS[1]}{after}")
+
+
+def around_table(path: Path) -> tuple[str, str]:
+    """What stands before and after the table in a Markdown file.
+
+    Raises:
+        ConfigError: the file does not hold the two marks, once each.
+    """
+    text = path.read_text("utf-8") if path.is_file() else ""
+    before, begin, rest = text.partition(_MARKS[0])
+    _, end, after = rest.partition(_MARKS[1])
+    if not begin or not end or any(text.count(mark) > 1 for mark in _MARKS):
+        raise ConfigError(f"{path} must hold, once and on lines of their own, {_MARKS[0]} and {_MARKS[1]}")
+    return before, after
+
+
+def _table(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * (len(_COLUMNS) - 2) + "---|"]
     lines += ["| " + " | ".join(cell(row) or "–" for cell in _COLUMNS.values()) + " |" for row in rows]
-    write_atomically(path, "\n".join(lines) + "\n")
+    return "\n".join([*lines, *_when(rows)]) + "\n"
+
+
+def _when(rows: Sequence[Row]) -> list[str]:
+    """When the latencies were measured, as far as there are any: those of one day and processor compare."""
+    measured: dict[str, list[str]] = {}
+    for row in rows:
+        if row["latency_us"] is not None:
+            measured.setdefault(row["latency_measured"], []).append(row["name"])
+    parts = [f"{', '.join(names)}: {when}" for when, names in measured.items()]
+    return ["", f"Latency of the int8 file, one image, one thread. {'; '.join(parts)}."] if parts else []
 
 
 def write_picture(rows: Sequence[Row], path: Path) -> None:
