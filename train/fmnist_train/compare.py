@@ -57,9 +57,9 @@ def compare(settings: Comparison) -> list[dict[str, Any]]:
     Returns:
         The content of ``comparison.json``, a mapping each row: ``name``, ``dataset``, ``runs``, ``accuracy`` (mean over the
         seeds), ``accuracy_std`` (None of one seed), ``interval`` (95%, of the images; None of several seeds),
-        ``parameters``, ``macs``, ``float_bytes``, ``int8_bytes``, ``int8_accuracy``, ``latency_us`` (median, one image, one
-        thread, of the first run's int8 file), ``latency_measured`` (day and processor), ``training_seconds``, ``claim``.
-        None where there is no such figure.
+        ``parameters``, ``macs``, ``float_bytes``, ``int8_bytes``, ``int8_accuracy`` (mean over the seeds, if all are
+        exported), ``latency_us`` (median, one image, one thread, of the first run's int8 file), ``latency_measured`` (day
+        and processor), ``training_seconds``, ``claim``. None where there is no such figure.
 
     Raises:
         ConfigError: an unknown name, nothing to compare, or a ``readme`` without the marks.
@@ -111,9 +111,10 @@ def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[
             raise ConfigError(f"{run} was trained on {figures['dataset']}, not {source.name}; give another --runs")
     accuracies = [figures["test"]["accuracy"] for figures in metrics]
     checkpoint = load_checkpoint(runs[0])
-    exported = _exported(runs[0], checkpoint)
-    for run in runs:
+    exports = [_exported(run, load_checkpoint(run)) for run in runs]
+    for run, exported in zip(runs, exports, strict=True):
         keep_evidence(run, output, exported=run == runs[0] and exported["int8_bytes"] is not None)
+    smaller = [exported["int8_accuracy"] for exported in exports]
     return {
         "name": name,
         "dataset": source.name,
@@ -122,7 +123,8 @@ def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[
         "accuracy_std": stdev(accuracies) if len(runs) > 1 else None,
         "interval": metrics[0]["test"]["accuracy_interval"] if len(runs) == 1 else None,
         **_size(checkpoint),
-        **exported,
+        **exports[0],
+        "int8_accuracy": None if None in smaller else mean(smaller),
         **dict.fromkeys(("latency_us", "latency_measured")),
         "training_seconds": mean(figures["training_seconds"] for figures in metrics),
         "claim": CLAIMS.get(name),

@@ -1,6 +1,7 @@
 """A comparison as a Markdown table and as a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,19 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     style_panel(axes, "Test accuracy and work")
+    middle = sqrt(min(row["macs"] for row in rows) * max(row["macs"] for row in rows))
     for row in rows:
         low, high = row["interval"] or (row["accuracy"] - row["accuracy_std"], row["accuracy"] + row["accuracy_std"])
-        colour = GREY if row["name"].startswith("mean of") else BLUE
+        together = row["name"].startswith("mean of")
         reach = [[row["accuracy"] - low], [high - row["accuracy"]]]
+        colour = GREY if together else BLUE
         axes.errorbar(row["macs"] / 1e6, row["accuracy"], yerr=reach, fmt="o", color=colour, capsize=3)
+        # Names stand towards the middle; an ensemble, which lies close to its best member, has its name below.
+        side = {"xytext": (-7, 5), "ha": "right"} if row["macs"] > middle else {"xytext": (7, 5)}
         place = (row["macs"] / 1e6, row["accuracy"])
-        axes.annotate(shorten(row["name"], 40), place, xytext=(7, 5), textcoords="offset points", fontsize=9)
+        if together:
+            place, side = (row["macs"] / 1e6, low), {"xytext": (5, -12), "ha": "right"}
+        axes.annotate(shorten(row["name"], 40), place, **side, textcoords="offset points", fontsize=9)
     axes.set(xscale="log", xlabel="million multiplications an image", ylabel="test accuracy")
     axes.margins(x=0.25, y=0.15)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
