@@ -17,6 +17,7 @@ from fmnist_export.convert import to_onnx
 from fmnist_export.document import describe, golden, prove
 from fmnist_export.gate import accuracy, compare, judge, run_all
 from fmnist_export.graph import count_macs, executed_operators, signal_to_noise
+from fmnist_export.integer_form import for_integers
 from fmnist_export.quantise import quantise
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_export.speed import judge_latency
@@ -55,6 +56,8 @@ class _Form:
 
     model: ModelProto
     calibration: dict[str, Any] | None = None
+    origin: ModelProto | None = None
+    """Of a quantised model, what it was in float; its tensors have the same names."""
 
 
 def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
@@ -74,7 +77,9 @@ def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
     temperature, reject = _fit(checkpoint, validation, options.reject_score)
     forms = {"float32": _Form(to_onnx(checkpoint.model, temperature))}
     if options.quantise:
-        forms["int8"] = _int8(forms["float32"].model, train, options.quantisation)
+        arranged = for_integers(checkpoint.model)
+        origin = forms["float32"].model if arranged is None else to_onnx(arranged, temperature)
+        forms["int8"] = _int8(origin, train, options.quantisation)
     document = describe(checkpoint, count_macs(forms["float32"].model), temperature, reject)
     folder = options.output or checkpoint.path.parent / "export"
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,7 +120,7 @@ def _int8(model: ModelProto, train: Split, settings: Quantisation) -> _Form:
         "images": len(images),
         "sha256": arrays_sha256(images),
     }
-    return _Form(quantise(model, images, settings), about)
+    return _Form(quantise(model, images, settings), about, model)
 
 
 def _prove(
@@ -197,6 +202,6 @@ def _explain(faults: list[str], forms: dict[str, _Form], test: Split) -> str:
     text = "the export did not pass, nothing was written: " + "; ".join(faults)
     if "int8" in forms:
         with contextlib.suppress(Exception):  # the reason stands already; where it comes from is a help, no duty
-            ratios = signal_to_noise(forms["float32"].model, forms["int8"].model, test.images[:64])
+            ratios = signal_to_noise(forms["int8"].origin, forms["int8"].model, test.images[:64])
             text += "; noisiest layers: " + ", ".join(f"{name} {db:.1f} dB" for name, db in list(ratios.items())[:3])
     return text

@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,7 +77,10 @@ def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) 
             weight_type=QuantType.QInt8,
             calibrate_method=_METHODS[settings.calibration],
             extra_options={
-                "TensorQuantOverrides": {normalised: [{"scale": scale, "zero_point": zero_point}]},
+                "TensorQuantOverrides": {
+                    normalised: [{"scale": scale, "zero_point": zero_point}],
+                    **_left_factors(model),
+                },
                 "CalibMovingAverage": False,
             },
         )
@@ -109,6 +113,20 @@ class _quiet:  # noqa: N801 (used like a function)
 
     def __exit__(self, *_: object) -> None:
         logging.disable(self._level)
+
+
+def _left_factors(model: ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """Constant left factors of products, none of them negative: integer kernels take them as they take activations."""
+    constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    factors = {
+        n.input[0]: constants[n.input[0]] for n in model.graph.node if n.op_type == "MatMul" and n.input[0] in constants
+    }
+    zero = np.array(0, np.uint8)
+    return {
+        name: [{"scale": np.array(value.max() / 255, np.float32), "zero_point": zero, "quant_type": QuantType.QUInt8}]
+        for name, value in factors.items()
+        if value.min() >= 0 and value.max() > 0
+    }
 
 
 def _normalisation(model: ModelProto) -> tuple[str, float, float]:

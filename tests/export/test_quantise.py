@@ -9,11 +9,12 @@ from torch import nn
 from fmnist_export.convert import to_onnx
 from fmnist_export.equalise import equalise
 from fmnist_export.graph import layers, signal_to_noise, tensor_values
+from fmnist_export.integer_form import for_integers
 from fmnist_export.quantise import quantise
 from fmnist_export.rounding import round_in_turn
 from fmnist_export.settings import Quantisation
 from fmnist_train.data import find_dataset
-from fmnist_train.models import Normalise
+from fmnist_train.models import Normalise, build_model
 
 
 def small_network(groups: int = 1) -> nn.Sequential:
@@ -89,3 +90,15 @@ def test_the_noisiest_layer_is_named_and_a_layer_can_stay_in_float(images: np.nd
     spared = quantise(model, images, Quantisation(refine=False, float_layers=("relu_1",)))
     assert sum(i.name.endswith("weight_quantized") for i in spared.graph.initializer) == 2
     assert error(model, spared, images) < error(model, quantised, images)
+
+
+def test_the_integer_form_computes_the_same(images: np.ndarray) -> None:
+    torch.manual_seed(0)
+    model = build_model("batchnorm").train()
+    pixels = torch.from_numpy(images[:, None])
+    model(pixels)  # batch norm has seen something
+    arranged = for_integers(model)
+    with torch.no_grad():
+        assert torch.allclose(arranged(pixels), model.eval()(pixels), atol=1e-4)
+    assert [layer.weight for layer in layers(to_onnx(arranged))] == [(256, 28, 5, 1), (32, 16, 5, 5), (10, 512)]
+    assert for_integers(small_network()) is None

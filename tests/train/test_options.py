@@ -1,4 +1,4 @@
-"""Options of a recipe: what each does to the loss, what is refused, and the sub-commands."""
+"""Options of a recipe: what each does to the loss, and what is refused."""
 
 import dataclasses
 import json
@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
 from fmnist_runtime.console import run_app
 from fmnist_runtime.errors import ConfigError
 from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
 from fmnist_train.cli import app
 from fmnist_train.loss import Loss, mix_pairs
-from fmnist_train.recipes import RECIPES, Recipe, get_recipe
+from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe
 
 PLAIN = Recipe(name="plain", model="custom")
 QUICK = ("--data", "sample", "--epochs", "1", "--quiet", "--recipe", "custom", "--channels", "4", "--hidden", "8")
@@ -71,6 +70,26 @@ def test_what_cannot_be_is_refused(changes: dict, message: str) -> None:
         dataclasses.replace(PLAIN, **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rotation": -1.0}, "--rotation must be from 0 to 180 degrees, not -1"),
+        ({"translation": math.nan}, "--translation must be a share from 0 to 1, not nan"),
+        ({"shift": 28}, "--shift must be from 0 to 27 pixels"),
+        ({"scale": (1.1, 0.9)}, "the smaller first, as in 0.9,1.1; not '1.1,0.9'"),
+        ({"scale": (1.0,)}, "--scale must be two factors"),
+        ({"scale": (0.0, 1.0)}, "over 0"),
+        ({"flip": 1.5}, "--flip must be a share"),
+        ({"erase": -0.1}, "--erase must be a share"),
+        ({"photo": 30.0}, "--photo must be a share"),
+        ({"outliers": 2.0}, "--outliers must be a share"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Augmentation(**changes)
+
+
 def test_another_model_leaves_the_options_of_the_first() -> None:
     assert get_recipe("improved-best", model="simple").model_options == {}
     assert get_recipe("improved-best", {"head_dropout": 0.1}).model_options == {
@@ -84,12 +103,23 @@ def test_a_run_stores_what_it_was_told(tmp_path: Path) -> None:
     more = (
         "--class-weights 1,1,1,1,1,1,2,1,1,1 --label-smoothing 0.1 --dropout 0 --kernel 5 --monitor loss --tensorboard"
     )
-    assert run(*QUICK, *options.split(), *more.split(), "--output", tmp_path / "run") == 0
+    images = (
+        "--rotation 5 --translation 0.05 --shift 1 --scale 0.9,1.1 --flip 0.5 --erase 0.2 --photo 0.1 --outliers 0.1"
+    )
+    assert run(*QUICK, *options.split(), *more.split(), *images.split(), "--output", tmp_path / "run") == 0
     recipe = json.loads((tmp_path / "run" / "metrics.json").read_text())["recipe"]
     wanted = {"optimiser": "sgd", "momentum": 0.8, "scheduler": "one-cycle", "targets": "soft", "ema_decay": 0.9}
     assert wanted.items() <= recipe.items() and recipe["class_weights"][6] == 2
     assert any(file.stat().st_size > 100 for file in (tmp_path / "run" / "tensorboard").iterdir())
+    assert list(recipe["augmentation"].values()) == [5, 0.05, 1, [0.9, 1.1], 0.5, 0.2, 0.1, 0.1]
     assert recipe["model_options"] == {"dropout": 0.0, "kernel": 5, "channels": [4], "hidden": [8]}
+
+
+def test_an_augmentation_not_named_stays_the_recipes(tmp_path: Path) -> None:
+    options = ("--data", "sample", "--epochs", "1", "--quiet", "--recipe", "hybrid", "--model", "feedforward")
+    assert run(*options, "--flip", "0", "--output", tmp_path) == 0
+    stored = json.loads((tmp_path / "metrics.json").read_text())["recipe"]
+    assert stored["augmentation"] == {**dataclasses.asdict(RECIPES["hybrid"].augmentation), "flip": 0, "scale": [1, 1]}
 
 
 def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,26 +130,9 @@ def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         (("--model", "magic"), "known models: batchnorm"),
         (("--batch-size", "4000"), "lower --batch-size"),
         (("--class-weights", "1,2"), "2 class weights for 10 classes"),
+        (("--scale", "0.9"), "--scale must be two factors"),
+        (("--scale", "small,large"), "--scale must be numbers"),
+        (("--flip", "50"), "--flip must be a share from 0 to 1, not 50"),
     ):
         assert run(*QUICK, *options, "--output", "/nonexistent") == 2
         assert message in capsys.readouterr().err
-
-
-def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    runner = CliRunner()
-    compared = ["compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2"]
-    group = "runs/batchnorm-sample-seed0,runs/batchnorm-sample-seed1"
-    rows = json.loads(runner.invoke(app, [*compared, "--ensemble", group, "--json"], catch_exceptions=False).stdout)
-    assert [row["name"] for row in rows] == ["batchnorm", "mean of batchnorm-sample 0, batchnorm-sample 1"]
-    assert rows[0]["parameters"] == 18_494 and rows[0]["accuracy_std"] is not None
-    assert rows[1]["parameters"] == 2 * 18_494 and rows[1]["accuracy"] > 0.3
-    table = Path("runs/comparison/comparison.md").read_text()
-    assert "88.74%" in table and "± " in table and Path("runs/comparison/comparison.png").stat().st_size > 10_000
-    before = Path("runs/batchnorm-sample-seed0/metrics.json").stat().st_mtime_ns
-    assert runner.invoke(app, [*compared, "--reuse-only"], catch_exceptions=False).exit_code == 0
-    assert Path("runs/batchnorm-sample-seed0/metrics.json").stat().st_mtime_ns == before
-    out = runner.invoke(app, ["evaluate", "runs/batchnorm-sample-seed0", "--data", "sample"], catch_exceptions=False)
-    assert "precision" in out.stdout and Path("runs/batchnorm-sample-seed0/evaluation/report.html").is_file()
-    out = runner.invoke(app, ["explore", "--data", "sample"], catch_exceptions=False)
-    assert "Ankle boot" in out.stdout and Path("runs/explore/samples.png").is_file()

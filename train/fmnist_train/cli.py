@@ -1,14 +1,19 @@
 """The command ``fmnist-train``: parse, call one function, print."""
 
+import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fmnist_runtime.console import run_app
 from fmnist_runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fmnist_train.recipes import Recipe
 
 __all__ = ["app", "main"]
 
@@ -79,6 +84,16 @@ def train(
     gradient_clip: Annotated[
         float | None, _option(min=0, help=f"Largest gradient norm; 0: no limit. {_RECIPE}")
     ] = None,
+    rotation: Annotated[float | None, _option(help=f"Random turn, up to so many degrees. {_RECIPE}")] = None,
+    translation: Annotated[float | None, _option(help=f"Random move, up to this share of the side. {_RECIPE}")] = None,
+    shift: Annotated[int | None, _option(help=f"Random move, up to so many whole pixels. {_RECIPE}")] = None,
+    scale: Annotated[str | None, _option(help=f"Range of a random zoom, as in 0.9,1.1. {_RECIPE}")] = None,
+    flip: Annotated[float | None, _option(help=f"Share of images mirrored. {_RECIPE}")] = None,
+    erase: Annotated[float | None, _option(help=f"Share of images that lose a rectangle. {_RECIPE}")] = None,
+    photo: Annotated[float | None, _option(help=f"Share of images changed as by a photograph. {_RECIPE}")] = None,
+    outliers: Annotated[
+        float | None, _option(help=f"Made-up pictures of no garment, as a share of the batch. {_RECIPE}")
+    ] = None,
     model: Annotated[str | None, _option(help=f"Network by name. {_RECIPE}")] = None,
     channels: Annotated[str | None, _option(help="Of custom: convolutions, as in 32,64.")] = None,
     hidden: Annotated[str | None, _option(help="Of custom and feedforward: dense layers, as in 128.")] = None,
@@ -103,24 +118,35 @@ def train(
     import torch
 
     from fmnist_train.progress import Progress
-    from fmnist_train.recipes import Recipe, get_recipe
     from fmnist_train.run import RunOptions
     from fmnist_train.run import train as train_run
 
     if threads:
         torch.set_num_threads(threads)
-    given = context.params
-    network = {key: given[key] for key in ("dropout", "kernel", "batch_norm")}
-    network |= {key: _numbers(given[key], int, key) for key in ("channels", "hidden", "widths")}
-    changes = {key: given[key] for key in given if key in Recipe.__dataclass_fields__ and key != "teacher"}
-    changes["class_weights"] = _numbers(class_weights, float, "class-weights")
-    chosen = get_recipe(recipe, network, **changes)
-    options = RunOptions(
-        data, data_dir, output, seed, device, mixed_precision, resume, tuple(teacher or ()), tensorboard
-    )
+    chosen = _recipe(recipe, context.params)
+    teachers = tuple(teacher or ())
+    options = RunOptions(data, data_dir, output, seed, device, mixed_precision, resume, teachers, tensorboard)
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     if metrics is not None:
         print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))
+
+
+def _recipe(name: str, given: Mapping[str, Any]) -> "Recipe":
+    """The recipe of that name with what the command line says otherwise; options that were not given are None.
+
+    ``--teacher`` names a folder, not the recipe's field of that name.
+    """
+    from fmnist_train.recipes import Augmentation, Recipe, get_recipe
+
+    network = {key: given[key] for key in ("dropout", "kernel", "batch_norm")}
+    network |= {key: _numbers(given[key], int, key) for key in ("channels", "hidden", "widths")}
+    changes = {key: given[key] for key in given if key in Recipe.__dataclass_fields__ and key != "teacher"}
+    changes["class_weights"] = _numbers(given["class_weights"], float, "class-weights")
+    recipe = get_recipe(name, network, **changes)
+    images = {key: given[key] for key in given if key in Augmentation.__dataclass_fields__}
+    images["scale"] = _numbers(given["scale"], float, "scale")
+    images = {key: value for key, value in images.items() if value is not None}
+    return dataclasses.replace(recipe, augmentation=dataclasses.replace(recipe.augmentation, **images))
 
 
 def _numbers(text: str | None, kind: type, option: str) -> tuple[Any, ...] | None:

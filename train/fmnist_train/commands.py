@@ -83,7 +83,13 @@ def compare(
         list[str] | None,
         typer.Option(help="Run folders with commas between: their averaged answer as a row. Repeatable."),
     ] = None,
-    reuse_only: Annotated[bool, typer.Option("--reuse-only", help="Train nothing; only finished runs count.")] = False,
+    reuse_only: Annotated[
+        bool,
+        typer.Option("--reuse-only", help="Train nothing; recipes without a run keep their earlier row in the output."),
+    ] = False,
+    readme: Annotated[
+        Path | None, typer.Option(help="Markdown file that gets the table between its marks.", show_default=False)
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Train recipes, or reuse their finished runs, and write one table: Markdown, JSON and a picture."""
@@ -91,6 +97,6 @@ def compare(
     from fmnist_train.compare import compare as run_compare
 
     groups = tuple(tuple(Path(part) for part in group.split(",")) for group in ensemble or ())
-    settings = Comparison(tuple(names or ()), data, data_dir, runs, output, seeds, epochs, groups, reuse_only)
+    settings = Comparison(tuple(names or ()), data, data_dir, runs, output, seeds, epochs, groups, reuse_only, readme)
     rows = run_compare(settings)
     print(json.dumps(rows) if as_json else (output / "comparison.md").read_text())

@@ -1,25 +1,62 @@
 """A comparison as a Markdown table and as a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from fmnist_runtime.errors import ConfigError
 from fmnist_train.figures import BLUE, GREY, save_figure, shorten, style_panel
 from fmnist_train.files import write_atomically
 
-__all__ = ["write_picture", "write_table"]
+__all__ = ["around_table", "write_picture", "write_readme", "write_table"]
 
 Row = Mapping[str, Any]
+_MARKS = ("<!-- comparison: written by fmnist-train compare --readme -->", "<!-- end of comparison -->")
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """Write the rows of ``compare`` as a Markdown table; a dash where there is no figure."""
+    write_atomically(path, _table(rows))
+
+
+def write_readme(rows: Sequence[Row], path: Path) -> None:
+    """Put the table between the two marks in a Markdown file; ``around_table`` says what it raises."""
+    before, after = around_table(path)
+    write_atomically(path, f"{before}{_MARKS[0]}\n{_table(rows)}{_MARKS[1]}{after}")
+
+
+def around_table(path: Path) -> tuple[str, str]:
+    """What stands before and after the table in a Markdown file.
+
+    Raises:
+        ConfigError: the file does not hold the two marks, once each.
+    """
+    text = path.read_text("utf-8") if path.is_file() else ""
+    before, begin, rest = text.partition(_MARKS[0])
+    _, end, after = rest.partition(_MARKS[1])
+    if not begin or not end or any(text.count(mark) > 1 for mark in _MARKS):
+        raise ConfigError(f"{path} must hold, once and on lines of their own, {_MARKS[0]} and {_MARKS[1]}")
+    return before, after
+
+
+def _table(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * (len(_COLUMNS) - 2) + "---|"]
     lines += ["| " + " | ".join(cell(row) or "–" for cell in _COLUMNS.values()) + " |" for row in rows]
-    write_atomically(path, "\n".join(lines) + "\n")
+    return "\n".join([*lines, *_when(rows)]) + "\n"
+
+
+def _when(rows: Sequence[Row]) -> list[str]:
+    """When the latencies were measured, as far as there are any: those of one day and processor compare."""
+    measured: dict[str, list[str]] = {}
+    for row in rows:
+        if row["latency_us"] is not None:
+            measured.setdefault(row["latency_measured"], []).append(row["name"])
+    parts = [f"{', '.join(names)}: {when}" for when, names in measured.items()]
+    return ["", f"Latency of the int8 file, one image, one thread. {'; '.join(parts)}."] if parts else []
 
 
 def write_picture(rows: Sequence[Row], path: Path) -> None:
@@ -27,13 +64,19 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     style_panel(axes, "Test accuracy and work")
+    middle = sqrt(min(row["macs"] for row in rows) * max(row["macs"] for row in rows))
     for row in rows:
         low, high = row["interval"] or (row["accuracy"] - row["accuracy_std"], row["accuracy"] + row["accuracy_std"])
-        colour = GREY if row["name"].startswith("mean of") else BLUE
+        together = row["name"].startswith("mean of")
         reach = [[row["accuracy"] - low], [high - row["accuracy"]]]
+        colour = GREY if together else BLUE
         axes.errorbar(row["macs"] / 1e6, row["accuracy"], yerr=reach, fmt="o", color=colour, capsize=3)
+        # Names stand towards the middle; an ensemble, which lies close to its best member, has its name below.
+        side = {"xytext": (-7, 5), "ha": "right"} if row["macs"] > middle else {"xytext": (7, 5)}
         place = (row["macs"] / 1e6, row["accuracy"])
-        axes.annotate(shorten(row["name"], 40), place, xytext=(7, 5), textcoords="offset points", fontsize=9)
+        if together:
+            place, side = (row["macs"] / 1e6, low), {"xytext": (5, -12), "ha": "right"}
+        axes.annotate(shorten(row["name"], 40), place, **side, textcoords="offset points", fontsize=9)
     axes.set(xscale="log", xlabel="million multiplications an image", ylabel="test accuracy")
     axes.margins(x=0.25, y=0.15)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))

@@ -21,7 +21,7 @@ from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train import plots
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data import DataSource, find_dataset, split_validation
-from fmnist_train.device import choose_device
+from fmnist_train.device import choose_device, keep_freed_memory
 from fmnist_train.evaluate import predict_logits
 from fmnist_train.files import write_atomically
 from fmnist_train.loop import Training
@@ -67,6 +67,7 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
     Returns:
         The content of ``metrics.json``; None in the further processes of ``torchrun``, which write nothing.
     """
+    keep_freed_memory()
     with process_group(choose_device(options.device)) as device:
         return _train(recipe, options, progress if is_first() else Progress(quiet=True), device)
 

@@ -1,11 +1,13 @@
 """The fields of a recipe, and what each means."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["MONITORS", "OPTIMISERS", "SCHEDULERS", "TARGETS", "Augmentation", "Recipe", "recipe_from_dict"]
 
@@ -35,6 +37,18 @@ class Augmentation:
     """Probability that an image is changed the way a photograph would change it (see ``photo_augment.py``)."""
     outliers: float = 0.0
     """Made-up pictures of no garment added to each batch, as a share of it (see ``outliers.py``)."""
+
+    def __post_init__(self) -> None:
+        for name in ("translation", "flip", "erase", "photo", "outliers"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"--{name} must be a share from 0 to 1, not {getattr(self, name):g}")
+        if not 0 <= self.rotation <= 180:
+            raise ConfigError(f"--rotation must be from 0 to 180 degrees, not {self.rotation:g}")
+        if not 0 <= self.shift < IMAGE_SIZE:
+            raise ConfigError(f"--shift must be from 0 to {IMAGE_SIZE - 1} pixels, not {self.shift}")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            found = ",".join(f"{factor:g}" for factor in self.scale)
+            raise ConfigError(f"--scale must be two factors over 0, the smaller first, as in 0.9,1.1; not '{found}'")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""The sub-commands ``compare``, ``explore`` and ``evaluate``."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fmnist_runtime.console import run_app
+from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
+from fmnist_train.cli import app
+from fmnist_train.comparison_table import around_table
+
+COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
+RUNS = Path("runs/batchnorm-sample-seed0"), Path("runs/batchnorm-sample-seed1")
+
+
+def call(*args: object) -> str:
+    result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = json.loads(call(*COMPARE, "--ensemble", ",".join(map(str, RUNS)), "--json"))
+    assert [row["name"] for row in rows] == ["batchnorm", "mean of batchnorm 0, batchnorm 1"]
+    assert rows[0]["parameters"] == 18_494 and rows[0]["accuracy_std"] is not None
+    assert rows[1]["parameters"] == 2 * 18_494 and rows[1]["accuracy"] > 0.3
+    table = Path("runs/comparison/comparison.md").read_text()
+    assert "88.74%" in table and "± " in table and Path("runs/comparison/comparison.png").stat().st_size > 10_000
+    before = (RUNS[0] / "metrics.json").stat().st_mtime_ns
+    call(*COMPARE, "--reuse-only")
+    assert (RUNS[0] / "metrics.json").stat().st_mtime_ns == before
+    assert "precision" in call("evaluate", RUNS[0], "--data", "sample")
+    assert (RUNS[0] / "evaluation" / "report.html").is_file()
+    assert "Ankle boot" in call("explore", "--data", "sample") and Path("runs/explore/samples.png").is_file()
+    rows_outlive_their_runs(rows)
+
+
+def rows_outlive_their_runs(rows: list[dict]) -> None:
+    """An exported run gets a latency; later, without any run, all rows stay, and the latency is measured again."""
+    from fmnist_export.export import ExportOptions, export
+    from fmnist_export.settings import Limits
+
+    export(RUNS[0], ExportOptions(quantise=True, limits=Limits(100, 100, 100, 0, None), data="sample"))
+    (exported, _) = json.loads(call(*COMPARE, "--reuse-only", "--json"))
+    assert exported["latency_us"] > 0 and exported["int8_bytes"] > 10_000
+    kept = Path("runs/comparison") / RUNS[0].name
+    assert {path.name for path in kept.iterdir()} == {"metrics.json", "history.csv", "model.int8.onnx"}
+    for run in RUNS:
+        shutil.rmtree(run)
+    Path("README.md").write_text(
+        "Table:\n<!-- comparison: written by fmnist-train compare --readme -->\nold\n<!-- end of comparison -->\nEnd.\n"
+    )
+    stayed = json.loads(call(*COMPARE, "--reuse-only", "--readme", "README.md", "--json"))
+    timed = ("latency_us", "latency_measured")
+    same = [{key: row[key] for key in row if key not in timed} for row in stayed]
+    assert same == [{key: row[key] for key in row if key not in timed} for row in (exported, rows[1])]
+    assert stayed[0]["latency_us"] != exported["latency_us"] and stayed[1]["latency_us"] is None
+    text = Path("README.md").read_text()
+    assert text.startswith("Table:") and text.endswith("End.\n") and "old" not in text and "| batchnorm | " in text
+    assert around_table(Path("README.md"))[1] == "\nEnd.\n"
+
+
+def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "README.md").write_text("Nothing.")
+    folders = ("--runs", tmp_path / "runs", "--output", tmp_path / "out", "--readme", tmp_path / "README.md")
+    assert run_app(app, args=[*COMPARE, *map(str, folders)]) == 2
+    assert "must hold, once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
