@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from fmnist_export.variants import to_ort
 from fmnist_runtime.store import find_model
 from fmnist_train.data import find_dataset
 
@@ -41,6 +42,14 @@ def test_the_shipped_model_gives_the_same_bits_without_vnni_and_without_avx() ->
     expected = logits(HERE, find_model())
     assert logits(HASWELL, find_model()) == expected
     assert logits(NEHALEM, find_model()) == expected
+
+
+def test_an_ort_file_made_here_gives_the_same_bits_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "model.int8.ort"
+    path.write_bytes(to_ort(find_model().read_bytes()))
+    expected = logits(HERE, find_model())
+    assert logits(HERE, path) == expected
+    assert logits(HASWELL, path) == expected
 
 
 @pytest.mark.parametrize(("name", "saturates"), [("avx512", True), ("avx-vnni", False)])
