@@ -2,148 +2,126 @@
 
     python benchmarks/portability.py [--model FILE] [--images N] [--arm64 FOLDER]
 
-Replays test images here and under qemu's user-mode emulation (Debian: qemu-user-static) of processors without VNNI,
-without AVX2, without AVX, and of 64-bit Arm. The Arm row needs an unpacked arm64 userland: ``benchmarks/arm64_root.sh
-FOLDER`` makes one. Exit code 3: the logits differ somewhere.
+Replays test images on the processors of ``processors.py``. Beside the file stands its twin with ordinary 8-bit weights,
+made from the checkpoint, which shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and ``.md``,
+and the table in the README. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` makes where there is none
+yet (in the cache, unless ``--arm64`` says otherwise). Exit code 3: the logits of the file differ somewhere.
 """
 
 import argparse
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
+from processors import PROCESSORS, replay
+from readme import write_between
 
 from fmnist_runtime.store import find_model
+from fmnist_train.data import cache_folder, find_dataset
+from fmnist_train.files import write_atomically
 
-REPLAY = """
-import sys, numpy as np, onnxruntime
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads, options.log_severity_level = 1, 4
-session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-images = np.load(sys.argv[2])
-logits = [session.run(["logits"], {"image": images[i : i + 50]})[0] for i in range(0, len(images), 50)]
-np.save(sys.argv[3], np.concatenate(logits))
-print(onnxruntime.__version__)
-"""
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+MODEL, CHECKPOINT = ROOT / "artifacts/improved/model.int8.onnx", ROOT / "artifacts/improved"
 
 
-@dataclass(frozen=True)
-class Processor:
-    """One class of processors, and qemu's name of a member; None is this machine itself."""
-
-    name: str
-    machine: str = "x86_64"
-    emulated: str | None = None
-
-
-PROCESSORS = (
-    Processor("this machine", os.uname().machine),
-    Processor("x86-64 with AVX2, no VNNI (Haswell)", "x86_64", "Haswell"),
-    Processor("x86-64 with AVX (Sandy Bridge)", "x86_64", "SandyBridge"),
-    Processor("x86-64 with SSE4.2 (Nehalem)", "x86_64", "Nehalem"),
-    Processor("ARM64 (Cortex-A72)", "aarch64", "cortex-a72"),
-)
-
-
-def command(processor: Processor, arm64: Path | None) -> list[str] | str:
-    """How to start Python there, or why it cannot be."""
-    python = str(Path(sys.executable).resolve())
-    if processor.emulated is None:
-        return [sys.executable]
-    qemu = shutil.which(f"qemu-{processor.machine}-static")
-    if qemu is None:
-        return "qemu-user-static is not installed"
-    if processor.machine == os.uname().machine:
-        paths = os.pathsep.join(p for p in sys.path if p)
-        return [qemu, "-cpu", processor.emulated, "-E", f"PYTHONPATH={paths}", python]
-    if arm64 is None:
-        return "no arm64 userland: benchmarks/arm64_root.sh makes one, --arm64 names it"
-    packages, libraries = arm64 / "usr/lib/python3/dist-packages", arm64 / "usr/lib/aarch64-linux-gnu"
-    variables = {"PYTHONHOME": arm64 / "usr", "PYTHONPATH": packages, "LD_LIBRARY_PATH": libraries}
-    settings = [part for key, value in variables.items() for part in ("-E", f"{key}={value}")]
-    return [qemu, "-cpu", processor.emulated, "-L", str(arm64), *settings, str(arm64 / "usr/bin/python3.11")]
-
-
-def replay(processor: Processor, model: Path, images: np.ndarray, arm64: Path | None = None) -> dict[str, object]:
-    """Logits of uint8 ``[N, 1, 28, 28]`` images on a processor.
-
-    Returns:
-        ``logits`` (float32 ``[N, classes]``), ``onnxruntime`` (its version) and ``seconds``; or ``missing``, a reason.
-    """
-    start = command(processor, arm64)
-    if isinstance(start, str):
-        return {"missing": start}
-    with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder) / "images.npy", Path(folder) / "logits.npy"
-        np.save(given, images)
-        begin = time.perf_counter()
-        arguments = [*start, "-c", REPLAY, str(model), str(given), str(found)]
-        done = subprocess.run(arguments, capture_output=True, text=True)
-        if done.returncode:
-            return {"missing": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
-        return {
-            "logits": np.load(found),
-            "onnxruntime": done.stdout.split()[-1],
-            "seconds": time.perf_counter() - begin,
-        }
-
-
-def table(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None) -> list[dict[str, object]]:
-    """A row for each processor: ``name``, and ``missing`` or what differs from the first."""
-    rows, reference = [], None
-    for processor in PROCESSORS:
-        found = replay(processor, model, images, arm64)
-        if "missing" in found:
-            rows.append({"name": processor.name, **found})
+def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None) -> list[dict[str, Any]]:
+    """A row for each processor: ``name``, ``how``, and ``missing`` or what differs from the first."""
+    found: list[dict[str, Any]] = []
+    reference = None
+    for processor in PROCESSORS.values():
+        row = {"name": processor.name, "how": processor.how, **replay(processor, model, images, arm64)}
+        found.append(row)
+        if "missing" in row:
             continue
-        logits = found.pop("logits")
+        logits = row.pop("logits")
         reference = logits if reference is None else reference
-        rows.append(
-            {
-                "name": processor.name,
-                **found,
-                "accuracy": float((logits.argmax(axis=1) == labels).mean()),
-                "different_logits": int((logits != reference).sum()),
-                "same_bits": logits.tobytes() == reference.tobytes(),
-                "sha256": hashlib.sha256(logits.tobytes()).hexdigest(),
-            }
-        )
-    return rows
+        row["correct"] = int((logits.argmax(axis=1) == labels).sum())
+        row["different_logits"] = int((logits != reference).sum())
+        row["same_bits"] = logits.tobytes() == reference.tobytes()
+        row["sha256"] = hashlib.sha256(logits.tobytes()).hexdigest()
+        print(f"{processor.name:<48}{_outcome(row)}   {row['seconds']:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def make_arm64(folder: Path) -> Path | None:
+    """An unpacked arm64 userland, made where there is none; None where that fails, whose reason stands on stderr."""
+    if not (folder / "usr/lib/python3/dist-packages/onnxruntime").is_dir():
+        print(f"unpacking an arm64 userland into {folder}", file=sys.stderr, flush=True)
+        if subprocess.run(["bash", str(Path(__file__).with_name("arm64_root.sh")), str(folder)]).returncode:
+            return None
+    return folder
+
+
+def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
+    """The same network as most tools would quantise it: 8-bit weights, rounded to the nearest."""
+    from fmnist_export.convert import to_onnx
+    from fmnist_export.quantise import quantise
+    from fmnist_export.settings import Quantisation
+    from fmnist_train.checkpoint import load_checkpoint
+
+    settings = Quantisation(target="vnni", refine=False)
+    return quantise(to_onnx(load_checkpoint(checkpoint).model), calibration, settings).SerializeToString()
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table."""
+    images = document["images"]
+    lines = [
+        "| processor | run by | onnxruntime | this file | right | ordinary 8-bit weights | right |",
+        "|" + "---|" * 7,
+    ]
+    for row, twin in zip(document["rows"], document["ordinary"], strict=True):
+        if "missing" in row:
+            lines.append(f"| {row['name']} | not run: {row['missing']} | | | | | |")
+            continue
+        cells = [f"{_outcome(part)} | {part['correct'] / images:.1%}" for part in (row, twin)]
+        lines.append(f"| {row['name']} | {row['how']} | {row['onnxruntime']} | {' | '.join(cells)} |")
+    machine = f"This machine: {document['machine']}. {images:,} test images, {10 * images:,} logits."
+    return "\n".join([*lines, "", machine])
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    return "same bits" if row["same_bits"] else f"{row['different_logits']:,} logits differ"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="int8 file, folder, or embedded model by name")
+    parser.add_argument("--model", default=str(MODEL), help="int8 file, folder, or embedded model by name")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="its checkpoint, to make the 8-bit twin of")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--arm64", type=Path, help="unpacked arm64 userland")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--arm64", type=Path, default=cache_folder().with_name("arm64"), help="unpacked arm64 userland")
+    parser.add_argument("--json", action="store_true", help="print the document; write no file")
     options = parser.parse_args()
-    from fmnist_train.data import find_dataset
+    from fmnist_runtime.bench.machine import describe_machine
 
-    test = find_dataset("sample").load("test")
-    count = min(options.images, len(test))
-    rows = table(find_model(options.model).resolve(), test.images[:count, None], test.labels[:count], options.arm64)
-    if options.json:
-        print(json.dumps({"images": count, "onnxruntime": onnxruntime.__version__, "rows": rows}))
-    else:
-        for row in rows:
-            outcome = f"not run: {row['missing']}" if "missing" in row else _outcome(row)
-            print(f"{row['name']:<38}{outcome}")
-    return 3 if any(row.get("same_bits") is False for row in rows) else 0
-
-
-def _outcome(row: dict[str, object]) -> str:
-    bits = "same bits" if row["same_bits"] else f"{row['different_logits']} logits DIFFER"
-    return f"{bits:<22}{row['accuracy']:8.2%}   onnxruntime {row['onnxruntime']:<9}{row['seconds']:6.1f} s"
+    sample, model = find_dataset("sample"), find_model(options.model).resolve()
+    test = sample.load("test")
+    test = test.take(np.arange(min(options.images, len(test))))
+    arm64 = make_arm64(options.arm64)
+    with tempfile.TemporaryDirectory() as folder:
+        twin = Path(folder) / "ordinary.onnx"
+        twin.write_bytes(ordinary(options.checkpoint, sample.load("train").images))
+        found = [rows(path, test.images[:, None], test.labels, arm64) for path in (model, twin)]
+    machine = describe_machine()
+    document = {
+        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "images": len(test),
+        "machine": f"{machine['processor']} ({', '.join(machine['flags'])})",
+        "rows": found[0],
+        "ordinary": found[1],
+    }
+    print(json.dumps(document) if options.json else markdown(document))
+    if not options.json:
+        write_atomically(RESULTS / "portability.json", json.dumps(document, indent=1) + "\n")
+        write_atomically(RESULTS / "portability.md", markdown(document) + "\n")
+        write_between("portability", markdown(document))
+    return 3 if any(row.get("same_bits") is False for row in found[0]) else 0
 
 
 if __name__ == "__main__":

@@ -48,6 +48,19 @@ def export(
     calibration_images: Annotated[
         int, typer.Option(min=1, help="Training images to calibrate with.")
     ] = _QUANTISATION.images,
+    half: Annotated[
+        bool, typer.Option("--fp16", help="Write a float16 model, too: half the size, no faster on x86-64.")
+    ] = False,
+    ort: Annotated[
+        bool, typer.Option("--ort", help="Write the models in onnxruntime's ORT format, too (.ort).")
+    ] = False,
+    rescue: Annotated[
+        bool,
+        typer.Option(
+            "--rescue",
+            help="Where int8 fails: try other calibrations, then the worst layers in float, then fine-tuning; show the way.",
+        ),
+    ] = False,
     evidence: Annotated[
         bool,
         typer.Option("--evidence", help="Put checkpoint, metrics, history, pictures and a card beside the models."),
@@ -61,7 +74,7 @@ def export(
     from fmnist_export.evidence import collect_evidence
     from fmnist_export.export import ExportOptions
     from fmnist_export.export import export as run_export
-    from fmnist_export.show import show_export
+    from fmnist_export.show import show_export, show_step
     from fmnist_train.checkpoint import newest_run
 
     run = checkpoint or newest_run()
@@ -70,13 +83,16 @@ def export(
         quantise,
         Quantisation(target, calibration, calibration_images),
         Limits(_LIMITS.max_logit_difference, max_drop, max_class_drop, min_agreement, max_latency_ratio or None),
+        half=half,
+        ort=ort,
+        rescue=rescue,
         data=data,
         data_dir=data_dir,
     )
-    report = run_export(run, options)
+    report = run_export(run, options, lambda row: print(show_step(row), file=sys.stderr, flush=True))
     if evidence:
         collect_evidence(run if run.is_dir() else run.parent, Path(report["folder"]), report)
-    print(json.dumps(report) if as_json else show_export(report))
+    print(json.dumps(report) if as_json else f"{show_export(report)}; written to {report['folder']}")
 
 
 @app.command()

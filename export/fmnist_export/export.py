@@ -1,27 +1,27 @@
 """The whole stage: checkpoint to proven files, or no files at all."""
 
 import contextlib
-import hashlib
 import json
 import tempfile
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
 
 from fmnist_export.calibrate import fit_reject, fit_temperature, photographed
 from fmnist_export.convert import to_onnx
-from fmnist_export.document import describe, golden, prove
-from fmnist_export.gate import accuracy, compare, judge, run_all
+from fmnist_export.document import describe, golden, prove, tolerance
+from fmnist_export.gate import run_all
 from fmnist_export.graph import count_macs, executed_operators, signal_to_noise
 from fmnist_export.integer_form import for_integers
-from fmnist_export.quantise import quantise
+from fmnist_export.proof import FILES, Form, Judge, Outcome, about_file, stage
+from fmnist_export.quantise import describe_calibration, quantise
+from fmnist_export.rescue import Walk
 from fmnist_export.settings import Limits, Quantisation
-from fmnist_export.speed import judge_latency
-from fmnist_export.stamp import arrays_sha256, stamp
+from fmnist_export.show import show_export
+from fmnist_export.variants import to_half, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_runtime.store import SUMS
@@ -31,9 +31,7 @@ from fmnist_train.evaluate import predict_logits
 from fmnist_train.files import write_atomically
 from fmnist_train.run import SPLIT_SEED
 
-__all__ = ["FILES", "ExportOptions", "export"]
-
-FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+__all__ = ["ExportOptions", "export"]
 
 
 @dataclass(frozen=True)
@@ -45,26 +43,29 @@ class ExportOptions:
     quantise: bool = False
     quantisation: Quantisation = field(default_factory=Quantisation)
     limits: Limits = field(default_factory=Limits)
+    half: bool = False
+    """Write a float16 model, too."""
+    ort: bool = False
+    """Write the float32 and int8 models in onnxruntime's ORT format, too."""
+    rescue: bool = False
+    """Where int8 fails: look for other ways to quantise that pass."""
     reject_score: str = "max_probability"
     data: str = "fashion-mnist"
     data_dir: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Form:
-    """One model on its way into a file."""
-
-    model: ModelProto
-    calibration: dict[str, Any] | None = None
-    origin: ModelProto | None = None
-    """Of a quantised model, what it was in float; its tensors have the same names."""
-
-
-def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
+def export(
+    checkpoint_path: Path, options: ExportOptions, progress: Callable[[dict[str, Any]], None] = lambda row: None
+) -> dict[str, Any]:
     """Export a checkpoint, prove that the files answer as it does, and only then put them in place.
 
+    Args:
+        checkpoint_path: run folder or checkpoint.
+        options: what, and how.
+        progress: called with each row of the curve that a rescue walks (see ``Walk``).
+
     Returns:
-        The content of ``parity.json``, and ``folder``.
+        The content of ``parity.json`` (``parity.txt`` is the same for people), and ``folder``.
 
     Raises:
         GateError: the proof failed; earlier files are left as they were.
@@ -75,15 +76,33 @@ def export(checkpoint_path: Path, options: ExportOptions) -> dict[str, Any]:
         raise CheckpointError(f"{checkpoint.path} was trained on other classes than {source.name} has; name its --data")
     train, validation = _splits(checkpoint, source)
     temperature, reject = _fit(checkpoint, validation, options.reject_score)
-    forms = {"float32": _Form(to_onnx(checkpoint.model, temperature))}
+    images = _calibration_images(train, options.quantisation)
+    network = for_integers(checkpoint.model) or checkpoint.model
+    forms = {"float32": Form(to_onnx(checkpoint.model, temperature))}
+    if options.half:
+        forms["float16"] = Form(to_half(forms["float32"].model))
     if options.quantise:
-        arranged = for_integers(checkpoint.model)
-        origin = forms["float32"].model if arranged is None else to_onnx(arranged, temperature)
-        forms["int8"] = _int8(origin, train, options.quantisation)
+        origin = forms["float32"].model if network is checkpoint.model else to_onnx(network, temperature)
+        model = quantise(origin, images, options.quantisation)
+        forms["int8"] = Form(model, describe_calibration(images, options.quantisation), origin)
     document = describe(checkpoint, count_macs(forms["float32"].model), temperature, reject)
     folder = options.output or checkpoint.path.parent / "export"
     with tempfile.TemporaryDirectory() as scratch:
-        report = _prove(checkpoint, source, forms, document, options.limits, Path(scratch))
+        judges = [
+            Judge(checkpoint.model, split, document, options.limits, Path(scratch))
+            for split in (validation, source.load("test"))
+        ]
+        walk = Walk(network, forms, images, options.quantisation, (judges[0], judges[1]), progress)
+        outcome = judges[1](forms)
+        if options.rescue and outcome.faults and not outcome.beyond_int8:
+            forms, outcome = walk.run() or (forms, outcome)
+        if outcome.faults:
+            raise GateError(_explain(outcome.faults, forms, judges[1].split.images, walk.curve))
+        report = {
+            "dataset": source.name,
+            **_write(outcome, forms, judges[1], Path(scratch), ort=options.ort),
+            "rescue": walk.curve or None,
+        }
         _publish(Path(scratch), folder, report)
     return {**report, "folder": str(folder)}
 
@@ -111,97 +130,83 @@ def _fit(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, 
     return temperature, fit_reject(garments, temperature, score)
 
 
-def _int8(model: ModelProto, train: Split, settings: Quantisation) -> _Form:
+def _calibration_images(train: Split, settings: Quantisation) -> np.ndarray:
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.images]
-    images = train.images[np.sort(chosen)]
-    about = {
-        "method": settings.calibration,
-        "target": settings.target,
-        "images": len(images),
-        "sha256": arrays_sha256(images),
+    return train.images[np.sort(chosen)]
+
+
+def _write(outcome: Outcome, forms: dict[str, Form], judge: Judge, staged: Path, *, ort: bool) -> dict[str, Any]:
+    """Write all forms into ``staged``, with what was found of them; return the report."""
+    files: dict[str, dict[str, Any]] = {}
+    for precision, form in forms.items():
+        document = {
+            **judge.document,
+            "accuracy": outcome.accuracy,
+            "parity": outcome.comparisons,
+            "selftest": golden(judge.split, outcome.logits[precision], tolerance(precision, form.calibration)),
+            "proof": prove(judge.split, outcome.logits["pytorch"], outcome.logits[precision]),
+        }
+        path = staged / FILES[precision]
+        stage(path, form, precision, document)  # what goes out must load
+        files[precision] = about_file(path) | {"operators": dict(executed_operators(path.read_bytes()))}
+        if (
+            ort and precision != "float16"
+        ):  # onnxruntime would write it in float32 on a processor without float16 kernels
+            files[precision]["ort"] = _write_ort(
+                path, document["selftest"]["tolerance"], judge, outcome.logits[precision]
+            )
+    return {
+        "checkpoint_sha256": judge.document["checkpoint_sha256"],
+        "model": judge.document["model"],
+        "accuracy": outcome.accuracy,
+        "comparisons": outcome.comparisons,
+        "latency": outcome.latency,
+        "files": files,
+        "sizes": [{key: about[key] for key in ("file", "bytes", "compressed")} for about in _all_files(files)],
     }
-    return _Form(quantise(model, images, settings), about, model)
 
 
-def _prove(
-    checkpoint: Checkpoint,
-    source: DataSource,
-    forms: dict[str, _Form],
-    document: dict[str, Any],
-    limits: Limits,
-    staged: Path,
-) -> dict[str, Any]:
-    """Write all forms into ``staged`` and hold them against PyTorch on the test set.
+def _write_ort(path: Path, tolerance: float, judge: Judge, expected: np.ndarray) -> dict[str, Any]:
+    """Write a proven ONNX file in the ORT format beside it.
 
     Raises:
-        GateError: one of them does not pass.
+        GateError: it does not compute the same.
     """
-    test = source.load("test")
-    logits = {"pytorch": predict_logits(checkpoint.model, test.images)}
-    fields = {p: {**document, "precision": p, "calibration": form.calibration} for p, form in forms.items()}
-    loaded = {p: _stage(staged / FILES[p], form.model, fields[p]) for p, form in forms.items()}
-    logits |= {p: run_all(classifier, test.images) for p, classifier in loaded.items()}
-    comparisons = {p: compare(logits["pytorch"], logits[p], test.labels) for p in forms}
-    accuracies = {name: accuracy(values, test.labels) for name, values in logits.items()}
-    latency = None
-    if "int8" in forms and limits.max_latency_ratio is not None:
-        latency = judge_latency(loaded["float32"], loaded["int8"], test.images[0], limits.max_latency_ratio)
-    faults = judge(comparisons, limits, latency, list(source.labels))
-    if faults:
-        raise GateError(_explain(faults, forms, test))
-    files = {}
-    for precision, form in forms.items():
-        fields[precision] |= {
-            "accuracy": accuracies,
-            "parity": comparisons,
-            "selftest": golden(test, logits[precision], exact=precision == "int8"),
-            "proof": prove(test, logits["pytorch"], logits[precision]),
-        }
-        _stage(staged / FILES[precision], form.model, fields[precision])  # what goes out must load
-        files[precision] = _about_file(staged / FILES[precision])
-    return {
-        "checkpoint_sha256": checkpoint.sha256,
-        "dataset": source.name,
-        "model": document["model"],
-        "accuracy": accuracies,
-        "comparisons": comparisons,
-        "latency": latency,
-        "files": files,
-    }
+    beside = path.with_suffix(".ort")
+    beside.write_bytes(to_ort(path.read_bytes()))
+    difference = float(np.abs(run_all(Classifier.load(beside), judge.split.images) - expected).max())
+    if not difference <= tolerance:
+        raise GateError(
+            f"{beside.name} computes other logits than {path.name}, by {difference:g}; export without --ort"
+        )
+    return about_file(beside)
 
 
-def _stage(path: Path, model: ModelProto, document: dict[str, Any]) -> Classifier:
-    path.write_bytes(stamp(model, document))
-    return Classifier.load(path)
-
-
-def _about_file(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
-    return {
-        "file": path.name,
-        "bytes": len(data),
-        "compressed": len(zlib.compress(data, 9)),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "operators": dict(executed_operators(data)),
-    }
+def _all_files(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each file's entry, those in the ORT format behind their ONNX files."""
+    return [about for entry in files.values() for about in (entry, entry.get("ort")) if about]
 
 
 def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     """Put the proven files in place, the float model first, and then the sums and figures that vouch for them."""
-    for about in report["files"].values():
+    written = _all_files(report["files"])
+    for about in written:
         write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
-    sums = {about["file"]: about["sha256"] for about in report["files"].values()}
+    sums = {about["file"]: about["sha256"] for about in written}
     if (folder / SUMS).is_file():  # a file of an earlier export keeps its line
         lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
         sums = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2} | sums
     write_atomically(folder / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
     write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(folder / "parity.txt", show_export(report) + "\n")
 
 
-def _explain(faults: list[str], forms: dict[str, _Form], test: Split) -> str:
+def _explain(faults: list[str], forms: dict[str, Form], images: np.ndarray, curve: list[dict[str, Any]]) -> str:
     text = "the export did not pass, nothing was written: " + "; ".join(faults)
+    if curve:
+        text += f"; --rescue tried {len(curve) - 1} other ways in vain"
     if "int8" in forms:
         with contextlib.suppress(Exception):  # the reason stands already; where it comes from is a help, no duty
-            ratios = signal_to_noise(forms["int8"].origin, forms["int8"].model, test.images[:64])
+            ratios = signal_to_noise(forms["int8"].origin, forms["int8"].model, images[:64])
             text += "; noisiest layers: " + ", ".join(f"{name} {db:.1f} dB" for name, db in list(ratios.items())[:3])
     return text

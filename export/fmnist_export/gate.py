@@ -84,7 +84,8 @@ def judge(
     """The reasons why the models do not pass, one line each; empty where they do. Not-a-number never passes.
 
     Args:
-        comparisons: what ``compare`` said, by precision; ``float32`` is judged as an exact copy, others as smaller ones.
+        comparisons: what ``compare`` said, by precision; ``float32`` is judged as an exact copy, ``float16`` as one with
+            fewer digits, others as smaller ones.
         limits: what is demanded.
         latency: what ``compare_latency`` measured of int8 and float.
         labels: class names for the messages.
@@ -98,13 +99,30 @@ def judge(
             f"float ONNX logits differ from PyTorch's by {exact['max_relative_difference']:.2g}, "
             f"allowed {limits.max_logit_difference:g}"
         )
-    for precision in comparisons.keys() - {"float32"}:
+    if "float16" in comparisons:
+        faults += _half(comparisons["float16"], limits)
+    for precision in comparisons.keys() - {"float32", "float16"}:
         faults += [f"{precision} {fault}" for fault in _losses(comparisons[precision], limits, labels)]
     if latency and limits.max_latency_ratio is not None and not latency["ratio"] < limits.max_latency_ratio:
         faults.append(
             f"int8 takes {latency['int8']:.0f} µs and float {latency['float32']:.0f} µs on this machine, a ratio of "
             f"{latency['ratio']:.2f}, demanded under {limits.max_latency_ratio:g} (see fmnist-export inspect for what runs "
             "as integers)"
+        )
+    return faults
+
+
+def _half(found: dict[str, Any], limits: Limits) -> list[str]:
+    """Why a float16 model is further from PyTorch than its digits explain."""
+    faults = []
+    if not found["agreement"] >= limits.min_half_agreement:
+        faults.append(
+            f"float16 answers as PyTorch on {found['agreement']:.2%} of the images, demanded {limits.min_half_agreement:.2%}"
+        )
+    if not found["max_relative_difference"] <= limits.max_half_difference:
+        faults.append(
+            f"float16 logits differ from PyTorch's by {found['max_relative_difference']:.2g}, "
+            f"allowed {limits.max_half_difference:g}"
         )
     return faults
 

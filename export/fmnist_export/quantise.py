@@ -9,6 +9,8 @@ so the int8 graph starts with a DequantizeLinear that onnxruntime fuses away, an
 A mean that is no whole number (127.5) is rounded to one: half a grey level, less than any camera's noise.
 """
 
+import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from fmnist_export.convert import strip_build_noise
@@ -25,9 +27,10 @@ from fmnist_export.equalise import equalise
 from fmnist_export.graph import drop_unused, weighted_nodes
 from fmnist_export.rounding import fit_rounding
 from fmnist_export.settings import TARGETS, Quantisation
+from fmnist_export.stamp import arrays_sha256
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["quantise"]
+__all__ = ["describe_calibration", "quantise"]
 
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -57,6 +60,17 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
     return quantised
 
 
+def describe_calibration(images: np.ndarray, settings: Quantisation) -> dict[str, Any]:
+    """What the metadata says of how a model was quantised."""
+    about = {
+        "method": settings.calibration,
+        "target": settings.target,
+        "images": len(images),
+        "sha256": arrays_sha256(images),
+    }
+    return about | ({"float_layers": list(settings.float_layers)} if settings.float_layers else {})
+
+
 def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) -> ModelProto:
     """onnxruntime's own quantiser with our settings, and the graph cleaned up behind it."""
     normalised, mean, std = _normalisation(model)
@@ -82,37 +96,47 @@ def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) 
                     **_left_factors(model),
                 },
                 "CalibMovingAverage": False,
+                # Histograms batch by batch: otherwise all activations of all images are held at once.
+                **({} if settings.calibration == "minmax" else {"CalibStridedMinMax": 1}),
             },
         )
         quantised = onnx.load(target)
     _feed_pixels(quantised, normalised)
     _keep_float_logits(quantised)
+    _keep_float_layers(quantised, settings.float_layers)
     drop_unused(quantised)
     return strip_build_noise(quantised)
 
 
 class _Pixels(CalibrationDataReader):
-    """Hands the calibration images to onnxruntime, in batches."""
+    """Hands the calibration images to onnxruntime, in batches of one size."""
 
     def __init__(self, images: np.ndarray, batch: int = 64) -> None:
-        self._batches: Iterator[np.ndarray] = iter(
-            [images[i : i + batch, None] for i in range(0, len(images) - len(images) % batch or len(images), batch)]
-        )
+        stop = len(images) - len(images) % batch or len(images)
+        self._batches = [images[i : i + batch, None] for i in range(0, stop, batch)]
+        self.set_range(0, len(self._batches))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._coming: Iterator[np.ndarray] = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self._batches, None)
+        batch = next(self._coming, None)
         return None if batch is None else {"image": batch}
 
 
-class _quiet:  # noqa: N801 (used like a function)
-    """onnxruntime's quantiser logs advice about preprocessing that does not apply here."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self._level)
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime's quantiser logs advice about preprocessing that does not apply here, and prints what it is at."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _left_factors(model: ModelProto) -> dict[str, list[dict[str, Any]]]:
@@ -174,3 +198,21 @@ def _keep_float_logits(model: ModelProto) -> None:
                 for index, name in enumerate(names):
                     if name == raw:
                         names[index] = "logits"
+
+
+def _keep_float_layers(model: ModelProto, names: tuple[str, ...]) -> None:
+    """Put a maximum with the least float, which changes nothing, in front of each layer that is to stay in float.
+
+    onnxruntime (seen in 1.32) quantises the weights of a float layer between integer ones by itself while it loads the
+    file, to 8 bits, and says nothing. It does not see one behind another operator.
+    """
+    layers = [node for node, name in weighted_nodes(model) if name in names]
+    if layers:
+        least = np.array(np.finfo(np.float32).min, np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(least, "least_float"))
+    for layer in layers:
+        guarded = f"{layer.output[0]}_float_input"
+        place = list(model.graph.node).index(layer)
+        model.graph.node.insert(place, helper.make_node("Max", [layer.input[0], "least_float"], [guarded]))
+        layer = model.graph.node[place + 1]
+        layer.input[0] = guarded

@@ -147,4 +147,5 @@ def _tensors(model: ModelProto, node: NodeProto) -> _Quantised | None:
 def _write(layer: _Quantised, integers: np.ndarray, bias: np.ndarray) -> None:
     for tensor, value in ((layer.weight, integers), (layer.bias, np.round(bias / layer.bias_scale))):
         old = numpy_helper.to_array(tensor)
+        value = np.clip(value, np.iinfo(old.dtype).min, np.iinfo(old.dtype).max)
         tensor.CopyFrom(numpy_helper.from_array(value.astype(old.dtype).reshape(old.shape), tensor.name))

@@ -28,6 +28,10 @@ class Limits:
     """Share of images that it must answer as PyTorch does."""
     max_latency_ratio: float | None = 1.0
     """Median latency of int8, divided by that of float on this machine, must be under this; None: not measured."""
+    max_half_difference: float = 0.03
+    """Of float16 to PyTorch, relative likewise: weights and activations have 11 significant bits."""
+    min_half_agreement: float = 0.999
+    """Share of images that float16 must answer as PyTorch does."""
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,22 @@ from typing import Any
 
 from fmnist_export.verify import Claim
 
-__all__ = ["show_claims", "show_export", "show_inspection"]
+__all__ = ["show_claims", "show_curve", "show_export", "show_inspection", "show_step"]
 
-_NAMES = {"pytorch": "PyTorch", "float32": "ONNX float", "int8": "ONNX int8"}
+_NAMES = {"pytorch": "PyTorch", "float32": "ONNX float", "float16": "ONNX float16", "int8": "ONNX int8"}
 _SHORT = {"selftest", "proof", "parity", "accuracy", "labels", "training", "model", "sha256", "schema"}
 """Metadata fields with a line of their own, or none."""
 
 
 def show_export(report: dict[str, Any]) -> str:
-    """A row for each form of the model: accuracy, agreement with PyTorch, size on disk and compressed."""
-    lines = [
-        f"{'':<11} {'accuracy':>8}  {'95% interval':<17} {'agreement':>9}  {'largest logit difference':>24}  {'size':>9}"
-        f"  {'compressed':>10}"
-    ]
+    """Accuracy of each form of the model and agreement with PyTorch; a rescue's way; sizes of the files."""
+    lines = [f"{'':<12} {'accuracy':>8}  {'95% interval':<17} {'agreement':>9}  {'largest logit difference':>24}"]
     for name, figures in report["accuracy"].items():
         low, high = figures["interval"]
-        line = f"{_NAMES.get(name, name):<11} {figures['accuracy']:8.2%}  {f'{low:.2%} to {high:.2%}':<17}"
+        line = f"{_NAMES.get(name, name):<12} {figures['accuracy']:8.2%}  {f'{low:.2%} to {high:.2%}':<17}"
         if name in report["comparisons"]:
-            against, file = report["comparisons"][name], report["files"][name]
+            against = report["comparisons"][name]
             line += f" {against['agreement']:9.2%}  {against['max_logit_difference']:24.2g}"
-            line += f"  {file['bytes'] / 1000:6.0f} kB  {file['compressed'] / 1000:7.0f} kB"
         lines.append(line)
     if "int8" in report["comparisons"]:
         lines.append(_drop(report["comparisons"]["int8"]))
@@ -33,8 +29,32 @@ def show_export(report: dict[str, Any]) -> str:
         lines.append(
             f"latency here: int8 {found['int8']:.0f} µs, float {found['float32']:.0f} µs, ratio {found['ratio']:.2f}"
         )
+    if report["rescue"]:
+        lines += ["", "int8 did not pass as asked; what was tried, on validation images:", show_curve(report["rescue"])]
+    lines += ["", f"{'':<15} {'size':>8} {'compressed':>13}"]
+    lines += [
+        f"{about['file']:<15} {about['bytes'] / 1000:8,.0f} kB {about['compressed'] / 1000:7,.0f} kB"
+        for about in report["sizes"]
+    ]
     images = next(iter(report["accuracy"].values()))["images"]
-    return "\n".join([*lines, f"on {images:,} test images; passed; written to {report['folder']}"])
+    return "\n".join([*lines, "", f"on {images:,} test images; passed"])
+
+
+def show_curve(rows: list[dict[str, Any]]) -> str:
+    """The way of a rescue: accuracy, latency and size of each candidate, and what became of it."""
+    head = f"{'':<40} {'accuracy':>8} {'agreement':>9} {'latency':>9} {'to float':>8} {'size':>9} {'compressed':>10}"
+    return "\n".join([head, *map(show_step, rows)])
+
+
+def show_step(row: dict[str, Any]) -> str:
+    """One candidate."""
+    latency, kilobytes = row["latency"], (row["bytes"] / 1000, row["compressed"] / 1000)
+    judged = "fails the gate" if row["gate"] else "passes"
+    verdict = "fails on validation images" if row["gate"] is None else judged
+    return (
+        f"{row['step']:<40} {row['accuracy']:8.2%} {row['agreement']:9.2%} {latency['int8']:6.0f} µs {latency['ratio']:8.2f} "
+        f"{kilobytes[0]:6.0f} kB {kilobytes[1]:7.0f} kB  {verdict}"
+    )
 
 
 def _drop(found: dict[str, Any]) -> str:
@@ -68,7 +88,8 @@ def show_inspection(found: dict[str, Any]) -> str:
     document = found["metadata"]
     model, training = document.get("model", {}), document.get("training", {})
     lines = [
-        f"{found['file']}: {found['bytes']:,} bytes, schema {document['schema']}, opset {found['opset']}",
+        f"{found['file']}: {found['bytes']:,} bytes, schema {document['schema']}, "
+        + (f"opset {found['opset']}" if found["opset"] else "ORT format: its layers are those that are executed"),
         f"model: {model.get('name')}, {model.get('parameters', 0):,} parameters, {found['macs']:,} MACs an image",
         f"labels: {', '.join(document['labels'])}",
         f"training: recipe {training.get('recipe', {}).get('name')}, seed {training.get('seed')}, "

@@ -3,10 +3,12 @@
 The checksum covers every byte of the file, so a damaged download cannot answer. The walk over the protobuf refuses
 tensors that are stored outside the file: their location is a path that the file chooses, hence a way to read any file
 of the device (see https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses what is not well-formed, which
-keeps hostile input away from the C++ parser. What it cannot judge is what the graph itself costs: a model is a program,
-to be taken from whom one trusts, or by its ``--sha256``.
+keeps hostile input away from the C++ parser. In the ORT format, a flatbuffer, a tensor has no path to name: onnxruntime
+verifies the buffer itself, and refuses a tensor that lies elsewhere. What neither can judge is what the graph itself costs:
+a model is a program, to be taken from whom one trusts, or by its ``--sha256``.
 """
 
+import re
 from collections.abc import Iterator
 
 from fmnist_runtime.errors import ModelError
@@ -20,9 +22,10 @@ except ImportError:
     except ImportError:  # another Python, or one built without it
         from hashlib import sha256
 
-__all__ = ["checksum_span", "file_checksum", "refuse_external_data", "verify_checksum", "verify_sha256"]
+__all__ = ["checksum_span", "file_checksum", "is_ort", "refuse_external_data", "verify_checksum", "verify_sha256"]
 
 DIGITS = 64
+_ORT_CHECKSUM = re.compile(rb"\x40\x00\x00\x00([0-9a-f]{64})\x00")
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 100  # protobuf's own limit on nested messages
 MAX_FIELDS = 1_000_000  # a graph of a thousand nodes has some ten thousand; two bytes of a hostile file are one more
@@ -56,8 +59,16 @@ def verify_sha256(data: bytes, expected: str) -> None:
         raise ModelError(f"the model file's SHA-256 is {actual}, expected {digits}: this is another file")
 
 
+def is_ort(data: bytes) -> bool:
+    """Whether a model file is in onnxruntime's ORT format: a flatbuffer with this identifier."""
+    return data[4:8] == b"ORTM"
+
+
 def checksum_span(data: bytes) -> slice | None:
     """Where the 64 digits of the embedded checksum stand in a model file; None where it has none, or not exactly one."""
+    if is_ort(data):  # a flatbuffer's string: its length, the characters, a zero; no other value has just 64 digits
+        found = list(_ORT_CHECKSUM.finditer(data))
+        return slice(*found[0].span(1)) if len(found) == 1 else None
     key = CHECKSUM_KEY.encode()
     # One metadata_props entry as every protobuf writer lays it out: key (field 1), then value (field 2).
     marker = bytes([1 << 3 | BYTES, len(key)]) + key + bytes([2 << 3 | BYTES, DIGITS])
@@ -90,11 +101,13 @@ def verify_checksum(data: bytes) -> None:
 
 
 def refuse_external_data(data: bytes) -> None:
-    """Walk a serialised ONNX model and refuse tensors stored outside the file, wherever they hide.
+    """Walk a serialised ONNX model and refuse tensors stored outside the file, wherever they hide; an ORT file has none.
 
     Raises:
         ModelError: external data, millions of parts, or bytes that are no well-formed ONNX model.
     """
+    if is_ort(data):
+        return
     todo = [("Model", 0, len(data), 0)]
     has_graph, left = False, MAX_FIELDS
     while todo:

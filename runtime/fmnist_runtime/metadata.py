@@ -13,7 +13,8 @@ Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha25
 | ``fmnist.reject`` | object ``score`` (see ``reject.py``), ``threshold``, ``acceptance``; or null: never reject |
 | ``fmnist.training`` | object: the resolved ``recipe``, ``seed``, ``dataset`` |
 | ``fmnist.checkpoint_sha256`` | hash of the checkpoint's weights file |
-| ``fmnist.calibration`` | object: ``method``, ``images``, ``sha256`` of the pixels; null for float |
+| ``fmnist.calibration`` | object: ``method``, ``target``, ``images``, ``sha256`` of the pixels; null for float. Only where it is \
+so: ``float_layers`` (names), ``tuning`` (``epochs``, ``aim``; the weights are not the checkpoint's) |
 | ``fmnist.accuracy`` | object ``pytorch``, ``float32``, ``int8``: each ``correct``, ``images``, ``accuracy``, ``interval`` (95%) |
 | ``fmnist.parity`` | object: what the gate measured |
 | ``fmnist.proof`` | object: what ``fmnist-export verify`` computes again, see ``prove`` in the export's ``document.py`` |

@@ -10,7 +10,12 @@ __all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "read_model"]
 
 DEFAULT_MODEL = "improved"
 MODEL_DIR = Path(__file__).with_name("models")
-FOLDER_FILES = ("model.int8.onnx", "model.onnx")  # in a model folder, in order of preference
+FOLDER_FILES = (
+    "model.int8.onnx",
+    "model.onnx",
+    "model.int8.ort",
+    "model.ort",
+)  # in a model folder, in order of preference
 SUMS = "SHA256SUMS"
 MAX_BYTES = 1 << 28  # 256 MiB: far over any model for a device, far under what exhausts one
 

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.integrity import is_ort
 
 __all__ = ["page_files", "write_page"]
 
@@ -24,8 +25,12 @@ def page_files(model: bytes) -> dict[str, bytes]:
         model: the contents of a model file, verified.
 
     Raises:
-        FmnistError: this installation lacks the page.
+        FmnistError: this installation lacks the page, or the model is no ONNX file.
     """
+    if is_ort(model):
+        raise FmnistError(
+            "the page reads the model's metadata from an ONNX file: name the .onnx file beside this .ort file"
+        )
     source = next((folder for folder in _SOURCES if folder.is_dir()), None)
     if source is None:
         raise FmnistError("the page is not part of this installation: install fmnist-edge again")
