@@ -1,32 +1,37 @@
-"""Tools on arrays of pixels that finding a garment needs: colour space, local means, connected parts. numpy only.
+"""Tools on arrays of pixels that finding a garment needs: colour space, sums over squares, connected parts. numpy only.
 
 All of them are on the path from photo to answer, so they are written for speed: on a working picture of 128 pixels each
-takes a fraction of a millisecond.
+takes less than a tenth of a millisecond. What that takes: few passes, over contiguous memory, in the type of the data.
 """
 
 import numpy as np
 
-__all__ = ["box_blur", "components", "luma", "percentile", "to_lab"]
+__all__ = ["Parts", "box_count", "box_sum", "luma", "percentile", "to_lab"]
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB, uint8 ``[..., 3]``, to CIELAB (D65), float32, where equal distances look about equally different.
+    """sRGB, uint8 ``[H, W, 3]``, to CIELAB (D65), float32 ``[3, H, W]``, where equal distances look about equally different.
 
     Whole numbers and one table, so that every machine and language finds the same; grey has exactly ``a = b = 0``.
     """
-    channels = rgb.reshape(-1, 3).T
-    x, y, z = (_CURVE[sum(table[c] for table, c in zip(row, channels, strict=True)) >> 15] for row in _XYZ)
-    lab = np.empty((len(x), 3), np.float32)
-    lab[:, 0] = 116 * y - 16
-    lab[:, 1] = 500 * (x - y)
-    lab[:, 2] = 200 * (y - z)
-    return lab.reshape(rgb.shape)
+    flat, lab = rgb.reshape(-1, 3), np.empty((3, *rgb.shape[:2]), np.float32)
+    for begin in range(0, len(flat), 4096):  # in pieces that stay in the cache
+        linear = _LINEAR.take(flat[begin : begin + 4096])
+        x, y, z = _CURVE.take((_XYZ @ linear.T).astype(np.intp))  # exact in float64, whatever order BLAS adds in
+        lightness, a, b = lab.reshape(3, -1)[:, begin : begin + 4096]
+        np.multiply(116, y, out=lightness)
+        lightness -= 16
+        np.subtract(x, y, out=a)
+        a *= 500
+        np.subtract(y, z, out=b)
+        b *= 200
+    return lab
 
 
 _SRGB = np.arange(256) / 255
-_LINEAR = np.rint(65535 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)).astype(np.int32)
-# The rows X, Y, Z of the matrix, each over the white point's, in 1/32768; each sums to 32768.
-_XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]], np.int32)[..., None] * _LINEAR
+_LINEAR = np.rint(65535 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4))
+# The rows X, Y, Z of the matrix, each over the white point's; each sums to 1.
+_XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]]) / 32768
 
 
 def _curve(t: np.ndarray) -> np.ndarray:
@@ -38,37 +43,11 @@ _CURVE = np.concatenate([_curve(np.arange(i, i + 4096) / 65535) for i in range(0
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """Lightness as television has it (BT.601), in thousandths: uint8 ``[..., 3]`` to int32 ``[...]``."""
-    red, green, blue = np.moveaxis(rgb, -1, 0).astype(np.int32)
-    return 299 * red + 587 * green + 114 * blue
+    """Lightness as television has it (BT.601), in thousandths, whole numbers: uint8 ``[..., 3]`` to float32 ``[...]``."""
+    return rgb.astype(np.float32) @ _LUMA
 
 
-def components(mask: np.ndarray) -> np.ndarray:
-    """Label the 4-connected parts of a boolean mask ``[H, W]``: an integer ``[H, W]``, 0 where the mask is false.
-
-    A part's label is one more than the flat index of its last pixel. Runs along the rows are found all at once; only
-    where runs of neighbouring rows touch, a union-find (Rosenfeld and Pfaltz 1966) joins them one by one.
-    """
-    height, width = mask.shape
-    padded = np.zeros((height, width + 1), bool)  # a gap behind each row keeps runs from going on in the next
-    padded[:, :-1] = mask
-    flat = padded.ravel()
-    begins, ends = _runs(flat)
-    touching = _runs(flat[: -width - 1] & flat[width + 1 :])[0]
-    root = list(range(len(begins)))
-    above, below = (np.searchsorted(begins, touching + step, "right") - 1 for step in (0, width + 1))
-    for upper, lower in zip(above.tolist(), below.tolist(), strict=True):
-        while root[upper] != upper:
-            upper = root[upper]
-        while root[lower] != lower:
-            lower = root[lower]
-        root[min(upper, lower)] = max(upper, lower)
-    for run in range(len(root) - 1, -1, -1):  # a root stands behind its runs, so each is final when it is asked
-        root[run] = root[root[run]]
-    last = ends - ends // (width + 1)  # one more than the flat index of the run's last pixel, without the gaps
-    label = np.zeros(mask.shape, np.int64)
-    label[mask] = np.repeat(last[root], ends - begins)
-    return label
+_LUMA = np.array([299, 587, 114], np.float32)
 
 
 def percentile(values: np.ndarray, share: float) -> float:
@@ -79,27 +58,95 @@ def percentile(values: np.ndarray, share: float) -> float:
     """
     position = share / 100 * (len(values) - 1)
     below = int(position)
-    above = min(below + 1, len(values) - 1)
-    parted = np.partition(values, (below, above))
-    low, high, part = float(parted[below]), float(parted[above]), position - below
+    part = position - below
+    parted = np.partition(values, below)  # for two places at once it takes ten times as long
+    low = float(parted[below])
+    high = float(parted[below + 1 :].min()) if below + 1 < len(values) else low
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
-def _runs(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the runs of true begin and end (one behind the last) in a flat boolean array."""
-    edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))
-    return edges[::2], edges[1::2]
+def box_sum(values: np.ndarray, row: int, radius: int) -> np.ndarray:
+    """Sums over squares of ``2 * radius + 1`` pixels, of a flat array that holds rows of ``row`` pixels.
+
+    Returns:
+        Flat and shorter by ``2 * radius * (row + 1)``; the square of each place begins there. Where a square would reach
+        over the end of its row, the sum means nothing.
+    """
+    for step in (row, 1):
+        pairs = values[:-step] + values[step:]
+        count = len(values) - 2 * radius * step
+        total = pairs[:count] + values[2 * radius * step :]
+        for place in range(2 * step, 2 * radius * step, 2 * step):
+            total += pairs[place : place + count]
+        values = total
+    return values
 
 
-def box_blur(values: np.ndarray, radius: int) -> np.ndarray:
-    """Mean over a square of ``2 * radius + 1`` pixels of a float ``[H, W]``; the border is repeated outwards."""
-    height, width = values.shape
-    side = 2 * radius + 1
-    padded = np.empty((height + side - 1, width), values.dtype)
-    padded[radius : radius + height] = values
-    padded[:radius], padded[radius + height :] = values[0], values[-1]
-    down = sum((padded[i : i + height] for i in range(1, side)), padded[:height])
-    padded = np.empty((height, width + side - 1), values.dtype)
-    padded[:, radius : radius + width] = down
-    padded[:, :radius], padded[:, radius + width :] = down[:, :1], down[:, -1:]
-    return sum((padded[:, i : i + width] for i in range(1, side)), padded[:, :width]) / side**2
+def box_count(mask: np.ndarray) -> np.ndarray:
+    """How many of the 3×3 pixels around each are true, of a boolean ``[H, W]``; the border is repeated outwards. uint8."""
+    height, width = mask.shape
+    padded = np.empty((height + 3, width + 2), np.uint8)  # one row more keeps all sums in the array
+    inside = padded[1 : height + 1]
+    inside[:, 1:-1] = mask
+    inside[:, 0], inside[:, -1] = mask[:, 0], mask[:, -1]
+    padded[0], padded[height + 1 :] = inside[0], inside[-1]
+    return box_sum(padded.reshape(-1)[: (height + 2) * (width + 2) + 2], width + 2, 1).reshape(height, -1)[:, :width]
+
+
+class Parts:
+    """The 4-connected parts of a boolean mask ``[H, W]``.
+
+    Runs along the rows are found all at once; only where runs of neighbouring rows touch, a union-find (Rosenfeld and
+    Pfaltz 1966) joins them one by one. A part is named by the number of its last run.
+    """
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.shape = mask.shape
+        flat = self._with_gaps(mask)
+        stride = mask.shape[1] + 1
+        self.edges = np.flatnonzero(flat[1:] != flat[:-1])
+        """Where runs begin and end (one behind the last), in turns, among rows with a gap behind each."""
+        self.row, self.begin = np.divmod(self.edges[::2], stride)
+        self.end = self.edges[1::2] - self.row * stride
+        """Row, first column, and one behind the last column of each run."""
+        both = flat[:-stride] & flat[stride:]
+        self.part = self._join(np.flatnonzero(both[1:] > both[:-1]), stride)
+        """The part of each run."""
+
+    def sizes(self, weight: np.ndarray | None = None) -> np.ndarray:
+        """Pixels of each part, or the sums of its runs' ``weight``; 0 where no part has that number."""
+        return np.bincount(self.part, self.end - self.begin if weight is None else weight)
+
+    def count(self, mask: np.ndarray) -> np.ndarray:
+        """How many pixels of each part are true in another mask."""
+        flat = self._with_gaps(mask)[1:].view(np.uint8)
+        return self.sizes(np.add.reduceat(flat, self.edges, dtype=np.intp)[::2])
+
+    def mask(self, chosen: np.ndarray) -> np.ndarray:
+        """The boolean ``[H, W]`` of those parts whose place in ``chosen`` is true."""
+        height, width = self.shape
+        lengths = np.diff(self.edges, prepend=0, append=height * (width + 1))
+        values = np.zeros(len(lengths), bool)
+        values[1::2] = chosen[self.part]
+        return np.repeat(values, lengths).reshape(height, -1)[:, :width]
+
+    def _with_gaps(self, mask: np.ndarray) -> np.ndarray:
+        """The mask flat, with a gap before it and behind each row: no run goes on in the next row."""
+        height, width = self.shape
+        flat = np.zeros(1 + height * (width + 1), bool)
+        flat[1:].reshape(height, -1)[:, :width] = mask
+        return flat
+
+    def _join(self, touching: np.ndarray, stride: int) -> np.ndarray:
+        begins = self.edges[::2]
+        root = list(range(len(begins)))
+        above, below = (np.searchsorted(begins, touching + step, "right") - 1 for step in (0, stride))
+        for upper, lower in zip(above.tolist(), below.tolist(), strict=True):
+            while root[upper] != upper:
+                upper = root[upper]
+            while root[lower] != lower:
+                lower = root[lower]
+            root[min(upper, lower)] = max(upper, lower)
+        for run in range(len(root) - 1, -1, -1):  # a root stands behind its runs, so each is final when it is asked
+            root[run] = root[root[run]]
+        return np.array(root, np.intp)

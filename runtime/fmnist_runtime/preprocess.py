@@ -41,8 +41,7 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     mask, negate = _garment(rgb, alpha)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    tones = luma(rgb[box]) / 1000
-    return _fit(_map_tones(255 - tones if negate else tones, mask[box]))
+    return _fit(_map_tones(luma(rgb)[box], mask[box], negate=negate))
 
 
 def careful_inputs(image: Image.Image) -> np.ndarray:
@@ -110,19 +109,31 @@ def _garment(rgb: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, boo
     return without_wearer(rgb, mask), True
 
 
-def _map_tones(tones: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _map_tones(tones: np.ndarray, mask: np.ndarray, *, negate: bool) -> np.ndarray:
     """Bring the garment's tones into the range that the network knows; the ground becomes 0.
 
     The middle of the range stays about where it is, between floor and 255; a flat one is stretched, but not so far that
     noise becomes a pattern.
+
+    Args:
+        tones: ``luma``, in thousandths.
+        mask: boolean, of the same shape: the garment.
+        negate: whether dark becomes bright.
+
+    Returns:
+        float32 of the same shape, 0..255.
     """
     goods = tones[mask]
-    low, high = percentile(goods, 3), percentile(goods, 97)
+    low, high = (percentile(goods, share) / 1000 for share in (3, 97))
+    if negate:
+        low, high = 255 - high, 255 - low
     target_high = max(high, 150.0)
     target_low = max(min(low, target_high - 60), _FLOOR)
     gain = min((target_high - target_low) / max(high - low, 12.0), 2.5)
-    mapped = (tones - (low + high) / 2) * gain + (target_low + target_high) / 2
-    return np.clip(mapped, 0.6 * _FLOOR, 255) * mask
+    slope = (-gain if negate else gain) / 1000
+    mapped = tones * np.float64(slope)
+    mapped += (target_low + target_high) / 2 - gain * (low + high) / 2 + (255 * gain if negate else 0)
+    return np.multiply(np.clip(mapped, 0.6 * _FLOOR, 255, out=mapped), mask, dtype=np.float32, casting="unsafe")
 
 
 def _fit(tones: np.ndarray) -> np.ndarray:
@@ -131,7 +142,7 @@ def _fit(tones: np.ndarray) -> np.ndarray:
     scale = IMAGE_SIZE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BILINEAR
-    small = np.asarray(_resize(Image.fromarray(tones.astype(np.float32)), size, method, (width, height)))
+    small = np.asarray(_resize(Image.fromarray(tones), size, method, (width, height)))
     fitted = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.float32)
     top, left = (IMAGE_SIZE - size[1]) // 2, (IMAGE_SIZE - size[0]) // 2
     fitted[top : top + size[1], left : left + size[0]] = small

@@ -11,7 +11,7 @@ which holds for most complexions, because they differ in lightness more than in 
 
 import numpy as np
 
-from fmnist_runtime.pixels import box_blur, components, luma, percentile, to_lab
+from fmnist_runtime.pixels import Parts, box_count, luma, percentile, to_lab
 
 __all__ = ["without_wearer"]
 
@@ -49,10 +49,11 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _skin(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     grey = luma(rgb)
-    blue_less_grey, red_less_grey = (1000 * rgb[..., channel].astype(np.int32) - grey for channel in (2, 0))
-    cb, cr = 564 * blue_less_grey, 713 * red_less_grey  # in millionths, from the middle at 128
-    skin = (cb > -48e6) & (cb < -3e6) & (cr > 8e6) & (cr < 44e6) & (grey > 50e3) & mask
-    return (box_blur(skin.astype(np.float32), 1) > 0.5) & mask
+    blue_less_grey, red_less_grey = (1000 * rgb[..., channel].astype(np.float32) - grey for channel in (2, 0))
+    # Cb and Cr in millionths, from the middle at 128, are 564 and 713 times as much; all are whole numbers.
+    skin = (blue_less_grey > -48e6 / 564) & (blue_less_grey < -3e6 / 564) & (grey > 50e3) & mask
+    skin &= (red_less_grey > 8e6 / 713) & (red_less_grey < 44e6 / 713)
+    return (box_count(skin) >= 5) & mask
 
 
 def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int | None:
@@ -62,13 +63,12 @@ def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int 
     below = mask[top + height // 3 : bottom]
     axis = percentile(np.nonzero(below)[1], 50) if below.any() else mask.shape[1] / 2
     body = percentile(width[top + height // 3 : bottom], 80)
-    label = components(skin)
-    size = np.bincount(label.ravel())
-    size[0] = 0
+    parts = Parts(skin)
+    size = parts.sizes()
     for part in np.argsort(size, kind="stable")[::-1][:4]:
-        if size[part] < 0.006 * mask.sum():
+        if size[part] < 0.006 * np.count_nonzero(mask):
             return None
-        y, x = np.nonzero(label == part)
+        y, x = np.nonzero(parts.mask(np.arange(len(size)) == part))
         high = percentile(y, 50) < top + 0.36 * height
         central = abs(percentile(x, 50) - axis) < 0.3 * body and percentile(x, 95) - percentile(x, 5) < 0.62 * body
         narrow = percentile(width[int(percentile(y, 15)) : int(percentile(y, 85)) + 1], 50) < 0.66 * body
@@ -102,7 +102,7 @@ def _without_neighbour(rgb: np.ndarray, mask: np.ndarray, *, above: bool, below:
         return mask
     top, bottom = rows[0], rows[-1] + 1
     count = np.concatenate([[0], np.cumsum(mask.sum(axis=1))])
-    colour = np.concatenate([np.zeros((1, 3)), np.cumsum((to_lab(rgb) * mask[..., None]).sum(axis=1), axis=0)])
+    colour = np.concatenate([np.zeros((1, 3)), np.cumsum((to_lab(rgb) * mask).sum(axis=2, dtype=np.float64).T, axis=0)])
     window = max(4, int(0.14 * (bottom - top)))
     row = np.arange(top + window // 2, bottom - window // 2)
     share = (row - top) / (bottom - top)

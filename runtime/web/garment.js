@@ -1,5 +1,5 @@
 // Find the garment in a photo: which pixels are goods, which are ground. The method, and why, is told in
-// fmnist_runtime/garment.py; this is the same arithmetic, step by step.
+// fmnist_runtime/garment.py, ground.py and separate.py; this is the same arithmetic, step by step.
 
 import { clamp, minusOneToOne, percentile, solve } from "./numbers.js";
 import { boxBlur, components, count, tally, toLab } from "./pixels.js";
