@@ -10,6 +10,8 @@ import { withoutWearer } from "./wearer.js";
 export const SIZE = 28;
 const WORKING_SIDE = 128;
 const SMALLEST = 8;
+const GAUSSIAN = [0.45186276187760605, 0.274068619061197]; // of the centre, and of each neighbour
+const SHARPNESS = 0.7;
 const FLOOR = 48;
 
 /**
@@ -84,19 +86,26 @@ function mapTones(tones, mask) {
   return Float32Array.from(tones, (tone, i) => clamp(map(tone), 0.6 * FLOOR, 255) * mask[i]);
 }
 
-/** Shrink (or enlarge) the longest side to 28, centre on black, stretch the brightest tone to 255. */
+/** Shrink (or enlarge) the longest side to 28, centre on black, sharpen, stretch the brightest tone to 255. */
 function fit(tones, width, height) {
   const scale = SIZE / Math.max(width, height);
   const [w, h] = [Math.max(1, round(width * scale)), Math.max(1, round(height * scale))];
-  const small = resizeFloats(tones, width, height, w, h, scale < 0.5 ? "box" : "bilinear");
-  const brightest = small.reduce((most, tone) => Math.max(most, tone), 0);
-  const fitted = new Uint8Array(SIZE * SIZE);
-  if (brightest <= 0) return fitted;
-  const gain = Math.fround(255 / brightest);
+  const small = resizeFloats(tones, width, height, w, h, "bicubic");
+  const fitted = new Float64Array(SIZE * SIZE);
   const [top, left] = [Math.floor((SIZE - h) / 2), Math.floor((SIZE - w) / 2)];
-  small.forEach((tone, i) => {
-    const at = (top + Math.floor(i / w)) * SIZE + left + (i % w);
-    fitted[at] = clamp(round(Math.fround(tone * gain)), 0, 255);
-  });
-  return fitted;
+  small.forEach((tone, i) => (fitted[(top + Math.floor(i / w)) * SIZE + left + (i % w)] = Math.max(0, tone)));
+  const sharp = sharpen(fitted);
+  const brightest = sharp.reduce((most, tone) => Math.max(most, tone), 0);
+  return Uint8Array.from(sharp, (tone) => (brightest > 0 ? round(tone * (255 / brightest)) : 0));
+}
+
+/** Unsharp mask with a Gaussian of radius and deviation 1; the ground stays black. */
+function sharpen(picture) {
+  const inside = (i) => clamp(i, 0, SIZE - 1);
+  const [middle, side] = GAUSSIAN;
+  const blur = (values, at) =>
+    values.map((tone, i) => side * (values[at(i, -1)] + values[at(i, 1)]) + middle * tone);
+  const across = blur(picture, (i, d) => i - (i % SIZE) + inside((i % SIZE) + d));
+  const around = blur(across, (i, d) => SIZE * inside(Math.floor(i / SIZE) + d) + (i % SIZE));
+  return picture.map((tone, i) => (tone > 0 ? Math.max(0, tone + SHARPNESS * (tone - around[i])) : 0));
 }

@@ -4,8 +4,13 @@
 const BITS = 22; // of a weight, for bytes
 const FILTERS = {
   box: { support: 0.5, weigh: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
-  bilinear: { support: 1, weigh: (x) => Math.max(0, 1 - Math.abs(x)) },
+  bicubic: { support: 2, weigh: (x) => cubic(Math.abs(x)) },
 };
+
+function cubic(x) {
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+}
 
 /** Image.resize(BOX, reducing_gap=2) of RGBA bytes; colour counts as much as it is opaque. */
 export function shrink(picture, width, height) {
