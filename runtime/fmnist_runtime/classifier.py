@@ -114,7 +114,9 @@ class Classifier:
         logits = logits.reshape(count, views, -1).mean(axis=1)
         probabilities = probabilities.reshape(count, views, -1).mean(axis=1)
         reasons = self._reject.reasons(logits, probabilities) if reject and self._reject else [None] * count
-        return [self._prediction(p, r, top_k) for p, r in zip(probabilities, reasons, strict=True)]
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
+        best = np.take_along_axis(probabilities, order, axis=1)
+        return [self._prediction(*each) for each in zip(order.tolist(), best.tolist(), reasons, strict=True)]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bare model call: uint8 ``[N, 1, 28, 28]`` to logits and probabilities, each float32 ``[N, classes]``.
@@ -142,9 +144,8 @@ class Classifier:
         """The execution providers that are in use."""
         return self._session.get_providers()
 
-    def _prediction(self, probabilities: np.ndarray, reason: str | None, top_k: int) -> Prediction:
-        order = np.argsort(-probabilities, kind="stable")[: max(1, top_k)]
-        top = tuple(Top(self.labels[i], int(i), float(probabilities[i])) for i in order)
+    def _prediction(self, order: list[int], best: list[float], reason: str | None) -> Prediction:
+        top = tuple([Top(self.labels[i], i, probability) for i, probability in zip(order, best, strict=True)])
         if reason is not None:
             return Prediction(None, None, top[0].probability, top, rejected=True, reason=reason)
         return Prediction(top[0].label, top[0].class_id, top[0].probability, top)

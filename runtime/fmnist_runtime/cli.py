@@ -3,11 +3,16 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.console import run_app
 from fmnist_runtime.options import Options, positive
+
+if TYPE_CHECKING:
+    from fmnist_runtime.order import Answer
 
 __all__ = ["infer", "main", "options"]
 
@@ -35,6 +40,12 @@ def options() -> Options:
         "--web", type=Path, metavar="DIR", help="write a page that classifies in the browser, with this model, and stop"
     )
     add("--threads", type=positive, default=1, metavar="N", help="threads of one model call (default: 1)")
+    add(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes for many pictures (default: one for each processor allowed, from 500 on); 1: one thread",
+    )
     add("--provider", default="cpu", help="onnxruntime execution provider, used or refused (default: cpu)")
     add("--sha256", metavar="HASH", help="refuse any model file but this one")
     add("--selftest", action="store_true", help="check that this device computes what the model's author did")
@@ -59,28 +70,59 @@ def infer(args: Sequence[str] | None = None) -> int:
         return 0
     if not chosen.photos and not chosen.selftest and not chosen.web:
         parser.error("name at least one picture or folder, or - for standard input")
+    if not chosen.selftest and not chosen.web:
+        return _classify(chosen)
     from fmnist_runtime.classifier import Classifier
 
-    classifier = Classifier.load(
-        chosen.model,
-        threads=chosen.threads,
-        provider=chosen.provider,
-        sha256=chosen.sha256,
-        careful=chosen.careful,
-    )
+    classifier = Classifier.load(**_loading(chosen))
     if chosen.web:
         return _write_page(chosen.model, chosen.sha256, chosen.web)
-    if chosen.selftest:
-        from fmnist_runtime.report import print_selftest
+    from fmnist_runtime.report import print_selftest
 
-        return print_selftest(classifier, as_json=chosen.json)
+    return print_selftest(classifier, as_json=chosen.json)
+
+
+def _classify(chosen: argparse.Namespace) -> int:
+    from contextlib import closing
+
+    from fmnist_runtime.folders import count_pictures
     from fmnist_runtime.progress import Progress
     from fmnist_runtime.report import print_predictions
-    from fmnist_runtime.stream import classify_all, count_pictures
 
-    answers = classify_all(classifier, chosen.photos, top_k=chosen.top_k, reject=chosen.reject, show=chosen.show)
     progress = Progress(count_pictures(chosen.photos)) if Progress.wanted() else None
-    return print_predictions(answers, as_json=chosen.json, progress=progress)
+    with closing(_answers(chosen)) as answers:
+        return print_predictions(answers, as_json=chosen.json, progress=progress)
+
+
+def _answers(chosen: argparse.Namespace) -> "Iterator[Answer]":
+    from fmnist_runtime.order import processes_for
+
+    options = {"top_k": chosen.top_k, "reject": chosen.reject, "show": chosen.show and str(chosen.show)}
+    processes = processes_for(chosen.photos, chosen.workers)
+    if processes > 1 and not _read_once(chosen.model):
+        from fmnist_runtime.workers import classify_in_processes
+
+        return classify_in_processes(chosen.photos, processes, load=_loading(chosen), options=options)
+    from fmnist_runtime.classifier import Classifier
+    from fmnist_runtime.stream import classify_all
+
+    threads = 1 if chosen.workers == 1 else None
+    return classify_all(Classifier.load(**_loading(chosen)), chosen.photos, **options, threads=threads)
+
+
+def _read_once(model: str | None) -> bool:
+    """Whether the model is a pipe, which several processes cannot read."""
+    try:
+        return model is not None and not S_ISREG(mode := os.stat(model).st_mode) and not S_ISDIR(mode)  # noqa: PTH116
+    except (OSError, ValueError):  # the name of an embedded model, or an error that loading it tells
+        return False
+
+
+def _loading(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``Classifier.load``."""
+    return {"path": chosen.model} | {
+        name: getattr(chosen, name) for name in ("threads", "provider", "sha256", "careful")
+    }
 
 
 def _write_page(model: str | None, sha256: str | None, folder: Path) -> int:

@@ -8,13 +8,13 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
+from fmnist_runtime.folders import EXTENSIONS, find_images
 from fmnist_runtime.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.modes import shrink_large, to_8_bits, upright
 
@@ -22,40 +22,6 @@ __all__ = ["EXTENSIONS", "find_images", "open_image"]
 
 DRAFT_SIDE = 256
 """A JPEG is decoded at the smallest scale that leaves its shorter side at least this long."""
-EXTENSIONS = frozenset([
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
-    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
-    ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
-])  # fmt: skip
-"""What counts as a picture in a folder; a file that is named is opened whatever it is called. Telephones' HEIC is among
-them so that it is reported, not passed over, where Pillow does not read it."""
-
-
-def find_images(folder: str | Path) -> Iterator[Path]:
-    """Yield the pictures below a folder in sorted order, one directory's names in memory at a time.
-
-    Links to folders are not followed; pipes and devices are no pictures. A folder that cannot be read is itself yielded:
-    ``open_image`` says why.
-    """
-    waiting = [(os.fspath(folder), True)]
-    while waiting:
-        path, is_folder = waiting.pop()
-        if not is_folder:
-            yield Path(path)
-            continue
-        try:
-            with os.scandir(path) as entries:
-                found = sorted(entries, key=lambda entry: entry.name, reverse=True)
-        except OSError:
-            yield Path(path)
-            continue
-        folders = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
-        waiting += [item for item in folders if item[1] or _is_picture(item[0])]
-
-
-def _is_picture(path: str) -> bool:
-    # A link to nowhere is one too: it is reported when it is opened. os.path raises for none of the names that Path does.
-    return Path(path).suffix.lower() in EXTENSIONS and (os.path.isfile(path) or not os.path.exists(path))  # noqa: PTH110, PTH113
 
 
 def open_image(source: str | Path | bytes | Image.Image, *, max_pixels: int | None = None) -> Image.Image:
@@ -94,7 +60,8 @@ def _read(source: str | Path | bytes) -> bytes:
     else:
         try:
             with open(source, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
-                data = file.read(MAX_BYTES + 1)
+                size = os.fstat(file.fileno()).st_size  # 0 of a pipe; what is asked for is allocated at once
+                data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
         except (OSError, ValueError) as error:  # ValueError: a name with a null character
             raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not data:
@@ -127,14 +94,15 @@ def _decode(source: str | Path | bytes | Image.Image, max_pixels: int | None) ->
     refuse_too_much(image, max_pixels)
     if image is not source and image.format == "JPEG" and min(image.size) > DRAFT_SIDE:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-    with _one_large if image.width * image.height > _LARGE else nullcontext():
+    with one_large if image.width * image.height > _LARGE else nullcontext():
         image.load()
         return to_8_bits(upright(shrink_large(image)))
 
 
 _LARGE = 16_000_000
-_one_large = threading.Lock()
-"""Of pictures that take 50 MB and more while they are decoded, there is one at a time, however many threads there are."""
+one_large: AbstractContextManager = threading.Lock()
+"""Of pictures that take 50 MB and more while they are decoded, there is one at a time, however many threads there are; a
+worker process puts a lock in this place that holds for all of them."""
 
 
 class _Silence:

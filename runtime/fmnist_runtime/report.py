@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.console import printable
+from fmnist_runtime.order import Answer
 from fmnist_runtime.prediction import Prediction
-from fmnist_runtime.stream import Answer
 
 if TYPE_CHECKING:
+    from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.progress import Progress
 
 __all__ = ["answer_to_dict", "print_predictions", "print_selftest"]
@@ -59,7 +59,7 @@ def _row(path: str, prediction: Prediction) -> str:
     return printable(f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row)
 
 
-def print_selftest(classifier: Classifier, *, as_json: bool) -> int:
+def print_selftest(classifier: "Classifier", *, as_json: bool) -> int:
     """Replay the golden images and say whether this device agrees. Returns the exit code: 1 if it does not."""
     from fmnist_runtime.selftest import selftest
 

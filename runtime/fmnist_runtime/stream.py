@@ -1,13 +1,9 @@
-"""Many pictures in order: a thread for each CPU takes a few pictures, decodes them and asks the model; memory stays bounded."""
+"""Many pictures in order, in one process: a thread for each CPU takes a few pictures, decodes them and asks the model."""
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,26 +11,14 @@ from fmnist_runtime.batch import classify_prepared
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import FmnistError
-from fmnist_runtime.images import find_images, open_image
-from fmnist_runtime.prediction import Prediction
+from fmnist_runtime.folders import Source, count_pictures, expand
+from fmnist_runtime.images import open_image
+from fmnist_runtime.order import Answer, in_order
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-__all__ = ["Answer", "classify_all", "count_pictures"]
+__all__ = ["Answer", "classify_all", "classify_some", "count_pictures"]
 
 _CHUNK = 8
-"""Pictures that a thread takes at a time and classifies in one call: more would only delay the first answers."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer for one picture of many: a prediction, or why there is none."""
-
-    path: str
-    """As given, or below the folder given."""
-    prediction: Prediction | None
-    error: str | None = None
+"""The most pictures that a thread takes at a time and classifies in one call: more would only delay answers."""
 
 
 def classify_all(
@@ -43,7 +27,8 @@ def classify_all(
     *,
     top_k: int = 3,
     reject: bool = True,
-    show: Path | None = None,
+    show: str | Path | None = None,
+    threads: int | None = None,
 ) -> Iterator[Answer]:
     """Classify files, folders and standard input, in the order given; a bad picture becomes an ``Answer`` with an error.
 
@@ -52,67 +37,31 @@ def classify_all(
         sources: paths; ``-`` is standard input; a folder means all pictures below it, sorted.
         top_k, reject: see ``Classifier.__call__``.
         show: a folder to write, for each picture, a PNG of the photo beside what the network saw.
+        threads: how many pictures are worked on at once; None: one for each processor that this process may use.
     """
-    names = _expand(sources)
-    classify = partial(_classify, classifier, top_k=top_k, reject=reject, show=show)
+    names, threads = expand(sources), threads or available_cpus()
+    classify = partial(classify_some, classifier, top_k=top_k, reject=reject, show=show)
     first = list(islice(names, 2))
-    if len(first) < 2:  # one picture: no threads to start
-        yield from classify(first)
+    names = chain(first, names)
+    if len(first) > 1 and threads > 1:
+        yield from in_order(classify, names, threads=threads, chunk=_CHUNK)
         return
-    from concurrent.futures import ThreadPoolExecutor
-
-    names, threads = chain(first, names), available_cpus()
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting: deque[Future[list[Answer]]] = deque()
-        try:
-            while chunk := list(islice(names, _CHUNK)):
-                waiting.append(pool.submit(classify, chunk))
-                if len(waiting) > 2 * threads:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    while some := list(islice(names, _CHUNK)):  # no threads to start
+        yield from classify(some)
 
 
-def count_pictures(sources: Iterable[str]) -> int:
-    """How many answers ``classify_all`` will give for these sources; folders are searched through."""
-    return sum(1 for _ in _expand(sources))
-
-
-@dataclass(frozen=True)
-class Source:
-    """One picture to be read, or a folder that holds none."""
-
-    name: str
-    path: str | Path
-    error: str | None = None
-
-
-def _expand(sources: Iterable[str]) -> Iterator[Source]:
-    for name in sources:
-        if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
-            yield Source(name, name)
-            continue
-        found = False
-        for path in find_images(name):
-            found = True
-            yield Source(str(path), path)
-        if not found:
-            yield Source(name, name, "the folder holds no pictures")
-
-
-def _prepare(classifier: Classifier, source: Source, show: Path | None) -> np.ndarray | str:
+def _prepare(classifier: Classifier, source: Source, show: str | Path | None) -> np.ndarray | str:
     """What the network sees, or why there is nothing to see."""
     if source.error:
         return source.error
     try:
+        if show is None:
+            return classifier.prepare(source.path)
+        from fmnist_runtime.show import write_comparison
+
         image = open_image(source.path)
         views = classifier.prepare(image)
-        if show is not None:
-            from fmnist_runtime.show import write_comparison
-
-            write_comparison(image, views[0], show, source.name)
+        write_comparison(image, views[0], Path(show), source.name)
         return views
     except FmnistError as error:
         return str(error)
@@ -120,9 +69,10 @@ def _prepare(classifier: Classifier, source: Source, show: Path | None) -> np.nd
         return "the picture needs more memory than there is"
 
 
-def _classify(
-    classifier: Classifier, sources: list[Source], *, top_k: int, reject: bool, show: Path | None
+def classify_some(
+    classifier: Classifier, sources: list[Source], *, top_k: int, reject: bool, show: str | Path | None
 ) -> list[Answer]:
+    """Classify a few pictures in one call of the model; arguments as for ``classify_all``."""
     prepared = [_prepare(classifier, source, show) for source in sources]
     outcomes = classify_prepared(classifier, prepared, top_k=top_k, reject=reject)
     return [

@@ -1,0 +1,189 @@
+"""Many pictures in worker processes: in order, whole whatever dies, and nothing left over."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime import order, workers
+from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.errors import FmnistError, ModelError
+from fmnist_runtime.order import Answer, processes_for
+from fmnist_runtime.prediction import Prediction, Top
+from fmnist_runtime.stream import classify_all
+from fmnist_runtime.worker import pack, unpack
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+
+COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli import main; main()"]
+PHOTO = str(next((Path(__file__).parents[2] / "examples").glob("*.jpg")))
+OPTIONS = {"top_k": 3, "reject": True, "show": None}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of 300 small pictures, the first, the last and one in the middle damaged."""
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(tmp_path / f"{i:03}.png")
+    for i in (0, 150, 299):
+        (tmp_path / f"{i:03}.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+def in_processes(folder: Path, count: int = 3, **load: object) -> Iterator[Answer]:
+    return workers.classify_in_processes([str(folder)], count, load={"path": None, **load}, options=OPTIONS)
+
+
+def children(process: int | str = "self") -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def wait_until_gone(processes: list[int]) -> None:
+    end = time.monotonic() + 60
+    while alive := [p for p in processes if Path(f"/proc/{p}").exists()]:
+        assert time.monotonic() < end, f"still there: {alive}"
+        time.sleep(0.05)
+
+
+def test_the_same_answers_in_the_same_order(pictures: Path) -> None:
+    expected = list(classify_all(Classifier.load(), [str(pictures)], threads=1))
+    assert [a.path for a in expected if a.error] == [str(pictures / f"{i:03}.png") for i in (0, 150, 299)]
+    before = children()
+    assert list(in_processes(pictures)) == expected
+    assert children() == before
+
+
+def test_the_command_with_workers(pictures: Path, tmp_path: Path) -> None:
+    one, many = (
+        subprocess.run([*COMMAND, str(pictures), "--json", "--workers", n], capture_output=True) for n in ("1", "3")
+    )
+    assert one.returncode == many.returncode == 1
+    assert one.stdout == many.stdout and one.stdout.count(b"\n") == 300
+    assert one.stderr == many.stderr and one.stderr.count(b"\n") == 3
+
+
+def test_a_model_that_is_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such"):
+        list(in_processes(pictures, path=str(tmp_path / "no such.onnx")))
+
+
+def test_a_process_that_cannot_start(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_COMMAND", "raise SystemExit(7)  # {path}")
+    with pytest.raises(FmnistError, match="ended with code 7 at its start; --workers 1 does without"):
+        list(in_processes(pictures))
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with pytest.raises(FmnistError, match="cannot start"):
+        list(in_processes(pictures))
+
+
+def test_a_process_that_is_killed_is_replaced(pictures: Path) -> None:
+    answers = in_processes(pictures, 2)
+    before = children()
+    found = [next(answers) for _ in range(100)]
+    for victim in set(children()) - set(before):
+        os.kill(victim, signal.SIGKILL)
+    found += answers
+    assert found == list(classify_all(Classifier.load(), [str(pictures)], threads=1))
+
+
+def test_a_picture_that_kills_is_named_and_no_other_is_lost(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    murder = """
+import sys; sys.path[:] = {path}
+import os, signal
+from fmnist_runtime import images, worker
+read = images._read
+images._read = lambda source: os.kill(os.getpid(), signal.SIGKILL) if source.endswith("200.png") else read(source)
+worker.main()
+"""
+    monkeypatch.setattr(workers, "_COMMAND", murder)
+    answers = list(in_processes(pictures))
+    assert [a.path for a in answers] == [str(pictures / f"{i:03}.png") for i in range(300)]
+    assert answers[200].error == "the process that read it was ended by SIGKILL"
+    assert [i for i, a in enumerate(answers) if a.error] == [0, 150, 200, 299]
+
+
+def started(count: int = 3000) -> tuple["subprocess.Popen[bytes]", list[int]]:
+    """The command at work on many pictures, after its first answer, and its worker processes."""
+    process = subprocess.Popen(
+        [*COMMAND, *[PHOTO] * count, "--json", "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout.readline()
+    found = children(process.pid)
+    assert len(found) == 2
+    return process, found
+
+
+def test_ctrl_c_ends_all(tmp_path: Path) -> None:
+    process, found = started()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said == b"interrupted\n"
+    wait_until_gone(found)
+
+
+def test_a_reader_that_goes_away_ends_all() -> None:
+    process, found = started()
+    process.stdout.close()
+    assert process.wait(60) == 0 and process.stderr.read() == b""
+    process.stderr.close()
+    wait_until_gone(found)
+
+
+def test_workers_do_not_outlive_who_asked() -> None:
+    process, found = started()
+    process.kill()
+    process.communicate()
+    wait_until_gone(found)
+
+
+def test_few_pictures_start_no_process(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "available_cpus", lambda: 4)
+    folder = str(pictures)
+    assert processes_for([folder], None) == 1
+    assert processes_for([folder, folder], None) == 4
+    assert processes_for([folder, folder, "-"], None) == 1
+    assert processes_for([folder], 8) == 8 and processes_for([folder, folder], 1) == 1
+    assert processes_for([PHOTO, PHOTO], 8) == 2 and processes_for([PHOTO], 8) == 1
+    monkeypatch.setattr(order, "available_cpus", lambda: 1)
+    assert processes_for([folder, folder], None) == 1
+
+
+def test_answers_survive_the_way() -> None:
+    top = (Top("Bag", 8, 0.1 + 0.2), Top("Coat", 4, 1e-30))
+    sent = [
+        Answer(os.fsdecode(b"odd \xff\n name"), Prediction("Bag", 8, 0.1 + 0.2, top)),
+        Answer("é", Prediction(None, None, 0.5, top, rejected=True, reason="unlike")),
+        Answer("bad", None, "damaged"),
+    ]
+    assert unpack(pack(sent)) == sent
+
+
+def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:
+    code = "import sys; from fmnist_runtime.worker import _OneLarge\nwith _OneLarge(int(sys.argv[1])): print(flush=True); input()"
+    with tempfile.TemporaryFile() as file:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", code, str(file.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[file.fileno()],
+        )
+        assert holder.stdout.readline()
+        with pytest.raises(BlockingIOError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder.kill()
+        holder.communicate()
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
