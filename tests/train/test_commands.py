@@ -49,6 +49,9 @@ def rows_outlive_their_runs(rows: list[dict]) -> None:
     assert exported["latency_us"] > 0 and exported["int8_bytes"] > 10_000
     kept = Path("runs/comparison") / RUNS[0].name
     assert {path.name for path in kept.iterdir()} == {"metrics.json", "history.csv", "model.int8.onnx"}
+    shutil.rmtree(RUNS[0] / "export")
+    (again, _) = json.loads(call(*COMPARE, "--reuse-only", "--json"))
+    assert again["int8_bytes"] == exported["int8_bytes"] and (kept / "model.int8.onnx").is_file()
     for run in RUNS:
         shutil.rmtree(run)
     Path("README.md").write_text(

@@ -3,14 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
-from fmnist_train.comparison_files import earlier_rows, keep_evidence, measure_latency
+from fmnist_train.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
 from fmnist_train.comparison_table import around_table, write_picture, write_readme, write_table
 from fmnist_train.data import DataSource, Split, find_dataset
 from fmnist_train.files import write_atomically
@@ -59,7 +59,7 @@ def compare(settings: Comparison) -> list[dict[str, Any]]:
         seeds), ``accuracy_std`` (None of one seed), ``interval`` (95%, of the images; None of several seeds),
         ``parameters``, ``macs``, ``float_bytes``, ``int8_bytes``, ``int8_accuracy`` (mean over the seeds, if all are
         exported), ``latency_us`` (median, one image, one thread, of the first run's int8 file), ``latency_measured`` (day
-        and processor), ``training_seconds``, ``claim``. None where there is no such figure.
+        and processor), ``training_seconds`` (median over the seeds), ``claim``. None where there is no such figure.
 
     Raises:
         ConfigError: an unknown name, nothing to compare, or a ``readme`` without the marks.
@@ -71,10 +71,11 @@ def compare(settings: Comparison) -> list[dict[str, Any]]:
     earlier = earlier_rows(settings.output, source.name)
     rows = []
     for recipe in recipes:
-        if runs := _finished_runs(recipe, settings):
+        runs, row = _finished_runs(recipe, settings), earlier.get(recipe.name)
+        if row is not None and is_known(runs, row, settings.output):
+            rows.append(row)
+        elif runs:
             rows.append(_row(recipe.name, runs, source, settings.output))
-        elif recipe.name in earlier:
-            rows.append(earlier[recipe.name])
     test = source.load("test") if settings.ensembles else None
     rows += [_ensemble(group, source, test) for group in settings.ensembles if test is not None]
     if settings.reuse_only and not settings.ensembles:
@@ -126,7 +127,7 @@ def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[
         **exports[0],
         "int8_accuracy": None if None in smaller else mean(smaller),
         **dict.fromkeys(("latency_us", "latency_measured")),
-        "training_seconds": mean(figures["training_seconds"] for figures in metrics),
+        "training_seconds": median(figures["training_seconds"] for figures in metrics),
         "claim": CLAIMS.get(name),
     }
 

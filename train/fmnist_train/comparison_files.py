@@ -14,7 +14,7 @@ from fmnist_runtime.bench.machine import describe_machine
 from fmnist_train.files import write_atomically
 from fmnist_train.predictor import open_predictor
 
-__all__ = ["earlier_rows", "keep_evidence", "measure_latency"]
+__all__ = ["earlier_rows", "is_known", "keep_evidence", "measure_latency"]
 
 _EVIDENCE = ("metrics.json", "history.csv")
 _MODEL = "model.int8.onnx"
@@ -26,6 +26,21 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
     path = folder / "comparison.json"
     rows = json.loads(path.read_text("utf-8")) if path.is_file() else []
     return {row["name"]: row for row in rows if row["dataset"] == dataset}
+
+
+def is_known(runs: Sequence[Path], row: dict[str, Any], folder: Path) -> bool:
+    """Whether a row of before says all that these runs can: there are none, or they are the same and not exported here."""
+    names = [Path(run).name for run in row["runs"]]
+    return not runs or (
+        [run.name for run in runs] == names and not any(_says_more(run, folder / run.name) for run in runs)
+    )
+
+
+def _says_more(run: Path, kept: Path) -> bool:
+    if not (kept / "metrics.json").is_file() or (run / "export" / "parity.json").exists():
+        return True
+    first, second = (json.loads((place / "metrics.json").read_text("utf-8")) for place in (run, kept))
+    return first["checkpoint_sha256"] != second["checkpoint_sha256"]
 
 
 def keep_evidence(run: Path, folder: Path, *, exported: bool) -> None:
