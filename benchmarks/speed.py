@@ -9,7 +9,6 @@ Runs ``fmnist-bench`` (or takes the JSON of an earlier run), then the ratios of 
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,10 @@ import speed_cases as cases
 from fmnist_runtime.bench.figures import ratio
 from fmnist_runtime.bench.machine import describe_machine
 from fmnist_runtime.bench.report import table
-from fmnist_train.files import write_atomically
+from fmnist_train.files import replace_section, write_atomically
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-MARKS = ("<!-- speed: written by benchmarks/speed.py -->", "<!-- end of speed -->")
 
 
 @dataclass(frozen=True)
@@ -93,17 +91,6 @@ def rows(ratios: list[dict[str, Any]], extra: dict[str, int]) -> str:
     return "\n".join([*lines, "", f"A device installs, over onnxruntime, numpy and Pillow: {total}."])
 
 
-def write_readme(text: str) -> None:
-    """Put the tables between the marks."""
-    readme = ROOT / "README.md"
-    before = readme.read_text("utf-8")
-    begin, end = map(re.escape, MARKS)
-    after, found = re.subn(f"{begin}.*?{end}", lambda _: f"{MARKS[0]}\n{text}\n{MARKS[1]}", before, flags=re.S)
-    if found != 1:
-        raise SystemExit(f"error: README.md must hold {MARKS[0]} and {MARKS[1]} once")
-    write_atomically(readme, after)
-
-
 def run_bench(*, quick: bool) -> dict[str, Any]:
     """A run of ``fmnist-bench`` in a process of its own."""
     code = "from fmnist_runtime.bench.cli import main; main()"
@@ -135,7 +122,7 @@ def main() -> None:
     write_atomically(RESULTS / "bench.json", json.dumps(bench, indent=1) + "\n")
     write_atomically(RESULTS / "speed.json", json.dumps(document, indent=1) + "\n")
     picture(bench, RESULTS / "bench.png")
-    write_readme(text)
+    replace_section(ROOT / "README.md", "speed", "benchmarks/speed.py", text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from fmnist_runtime.console import run_app
 from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
 from fmnist_train.cli import app
-from fmnist_train.comparison_table import around_table
+from fmnist_train.comparison_table import SECTION
+from fmnist_train.files import around_section
 
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
 RUNS = Path("runs/batchnorm-sample-seed0"), Path("runs/batchnorm-sample-seed1")
@@ -64,7 +65,7 @@ def rows_outlive_their_runs(rows: list[dict]) -> None:
     assert stayed[0]["latency_us"] != exported["latency_us"] and stayed[1]["latency_us"] is None
     text = Path("README.md").read_text()
     assert text.startswith("Table:") and text.endswith("End.\n") and "old" not in text and "| batchnorm | " in text
-    assert around_table(Path("README.md"))[1] == "\nEnd.\n"
+    assert around_section(Path("README.md"), *SECTION)[1] == "\nEnd.\n"
 
 
 def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
-from fmnist_train.comparison_table import around_table, write_picture, write_readme, write_table
+from fmnist_train.comparison_table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.data import DataSource, Split, find_dataset
-from fmnist_train.files import write_atomically
+from fmnist_train.files import around_section, write_atomically
 from fmnist_train.metrics import softmax, wilson_interval
 from fmnist_train.models import count_macs, count_parameters
 from fmnist_train.predictor import open_predictor
@@ -67,7 +67,7 @@ def compare(settings: Comparison) -> list[dict[str, Any]]:
     recipes = [get_recipe(name, epochs=settings.epochs) for name in settings.names or PUBLISHED]
     source = find_dataset(settings.data, settings.data_dir)
     if settings.readme is not None:
-        around_table(settings.readme)  # before hours of training
+        around_section(settings.readme, *SECTION)  # before hours of training
     earlier = earlier_rows(settings.output, source.name)
     rows = []
     for recipe in recipes:

@@ -8,14 +8,14 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from fmnist_runtime.errors import ConfigError
 from fmnist_train.figures import BLUE, GREY, save_figure, shorten, style_panel
-from fmnist_train.files import write_atomically
+from fmnist_train.files import replace_section, write_atomically
 
-__all__ = ["around_table", "write_picture", "write_readme", "write_table"]
+__all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
 
 Row = Mapping[str, Any]
-_MARKS = ("<!-- comparison: written by fmnist-train compare --readme -->", "<!-- end of comparison -->")
+SECTION = ("comparison", "fmnist-train compare --readme")
+"""Name and writer of the table's section in a README (see ``files.replace_section``)."""
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
@@ -24,23 +24,8 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_readme(rows: Sequence[Row], path: Path) -> None:
-    """Put the table between the two marks in a Markdown file; ``around_table`` says what it raises."""
-    before, after = around_table(path)
-    write_atomically(path, f"{before}{_MARKS[0]}\n{_table(rows)}{_MARKS[1]}{after}")
-
-
-def around_table(path: Path) -> tuple[str, str]:
-    """What stands before and after the table in a Markdown file.
-
-    Raises:
-        ConfigError: the file does not hold the two marks, once each.
-    """
-    text = path.read_text("utf-8") if path.is_file() else ""
-    before, begin, rest = text.partition(_MARKS[0])
-    _, end, after = rest.partition(_MARKS[1])
-    if not begin or not end or any(text.count(mark) > 1 for mark in _MARKS):
-        raise ConfigError(f"{path} must hold, once and on lines of their own, {_MARKS[0]} and {_MARKS[1]}")
-    return before, after
+    """Put the table into its section of a Markdown file; ``replace_section`` says what it raises."""
+    replace_section(path, *SECTION, _table(rows).rstrip("\n"))
 
 
 def _table(rows: Sequence[Row]) -> str:
