@@ -1,8 +1,8 @@
 """How far a model's confidence can be trusted: calibration on garments, rejection of what is no garment.
 
-    python benchmarks/confidence.py [MODEL ...] [--photos FOLDER] [--validation] [--json]
+    python benchmarks/confidence.py [MODEL ...] [--photos FOLDER] [--validation] [--json] [--readme]
 
-Needs the extra `test` (scikit-image and scikit-learn ship the pictures). For each model: accuracy, expected calibration error
+Needs the extra `bench` (scikit-image and scikit-learn ship the pictures). For each model: accuracy, expected calibration error
 (15 bins) and negative log-likelihood on the test images, the share of them that is accepted; then for each kind of stranger
 the AUROC against those images (photos of strangers: against the photos of garments in FOLDER), the share still accepted at
 the threshold that accepts 95% of the garments, and the share accepted at the model's own threshold. Everything in one pass,
@@ -22,9 +22,11 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.images import find_images
 from fmnist_runtime.reject import SCORES, RejectRule
 from fmnist_train.data import find_dataset, split_validation
+from fmnist_train.files import replace_section, write_atomically
 from fmnist_train.metrics import expected_calibration_error, softmax
 from fmnist_train.run import SPLIT_SEED
 
+ROOT = Path(__file__).parents[1]
 COUNT = 300
 """Pictures of each kind, where they are made up or cut out at random."""
 
@@ -151,14 +153,44 @@ def show(model: str, figures: dict[str, dict[str, float]]) -> None:
             )
 
 
+def write_readme(figures: dict[str, dict[str, float]]) -> None:
+    """Write the figures down, and into the README."""
+    write_atomically(ROOT / "benchmarks" / "results" / "confidence.json", json.dumps(figures, indent=1) + "\n")
+    garments = figures["garments"]
+    columns = [
+        "not a garment",
+        "pictures",
+        "AUROC",
+        "accepted where 95% of garments are",
+        "accepted by the model's own threshold",
+    ]
+    lines = [
+        f"Expected calibration error {garments['ece']:.2%} (15 bins), negative log-likelihood {garments['nll']:.4f}. The "
+        f"model's own threshold accepts {garments['accepted']:.1%} of the test images, of which "
+        f"{garments['accuracy_of_accepted']:.2%} are answered right.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, row in figures.items():
+        if kind != "garments":
+            lines.append(
+                f"| {kind} | {row['pictures']:,} | {row['auroc']:.3f} | {row['accepted_at_95']:.1%} | {row['accepted']:.1%} |"
+            )
+    replace_section(ROOT / "README.md", "confidence", "benchmarks/confidence.py --readme", "\n".join(lines))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[None], metavar="MODEL")
     parser.add_argument("--photos", type=Path, metavar="FOLDER")
     parser.add_argument("--validation", action="store_true", help="garments of the validation split, for choosing")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--readme", action="store_true", help="write the first model's figures into README.md, too")
     options = parser.parse_args()
     results = {m or "default": judge(m, options.photos, validation=options.validation) for m in options.models}
+    if options.readme:
+        write_readme(next(iter(results.values())))
     if options.json:
         print(json.dumps(results))
         return

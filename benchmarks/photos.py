@@ -1,10 +1,11 @@
 """How many photos are answered right: by kind of photo and by class, with the reject option off and on.
 
-    python benchmarks/photos.py FOLDER [--model FILE] [--careful | --naive resized | --naive inverted] [--json]
+    python benchmarks/photos.py FOLDER [--model FILE] [--careful | --naive resized | --naive inverted] [--json | --readme]
 
 ``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+`` (``pullover+coat``), ``none``
 where a rejection is right. It calls what `fmnist-infer` calls; `--naive` shows what happens without the preprocessing: the
-photo made grey and resized to 28×28, as it is or inverted.
+photo made grey and resized to 28×28, as it is or inverted. `--readme` does all four, and writes
+`benchmarks/results/photos.json` and the table in README.md.
 """
 
 import argparse
@@ -16,6 +17,17 @@ from PIL import Image
 
 from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.images import find_images, open_image
+from fmnist_train.files import replace_section, write_atomically
+
+ROOT = Path(__file__).parents[1]
+WAYS = {
+    "the photo resized (`--naive resized`)": {"method": "resized"},
+    "resized and inverted (`--naive inverted`)": {"method": "inverted"},
+    "**as it ships**": {},
+    "as it ships, `--careful`": {"careful": True},
+}
+"""What the README's table compares, each with the same model."""
+KINDS = {"product": "shop pictures", "wild": "people's own"}
 
 
 def slug(label: str) -> str:
@@ -58,6 +70,29 @@ def show(table: dict[str, dict[str, int]]) -> None:
         print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}")
 
 
+def write_readme(folder: Path, model: str | None) -> None:
+    """Measure all ``WAYS`` and write them down; kinds that hold nothing but ``none`` count as other things."""
+    tables = {
+        name: measure(folder, Classifier.load(model, careful=way.get("careful", False)), way.get("method"))
+        for name, way in WAYS.items()
+    }
+    write_atomically(ROOT / "benchmarks" / "results" / "photos.json", json.dumps(tables, indent=1) + "\n")
+    head = ["", *(f"{kind}: {what}" for kind in KINDS.values() for what in ("right", "coverage", "right of kept"))]
+    lines = [[*head, "other things accepted"], ["---"] * 8]
+    for name, table in tables.items():
+        line = [name]
+        for kind in KINDS:
+            photos, kept = table[kind]["photos"], table[kind]["kept"]
+            line += [f"{table[kind]['right'] / photos:.1%}", f"{kept / photos:.1%}"]
+            line += [f"{table[kind]['right_of_kept'] / kept:.1%}" if kept else "–"]
+        lines.append([*line, f"{table['ood']['kept'] / table['ood']['photos']:.1%}"])
+    counts = ", ".join(f"{table[kind]['photos']} {what}" for kind, what in {**KINDS, "ood": "other things"}.items())
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    replace_section(
+        ROOT / "README.md", "photos", "benchmarks/photos.py FOLDER --readme", f"{text}\n\nPhotos: {counts}."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -66,7 +101,11 @@ def main() -> None:
     view.add_argument("--careful", action="store_true")
     view.add_argument("--naive", choices=["resized", "inverted"])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
+    if options.readme:
+        write_readme(options.folder, options.model)
+        return
     table = measure(options.folder, Classifier.load(options.model, careful=options.careful), options.naive)
     if options.json:
         print(json.dumps(table))

@@ -20,8 +20,8 @@ flatters every model alike (Geier 2019, arXiv:1906.08255). Exact duplicates left
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     """Copy a run's checkpoint, metrics, history and pictures beside its exported files, and write their card.
 
-    ``metrics.json``, in which the run wrote of PyTorch, gets two keys more: ``exported``, the accuracy of each file, and
-    ``seeds``, one row for each finished run of the same recipe in the folder beside this run.
+    ``metrics.json``, in which the run wrote of PyTorch, gets three keys more: ``exported``, the accuracy of each file;
+    ``seeds``, one row for each finished run of the same recipe in the folder beside this run; ``teachers``, their SHA-256.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for pattern in ("best.*", "metrics.json", "history.*", "*.png"):
@@ -36,6 +36,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     }
     known = {row["seed"]: row for row in metrics.get("seeds", [])}
     metrics["seeds"] = sorted((known | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
+    metrics["teachers"] = json.loads((folder / "best.json").read_text("utf-8")).get("teachers", [])
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", model_card(metrics, report))
 

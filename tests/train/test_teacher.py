@@ -72,6 +72,12 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="fmnist-train --recipe best"):
         find_teachers(RECIPES["micro"], (), LABELS)
+    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
+    for name in ("runs/best-seed0", "artifacts/teachers/improved-alone"):
+        save_checkpoint(tmp_path / name / "best", build_model("residual", widths=[4, 4, 4]), info)
+    assert [c.path.parent.name for c in find_teachers(RECIPES["micro"], (), LABELS)] == ["best-seed0"]
+    found = find_teachers(RECIPES["improved-best"], (), LABELS)
+    assert [c.path.parent.name for c in found] == ["improved-alone", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
         find_teachers(RECIPES["improved"], (tmp_path,), LABELS)
 

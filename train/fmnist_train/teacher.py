@@ -43,7 +43,7 @@ def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Ten
 
 
 def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
-    """The checkpoints that teach a recipe: those that were named, else the run or the artefacts of its ``teacher``.
+    """The checkpoints that teach a recipe: those that were named, else those of the recipes that its ``teacher`` lists.
 
     Raises:
         ConfigError: teachers were named for a recipe that gives them no weight, or one knows other classes.
@@ -55,15 +55,20 @@ def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) 
                 f"recipe '{recipe.name}' does not listen to teachers: set --distillation 0.5, or leave them out"
             )
         return []
-    places = [Path("runs") / f"{recipe.teacher}-seed0", Path("artifacts") / recipe.teacher]
-    found = list(named) or [place for place in places if (place / "best.safetensors").is_file()][:1]
-    if not found:
-        raise CheckpointError(
-            f"recipe '{recipe.name}' learns from a teacher, and none is in {places[0]} or {places[1]}: "
-            f"run 'fmnist-train --recipe {recipe.teacher}' first, or name a run's folder with --teacher"
-        )
-    checkpoints = [load_checkpoint(path) for path in found]
+    checkpoints = [load_checkpoint(path) for path in named or map(_find, recipe.teacher.split(","))]
     for checkpoint in checkpoints:
         if list(checkpoint.info["labels"]) != list(labels):
             raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with --teacher")
     return checkpoints
+
+
+def _find(name: str) -> Path:
+    """The folder of a recipe's finished run, or of its checkpoint in this repository."""
+    places = [Path("runs") / f"{name}-seed0", Path("artifacts") / name, Path("artifacts/teachers") / name]
+    for place in places:
+        if (place / "best.safetensors").is_file():
+            return place
+    raise CheckpointError(
+        f"a run of '{name}' is to teach, and none is in {', '.join(map(str, places))}: run "
+        f"'fmnist-train --recipe {name}' first, or name other teachers' folders with --teacher"
+    )

@@ -36,6 +36,15 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=Augmentation(rotation=10.0, translation=0.1, scale=(0.9, 1.1)),
     ),
     Recipe(
+        name="improved-alone",  # without a teacher; one of those of improved-best
+        model="improved",
+        model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
+        epochs=60,
+        **_OURS,
+        validation=5000,
+        augmentation=_PHOTO,
+    ),
+    Recipe(
         name="improved-best",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.2},
@@ -44,6 +53,7 @@ NAMED: tuple[Recipe, ...] = (
         validation=5000,
         augmentation=_PHOTO,
         distillation=0.7,
+        teacher="improved-alone,best",
     ),
     Recipe(
         name="best",

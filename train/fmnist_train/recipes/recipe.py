@@ -92,7 +92,7 @@ class Recipe:
     temperature: float = 2.0
     """What both logits are divided by before their probabilities are compared in distillation."""
     teacher: str = "best"
-    """Of distillation: the recipe whose finished run teaches, where no other is named."""
+    """Of distillation: the recipes whose finished runs teach, commas between, where no others are named."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the loss; empty weighs all alike."""
     ema_decay: float = 0.0
