@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 from processors import PROCESSORS, replay
-from readme import write_between
 
 from fmnist_runtime.store import find_model
 from fmnist_train.data import cache_folder, find_dataset
-from fmnist_train.files import write_atomically
+from fmnist_train.files import replace_section, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -120,7 +119,7 @@ def main() -> int:
     if not options.json:
         write_atomically(RESULTS / "portability.json", json.dumps(document, indent=1) + "\n")
         write_atomically(RESULTS / "portability.md", markdown(document) + "\n")
-        write_between("portability", markdown(document))
+        replace_section(ROOT / "README.md", "portability", "benchmarks/portability.py", markdown(document))
     return 3 if any(row.get("same_bits") is False for row in found[0]) else 0
 
 

@@ -2,10 +2,12 @@
 
     python benchmarks/rounding.py [CHECKPOINT] [--data sample] [--images 1024 2048 4096]
 
-Counted on the validation images and on as many training images; the test set is not read.
+Counted on the validation images and on as many training images; the test set is not read. Writes
+``benchmarks/results/rounding.json`` and the table in ``docs/quantisation.md``.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,10 @@ from fmnist_export.quantise import quantise
 from fmnist_export.settings import Quantisation
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data import find_dataset, split_validation
+from fmnist_train.files import replace_section, write_atomically
 from fmnist_train.run import SPLIT_SEED
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
@@ -29,7 +34,7 @@ def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, nargs="?", default=Path("artifacts/improved"))
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=ROOT / "artifacts/improved")
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--images", type=int, nargs="+", default=[1024, 2048, 4096])
     options = parser.parse_args()
@@ -39,17 +44,27 @@ def main() -> None:
     seen = train.take(np.random.default_rng(1).permutation(len(train))[: len(validation)])
     model = to_onnx(checkpoint.model)
     expected = [logits(model, part.images) for part in (validation, seen)]
-    print(f"{'':<34}{'validation':>11}{'training':>10}{'logits rms':>12}")
+    rows = []
     for count in options.images:
         chosen = np.random.default_rng(0).permutation(len(train))[:count]
         for refine in (False, True):
             settings = Quantisation(images=count, refine=refine)
             small = quantise(model, train.images[np.sort(chosen)], settings)
             found = [logits(small, part.images) for part in (validation, seen)]
-            same = [(a.argmax(1) == b.argmax(1)).mean() for a, b in zip(expected, found, strict=True)]
+            same = [float((a.argmax(1) == b.argmax(1)).mean()) for a, b in zip(expected, found, strict=True)]
             error = np.sqrt(((np.concatenate(expected) - np.concatenate(found)) ** 2).mean())
-            name = f"{'refined' if refine else 'nearest'}, {count} calibration images"
-            print(f"{name:<34}{same[0]:11.2%}{same[1]:10.2%}{error:12.3f}", flush=True)
+            name = f"{'refined' if refine else 'nearest'}, {count:,} calibration images"
+            rows.append({"name": name, "validation": same[0], "training": same[1], "logits_rms": float(error)})
+            print(_line(rows[-1]), flush=True)
+    document = {"checkpoint_sha256": checkpoint.sha256, "images": len(validation), "rows": rows}
+    write_atomically(ROOT / "benchmarks/results/rounding.json", json.dumps(document, indent=1) + "\n")
+    lines = ["| | validation | training | logits |", "|---|---|---|---|", *map(_line, rows)]
+    text = f"{len(validation):,} images each, of {options.data}; checkpoint {checkpoint.sha256[:12]}."
+    replace_section(ROOT / "docs/quantisation.md", "rounding", "benchmarks/rounding.py", "\n".join([*lines, "", text]))
+
+
+def _line(row: dict[str, object]) -> str:
+    return f"| {row['name']} | {row['validation']:.2%} | {row['training']:.2%} | {row['logits_rms']:.3f} |"
 
 
 if __name__ == "__main__":

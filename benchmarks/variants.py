@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from readme import write_between
 
 from fmnist_export.stamp import stamp
 from fmnist_export.variants import to_half, to_ort
@@ -23,7 +22,7 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.bench.machine import describe_machine
 from fmnist_runtime.metadata import CHECKSUM_KEY, PREFIX
 from fmnist_train.data import find_dataset
-from fmnist_train.files import write_atomically
+from fmnist_train.files import replace_section, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = 20
@@ -83,7 +82,7 @@ def main() -> None:
     document = {"machine": machine, "rows": rows}
     write_atomically(ROOT / "benchmarks/results/variants.json", json.dumps(document, indent=1) + "\n")
     text = "\n".join([*lines, "", f"{machine['processor']} ({', '.join(machine['flags'])}), {options.rounds} rounds."])
-    write_between("variants", text, ROOT / "docs/quantisation.md")
+    replace_section(ROOT / "docs/quantisation.md", "variants", "benchmarks/variants.py", text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ import numpy as np
 
 from fmnist_export.calibrate import fit_reject, fit_temperature, photographed
 from fmnist_export.convert import to_onnx
-from fmnist_export.document import describe, golden, prove, tolerance
-from fmnist_export.gate import run_all
-from fmnist_export.graph import count_macs, executed_operators, signal_to_noise
+from fmnist_export.document import describe
+from fmnist_export.graph import count_macs, signal_to_noise
 from fmnist_export.integer_form import for_integers
-from fmnist_export.proof import FILES, Form, Judge, Outcome, about_file, stage
+from fmnist_export.proof import Form, Judge
 from fmnist_export.quantise import describe_calibration, quantise
 from fmnist_export.rescue import Walk
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_export.show import show_export
-from fmnist_export.variants import to_half, to_ort
-from fmnist_runtime.classifier import Classifier
+from fmnist_export.variants import to_half
+from fmnist_export.writing import all_files, write_forms
 from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_runtime.store import SUMS
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
@@ -77,34 +77,40 @@ def export(
     train, validation = _splits(checkpoint, source)
     temperature, reject = _fit(checkpoint, validation, options.reject_score)
     images = _calibration_images(train, options.quantisation)
-    network = for_integers(checkpoint.model) or checkpoint.model
+    forms = _forms(checkpoint, temperature, images, options)
+    document = describe(checkpoint, count_macs(forms["float32"].model), temperature, reject)
+    folder = options.output or checkpoint.path.parent / "export"
+    with tempfile.TemporaryDirectory() as scratch:
+        judge = partial(Judge, checkpoint.model, document=document, limits=options.limits, folder=Path(scratch))
+        test, curve = judge(source.load("test")), []
+        outcome = test(forms)
+        if options.rescue and outcome.faults and not outcome.beyond_int8:
+            judges = judge(validation), test
+            network = for_integers(checkpoint.model) or checkpoint.model
+            walk = Walk(network, forms, images, options.quantisation, judges, progress)
+            (forms, outcome), curve = walk.run() or (forms, outcome), walk.curve
+        if outcome.faults:
+            raise GateError(_explain(outcome.faults, forms, test.split.images, curve))
+        report = {
+            "dataset": source.name,
+            **write_forms(outcome, forms, test, Path(scratch), ort=options.ort),
+            "rescue": curve,
+        }
+        _publish(Path(scratch), folder, report)
+    return {**report, "folder": str(folder)}
+
+
+def _forms(checkpoint: Checkpoint, temperature: float, images: np.ndarray, options: ExportOptions) -> dict[str, Form]:
+    """The models that were asked for, by precision."""
     forms = {"float32": Form(to_onnx(checkpoint.model, temperature))}
     if options.half:
         forms["float16"] = Form(to_half(forms["float32"].model))
     if options.quantise:
-        origin = forms["float32"].model if network is checkpoint.model else to_onnx(network, temperature)
+        arranged = for_integers(checkpoint.model)
+        origin = forms["float32"].model if arranged is None else to_onnx(arranged, temperature)
         model = quantise(origin, images, options.quantisation)
         forms["int8"] = Form(model, describe_calibration(images, options.quantisation), origin)
-    document = describe(checkpoint, count_macs(forms["float32"].model), temperature, reject)
-    folder = options.output or checkpoint.path.parent / "export"
-    with tempfile.TemporaryDirectory() as scratch:
-        judges = [
-            Judge(checkpoint.model, split, document, options.limits, Path(scratch))
-            for split in (validation, source.load("test"))
-        ]
-        walk = Walk(network, forms, images, options.quantisation, (judges[0], judges[1]), progress)
-        outcome = judges[1](forms)
-        if options.rescue and outcome.faults and not outcome.beyond_int8:
-            forms, outcome = walk.run() or (forms, outcome)
-        if outcome.faults:
-            raise GateError(_explain(outcome.faults, forms, judges[1].split.images, walk.curve))
-        report = {
-            "dataset": source.name,
-            **_write(outcome, forms, judges[1], Path(scratch), ort=options.ort),
-            "rescue": walk.curve or None,
-        }
-        _publish(Path(scratch), folder, report)
-    return {**report, "folder": str(folder)}
+    return forms
 
 
 def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
@@ -135,61 +141,9 @@ def _calibration_images(train: Split, settings: Quantisation) -> np.ndarray:
     return train.images[np.sort(chosen)]
 
 
-def _write(outcome: Outcome, forms: dict[str, Form], judge: Judge, staged: Path, *, ort: bool) -> dict[str, Any]:
-    """Write all forms into ``staged``, with what was found of them; return the report."""
-    files: dict[str, dict[str, Any]] = {}
-    for precision, form in forms.items():
-        document = {
-            **judge.document,
-            "accuracy": outcome.accuracy,
-            "parity": outcome.comparisons,
-            "selftest": golden(judge.split, outcome.logits[precision], tolerance(precision, form.calibration)),
-            "proof": prove(judge.split, outcome.logits["pytorch"], outcome.logits[precision]),
-        }
-        path = staged / FILES[precision]
-        stage(path, form, precision, document)  # what goes out must load
-        files[precision] = about_file(path) | {"operators": dict(executed_operators(path.read_bytes()))}
-        if (
-            ort and precision != "float16"
-        ):  # onnxruntime would write it in float32 on a processor without float16 kernels
-            files[precision]["ort"] = _write_ort(
-                path, document["selftest"]["tolerance"], judge, outcome.logits[precision]
-            )
-    return {
-        "checkpoint_sha256": judge.document["checkpoint_sha256"],
-        "model": judge.document["model"],
-        "accuracy": outcome.accuracy,
-        "comparisons": outcome.comparisons,
-        "latency": outcome.latency,
-        "files": files,
-        "sizes": [{key: about[key] for key in ("file", "bytes", "compressed")} for about in _all_files(files)],
-    }
-
-
-def _write_ort(path: Path, tolerance: float, judge: Judge, expected: np.ndarray) -> dict[str, Any]:
-    """Write a proven ONNX file in the ORT format beside it.
-
-    Raises:
-        GateError: it does not compute the same.
-    """
-    beside = path.with_suffix(".ort")
-    beside.write_bytes(to_ort(path.read_bytes()))
-    difference = float(np.abs(run_all(Classifier.load(beside), judge.split.images) - expected).max())
-    if not difference <= tolerance:
-        raise GateError(
-            f"{beside.name} computes other logits than {path.name}, by {difference:g}; export without --ort"
-        )
-    return about_file(beside)
-
-
-def _all_files(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each file's entry, those in the ORT format behind their ONNX files."""
-    return [about for entry in files.values() for about in (entry, entry.get("ort")) if about]
-
-
 def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     """Put the proven files in place, the float model first, and then the sums and figures that vouch for them."""
-    written = _all_files(report["files"])
+    written = all_files(report["files"])
     for about in written:
         write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
     sums = {about["file"]: about["sha256"] for about in written}

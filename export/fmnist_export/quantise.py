@@ -206,13 +206,11 @@ def _keep_float_layers(model: ModelProto, names: tuple[str, ...]) -> None:
     onnxruntime (seen in 1.32) quantises the weights of a float layer between integer ones by itself while it loads the
     file, to 8 bits, and says nothing. It does not see one behind another operator.
     """
-    layers = [node for node, name in weighted_nodes(model) if name in names]
-    if layers:
-        least = np.array(np.finfo(np.float32).min, np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(least, "least_float"))
-    for layer in layers:
-        guarded = f"{layer.output[0]}_float_input"
-        place = list(model.graph.node).index(layer)
-        model.graph.node.insert(place, helper.make_node("Max", [layer.input[0], "least_float"], [guarded]))
-        layer = model.graph.node[place + 1]
+    least = np.array(np.finfo(np.float32).min, np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(least, "least_float"))  # goes again where nobody needs it
+    for outputs in [list(node.output) for node, name in weighted_nodes(model) if name in names]:
+        (place,) = [i for i, node in enumerate(model.graph.node) if list(node.output) == outputs]
+        layer, guarded = model.graph.node[place], f"{outputs[0]}_float_input"
+        guard = helper.make_node("Max", [layer.input[0], "least_float"], [guarded])
         layer.input[0] = guarded
+        model.graph.node.insert(place, guard)

@@ -84,37 +84,34 @@ def _take_weights(student: nn.Module, model: ModelProto) -> None:
 
 def _first_steps(student: nn.Module, layers: dict[str, nn.Module], pixels: Tensor, limit: int) -> dict[str, Tensor]:
     """Logarithms of the steps that lose least, each weight's error weighed by the power of the input it multiplies."""
-    powers: dict[str, Tensor] = {}
-    hooks = [m.register_forward_pre_hook(_noting(powers, name)) for name, m in layers.items()]
-    with torch.no_grad():
-        student(pixels)
-    for hook in hooks:
-        hook.remove()
+    powers = _input_powers(student, layers, pixels)
     steps = {}
     for name, layer in layers.items():
-        weight = layer.weight.detach()
-        inputs = powers[name]
+        weight, power = layer.weight.detach(), powers[name]
         if isinstance(layer, nn.Conv2d):  # of a grouped convolution each output sees its own group's inputs
-            inputs = (
-                inputs.view(layer.groups, 1, -1).expand(-1, len(weight) // layer.groups, -1).reshape(len(weight), -1)
-            )
-            inputs = inputs[:, :, None, None]
+            power = power.view(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, 0)[:, :, None, None]
         largest = weight.abs().flatten(1).amax(1).clamp(min=1e-12)
         choices = torch.stack([largest / limit * 2.0 ** (-k / 4) for k in range(80)])
-        losses = [(((fake_weight(weight, c, limit) - weight) ** 2) * inputs).flatten(1).sum(1) for c in choices]
+        losses = [((fake_weight(weight, c, limit) - weight) ** 2 * power).flatten(1).sum(1) for c in choices]
         best = torch.stack(losses).argmin(0)
         steps[name] = choices.gather(0, best[None])[0].log().requires_grad_()
     return steps
 
 
-def _noting(powers: dict[str, Tensor], name: str):
-    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        value = inputs[0]
-        powers[name] = (value**2).mean(
-            [d for d in range(value.dim()) if d != (1 if value.dim() == 4 else value.dim() - 1)]
-        )
+def _input_powers(student: nn.Module, layers: dict[str, nn.Module], pixels: Tensor) -> dict[str, Tensor]:
+    """The mean square of each layer's input, by channel or feature."""
+    powers: dict[str, Tensor] = {}
 
-    return note
+    def note(name: str, value: Tensor) -> None:
+        kept = 1 if value.dim() == 4 else value.dim() - 1
+        powers[name] = (value**2).mean([d for d in range(value.dim()) if d != kept])
+
+    hooks = [m.register_forward_pre_hook(lambda _, given, n=name: note(n, given[0])) for name, m in layers.items()]
+    with torch.no_grad():
+        student(pixels)
+    for hook in hooks:
+        hook.remove()
+    return powers
 
 
 def _fit(
