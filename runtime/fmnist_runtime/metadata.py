@@ -25,9 +25,8 @@ Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha25
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmnist_runtime.errors import ModelError
 
@@ -38,8 +37,7 @@ PREFIX = "fmnist."
 CHECKSUM_KEY = PREFIX + "sha256"
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """The parts that the device acts on, and all the rest as ``document``."""
 
     labels: tuple[str, ...]
