@@ -1,6 +1,7 @@
 """The command ``fmnist-infer``: parse, call, print. Everything heavy is imported inside, so ``--help`` is instant."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -85,12 +86,18 @@ def infer(args: Sequence[str] | None = None) -> int:
 def _classify(chosen: argparse.Namespace) -> int:
     from contextlib import closing
 
-    from fmnist_runtime.folders import count_pictures
-    from fmnist_runtime.progress import Progress
     from fmnist_runtime.report import print_predictions
 
-    progress = Progress(count_pictures(chosen.photos)) if Progress.wanted() else None
+    progress = None
+    if sys.stderr.isatty() and not sys.stdout.isatty():  # answers on the same terminal would break the bar
+        from fmnist_runtime.folders import count_pictures
+        from fmnist_runtime.progress import Progress
+
+        progress = Progress(count_pictures(chosen.photos))
     with closing(_answers(chosen)) as answers:
+        if not gc.isenabled():  # what is there now, stays
+            gc.freeze()
+            gc.enable()
         return print_predictions(answers, as_json=chosen.json, progress=progress)
 
 
@@ -140,4 +147,5 @@ def main() -> None:
     """Entry point."""
     # numpy's linear algebra would start a thread for each processor, and the matrices here are tiny.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # while modules are imported there is nothing to collect, and much to look through
     sys.exit(run_app(infer))

@@ -3,8 +3,8 @@
 What depends on the picture's shape alone (``Frame``) is computed once for each shape.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ _PENALTY = np.diag([0, 0.02, 0.02, 0.1, 0.1, 0.1])
 """Slopes and curves cost something, or one object at the border bends the whole surface."""
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """What depends on the size of the picture alone."""
 
     ring: np.ndarray
@@ -51,7 +50,8 @@ def frame_of(shape: tuple[int, int]) -> Frame:
     rows, columns = np.hstack([np.ones_like(y), y, y * y]), np.stack([np.ones_like(x), x, x * x])
     down, across = (np.arange(-2, side + 2).clip(0, side - 1) for side in shape)
     lattice = np.append(down[:, None] * width + across, [0] * 4)  # four more, so that the last row's sums are there
-    near, around = (lattice_mean(place.ravel()[lattice], width + 4, radius) for radius in (1, 2))
+    place = place.ravel()[lattice]
+    near, around = (lattice_mean(place, width + 4, radius) for radius in (1, 2))
     central_columns = np.append(0, np.cumsum(np.exp(-columns[2])))
     down, across = np.nonzero(ring)
     y, x = y[down, 0], x[across]

@@ -26,9 +26,8 @@ so: ``float_layers`` (names), ``tuning`` (``epochs``, ``aim``; the weights are n
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmnist_runtime.errors import ModelError
 
@@ -39,8 +38,7 @@ PREFIX = "fmnist."
 CHECKSUM_KEY = PREFIX + "sha256"
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """The parts that the device acts on, and all the rest as ``document``."""
 
     labels: tuple[str, ...]

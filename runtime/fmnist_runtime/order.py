@@ -2,9 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.folders import Source, expand
@@ -19,8 +18,7 @@ _WORTHWHILE = 500
 """From so many pictures on, unasked: to start the processes takes as long as the threads of one take for some hundreds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The answer for one picture of many: a prediction, or why there is none."""
 
     path: str

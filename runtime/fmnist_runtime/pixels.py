@@ -35,11 +35,12 @@ _XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]])
 
 
 def _curve(t: np.ndarray) -> np.ndarray:
-    return (np.rint(65536 * np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)) / 65536).astype(np.float32)
+    return np.rint(65536 * np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)) / 65536
 
 
-# In pieces, because what a process has once taken for a whole table in float64 it keeps.
-_CURVE = np.concatenate([_curve(np.arange(i, i + 4096) / 65535) for i in range(0, 65536, 4096)])
+_CURVE = np.empty(65536, np.float32)
+for _begin in range(0, 65536, 4096):  # in pieces, because what a process has once taken for more memory it keeps
+    _CURVE[_begin : _begin + 4096] = _curve(np.arange(_begin, _begin + 4096) / 65535)
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:

@@ -17,11 +17,6 @@ class Progress:
         self._begin = time.monotonic()
         self._drawn = self._begin
 
-    @staticmethod
-    def wanted() -> bool:
-        """Standard error is a terminal, and standard output, whose lines would break the bar, is none."""
-        return bool(sys.stderr and sys.stderr.isatty() and sys.stdout and not sys.stdout.isatty())
-
     def step(self) -> None:
         """One more is done."""
         self._done += 1

@@ -6,8 +6,7 @@ Gimpel 2017 (arXiv:1610.02136); energy, Liu et al. 2020 (arXiv:2010.03759), here
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +32,7 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-@dataclass(frozen=True)
-class RejectRule:
+class RejectRule(NamedTuple):
     """Accept a picture whose ``score`` is at least ``threshold``."""
 
     score: str

@@ -1,6 +1,5 @@
 """What ``fmnist-infer`` prints: a table for people, JSON lines for programs."""
 
-import dataclasses
 import json
 import sys
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ def answer_to_dict(answer: Answer) -> dict[str, Any]:
     if answer.prediction is None:
         nothing = {"label": None, "class_id": None, "probability": None, "top": [], "rejected": False}
         return {"path": answer.path, **nothing, "error": answer.error}
-    p = answer.prediction  # field by field: dataclasses.asdict takes as long as the network
+    p = answer.prediction
     top = [{"label": t.label, "class_id": t.class_id, "probability": t.probability} for t in p.top]
     answered = {"label": p.label, "class_id": p.class_id, "probability": p.probability, "top": top}
     reason = {} if p.reason is None else {"reason": p.reason}
@@ -61,6 +60,8 @@ def _row(path: str, prediction: Prediction) -> str:
 
 def print_selftest(classifier: "Classifier", *, as_json: bool) -> int:
     """Replay the golden images and say whether this device agrees. Returns the exit code: 1 if it does not."""
+    import dataclasses
+
     from fmnist_runtime.selftest import selftest
 
     result = selftest(classifier)

@@ -45,6 +45,7 @@ def _sharpen(distance: np.ndarray, spread: float, bins: "_Bins", frame: Frame) -
     np.clip(evidence, -4, 4, out=evidence)
     field = 0.5 * lattice_mean(evidence, row, 1) + 0.35 * frame.near.astype(precision)
     prior = 0.375 * lattice_mean(evidence, row, 2) + 0.6 * frame.around.astype(precision)
+    del evidence  # what a short process has once taken is its peak memory
     spread_code = bins.code.take(frame.lattice)
     inner = np.zeros((height, row), np.intp)
     inner[:, :width] = bins.code.reshape(height, width)

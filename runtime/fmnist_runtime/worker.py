@@ -40,21 +40,20 @@ def receive(file: BinaryIO) -> Any:
 
 def pack(answers: Iterable[Answer]) -> list[tuple]:
     """Answers as plain values."""
-    return [(a.path, a.error, a.prediction and _pack(a.prediction)) for a in answers]
+    return [(a.path, _plain(a.prediction), a.error) for a in answers]
 
 
-def _pack(p: Prediction) -> tuple:
-    top = [(t.label, t.class_id, t.probability) for t in p.top]
-    return (p.label, p.class_id, p.probability, top, p.rejected, p.reason)
+def _plain(prediction: Prediction | None) -> tuple | None:
+    return prediction and tuple(prediction._replace(top=[tuple(top) for top in prediction.top]))
 
 
 def unpack(answers: Iterable[tuple]) -> list[Answer]:
     """What ``pack`` has packed."""
-    return [Answer(path, prediction and _unpack(*prediction), error) for path, error, prediction in answers]
+    return [Answer(path, _typed(prediction), error) for path, prediction, error in answers]
 
 
-def _unpack(label: str, class_id: int, probability: float, top: list[tuple], rejected: bool, reason: str) -> Prediction:
-    return Prediction(label, class_id, probability, tuple(Top(*t) for t in top), rejected, reason)
+def _typed(values: tuple | None) -> Prediction | None:
+    return values and Prediction._make(values)._replace(top=tuple([Top._make(top) for top in values[3]]))
 
 
 class _OneLarge:
