@@ -120,6 +120,7 @@ def started(count: int = 3000) -> tuple["subprocess.Popen[bytes]", list[int]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
     assert process.stdout.readline()
     found = children(process.pid)
