@@ -24,6 +24,8 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     ``seeds``, one row for each finished run of the same recipe in the folder beside this run; ``teachers``, their SHA-256.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = folder / "metrics.json"
+    known = json.loads(earlier.read_text("utf-8")) if earlier.is_file() else {}
     for pattern in ("best.*", "metrics.json", "history.*", "*.png"):
         for path in sorted(run.glob(pattern)):
             if path.resolve() != (folder / path.name).resolve():
@@ -34,8 +36,8 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     metrics["exported"] = {
         name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
     }
-    known = {row["seed"]: row for row in metrics.get("seeds", [])}
-    metrics["seeds"] = sorted((known | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
+    seeds = {row["seed"]: row for row in known.get("seeds", [])} if known.get("recipe") == metrics["recipe"] else {}
+    metrics["seeds"] = sorted((seeds | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
     metrics["teachers"] = json.loads((folder / "best.json").read_text("utf-8")).get("teachers", [])
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", model_card(metrics, report))
@@ -106,17 +108,17 @@ def _files(metrics: dict[str, Any], report: dict[str, Any]) -> str:
 
 def _protocol(metrics: dict[str, Any]) -> str:
     recipe, validation = metrics["recipe"], metrics["validation"]["accuracy"]
-    held_out = recipe["validation"]
+    held_out = f"{recipe['validation']:.0%}" if recipe["validation"] < 1 else f"{recipe['validation']:,.0f}"
     chosen = (
-        f"The validation images ({held_out:g} of the training images, the same for every run) chose epoch "
+        f"The validation images ({held_out} of the training images, the same for every run) chose epoch "
         f"{metrics['epoch']} of {metrics['epochs_trained']} (accuracy {validation:.2%})."
-        if held_out and validation is not None
+        if recipe["validation"] and validation is not None
         else f"No image was held out; the last of {metrics['epochs_trained']} epochs counts."
     )
     taught = (
         f" It learnt from a run of `{recipe['teacher']}` as well as from the labels." if recipe["distillation"] else ""
     )
-    return f"{chosen}{taught} The test set was read once, after training, and decided nothing."
+    return f"{chosen}{taught} The test set chose neither recipe nor epoch; the gate of the export asks it, too."
 
 
 def _seed_table(rows: list[dict[str, Any]]) -> str:

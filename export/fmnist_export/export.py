@@ -144,15 +144,28 @@ def _calibration_images(train: Split, settings: Quantisation) -> np.ndarray:
 def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     """Put the proven files in place, the float model first, and then the sums and figures that vouch for them."""
     written = all_files(report["files"])
+    stale = _of_other_weights(folder, report["checkpoint_sha256"]) - {about["file"] for about in written}
     for about in written:
         write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
+    for name in stale:  # the runtime would take it for this network's
+        (folder / name).unlink(missing_ok=True)
     sums = {about["file"]: about["sha256"] for about in written}
-    if (folder / SUMS).is_file():  # a file of an earlier export keeps its line
+    if (folder / SUMS).is_file():  # another file of this network, from an earlier export, keeps its line
         lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
-        sums = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2} | sums
+        earlier = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2}
+        sums = {name: digits for name, digits in earlier.items() if name not in stale} | sums
     write_atomically(folder / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
     write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
     write_atomically(folder / "parity.txt", show_export(report) + "\n")
+
+
+def _of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
+    """The names of model files that an earlier export of another checkpoint left in the folder."""
+    report = folder / "parity.json"
+    earlier = json.loads(report.read_text("utf-8")) if report.is_file() else {}
+    if earlier.get("checkpoint_sha256") in (None, checkpoint_sha256):
+        return set()
+    return {about["file"] for about in all_files(earlier["files"])}
 
 
 def _explain(faults: list[str], forms: dict[str, Form], images: np.ndarray, curve: list[dict[str, Any]]) -> str:

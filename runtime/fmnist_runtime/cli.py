@@ -64,6 +64,10 @@ def infer(args: Sequence[str] | None = None) -> int:
 
         print(fmnist_runtime.__version__)
         return 0
+    if chosen.photos and (chosen.doctor or chosen.selftest or chosen.web):
+        parser.error("--doctor, --selftest and --web take no pictures; ask about those in a call of their own")
+    if chosen.photos.count("-") > 1:
+        parser.error("standard input can be read only once; give one -")
     if chosen.doctor:
         from fmnist_runtime.doctor import report
 

@@ -37,7 +37,7 @@ def examine() -> dict[str, Any]:
     return describe_machine() | {
         "pillow": PIL.__version__,
         "wheel": f"{onnxruntime.__version__} for {platform.machine()}, Python {platform.python_version()}",
-        "providers": [short.get(full, full) for full in onnxruntime.get_available_providers()],
+        "providers": [short[full] for full in onnxruntime.get_available_providers() if full in short],
         "models": list(embedded_models()),
     }
 
@@ -46,16 +46,12 @@ def advise(facts: dict[str, Any]) -> Advice:
     """The choice that suits the facts; see ``examine``."""
     reasons = ["one thread: the network is so small that a second one gains little and costs power; --threads for more"]
     if _EIGHT_BIT & set(facts["flags"]):
-        target = "vnni"
-        reasons.append(
-            "target vnni is safe here and keeps 8-bit weights; portable is as fast and gives the same bits everywhere"
-        )
+        reasons.append("target portable is as fast here as 8-bit weights (vnni), and gives the same bits everywhere")
     else:
-        target = "portable"
         reasons.append("target portable: 8-bit weights may saturate on this processor, silently; 7-bit weights cannot")
     if facts["memory"] and facts["memory"] < _LEAST_MEMORY:
         reasons.append(f"memory is short: {facts['memory'] >> 20} MiB, and the process takes about 70")
-    return Advice(DEFAULT_MODEL, target, 1, tuple(reasons))
+    return Advice(DEFAULT_MODEL, "portable", 1, tuple(reasons))
 
 
 def report(*, as_json: bool) -> str:

@@ -37,7 +37,7 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
     compare(photo, seen).save(file, "PNG")
     target = folder / f"{_stem(name)}.png"
     beside = target.with_name(
-        f".{target.name}.{threading.get_ident()}"
+        f".{target.name}.{os.getpid()}.{threading.get_ident()}"
     )  # the same photo may be asked for twice at once
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,5 +50,6 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
 def _stem(name: str) -> str:
     stem = re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stdin"
     if len(stem.encode()) > 200:  # file systems take 255 bytes
-        stem = f"{zlib.crc32(os.fsencode(name)):08x}_{stem[-40:]}"
-    return stem
+        stem = stem[-40:]
+    # Two names may become one; what keeps its name apart is a sum of it.
+    return stem if stem == name else f"{stem}_{zlib.crc32(os.fsencode(name)):08x}"

@@ -39,6 +39,11 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     assert f"over 2 seeds: {mean:.2%}" in card
     assert f"{report['model']['parameters']:,} parameters" in card and "model.int8.onnx" in card
     assert not re.search(r"\b(None|nan)\b", card)
+    # An export of other weights into the same folder leaves nothing there that the runtime could take for its own.
+    plain = ExportOptions(output=runs[1] / "export", limits=LIMITS, data="sample")
+    export(runs[0], plain)
+    assert {path.name for path in plain.output.iterdir()} == {"model.onnx", "parity.json", "parity.txt", "SHA256SUMS"}
+    assert "int8" not in (plain.output / "SHA256SUMS").read_text()
     # Once the runs are gone, what was known of the other seed stays.
     for file in runs[0].iterdir():
         file.unlink()

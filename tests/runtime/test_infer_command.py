@@ -68,10 +68,20 @@ def test_show_takes_long_names_and_the_same_photo_twice(tmp_path: Path) -> None:
     assert len(list((tmp_path / "seen").iterdir())) == 2
 
 
+def test_show_keeps_pictures_of_like_names_apart(tmp_path: Path) -> None:
+    photos = [tmp_path / "a b.jpg", tmp_path / "a_b.jpg"]
+    for photo in photos:
+        photo.write_bytes((EXAMPLES / "shirt.jpg").read_bytes())
+    assert infer(*photos, "--show", tmp_path / "seen").returncode == 0
+    assert len(list((tmp_path / "seen").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         ([], 2, b"name at least one"),
+        (["--selftest", "x.png"], 2, b"take no pictures"),
+        (["-", "-"], 2, b"only once"),
         (["x.png", "--model", "nothing.onnx"], 1, b"no such model"),
         (["x.png", "--top-k", "0"], 2, b"top-k"),
         (["x.png", "--provider", "abacus"], 2, b"unknown provider"),

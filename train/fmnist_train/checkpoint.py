@@ -23,6 +23,7 @@ from fmnist_train.models import build_model
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "is_finished",
     "load_checkpoint",
     "newest_run",
     "read_tensors",
@@ -100,6 +101,12 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         ) from error
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run folder holds a run that was trained to its end and tested."""
+    path = run / "metrics.json"
+    return path.is_file() and not json.loads(path.read_text("utf-8")).get("interrupted")
 
 
 def newest_run(runs: Path = Path("runs")) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_train.checkpoint import Checkpoint, load_checkpoint
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
 from fmnist_train.comparison_table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.data import DataSource, Split, find_dataset
@@ -98,9 +98,9 @@ def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
         options = RunOptions(settings.data, settings.data_dir, seed=seed)
         folder = settings.runs / options.folder(recipe).name
         resume = (folder / "last.safetensors").exists()
-        if not (folder / "metrics.json").exists() and not settings.reuse_only:
+        if not is_finished(folder) and not settings.reuse_only:
             train(recipe, RunOptions(settings.data, settings.data_dir, folder, seed, resume=resume), Progress())
-        if (folder / "metrics.json").exists():
+        if is_finished(folder):
             folders.append(folder)
     return folders
 
@@ -138,14 +138,13 @@ def _size(checkpoint: Checkpoint) -> dict[str, int]:
 
 def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the run's export says, if there is one and it came from this very checkpoint."""
-    folder, found = run / "export", dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
-    path = folder / "parity.json"
+    found: dict[str, Any] = dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
+    path = run / "export" / "parity.json"
     report = json.loads(path.read_text()) if path.exists() else {}
     if report.get("checkpoint_sha256") != checkpoint.sha256:
         return found
-    for precision, file in (("float", "model.onnx"), ("int8", "model.int8.onnx")):
-        if (folder / file).exists():
-            found[f"{precision}_bytes"] = (folder / file).stat().st_size
+    for precision, written in (("float", "float32"), ("int8", "int8")):
+        found[f"{precision}_bytes"] = report["files"].get(written, {}).get("bytes")
     found["int8_accuracy"] = report["accuracy"].get("int8", {}).get("accuracy")
     return found
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.checkpoint import Checkpoint, load_checkpoint
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.recipes import Recipe
 
 __all__ = ["Teacher", "distillation_loss", "find_teachers"]
@@ -64,11 +64,12 @@ def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) 
 
 def _find(name: str) -> Path:
     """The folder of a recipe's finished run, or of its checkpoint in this repository."""
-    places = [Path("runs") / f"{name}-seed0", Path("artifacts") / name, Path("artifacts/teachers") / name]
-    for place in places:
-        if (place / "best.safetensors").is_file():
+    run = Path("runs") / f"{name}-seed0"
+    kept = [Path("artifacts") / name, Path("artifacts/teachers") / name]
+    for place in (run, *kept):
+        if (place / "best.safetensors").is_file() and (place != run or is_finished(run)):
             return place
     raise CheckpointError(
-        f"a run of '{name}' is to teach, and none is in {', '.join(map(str, places))}: run "
-        f"'fmnist-train --recipe {name}' first, or name other teachers' folders with --teacher"
+        f"a finished run of '{name}' is to teach, and none is in {', '.join(map(str, (run, *kept)))}: start in the "
+        f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher"
     )
