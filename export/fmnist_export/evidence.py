@@ -115,9 +115,8 @@ def _protocol(metrics: dict[str, Any]) -> str:
         if recipe["validation"] and validation is not None
         else f"No image was held out; the last of {metrics['epochs_trained']} epochs counts."
     )
-    taught = (
-        f" It learnt from a run of `{recipe['teacher']}` as well as from the labels." if recipe["distillation"] else ""
-    )
+    teachers = ", ".join(sha256[:12] for sha256 in metrics["teachers"])
+    taught = f" It learnt from other checkpoints ({teachers}) as well as from the labels." if teachers else ""
     return f"{chosen}{taught} The test set chose neither recipe nor epoch; the gate of the export asks it, too."
 
 

@@ -73,7 +73,7 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(CheckpointError, match="fmnist-train --recipe best"):
         find_teachers(RECIPES["micro"], (), LABELS)
     info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
-    for name in ("runs/best-seed0", "artifacts/teachers/improved-alone"):
+    for name in ("runs/best-seed0", "artifacts/teachers/improved-best"):
         save_checkpoint(tmp_path / name / "best", build_model("residual", widths=[4, 4, 4]), info)
     metrics = tmp_path / "runs/best-seed0/metrics.json"
     for unfinished in (None, '{"interrupted": true}'):
@@ -83,8 +83,8 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
             find_teachers(RECIPES["micro"], (), LABELS)
     metrics.write_text('{"interrupted": false}')
     assert [c.path.parent.name for c in find_teachers(RECIPES["micro"], (), LABELS)] == ["best-seed0"]
-    found = find_teachers(RECIPES["improved-best"], (), LABELS)
-    assert [c.path.parent.name for c in found] == ["improved-alone", "best-seed0"]
+    found = find_teachers(RECIPES["improved-distilled"], (), LABELS)
+    assert [c.path.parent.name for c in found] == ["improved-best", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
         find_teachers(RECIPES["improved"], (tmp_path,), LABELS)
 

@@ -24,8 +24,6 @@ _TROUSER = 1
 _WORN_ABOVE = (0, 2, 3, 4, 6)
 _SANDAL = 5
 _SHOES = (5, 7, 9)
-_KNITTED = (0, 2)
-"""T-shirts and pullovers: knitted cloth has stripes and prints; checks are woven, and tell a shirt."""
 
 
 def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
@@ -39,20 +37,19 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
         labels = torch.full(images.shape[:1], -1, device=images.device)
     shoes, worn = _among(labels, _SHOES), _among(labels, _WORN_ABOVE)
     trousers = labels == _TROUSER
-    images = sometimes(0.3, lambda chosen: pattern(chosen, checks=False), images, only=_among(labels, _KNITTED))
-    images = sometimes(0.3, pattern, images, only=~_among(labels, _KNITTED))
+    images = sometimes(0.3, pattern, images)
     images = sometimes(0.8, retone, images)
     images = sometimes(0.5, shade, images)
     images = sometimes(0.4, footbed, images, only=labels == _SANDAL)
-    images = sometimes(0.3, pair, images, only=shoes)
-    images = sometimes(0.5, from_above, images, only=shoes)
+    images = sometimes(0.35, pair, images, only=shoes)
+    images = sometimes(0.35, from_above, images, only=shoes)
     images = sometimes(0.35, crop_hem, images, only=worn | trousers)
     images = sometimes(0.25, lambda chosen: wear(chosen, images[trousers]), images, only=worn)
     images = sometimes(0.3, top_remnant, images, only=trousers)
     images = deform(images)
     images = sometimes(0.2, lose_parts, images)
     images = sometimes(0.35, keep_ground, images)
-    images = sometimes(0.15, blur, images)  # seldom: preprocessing sharpens, as the data set's makers did
+    images = sometimes(0.3, blur, images)
     return _full_range(sometimes(0.3, add_noise, images))
 
 
@@ -71,8 +68,8 @@ def retone(images: Tensor) -> Tensor:
     return (low + (high - low) * value) * 255 * inside
 
 
-def pattern(images: Tensor, *, checks: bool = True) -> Tensor:
-    """Stripes across, stripes along, checks unless told otherwise, or a print on the chest."""
+def pattern(images: Tensor) -> Tensor:
+    """Stripes across, stripes along, checks, or a print on the chest."""
     y, x = coordinates(images)
     frequency = draw(images, 2.0, 7.0) * math.pi
     phase = draw(images, 0, 2 * math.pi)
@@ -82,7 +79,7 @@ def pattern(images: Tensor, *, checks: bool = True) -> Tensor:
     patch = ((x - draw(images, -0.3, 0.3)) / draw(images, 0.15, 0.5)) ** 2 + ((y + 0.1) / draw(images, 0.15, 0.5)) ** 2
     printed = torch.where(patch < 1, field(images, 14) * 2, torch.zeros_like(images))
     kind = draw(images, 0, 4).floor()
-    chosen = torch.where(kind == 0, across, torch.where(kind == 1, along, (across + along) / 2 if checks else across))
+    chosen = torch.where(kind == 0, across, torch.where(kind == 1, along, (across + along) / 2))
     chosen = torch.where(kind == 3, printed, chosen)
     return (images + chosen * draw(images, 10, 70)).clamp(25, 255) * _inside(images)
 

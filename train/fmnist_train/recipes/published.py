@@ -36,7 +36,7 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=Augmentation(rotation=10.0, translation=0.1, scale=(0.9, 1.1)),
     ),
     Recipe(
-        name="improved-alone",  # without a teacher; one of those of improved-best
+        name="improved-best",
         model="improved",
         model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
         epochs=60,
@@ -45,7 +45,7 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=_PHOTO,
     ),
     Recipe(
-        name="improved-best",
+        name="improved-distilled",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.2},
         epochs=60,
@@ -53,7 +53,7 @@ NAMED: tuple[Recipe, ...] = (
         validation=5000,
         augmentation=_PHOTO,
         distillation=0.7,
-        teacher="improved-alone,best",
+        teacher="improved-best,best",
     ),
     Recipe(
         name="best",
