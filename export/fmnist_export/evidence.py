@@ -50,22 +50,17 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
         other = json.loads(path.read_text("utf-8"))
         if other.get("recipe") != metrics["recipe"] or other.get("interrupted"):
             continue
-        row = {
-            "seed": other["seed"],
-            "epoch": other["epoch"],
-            "validation": other["validation"]["accuracy"],
-            "test": other["test"]["accuracy"],
-        }
         parity = path.parent / "export" / "parity.json"
         exported = json.loads(parity.read_text("utf-8"))["accuracy"] if parity.is_file() else other.get("exported", {})
-        if "int8" in exported:
-            row["int8"] = exported["int8"]["accuracy"]
-        rows[other["seed"]] = row
-    own = rows.setdefault(metrics["seed"], {"seed": metrics["seed"], "epoch": metrics["epoch"]})
-    own |= {"validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
-    if "int8" in metrics["exported"]:
-        own["int8"] = metrics["exported"]["int8"]["accuracy"]
+        rows[other["seed"]] = _seed_row(other, exported)
+    rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
     return rows
+
+
+def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:
+    row = {key: metrics[key] for key in ("seed", "epoch")}
+    row |= {"validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
+    return row | ({"int8": exported["int8"]["accuracy"]} if "int8" in exported else {})
 
 
 def model_card(metrics: dict[str, Any], report: dict[str, Any]) -> str:

@@ -22,6 +22,9 @@ _OURS: dict[str, Any] = {
 }
 """What the recipes of our own that train to convergence have in common."""
 
+_LONG: dict[str, Any] = {**_OURS, "epochs": 60, "validation": 5000}
+"""And what those that may ship have."""
+
 _PHOTO = Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08)
 """For networks that shall also know photographs, and things that are no garment."""
 
@@ -39,18 +42,14 @@ NAMED: tuple[Recipe, ...] = (
         name="improved-best",
         model="improved",
         model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
-        epochs=60,
-        **_OURS,
-        validation=5000,
+        **_LONG,
         augmentation=_PHOTO,
     ),
     Recipe(
         name="improved-distilled",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.2},
-        epochs=60,
-        **_OURS,
-        validation=5000,
+        **_LONG,
         augmentation=_PHOTO,
         distillation=0.7,
         teacher="improved-best,best",
@@ -59,18 +58,14 @@ NAMED: tuple[Recipe, ...] = (
         name="best",
         model="residual",
         model_options={"widths": [32, 64, 120]},
-        epochs=60,
-        **_OURS,
-        validation=5000,
+        **_LONG,
         augmentation=_PHOTO,
     ),
     Recipe(
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        epochs=60,
-        **_OURS,
-        validation=5000,
+        **_LONG,
         augmentation=dataclasses.replace(_PHOTO, photo=0.15, outliers=0.04),
         distillation=0.7,
     ),
@@ -78,9 +73,7 @@ NAMED: tuple[Recipe, ...] = (
         name="nano",
         model="residual",
         model_options={"widths": [8, 16, 22]},
-        epochs=60,
-        **_OURS,
-        validation=5000,
+        **_LONG,
         augmentation=dataclasses.replace(_PHOTO, erase=0.1, photo=0.1, outliers=0.04),
         distillation=0.7,
     ),
