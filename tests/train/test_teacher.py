@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
@@ -13,7 +14,7 @@ from fmnist_train.data import Split, find_dataset
 from fmnist_train.evaluate import predict_logits
 from fmnist_train.loop import Training
 from fmnist_train.models import build_model
-from fmnist_train.recipes import RECIPES, Recipe
+from fmnist_train.recipes import RECIPES, Augmentation, Recipe
 from fmnist_train.teacher import Teacher, distillation_loss, find_teachers
 
 LABELS = list(find_dataset("sample").labels)
@@ -54,27 +55,58 @@ def test_a_pupil_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "pupil").info["teachers"] == [load_checkpoint(tmp_path / "teacher").sha256]
 
 
+def small(folder: Path, seed: int, photo: float = 0.0) -> Path:
+    """A checkpoint of an untrained network; ``photo`` is what its recipe says."""
+    torch.manual_seed(seed)
+    recipe = dataclasses.replace(PLAIN, augmentation=Augmentation(photo=photo)).to_dict()
+    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS, "recipe": recipe}
+    save_checkpoint(folder / "best", build_model("residual", widths=[4, 4, 4]), info)
+    return folder
+
+
 def test_several_teachers_are_averaged_and_never_change(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
-        save_checkpoint(tmp_path / f"{seed}" / "best", build_model("residual", widths=[4, 4, 4]), info)
-    checkpoints = [load_checkpoint(tmp_path / f"{seed}") for seed in (0, 1)]
+    checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
     teacher = Teacher(checkpoints)
     images = torch.rand(3, 1, 28, 28) * 255
     alone = torch.stack([checkpoint.model(images) for checkpoint in checkpoints])
-    assert torch.allclose(teacher(images), alone.mean(0))
-    assert not teacher(images).requires_grad
+    answers, taught = teacher(images, torch.zeros(3, dtype=torch.bool))
+    assert torch.allclose(answers, alone.mean(0)) and taught.all()
+    assert not answers.requires_grad
     assert not any(module.training for module in teacher.networks.modules())
+
+
+def test_photographs_are_left_to_teachers_that_know_some(tmp_path: Path) -> None:
+    plain, photographer = (load_checkpoint(small(tmp_path / f"{seed}", seed, photo=seed / 2)) for seed in (0, 1))
+    images, photographed = torch.rand(3, 1, 28, 28) * 255, torch.tensor([False, True, False])
+    answers, taught = Teacher([plain])(images, photographed)
+    assert taught.tolist() == [True, False, True]
+    assert torch.allclose(answers, plain.model(images[[0, 2]]), atol=1e-5)
+    answers, taught = Teacher([plain, photographer])(images, photographed)
+    assert taught.all()
+    assert torch.allclose(answers[1], photographer.model(images[1:2])[0], atol=1e-5)
+    both = torch.stack([plain.model(images), photographer.model(images)]).mean(0)
+    assert torch.allclose(answers[[0, 2]], both[[0, 2]], atol=1e-5)
+
+
+def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
+    part = find_dataset("sample").load("train").take(np.arange(64))
+    recipe = dataclasses.replace(PLAIN, distillation=0.5)
+    about = {"labels": LABELS, "dataset": "sample"}
+    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), about=about)
+    logits, targets, answers = torch.randn(8, 10), torch.randint(10, (8,)), torch.randn(8, 10)
+    for taught in (torch.arange(8) < 3, torch.ones(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)):
+        expected = F.cross_entropy(logits, targets, reduction="none")
+        told = torch.stack([distillation_loss(a[None], b[None], 2) for a, b in zip(logits, answers, strict=True)])
+        expected = torch.where(taught, (expected + told) / 2, expected).mean()
+        assert torch.isclose(training._taught_loss(logits, targets, answers[taught], taught), expected)
 
 
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="fmnist-train --recipe best"):
         find_teachers(RECIPES["micro"], (), LABELS)
-    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
-    for name in ("runs/best-seed0", "artifacts/teachers/improved-best"):
-        save_checkpoint(tmp_path / name / "best", build_model("residual", widths=[4, 4, 4]), info)
+    for name in ("runs/best-seed0", "artifacts/improved-best"):
+        small(tmp_path / name, 0)
     metrics = tmp_path / "runs/best-seed0/metrics.json"
     for unfinished in (None, '{"interrupted": true}'):
         if unfinished:
@@ -83,7 +115,7 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
             find_teachers(RECIPES["micro"], (), LABELS)
     metrics.write_text('{"interrupted": false}')
     assert [c.path.parent.name for c in find_teachers(RECIPES["micro"], (), LABELS)] == ["best-seed0"]
-    found = find_teachers(RECIPES["improved-distilled"], (), LABELS)
+    found = find_teachers(dataclasses.replace(RECIPES["micro"], teacher="improved-best,best"), (), LABELS)
     assert [c.path.parent.name for c in found] == ["improved-best", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
         find_teachers(RECIPES["improved"], (tmp_path,), LABELS)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["blur", "coordinates", "draw", "drawn_from", "field", "sometimes", "warp"]
+__all__ = ["blur", "coordinates", "draw", "drawn_from", "field", "soften", "sometimes", "warp"]
 
 
 def draw(images: Tensor, low: float, high: float) -> Tensor:
@@ -85,8 +85,12 @@ def warp(
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def blur(images: Tensor) -> Tensor:
-    """A soft photo: a 3×3 binomial blur, in varying strength."""
+def soften(images: Tensor) -> Tensor:
+    """Each pixel's mean with its neighbours, by the 3×3 binomial weights."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=images.device)
-    soft = F.conv2d(images, (kernel[:, None] * kernel / 16).view(1, 1, 3, 3), padding=1)
-    return torch.lerp(images, soft, draw(images, 0.3, 1.0))
+    return F.conv2d(images, (kernel[:, None] * kernel / 16).view(1, 1, 3, 3), padding=1)
+
+
+def blur(images: Tensor) -> Tensor:
+    """A soft photo, in varying strength."""
+    return torch.lerp(images, soften(images), draw(images, 0.3, 1.0))

@@ -136,7 +136,8 @@ class Training:
     def _train_batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.recipe.augmentation
         strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
-        images, targets = augment(images, labels if self.fashion else None, settings), labels
+        images, photographed = augment(images, labels if self.fashion else None, settings)
+        targets = labels
         if self.recipe.targets != "indices":
             targets = F.one_hot(labels, len(self.about["labels"])).float()
         if self.recipe.targets == "soft":
@@ -144,13 +145,9 @@ class Training:
         images = torch.cat([images, strangers]).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.mixed_precision):
             logits = self.spread(images).float()
-            taught = self.teacher(images[: len(labels)]).float() if self.teacher is not None else None
+            answers = self.teacher(images[: len(labels)], photographed) if self.teacher is not None else None
         logits, unsure = logits.split([len(labels), len(strangers)])
-        loss = self.loss(logits, targets)
-        if taught is not None:
-            loss = torch.lerp(
-                loss, distillation_loss(logits, taught, self.recipe.temperature), self.recipe.distillation
-            )
+        loss = self.loss(logits, targets) if answers is None else self._taught_loss(logits, targets, *answers)
         if len(strangers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
         self.optimiser.zero_grad(set_to_none=True)
@@ -162,6 +159,16 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    def _taught_loss(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
+        """Labels alone where no teacher answered, else the teachers' answers with the recipe's weight beside them."""
+        share, loss = taught.float().mean(), logits.new_zeros(())
+        if share > 0:
+            told = distillation_loss(logits[taught], answers, self.recipe.temperature)
+            loss = share * torch.lerp(self.loss(logits[taught], targets[taught]), told, self.recipe.distillation)
+        if share < 1:
+            loss = loss + (1 - share) * self.loss(logits[~taught], targets[~taught])
+        return loss
 
     def _validate(self) -> tuple[float | None, float | None]:
         if not len(self.validation):

@@ -16,14 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmnist_train.drawing import blur, coordinates, draw, drawn_from, field, sometimes, warp
+from fmnist_train.drawing import blur, coordinates, draw, drawn_from, field, soften, sometimes, warp
+from fmnist_train.shoes_above import draw_boots, draw_sandals, draw_sneakers
 
 __all__ = ["as_photographed"]
 
+_GROUND = 12
+"""What is no brighter is ground."""
 _TROUSER = 1
 _WORN_ABOVE = (0, 2, 3, 4, 6)
 _SANDAL = 5
-_SHOES = (5, 7, 9)
+_FROM_ABOVE = {5: draw_sandals, 7: draw_sneakers, 9: draw_boots}
 
 
 def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
@@ -35,22 +38,25 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
     """
     if labels is None:
         labels = torch.full(images.shape[:1], -1, device=images.device)
-    shoes, worn = _among(labels, _SHOES), _among(labels, _WORN_ABOVE)
+    shoes, worn = _among(labels, tuple(_FROM_ABOVE)), _among(labels, _WORN_ABOVE)
     trousers = labels == _TROUSER
+    images = sometimes(0.4, footbed, images, only=labels == _SANDAL)
+    images = sometimes(0.2, pair, images, only=shoes)
+    images = sometimes(0.35, from_above, images, only=shoes)
+    for shoe, drawing in _FROM_ABOVE.items():
+        images = sometimes(0.25, drawing, images, only=labels == shoe)
     images = sometimes(0.3, pattern, images)
     images = sometimes(0.8, retone, images)
     images = sometimes(0.5, shade, images)
-    images = sometimes(0.4, footbed, images, only=labels == _SANDAL)
-    images = sometimes(0.35, pair, images, only=shoes)
-    images = sometimes(0.35, from_above, images, only=shoes)
     images = sometimes(0.35, crop_hem, images, only=worn | trousers)
     images = sometimes(0.25, lambda chosen: wear(chosen, images[trousers]), images, only=worn)
     images = sometimes(0.3, top_remnant, images, only=trousers)
     images = deform(images)
     images = sometimes(0.2, lose_parts, images)
     images = sometimes(0.35, keep_ground, images)
-    images = sometimes(0.3, blur, images)
-    return _full_range(sometimes(0.3, add_noise, images))
+    images = sometimes(0.25, blur, sometimes(0.5, refit, images))
+    images = sometimes(0.5, sharpen, images)
+    return _full_range(sometimes(0.25, add_noise, images))
 
 
 # -- tone and texture ---------------------------------------------------------------------------------------------------
@@ -108,7 +114,7 @@ def keep_ground(images: Tensor) -> Tensor:
     region = torch.where(everything, torch.ones_like(images), reach * (field(images, 6) > threshold))
     level = draw(images, 15, 220) + field(images, 9) * draw(images, 0, 30)
     level = torch.where(everything, level * 0.5, level)
-    return torch.where((images < 12) & (region > 0), level.clamp(0, 255), images)
+    return torch.where((images < _GROUND) & (region > 0), level.clamp(0, 255), images)
 
 
 def crop_hem(images: Tensor) -> Tensor:
@@ -210,6 +216,20 @@ def deform(images: Tensor) -> Tensor:
     )
 
 
+def refit(images: Tensor) -> Tensor:
+    """Crop to what is not ground, and fill the longest side with it again, as on the device."""
+    inside = (images > _GROUND).squeeze(1)
+    (x, width), (y, height) = _span(inside.any(1)), _span(inside.any(2))
+    zoom = 1 / torch.maximum(width, height)
+    return warp(images, zoom=(zoom, zoom), shift=(-x * zoom, -y * zoom))
+
+
+def sharpen(images: Tensor) -> Tensor:
+    """The unsharp mask of the device's preprocessing, in varying strength, inside the garment."""
+    sharp = torch.lerp(images, soften(images), -draw(images, 0.3, 1.4)).clamp(0, 255)
+    return torch.where(images > _GROUND, sharp, images)
+
+
 def add_noise(images: Tensor) -> Tensor:
     """Grain inside the garment."""
     return (images + torch.randn_like(images) * draw(images, 2, 20) * _inside(images)).clamp(0, 255)
@@ -221,6 +241,13 @@ def add_noise(images: Tensor) -> Tensor:
 def _inside(images: Tensor) -> Tensor:
     """Soft mask of the garment, 0 on the ground."""
     return (images / 20).clamp(0, 1)
+
+
+def _span(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the true ones of each row ``[N, S]`` lie: the centre, -1 to 1, and the share of the length."""
+    side = seen.shape[1]
+    first, behind = seen.byte().argmax(1), side - seen.flip(1).byte().argmax(1)
+    return (first + behind) / side - 1, (behind - first) / side
 
 
 def _full_range(images: Tensor) -> Tensor:

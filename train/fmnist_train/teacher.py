@@ -2,7 +2,7 @@
 
 The teachers see the very pictures that the pupil sees, with the same augmentation, so there is nothing to store and their
 doubts about a picture that lost its sleeves are taught, too (Hinton, Vinyals, Dean 2015, arXiv:1503.02531; Beyer et al.
-2022, arXiv:2106.05237, on the same view for both).
+2022, arXiv:2106.05237, on the same view for both). Made-up photographs are left to those teachers that learnt from some.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,24 @@ class Teacher(nn.Module):
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints)
+        self.knows_photographs = [_learnt_photographs(checkpoint) for checkpoint in checkpoints]
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Pixels ``[N, 1, 28, 28]`` to logits ``[N, classes]``."""
-        return torch.stack([network(images) for network in self.networks]).mean(0)
+    def forward(self, images: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels ``[N, 1, 28, 28]`` and which are photographs, boolean ``[N]``, to logits and who was taught.
+
+        Returns:
+            ``[M, classes]`` of the images that some teacher knows, and which those are: boolean ``[N]``, M of them true.
+        """
+        total, count = 0, torch.zeros(len(images), 1, device=images.device)
+        for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
+            known = torch.ones_like(photographed) if all_of_them else ~photographed
+            logits = network(images[known]).float()
+            total = total + logits.new_zeros(len(images), logits.shape[1]).index_put((known,), logits)
+            count += known.unsqueeze(1)
+        taught = count.squeeze(1) > 0
+        return (total / count)[taught], taught
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
@@ -40,6 +52,10 @@ def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Ten
     """
     pupil, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
     return temperature**2 * F.kl_div(pupil, teacher, reduction="batchmean", log_target=True)
+
+
+def _learnt_photographs(checkpoint: Checkpoint) -> bool:
+    return checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0
 
 
 def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
@@ -65,11 +81,11 @@ def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) 
 def _find(name: str) -> Path:
     """The folder of a recipe's finished run, or of its checkpoint in this repository."""
     run = Path("runs") / f"{name}-seed0"
-    kept = [Path("artifacts") / name, Path("artifacts/teachers") / name]
-    for place in (run, *kept):
+    kept = Path("artifacts") / name
+    for place in (run, kept):
         if (place / "best.safetensors").is_file() and (place != run or is_finished(run)):
             return place
     raise CheckpointError(
-        f"a finished run of '{name}' is to teach, and none is in {', '.join(map(str, (run, *kept)))}: start in the "
+        f"a finished run of '{name}' is to teach, and none is in {run} or {kept}: start in the "
         f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher"
     )
