@@ -47,14 +47,22 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """The finished runs of this recipe beside ``run``, itself included, by seed; with int8's accuracy where exported."""
     rows = {}
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
-        other = json.loads(path.read_text("utf-8"))
+        other = _read(path)
         if other.get("recipe") != metrics["recipe"] or other.get("interrupted"):
             continue
-        parity = path.parent / "export" / "parity.json"
-        exported = json.loads(parity.read_text("utf-8"))["accuracy"] if parity.is_file() else other.get("exported", {})
-        rows[other["seed"]] = _seed_row(other, exported)
+        parity = _read(path.parent / "export" / "parity.json")
+        current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
+        rows[other["seed"]] = _seed_row(other, parity["accuracy"] if current else other.get("exported", {}))
     rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
     return rows
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or a damaged one: that of another run must not hinder this one."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     options = ExportOptions(quantise=True, quantisation=Quantisation(images=64), limits=LIMITS, data="sample")
     report = export(runs[1], options)
     folder = tmp_path / "shipped"
+    shutil.copytree(runs[1] / "export", runs[0] / "export")  # of other weights: says nothing of this run
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "metrics.json").write_text('{"recipe": ')
     collect_evidence(runs[1], folder, report)
     rows = json.loads((folder / "metrics.json").read_text())["seeds"]
     assert [(row["seed"], row["test"]) for row in rows] == [(f["seed"], f["test"]["accuracy"]) for f in figures]
@@ -45,7 +49,6 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     assert {path.name for path in plain.output.iterdir()} == {"model.onnx", "parity.json", "parity.txt", "SHA256SUMS"}
     assert "int8" not in (plain.output / "SHA256SUMS").read_text()
     # Once the runs are gone, what was known of the other seed stays.
-    for file in runs[0].iterdir():
-        file.unlink()
+    shutil.rmtree(runs[0])
     collect_evidence(folder, folder, report)
     assert len(json.loads((folder / "metrics.json").read_text())["seeds"]) == 2
