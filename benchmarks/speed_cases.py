@@ -18,7 +18,7 @@ from PIL import Image
 from fmnist_runtime import Classifier
 from fmnist_runtime.bench.installed import closure, installed_bytes
 
-__all__ = ["cold", "folder", "jpeg", "memory", "over_the_base", "photo"]
+__all__ = ["calls", "cold", "folder", "jpeg", "memory", "over_the_base", "photo"]
 
 Pair = tuple[list[np.ndarray], list[np.ndarray]]
 """Rounds of ours and of theirs."""
@@ -87,6 +87,13 @@ def _in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: i
             if turn:  # the first is for warming up
                 side.append(took)
     return rounds
+
+
+def calls(first: str, second: str) -> Pair:
+    """The bare calls of two embedded models, in turns."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 1, 28, 28), np.uint8)
+    ours, theirs = (Classifier.load(name) for name in (first, second))
+    return _in_turns(lambda: ours.run(pixels), lambda: theirs.run(pixels), 30, 200)
 
 
 def photo(folder: Path, times: int) -> Pair:
