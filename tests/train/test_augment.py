@@ -1,15 +1,19 @@
 """Augmentation and made-up outliers."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
+from fmnist_train.accessories import belts, bottles, glasses, hats, watches
 from fmnist_train.augment import augment, random_shift
 from fmnist_train.data import find_dataset
+from fmnist_train.drawing import refit
 from fmnist_train.outliers import draw_outliers, uniform_loss
 from fmnist_train.photo_augment import as_photographed
 from fmnist_train.recipes import Augmentation
+from fmnist_train.shoes_above import draw_boots, draw_sandals, draw_sneakers
 
 
 @pytest.fixture(name="batch")
@@ -39,6 +43,39 @@ def test_a_shift_moves_whole_pixels() -> None:
     assert torch.equal(shifted.sum((1, 2, 3)), torch.full((300,), 200.0))
     _, _, rows, columns = (shifted == 200).nonzero(as_tuple=True)
     assert set(rows.tolist()) == {12, 13, 14, 15, 16} and set(columns.tolist()) == {8, 9, 10, 11, 12}
+
+
+def test_refit_fills_the_longest_side_and_centres() -> None:
+    images = torch.zeros(2, 1, 28, 28)
+    images[0, 0, 3:10, 4:18] = 200  # 7 high, 14 wide, off the centre
+    images[1, 0, 14:28, 20:24] = 200
+    bright = refit(images).squeeze(1) > 100
+    for seen, across, along in ((bright[0], 1, 0), (bright[1], 0, 1)):
+        assert seen.any(along).all(), "the longest side is filled"
+        places = seen.any(across).nonzero().flatten()
+        assert 12 <= len(places) <= 15 if across else 7 <= len(places) <= 9
+        assert abs(places.float().mean() - 13.5) <= 0.5
+
+
+@pytest.mark.parametrize("drawing", [draw_sandals, draw_sneakers, draw_boots])
+def test_shoes_are_drawn_in_pairs_that_fill_the_height(drawing: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    torch.manual_seed(0)
+    pairs = drawing(torch.zeros(100, 1, 28, 28))
+    assert pairs.shape == (100, 1, 28, 28) and pairs.min() == 0 and 0 < pairs.max() <= 255
+    seen = (pairs > 20).squeeze(1)
+    upright = seen.any(2).sum(1) >= 25
+    both = seen[:, :, :12].any((1, 2)) & seen[:, :, 16:].any((1, 2))
+    assert upright.float().mean() > 0.7 and both.float().mean() > 0.8
+
+
+@pytest.mark.parametrize("drawing", [belts, watches, glasses, hats, bottles])
+def test_accessories_are_things_on_black_ground(drawing: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    torch.manual_seed(0)
+    things = drawing(torch.zeros(100, 1, 28, 28))
+    assert things.shape == (100, 1, 28, 28) and things.isfinite().all()
+    assert things.min() >= 0 and things.max() <= 255.001
+    share = (things > 12).float().mean((1, 2, 3))
+    assert (share > 0.02).all() and (share < 0.95).all()
 
 
 def test_outliers_are_pictures_of_many_kinds(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

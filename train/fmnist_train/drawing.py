@@ -9,7 +9,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["blur", "coordinates", "draw", "drawn_from", "field", "soften", "sometimes", "warp"]
+__all__ = [
+    "GROUND",
+    "blur",
+    "coarsen",
+    "coordinates",
+    "draw",
+    "drawn_from",
+    "field",
+    "fine",
+    "full_range",
+    "refit",
+    "soften",
+    "sometimes",
+    "turned",
+    "warp",
+]
+
+GROUND = 12
+"""What is no brighter is ground."""
+_FINER = 2
+"""Objects are drawn so many times as large and made smaller, which smooths their edges."""
 
 
 def draw(images: Tensor, low: float, high: float) -> Tensor:
@@ -23,6 +43,22 @@ def coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
     y = torch.linspace(-1, 1, height, device=images.device).view(1, 1, -1, 1)
     x = torch.linspace(-1, 1, width, device=images.device).view(1, 1, 1, -1)
     return y, x
+
+
+def fine(images: Tensor) -> Tensor:
+    """An empty batch on the finer grid that objects are drawn on."""
+    return images.new_empty(len(images), 1, *(_FINER * side for side in images.shape[-2:]))
+
+
+def coarsen(pictures: Tensor) -> Tensor:
+    """From the finer grid to the images' own."""
+    return F.avg_pool2d(pictures, _FINER)
+
+
+def turned(images: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates on the finer grid, each image's turned by so many radians: ``[N, 1, 2H, 2W]`` both."""
+    y, x = coordinates(fine(images))
+    return torch.cos(angle) * y - torch.sin(angle) * x, torch.cos(angle) * x + torch.sin(angle) * y
 
 
 def field(images: Tensor, cells: int) -> Tensor:
@@ -62,7 +98,7 @@ def warp(
     Args:
         images: ``[N, 1, H, W]``.
         turn: radians.
-        zoom, shift: as (x, y), the shift in half sides.
+        zoom, shift: as (x, y), the shift in half sides, to the right and up.
         slant: how far the top leans over, in half sides.
         taper: how much wider the bottom is than the middle, as a share, as in a picture taken from below.
         bend: ``[N, 2, H, W]``, how far each pixel moves along x and y, in half sides.
@@ -83,6 +119,26 @@ def warp(
     if bend is not None:
         grid = grid - bend.permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def refit(images: Tensor) -> Tensor:
+    """Crop to what is not ground, and fill the longest side with it again, as on the device."""
+    inside = (images > GROUND).squeeze(1)
+    (x, width), (y, height) = _span(inside.any(1)), _span(inside.any(2))
+    zoom = 1 / torch.maximum(width, height)
+    return warp(images, zoom=(zoom, zoom), shift=(-x * zoom, y * zoom))
+
+
+def full_range(images: Tensor) -> Tensor:
+    """Stretch so that the brightest pixel is 255, as in the data set and on the device; next to nothing stays dark."""
+    return images * (255 / images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=40))
+
+
+def _span(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the true ones of each row ``[N, S]`` lie: the centre, -1 to 1, and the share of the length."""
+    side = seen.shape[1]
+    first, behind = seen.byte().argmax(1), side - seen.flip(1).byte().argmax(1)
+    return (first + behind) / side - 1, (behind - first) / side
 
 
 def soften(images: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Outlier exposure (Hendrycks, Mazeika, Dietterich 2019, arXiv:1812.04606) asks for equal probabilities on examples of what is
 not to be recognised, and generalises to what was never shown. These are drawn from formulas as they are needed, so no other
-data set is learnt: strokes as in writing, filled shapes, textures, noise, flat tones, and garments cut into shuffled tiles.
+data set is learnt: strokes as in writing, filled shapes, textures, noise, flat tones, garments cut into shuffled tiles, and
+accessories (``accessories.py``).
 All return ``float32`` pixels in 0..255, ``[N, 1, 28, 28]``, and draw from the global generator.
 """
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.accessories import belts, bottles, glasses, hats, watches
 from fmnist_train.drawing import blur, coordinates, draw, field
 
 __all__ = ["OUTLIER_WEIGHT", "draw_outliers", "uniform_loss"]
@@ -124,4 +126,9 @@ _KINDS: tuple[Callable[[Tensor], Tensor], ...] = (
     shuffled_tiles,
     strokes,
     shapes,
+    belts,
+    watches,
+    glasses,
+    hats,
+    bottles,
 )

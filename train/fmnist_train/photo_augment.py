@@ -16,13 +16,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmnist_train.drawing import blur, coordinates, draw, drawn_from, field, soften, sometimes, warp
+from fmnist_train.drawing import (
+    GROUND,
+    blur,
+    coordinates,
+    draw,
+    drawn_from,
+    field,
+    full_range,
+    refit,
+    soften,
+    sometimes,
+    warp,
+)
 from fmnist_train.shoes_above import draw_boots, draw_sandals, draw_sneakers
 
 __all__ = ["as_photographed"]
 
-_GROUND = 12
-"""What is no brighter is ground."""
 _TROUSER = 1
 _WORN_ABOVE = (0, 2, 3, 4, 6)
 _SANDAL = 5
@@ -56,7 +66,7 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
     images = sometimes(0.35, keep_ground, images)
     images = sometimes(0.25, blur, sometimes(0.5, refit, images))
     images = sometimes(0.5, sharpen, images)
-    return _full_range(sometimes(0.25, add_noise, images))
+    return full_range(sometimes(0.25, add_noise, images))
 
 
 # -- tone and texture ---------------------------------------------------------------------------------------------------
@@ -114,7 +124,7 @@ def keep_ground(images: Tensor) -> Tensor:
     region = torch.where(everything, torch.ones_like(images), reach * (field(images, 6) > threshold))
     level = draw(images, 15, 220) + field(images, 9) * draw(images, 0, 30)
     level = torch.where(everything, level * 0.5, level)
-    return torch.where((images < _GROUND) & (region > 0), level.clamp(0, 255), images)
+    return torch.where((images < GROUND) & (region > 0), level.clamp(0, 255), images)
 
 
 def crop_hem(images: Tensor) -> Tensor:
@@ -216,18 +226,10 @@ def deform(images: Tensor) -> Tensor:
     )
 
 
-def refit(images: Tensor) -> Tensor:
-    """Crop to what is not ground, and fill the longest side with it again, as on the device."""
-    inside = (images > _GROUND).squeeze(1)
-    (x, width), (y, height) = _span(inside.any(1)), _span(inside.any(2))
-    zoom = 1 / torch.maximum(width, height)
-    return warp(images, zoom=(zoom, zoom), shift=(-x * zoom, -y * zoom))
-
-
 def sharpen(images: Tensor) -> Tensor:
     """The unsharp mask of the device's preprocessing, in varying strength, inside the garment."""
     sharp = torch.lerp(images, soften(images), -draw(images, 0.3, 1.4)).clamp(0, 255)
-    return torch.where(images > _GROUND, sharp, images)
+    return torch.where(images > GROUND, sharp, images)
 
 
 def add_noise(images: Tensor) -> Tensor:
@@ -241,18 +243,6 @@ def add_noise(images: Tensor) -> Tensor:
 def _inside(images: Tensor) -> Tensor:
     """Soft mask of the garment, 0 on the ground."""
     return (images / 20).clamp(0, 1)
-
-
-def _span(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the true ones of each row ``[N, S]`` lie: the centre, -1 to 1, and the share of the length."""
-    side = seen.shape[1]
-    first, behind = seen.byte().argmax(1), side - seen.flip(1).byte().argmax(1)
-    return (first + behind) / side - 1, (behind - first) / side
-
-
-def _full_range(images: Tensor) -> Tensor:
-    """Stretch so that the brightest pixel is 255, as in the data set and after preprocessing."""
-    return images * (255 / images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=40))
 
 
 def _among(labels: Tensor, classes: tuple[int, ...]) -> Tensor:

@@ -10,14 +10,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from fmnist_train.drawing import coordinates, draw, field
+from fmnist_train.drawing import coarsen, draw, field, fine, turned
 
 __all__ = ["draw_boots", "draw_sandals", "draw_sneakers"]
-
-_FINER = 2
-"""Drawn so many times as large, for smooth edges."""
 
 Shoe = Callable[[Tensor, Tensor], Tensor]
 """Tones 0..1 of one shoe, at places across and along it; below 0: not the shoe."""
@@ -92,10 +88,8 @@ def _outline(along: Tensor, waist: Tensor) -> Tensor:
 
 def _pair(images: Tensor, shoe: Shoe, toes_down: float = 0.5) -> Tensor:
     """Two of a shoe, the second as in a mirror, each turned a little; rarely one alone, or both lying askew."""
-    size = [_FINER * side for side in images.shape[-2:]]
-    y, x = coordinates(images.new_empty(1, 1, *size))
     askew = torch.where(draw(images, 0, 1) < 0.2, draw(images, -math.pi / 2, math.pi / 2), draw(images, -0.12, 0.12))
-    x, y = torch.cos(askew) * x + torch.sin(askew) * y, torch.cos(askew) * y - torch.sin(askew) * x
+    y, x = turned(images, askew)
     y = torch.where(draw(images, 0, 1) < toes_down, y, -y)
     half = draw(images, 0.3, 0.5)
     apart, drop, alone = half * draw(images, 0.9, 1.25), draw(images, -0.08, 0.08), draw(images, 0, 1) < 0.1
@@ -108,5 +102,5 @@ def _pair(images: Tensor, shoe: Shoe, toes_down: float = 0.5) -> Tensor:
         seen = shoe(across, along)
         picture = torch.where(seen >= 0, seen, picture)
     shoes = picture >= 0
-    grain = field(images.new_empty(len(images), 1, *size), 14) * draw(images, 0, 0.12)
-    return F.avg_pool2d((picture + grain).clamp(0.1, 1) * shoes, _FINER) * 255
+    grain = field(fine(images), 14) * draw(images, 0, 0.12)
+    return coarsen((picture + grain).clamp(0.1, 1) * shoes) * 255

@@ -25,7 +25,7 @@ _OURS: dict[str, Any] = {
 _LONG: dict[str, Any] = {**_OURS, "epochs": 60, "validation": 5000}
 """And what those that may ship have."""
 
-_PHOTO = Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.08)
+_PHOTO = Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.1)
 """For networks that shall also know photographs, and things that are no garment."""
 
 NAMED: tuple[Recipe, ...] = (
