@@ -23,6 +23,9 @@ _PLAIN_SPREAD = 1.5
 """Below this spread of the border about its surface, in CIELAB units, the ground is plain."""
 _PLAIN_STEP = 4.0
 """What differs from a plain ground by more is goods: a little over the smallest difference that an eye sees."""
+_PALE_STEP, _PALE_GROWTH = 2.0, 1.15
+"""Where this lower step finds so many times as much, the goods are as pale as the ground, a white shirt on white; where it
+does not, what it finds besides is the shadow under a shoe."""
 
 
 def find_garment(rgb: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -47,7 +50,10 @@ def find_garment(rgb: np.ndarray) -> tuple[np.ndarray, bool]:
 def _cut_out(distance: np.ndarray) -> np.ndarray:
     """On a plain ground: everything but what is connected to the border, and holes that show the very ground."""
     height, width = distance.shape
-    free = Parts(box_count(distance > _PLAIN_STEP) <= 3)
+    far, pale = distance > _PLAIN_STEP, distance > _PALE_STEP
+    if np.count_nonzero(pale) > _PALE_GROWTH * np.count_nonzero(far):
+        far = pale
+    free = Parts(box_count(far) <= 3)
     edge = (free.row == 0) | (free.row == height - 1) | (free.begin == 0) | (free.end == width)
     mask = ~free.mask(free.sizes(edge) > 0)
     # The loop of a bag's handle shows the ground itself; the inside of a white shirt only comes close to it.

@@ -6,6 +6,8 @@ import { boxBlur, components, count, tally, toLab } from "./pixels.js";
 
 const PLAIN_SPREAD = 1.5;
 const PLAIN_STEP = 4;
+const PALE_STEP = 2;
+const PALE_GROWTH = 1.15;
 const BINS = [16, 24, 24];
 const LOW = [0, -60, -60];
 const SPAN = [100, 120, 120];
@@ -93,7 +95,9 @@ function fitSurface([L, A, B], ring, basis, weight) {
 /** On a plain ground: everything but what is connected to the border, and holes that show the very ground. */
 function cutOut(distance, { width, height }) {
   const under = (limit) => Uint8Array.from(distance, (value) => value < limit);
-  const far = boxBlur(Uint8Array.from(distance, (value) => value > PLAIN_STEP), width, 1);
+  const over = (step) => Uint8Array.from(distance, (value) => value > step);
+  const [dark, pale] = [over(PLAIN_STEP), over(PALE_STEP)];
+  const far = boxBlur(count(pale) > PALE_GROWTH * count(dark) ? pale : dark, width, 1);
   const label = components(Uint8Array.from(far, (value) => value <= 0.34), width);
   const outside = new Set();
   label.forEach((value, i) => {
