@@ -50,9 +50,11 @@ class Server:
         return {status: int(float(count)) for status, count in found}
 
     def resident_mb(self) -> float:
-        """Memory of the process, MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+        """Memory of the process and of its workers, MiB; what they share counts for each."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        workers = [pid for task in tasks for pid in task.read_text().split()]
+        statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (self.process.pid, *workers)]
+        return sum(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) for status in statuses) / 1024
 
 
 def write_pictures(folder: Path) -> list[bytes]:
@@ -79,7 +81,7 @@ def in_process(files: list[bytes], seconds: float) -> float:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """The service in a process of its own, with its request log thrown away."""
+    """The service with its default settings, and its log thrown away."""
     code = "from fmnist_runtime.serve.cli import main; main()"
     command = [sys.executable, "-c", code, "--port", "0", "--max-in-flight", str(IN_FLIGHT)]
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stderr=log) as process:

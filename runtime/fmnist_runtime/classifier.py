@@ -98,13 +98,17 @@ class Classifier:
             return []
         return self.classify_inputs(np.stack([self.prepare(p) for p in pictures]), top_k=top_k, reject=reject)
 
-    def prepare(self, picture: Picture) -> np.ndarray:
+    def prepare(self, picture: Picture, *, max_pixels: int | None = None) -> np.ndarray:
         """What the network sees of a picture: uint8 ``[views, 28, 28]``; one view, or several where ``careful``.
+
+        Args:
+            picture: see ``Picture``.
+            max_pixels: see ``open_image``.
 
         Raises:
             ImageError: the picture cannot be read.
         """
-        image = _as_image(picture)
+        image = _as_image(picture, max_pixels)
         return careful_inputs(image) if self.careful else to_network_input(image)[None]
 
     def classify_inputs(self, inputs: np.ndarray, *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
@@ -151,7 +155,7 @@ class Classifier:
         return Prediction(top[0].label, top[0].class_id, top[0].probability, top)
 
 
-def _as_image(picture: Picture) -> Image.Image:
+def _as_image(picture: Picture, max_pixels: int | None) -> Image.Image:
     from fmnist_runtime.images import open_image
 
     if isinstance(picture, np.ndarray):
@@ -161,7 +165,7 @@ def _as_image(picture: Picture) -> Image.Image:
             return Image.fromarray(picture)
         except TypeError as error:
             raise ImageError(f"an array must be uint8 [H, W] or [H, W, 3], not {list(picture.shape)}") from error
-    return open_image(picture)
+    return open_image(picture, max_pixels=max_pixels)
 
 
 def _provider(name: str) -> str:

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.batch import Outcome, answer_batch
+from fmnist_runtime.batch import answer_batch
 from fmnist_runtime.console import run_app
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.images import EXTENSIONS
 from fmnist_runtime.options import Options, positive
+from fmnist_runtime.prediction import Outcome
 
 if TYPE_CHECKING:
     import pyarrow

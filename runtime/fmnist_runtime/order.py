@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.folders import Source, expand
-from fmnist_runtime.prediction import Prediction
+from fmnist_runtime.prediction import Outcome, Prediction
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Answer", "in_order", "processes_for"]
+__all__ = ["Answer", "answer", "in_order", "name_outcomes", "processes_for", "readable"]
 
 _WORTHWHILE = 500
 """From so many pictures on, unasked: to start the processes takes as long as the threads of one take for some hundreds."""
@@ -25,6 +25,22 @@ class Answer(NamedTuple):
     """As given, or below the folder given."""
     prediction: Prediction | None
     error: str | None = None
+
+
+def readable(sources: Iterable[Source]) -> list[str]:
+    """The paths of those sources that are pictures to be read."""
+    return [source.path for source in sources if source.error is None]
+
+
+def name_outcomes(sources: Iterable[Source], outcomes: Iterable[Outcome]) -> list[Answer]:
+    """An answer for each source, with what those that are ``readable`` came to."""
+    left = iter(outcomes)
+    return [answer(s.name, next(left)) if s.error is None else Answer(s.name, None, s.error) for s in sources]
+
+
+def answer(name: str, outcome: Outcome) -> Answer:
+    """What the picture of this name came to."""
+    return Answer(name, None, str(outcome)) if isinstance(outcome, Exception) else Answer(name, outcome)
 
 
 def in_order(

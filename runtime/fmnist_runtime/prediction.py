@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["Prediction", "Top"]
+__all__ = ["Outcome", "Prediction", "Top"]
 
 
 class Top(NamedTuple):
@@ -31,3 +31,7 @@ class Prediction(NamedTuple):
     top: tuple[Top, ...]
     rejected: bool = False
     reason: str | None = None
+
+
+Outcome = Prediction | Exception
+"""What one picture came to; a ``FmnistError`` where it could not be read, anything else is a fault of ours."""

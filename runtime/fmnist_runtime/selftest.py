@@ -18,7 +18,7 @@ from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["Golden", "SelfTest", "pack_golden", "selftest", "unpack_golden"]
+__all__ = ["Golden", "SelfTest", "pack_golden", "require_selftest", "selftest", "unpack_golden"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,16 @@ def unpack_golden(value: Mapping[str, Any] | None, classes: int) -> Golden:
     if not len(golden.images) or len(golden.images) != len(golden.logits):
         raise ModelError("the model's self-test has no images, or not one row of logits for each; export it again")
     return golden
+
+
+def require_selftest(classifier: Classifier) -> None:
+    """Replay the golden images, which also warms the model up.
+
+    Raises:
+        ModelError: this machine does not compute what the model's author did.
+    """
+    if not selftest(classifier).passed:
+        raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer --selftest")
 
 
 def selftest(classifier: Classifier) -> SelfTest:

@@ -5,15 +5,12 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
-
-from fmnist_runtime.batch import classify_prepared
+from fmnist_runtime.batch import answer_batch
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.folders import Source, count_pictures, expand
-from fmnist_runtime.images import open_image
-from fmnist_runtime.order import Answer, in_order
+from fmnist_runtime.order import Answer, in_order, name_outcomes, readable
 
 __all__ = ["Answer", "classify_all", "classify_some", "count_pictures"]
 
@@ -50,32 +47,12 @@ def classify_all(
         yield from classify(some)
 
 
-def _prepare(classifier: Classifier, source: Source, show: str | Path | None) -> np.ndarray | str:
-    """What the network sees, or why there is nothing to see."""
-    if source.error:
-        return source.error
-    try:
-        if show is None:
-            return classifier.prepare(source.path)
-        from fmnist_runtime.show import write_comparison
-
-        image = open_image(source.path)
-        views = classifier.prepare(image)
-        write_comparison(image, views[0], Path(show), source.name)
-        return views
-    except FmnistError as error:
-        return str(error)
-    except MemoryError:
-        return "the picture needs more memory than there is"
-
-
 def classify_some(
     classifier: Classifier, sources: list[Source], *, top_k: int, reject: bool, show: str | Path | None
 ) -> list[Answer]:
     """Classify a few pictures in one call of the model; arguments as for ``classify_all``."""
-    prepared = [_prepare(classifier, source, show) for source in sources]
-    outcomes = classify_prepared(classifier, prepared, top_k=top_k, reject=reject)
-    return [
-        Answer(source.name, None, outcome) if isinstance(outcome, str) else Answer(source.name, outcome)
-        for source, outcome in zip(sources, outcomes, strict=True)
-    ]
+    outcomes = answer_batch(classifier, readable(sources), top_k=top_k, reject=reject, show=show)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception) and not isinstance(outcome, FmnistError):
+            raise outcome
+    return name_outcomes(sources, outcomes)

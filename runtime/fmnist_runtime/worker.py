@@ -1,4 +1,4 @@
-"""A process that classifies pictures for ``workers.py``: settings and names come on standard input, answers go back.
+"""A process that classifies pictures for ``workers.py``: settings and pictures come on standard input, answers go back.
 
 Messages are ``marshal``'s bytes behind their length: both ends are the same Python, and pickled answers would take as long
 as the network. The process ends when its input does, so none is left over when the one that asked is gone.
@@ -6,19 +6,21 @@ as the network. The process ends when its input does, so none is left over when 
 
 import marshal
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from fmnist_runtime.order import Answer
-from fmnist_runtime.prediction import Prediction, Top
+from fmnist_runtime import errors
+from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.prediction import Outcome, Prediction, Top
 
-__all__ = ["main", "pack", "receive", "send", "unpack"]
+__all__ = ["error", "failure", "main", "pack", "receive", "send", "unpack"]
 
 
 def send(file: BinaryIO, message: Any) -> None:
-    """Write one message of plain values (None, numbers, text, tuples, lists, dictionaries)."""
+    """Write one message of plain values (None, numbers, text, bytes, tuples, lists, dictionaries)."""
     data = marshal.dumps(message)
     file.write(len(data).to_bytes(4) + data)
     file.flush()
@@ -38,22 +40,41 @@ def receive(file: BinaryIO) -> Any:
     return marshal.loads(data)
 
 
-def pack(answers: Iterable[Answer]) -> list[tuple]:
-    """Answers as plain values."""
-    return [(a.path, _plain(a.prediction), a.error) for a in answers]
+def pack(outcomes: Iterable[Outcome]) -> list[tuple | dict[str, str]]:
+    """Outcomes as plain values: a tuple for a prediction, a dictionary for an error."""
+    return [failure(each) if isinstance(each, Exception) else _plain(each) for each in outcomes]
 
 
-def _plain(prediction: Prediction | None) -> tuple | None:
-    return prediction and tuple(prediction._replace(top=[tuple(top) for top in prediction.top]))
+def _plain(prediction: Prediction) -> tuple:
+    return tuple(prediction._replace(top=[tuple(top) for top in prediction.top]))
 
 
-def unpack(answers: Iterable[tuple]) -> list[Answer]:
-    """What ``pack`` has packed."""
-    return [Answer(path, _typed(prediction), error) for path, prediction, error in answers]
+def unpack(outcomes: Iterable[tuple | dict[str, str]]) -> list[Outcome]:
+    """What ``pack`` has packed; what was a fault is a ``RuntimeError`` with the traceback as its note."""
+    return [error(**each) if isinstance(each, dict) else _typed(each) for each in outcomes]
 
 
-def _typed(values: tuple | None) -> Prediction | None:
-    return values and Prediction._make(values)._replace(top=tuple([Top._make(top) for top in values[3]]))
+def _typed(values: tuple) -> Prediction:
+    return Prediction._make(values)._replace(top=tuple([Top._make(top) for top in values[3]]))
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """An error as plain values, the arguments of ``error``."""
+    if isinstance(error, FmnistError):
+        return {"kind": type(error).__name__, "message": str(error)}
+    from traceback import format_exception, format_exception_only
+
+    message = " ".join("".join(format_exception_only(error)).split())
+    return {"message": f"a worker process failed: {message}", "note": "".join(format_exception(error))}
+
+
+def error(message: str, kind: str = "", note: str = "") -> Exception:
+    """What ``failure`` has packed."""
+    if kind:
+        return getattr(errors, kind)(message)
+    fault = RuntimeError(message)
+    fault.add_note(note)
+    return fault
 
 
 class _OneLarge:
@@ -75,6 +96,8 @@ class _OneLarge:
 
 def main() -> None:
     """Serve until the input ends."""
+    # Whoever stops a service may tell all its processes at once; the one that asks still has pictures to be answered.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not come between the messages
     with suppress(EOFError, BrokenPipeError):
@@ -83,20 +106,27 @@ def main() -> None:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    load, options, lock = receive(requests)
+    load, checked, lock = receive(requests)
     from fmnist_runtime import images
+    from fmnist_runtime.batch import answer_batch
     from fmnist_runtime.classifier import Classifier
-    from fmnist_runtime.errors import FmnistError
-    from fmnist_runtime.folders import Source
-    from fmnist_runtime.stream import classify_some
 
     if lock is not None:
         images.one_large = _OneLarge(lock)
     try:
         classifier = Classifier.load(**load)
-        send(answers, None)
-        while True:
-            sources = [Source(*each) for each in receive(requests)]
-            send(answers, pack(classify_some(classifier, sources, **options)))
-    except FmnistError as error:
-        send(answers, (type(error).__name__, str(error)))
+        if checked:
+            from fmnist_runtime.selftest import require_selftest
+
+            require_selftest(classifier)
+    except FmnistError as refusal:
+        send(answers, failure(refusal))
+        return
+    send(answers, list(classifier.labels))
+    while True:
+        pictures, options = receive(requests)
+        try:
+            reply = pack(answer_batch(classifier, pictures, **options))
+        except Exception as fault:  # of the model, not of a picture
+            reply = failure(fault)
+        send(answers, reply)

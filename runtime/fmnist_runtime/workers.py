@@ -1,42 +1,41 @@
 """Very many pictures: worker processes, each with a classifier of its own, because threads share one interpreter's lock.
 
-Each process is started afresh (never forked from one that runs threads), gets a few names at a time, and sends answers back;
-this process only lists, asks and prints, and loads neither numpy nor a model.
+Each process is started afresh (never forked from one that runs threads), gets a few pictures at a time, and sends answers
+back; this process only hands out and gathers, and loads neither numpy nor a model.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from fmnist_runtime import errors
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import FmnistError, ImageError
 from fmnist_runtime.folders import Source, expand
-from fmnist_runtime.order import Answer, in_order
-from fmnist_runtime.worker import receive, send, unpack
+from fmnist_runtime.order import Answer, in_order, name_outcomes, readable
+from fmnist_runtime.prediction import Outcome
+from fmnist_runtime.worker import error, receive, send, unpack
 
-__all__ = ["classify_in_processes"]
+__all__ = ["Workers", "classify_in_processes"]
 
 _CHUNK = 64
 """The most pictures that a process is asked for at a time, and classifies in one call of the model."""
 _PATIENCE = 5.0
 """Seconds that a process may take to end once it has closed its output."""
 _COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.worker import main; main()"
+_log = logging.getLogger(__name__)
 
 
 def classify_in_processes(
     sources: Iterable[str], processes: int, *, load: dict[str, Any], options: dict[str, Any]
 ) -> Iterator[Answer]:
-    """As ``stream.classify_all``, with several processes.
-
-    A process that dies (the system kills one where memory runs out, a decoder may crash) is replaced, and its pictures are
-    tried again one by one: the one that it dies of becomes an ``Answer`` with an error.
+    """As ``stream.classify_all``, with several processes, and with their promise: see ``Workers``.
 
     Args:
         sources: paths; a folder means all pictures below it.
@@ -47,104 +46,141 @@ def classify_in_processes(
     Raises:
         FmnistError: what ``Classifier.load`` raises, or the processes cannot be started.
     """
-    with tempfile.TemporaryFile() as lock, contextlib.ExitStack() as stack:
-        descriptor = lock.fileno() if os.name == "posix" else None
-        workers = [stack.enter_context(_Worker((load, options, descriptor))) for _ in range(processes)]
-        idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in workers:
-            idle.put(worker)
+    with Workers(processes, load) as workers:
 
         def classify(chunk: list[Source]) -> list[Answer]:
-            worker = idle.get()
-            try:
-                return worker.classify(chunk)
-            finally:
-                idle.put(worker)
+            return name_outcomes(chunk, workers.answer(readable(chunk), **options))
 
-        yield from in_order(classify, expand(sources), threads=processes, chunk=_CHUNK, stop=stack.close)
+        yield from in_order(classify, expand(sources), threads=processes, chunk=_CHUNK, stop=workers.close)
 
 
-class _Worker:
-    """One process, replaced when it dies; as a context manager, killed at the end."""
+class Workers:
+    """Some processes, to be asked from any number of threads; as a context manager, ended at the end.
 
-    def __init__(self, setup: tuple) -> None:
-        self._setup = setup
-        self._lock, self._closed = threading.Lock(), False
-        self._start()
+    One that dies (the system kills one where memory runs out, a decoder may crash) is replaced, and its pictures are tried
+    again one by one: the one that its process dies of even then comes to an ``ImageError``.
+    """
 
-    def __enter__(self) -> "_Worker":
+    def __init__(self, count: int, load: dict[str, Any], *, checked: bool = False) -> None:
+        """Each process starts when it is first needed.
+
+        Args:
+            count: how many.
+            load: the arguments of ``Classifier.load``, plain values only.
+            checked: whether each replays the model's self-test, and is refused where that fails.
+        """
+        self._large = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        lock = self._large.fileno() if os.name == "posix" else None
+        self._all = [_Worker((load, checked, lock)) for _ in range(count)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._all:
+            self._idle.put(worker)
+
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._closed = True
-            self._end()
+        self.close()
 
-    def classify(self, chunk: list[Source]) -> list[Answer]:
-        """The answers for some pictures.
+    def start(self) -> list[str]:
+        """Start them all, wait until they have loaded the model, and return its labels.
 
         Raises:
-            FmnistError: the process cannot work at all.
+            FmnistError: what ``Classifier.load`` raises, or the processes cannot be started.
         """
-        try:
-            if not self._ready:
-                self._greet()
-            send(self._process.stdin, [tuple(source) for source in chunk])
-            reply = receive(self._process.stdout)
-        except FmnistError:
-            raise
-        except (EOFError, OSError, ValueError):  # ValueError: closed, because all is coming to its end
-            how = self._replace()
-            if len(chunk) == 1:
-                return [Answer(chunk[0].name, None, f"the process that read it {how}")]
-            return [answer for source in chunk for answer in self.classify([source])]
-        if isinstance(reply, tuple):
-            raise _error(*reply)
-        return unpack(reply)
+        from concurrent.futures import ThreadPoolExecutor
 
-    def _start(self) -> None:
-        # A group of its own: the terminal's Ctrl-C is for this process, which then ends the workers.
-        lock = self._setup[-1]
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND.format(path=sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=() if lock is None else (lock,),
-                process_group=0 if os.name == "posix" else None,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
-        except OSError as error:
-            raise FmnistError(f"cannot start a worker process: {error.strerror}; --workers 1 does without") from error
-        self._ready = False
+        with ThreadPoolExecutor(len(self._all)) as threads:
+            list(threads.map(_Worker.start, self._all))
+        return self._all[0].labels
 
-    def _greet(self) -> None:
-        """Hand over the settings, and wait until the model is loaded."""
-        try:
-            send(self._process.stdin, self._setup)
-            refusal = receive(self._process.stdout)
-        except (EOFError, OSError) as error:
-            if self._closed:
-                raise
-            raise FmnistError(
-                f"a worker process {self._end(_PATIENCE)} at its start; --workers 1 does without"
-            ) from error
-        if refusal is not None:
-            raise _error(*refusal)
-        self._ready = True
+    def answer(self, pictures: Sequence[bytes | str], **options: Any) -> list[Outcome]:
+        """As ``batch.answer_batch``, in the next process that is free; the options are plain values.
 
-    def _replace(self) -> str:
-        """Start another process; return how the last one ended."""
-        with self._lock:
+        Raises:
+            FmnistError: what ``answer_batch`` or ``start`` raises.
+        """
+        if not pictures:
+            return []
+        worker = self._idle.get()
+        try:
+            return worker.ask(list(pictures), options)
+        finally:
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """Kill them; calls that still go on come back soon."""
+        for worker in self._all:
+            worker.close()
+        self._large.close()
+
+
+class _Worker:
+    """One process; whoever asks after it has died gets another."""
+
+    def __init__(self, setup: tuple) -> None:
+        self._setup = setup
+        self._guard, self._closed = threading.Lock(), False
+        self._process: subprocess.Popen[bytes] | None = None
+        self.labels: list[str] = []
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the process, hand over the settings, and wait until it has loaded the model."""
+        with self._guard:
             if self._closed:
                 raise FmnistError("interrupted")
+            process = self._process = _spawn(self._setup[-1])
+        try:
+            send(process.stdin, self._setup)
+            greeting = receive(process.stdout)
+        except (EOFError, OSError, ValueError) as reason:  # ValueError: closed, because all is coming to its end
             how = self._end(_PATIENCE)
-            self._start()
-            return how
+            raise FmnistError(f"a worker process {how} at its start; --workers 1 does without") from reason
+        if isinstance(greeting, dict):
+            self._end(_PATIENCE)
+            raise error(**greeting)
+        self.labels = greeting
+        return process
+
+    def ask(self, pictures: list[bytes | str], options: dict[str, Any], *, again: bool = False) -> list[Outcome]:
+        """What each picture came to.
+
+        Args:
+            pictures: files' bytes, or their paths.
+            options: of ``batch.answer_batch``.
+            again: a process has died of this picture, or of one among which it was.
+
+        Raises:
+            FmnistError: the process, or its model, cannot work at all.
+        """
+        process = self._process or self.start()
+        try:
+            send(process.stdin, (pictures, options))
+            reply = receive(process.stdout)
+        except (EOFError, OSError, ValueError):
+            how = self._end(_PATIENCE)
+            if self._closed:
+                raise FmnistError("interrupted") from None
+            _log.info("a worker process %s; another takes its place", how)
+            if again:
+                return [ImageError(f"the process that read it {how}")]
+            return [outcome for picture in pictures for outcome in self.ask([picture], options, again=True)]
+        if isinstance(reply, dict):
+            raise error(**reply)
+        return unpack(reply)
+
+    def close(self) -> None:
+        """Kill the process, and start no other."""
+        with self._guard:
+            self._closed = True
+        self._end()
 
     def _end(self, patience: float = 0) -> str:
         """Wait so many seconds for the process to end, then kill it; return how it ended."""
-        process = self._process
+        with self._guard:
+            process, self._process = self._process, None
+        if process is None:
+            return "was ended"
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -157,5 +193,16 @@ class _Worker:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
-def _error(kind: str, message: str) -> FmnistError:
-    return getattr(errors, kind)(message)
+def _spawn(lock: int | None) -> "subprocess.Popen[bytes]":
+    # A group of its own: the terminal's Ctrl-C is for this process, which then ends the workers.
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", _COMMAND.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=() if lock is None else (lock,),
+            process_group=0 if os.name == "posix" else None,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except OSError as reason:
+        raise FmnistError(f"cannot start a worker process: {reason.strerror}; --workers 1 does without") from reason

@@ -1,6 +1,7 @@
 """Many pictures in worker processes: in order, whole whatever dies, and nothing left over."""
 
 import fcntl
+import marshal
 import os
 import signal
 import subprocess
@@ -15,12 +16,14 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import order, workers
+from fmnist_runtime.batch import answer_batch
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import FmnistError, ModelError
+from fmnist_runtime.errors import FmnistError, ImageError, ModelError
 from fmnist_runtime.order import Answer, processes_for
 from fmnist_runtime.prediction import Prediction, Top
 from fmnist_runtime.stream import classify_all
 from fmnist_runtime.worker import pack, unpack
+from fmnist_runtime.workers import Workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
@@ -151,6 +154,33 @@ def test_workers_do_not_outlive_who_asked() -> None:
     wait_until_gone(found)
 
 
+@pytest.mark.parametrize("careful", [False, True])
+def test_files_bytes_with_options_of_each_request(pictures: Path, careful: bool) -> None:
+    files = [path.read_bytes() for path in sorted(pictures.iterdir())[:5]]
+    files.append(Path(PHOTO).read_bytes())
+    classifier = Classifier.load(careful=careful)
+    with Workers(2, {"path": None, "careful": careful}, checked=True) as pool:
+        assert pool.start() == list(classifier.labels)
+        for options in ({"top_k": 1, "reject": False}, {"top_k": 9, "reject": True, "max_pixels": 28 * 28}):
+            outcomes, expected = pool.answer(files, **options), answer_batch(classifier, files, **options)
+            assert [repr(each) for each in outcomes] == [repr(each) for each in expected]
+            assert len(outcomes[1].top) == options["top_k"]
+        assert isinstance(outcomes[-1], ImageError) and "over the limit" in str(outcomes[-1])
+        assert pool.answer([]) == []
+
+
+def test_one_alone_is_tried_again(pictures: Path) -> None:
+    before = children()
+    with Workers(1, {"path": None}) as pool:
+        pool.start()
+        (victim,) = set(children()) - set(before)
+        os.kill(victim, signal.SIGKILL)
+        assert isinstance(pool.answer([Path(PHOTO).read_bytes()])[0], Prediction)
+    assert children() == before
+    with pytest.raises(FmnistError, match="interrupted"):
+        pool.answer([b""])
+
+
 def test_few_pictures_start_no_process(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order, "available_cpus", lambda: 4)
     folder = str(pictures)
@@ -163,14 +193,16 @@ def test_few_pictures_start_no_process(pictures: Path, monkeypatch: pytest.Monke
     assert processes_for([folder, folder], None) == 1
 
 
-def test_answers_survive_the_way() -> None:
+def test_outcomes_survive_the_way() -> None:
     top = (Top("Bag", 8, 0.1 + 0.2), Top("Coat", 4, 1e-30))
     sent = [
-        Answer(os.fsdecode(b"odd \xff\n name"), Prediction("Bag", 8, 0.1 + 0.2, top)),
-        Answer("é", Prediction(None, None, 0.5, top, rejected=True, reason="unlike")),
-        Answer("bad", None, "damaged"),
+        Prediction("Bag", 8, 0.1 + 0.2, top),
+        Prediction(None, None, 0.5, top, rejected=True, reason="unlike"),
     ]
-    assert unpack(pack(sent)) == sent
+    *same, refusal, fault = unpack(marshal.loads(marshal.dumps(pack([*sent, ImageError("damaged"), KeyError("x\ny")]))))
+    assert same == sent
+    assert type(refusal) is ImageError and str(refusal) == "damaged"
+    assert str(fault) == r"a worker process failed: KeyError: 'x\ny'" and "KeyError" in fault.__notes__[0]
 
 
 def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:

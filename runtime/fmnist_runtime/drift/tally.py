@@ -10,15 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED
 from fmnist_runtime.errors import DataError
 
-__all__ = ["ANSWERS", "CONFIDENCE", "EDGES", "REJECTED", "Tally", "read_tally"]
-
-ANSWERS, REJECTED, CONFIDENCE = "fmnist_answers", "fmnist_rejected", "fmnist_confidence"
-"""Names of the service's metrics that are read here."""
-
-EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-"""Upper edges of the bins of confidence, inclusive; one more bin is above them. Finer where most answers are."""
+__all__ = ["EDGES", "Tally", "read_tally"]
 
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')

@@ -1,17 +1,14 @@
 """The service as an ASGI application.
 
 A request passes, from outside in: ``watch`` (time, count, log), a look whether there is room at all, Starlette's router,
-the token, ``body`` (limits), then ``batcher``, where its pictures join those of others on the threads that decode and
-classify. The event loop itself only moves bytes.
+the token, ``body`` (limits), then ``batcher``, where its pictures join those of others on their way to the processes that
+decode and classify. The event loop itself only moves bytes.
 """
 
 import asyncio
-import dataclasses
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,9 +18,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fmnist_runtime.batch import Outcome, answer_batch
-from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ImageError
+from fmnist_runtime.order import answer
+from fmnist_runtime.prediction import Outcome
 from fmnist_runtime.report import answer_to_dict
 from fmnist_runtime.serve.batcher import Batcher, Options
 from fmnist_runtime.serve.body import BUSY, Room
@@ -32,8 +29,7 @@ from fmnist_runtime.serve.multipart import File, read_files
 from fmnist_runtime.serve.openapi import describe
 from fmnist_runtime.serve.page import page_routes
 from fmnist_runtime.serve.settings import Settings
-from fmnist_runtime.serve.watch import Watched
-from fmnist_runtime.stream import Answer
+from fmnist_runtime.serve.watch import FAULT, Watched
 
 __all__ = ["Service"]
 
@@ -44,36 +40,41 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Service:
-    """One classifier and everything that answers for it; ``asgi`` is the application.
+    """A classifier, wherever it runs, and everything that answers for it; ``asgi`` is the application.
 
     Args:
-        classifier: what answers.
+        labels: the model's.
+        work: ``batch.answer_batch`` of a classifier, or ``workers.Workers.answer``; called in ``settings.workers`` threads.
         settings: see there.
         page: the files of the browser's page, by path; none: there is no page.
     """
 
     def __init__(
-        self, classifier: Classifier, settings: Settings | None = None, page: Mapping[str, bytes] | None = None
+        self,
+        labels: Sequence[str],
+        work: Callable[..., list[Outcome]],
+        settings: Settings | None = None,
+        page: Mapping[str, bytes] | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.ready = True
-        self._labels = classifier.labels
+        self._labels = labels
         self._room = Room(self.settings.limits)
-        self._metrics = Metrics(classifier.labels, self._room)
-        answer = partial(answer_batch, classifier, max_pixels=self.settings.limits.pixels)
-        self._batcher = Batcher(
-            lambda pictures, options: answer(pictures, **dataclasses.asdict(options)), self.settings.threads
-        )
-        self._document = describe(classifier.labels, self.settings)
+        self._metrics = Metrics(labels, self._room)
+        self._batcher = Batcher(work, self.settings.workers)
+        self._document = describe(labels, self.settings)
         routes = self._routes()
         app = Starlette(
             routes=[*routes, *page_routes(page or {})],
-            exception_handlers={HTTPException: _refuse, ClientDisconnect: _gone},
-            lifespan=self._lifespan,
+            exception_handlers={HTTPException: _refuse, ClientDisconnect: _gone, Exception: _fault},
         )
         self._app = app
         known = {route.path for route in routes} | {"/"}
         self.asgi = Watched(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
+
+    def close(self) -> None:
+        """Let the threads end that wait for ``work``."""
+        self._batcher.close()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse before anything else is done for a request: under overload, refusing must cost next to nothing."""
@@ -92,11 +93,6 @@ class Service:
             Route("/openapi.json", self._openapi),
         ]
 
-    @asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        yield
-        self._batcher.close()
-
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         """Let in only who brings the token, if there is one."""
         if self.settings.token is None:
@@ -114,7 +110,7 @@ class Service:
         return guarded
 
     async def _classify(self, request: Request) -> Response:
-        options = _options(request, len(self._labels))
+        options = _options(request, len(self._labels), self.settings.limits.pixels)
         kind = _media_type(request)
         with self._room.lease() as lease:
             body = await lease.read(request)
@@ -146,7 +142,7 @@ class Service:
         return JSONResponse(self._document)
 
 
-def _options(request: Request, classes: int) -> Options:
+def _options(request: Request, classes: int, max_pixels: int) -> Options:
     """The query's ``top_k`` and ``reject``."""
     top_k = request.query_params.get("top_k", "3")
     if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
@@ -154,7 +150,7 @@ def _options(request: Request, classes: int) -> Options:
     reject = request.query_params.get("reject", "true")
     if reject not in ("true", "false"):
         raise HTTPException(422, "reject must be true or false")
-    return Options(int(top_k), reject == "true")
+    return Options(int(top_k), reject == "true", max_pixels)
 
 
 def _media_type(request: Request) -> str:
@@ -168,12 +164,9 @@ def _answer(files: list[File], outcomes: list[Outcome]) -> Response:
     """200 where at least one picture could be read, 422 where none could."""
     answers: list[dict[str, Any]] = []
     for file, outcome in zip(files, outcomes, strict=True):
-        if isinstance(outcome, Exception):
-            if not isinstance(outcome, ImageError):
-                raise outcome
-            answers.append(answer_to_dict(Answer(file.name, None, str(outcome))))
-        else:
-            answers.append(answer_to_dict(Answer(file.name, outcome)))
+        if isinstance(outcome, Exception) and not isinstance(outcome, ImageError):
+            raise outcome
+        answers.append(answer_to_dict(answer(file.name, outcome)))
     errors = [answer["error"] for answer in answers if "error" in answer]
     if len(errors) < len(answers):
         return JSONResponse({"answers": answers})
@@ -183,6 +176,10 @@ def _answer(files: list[File], outcomes: list[Outcome]) -> Response:
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return JSONResponse(FAULT, 500)  # and ``watch`` logs it
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -1,35 +1,37 @@
-"""Pictures of many requests, answered in batches on a few threads.
+"""Pictures of many requests, answered in batches, a few at once.
 
-A batch is whatever waits when a thread becomes free: alone when it is quiet, up to ``_BATCH`` under load. Nothing is
-delayed to fill one up.
+A batch is whatever waits when there is room for another: one picture when it is quiet, up to ``_BATCH`` under load. Nothing
+is delayed to fill one up.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from fmnist_runtime.batch import Outcome
+from fmnist_runtime.prediction import Outcome
 
 __all__ = ["Batcher", "Options"]
 
 _BATCH = 16
+_BATCH_BYTES = 1 << 20
+"""A batch that has so many takes no more pictures: it is copied on its way to another process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a request asks of its pictures; a batch holds one kind."""
+class Options(NamedTuple):
+    """What a request asks of its pictures, see ``batch.answer_batch``; a batch holds one kind."""
 
-    top_k: int = 3
-    reject: bool = True
+    top_k: int
+    reject: bool
+    max_pixels: int
 
 
 class Batcher:
-    """Hands pictures to ``work`` on ``threads`` threads; to be used from one event loop."""
+    """Hands pictures and ``Options`` to ``work``, in ``threads`` calls at once; to be used from one event loop."""
 
-    def __init__(self, work: Callable[[Sequence[bytes], Options], list[Outcome]], threads: int) -> None:
+    def __init__(self, work: Callable[..., list[Outcome]], threads: int) -> None:
         self._work = work
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
         self._idle = threads
@@ -45,7 +47,7 @@ class Batcher:
         futures = [loop.create_future() for _ in pictures]
         self._waiting.extend((data, options, future) for data, future in zip(pictures, futures, strict=True))
         self._start()
-        return await asyncio.gather(*futures)
+        return [await future for future in futures]
 
     def close(self) -> None:
         """Let the threads end."""
@@ -54,14 +56,21 @@ class Batcher:
     def _start(self) -> None:
         while self._idle and self._waiting:
             options = self._waiting[0][1]
-            pictures, futures = [], []
-            while self._waiting and self._waiting[0][1] == options and len(pictures) < _BATCH:
-                data, _, future = self._waiting.popleft()
-                pictures.append(data)
-                futures.append(future)
+            pictures, futures = self._take(options)
             self._idle -= 1
-            job = asyncio.get_running_loop().run_in_executor(self._pool, self._work, pictures, options)
+            call = partial(self._work, pictures, **options._asdict())
+            job = asyncio.get_running_loop().run_in_executor(self._pool, call)
             job.add_done_callback(partial(self._finish, futures))
+
+    def _take(self, options: Options) -> "tuple[list[bytes], list[asyncio.Future[Outcome]]]":
+        """The next pictures, as far as they are asked about in this way."""
+        pictures, futures, size = [], [], 0
+        while self._waiting and self._waiting[0][1] == options and len(pictures) < _BATCH and size < _BATCH_BYTES:
+            data, _, future = self._waiting.popleft()
+            pictures.append(data)
+            futures.append(future)
+            size += len(data)
+        return pictures, futures
 
     def _finish(self, futures: "list[asyncio.Future[Outcome]]", job: "asyncio.Future[list[Outcome]]") -> None:
         self._idle += 1

@@ -21,7 +21,12 @@ def options() -> Options:
     add("--port", type=_port, default=8000, metavar="N", help="0 picks a free one (default: 8000)")
     add("--token-file", type=Path, metavar="FILE", help="the bearer token to ask for")
     add("--careful", action="store_true", help="average several views: slower, more often right")
-    add("--threads", type=positive, metavar="N", help="threads that decode and classify (default: one a CPU)")
+    add(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes that decode and classify (default: one a CPU allowed); 1: none beside the service's own",
+    )
     add("--max-body", type=positive, default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
     add("--max-files", type=positive, default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
     add("--max-pixels", type=positive, default=50, metavar="MILLIONS", help="of a picture; more gets 422 (default: 50)")
@@ -41,7 +46,7 @@ def serve(args: Sequence[str] | None = None) -> int:
     """Do what the arguments (by default the process's) say until a signal ends it; return the exit code."""
     chosen = options().parse_args(args)
     from fmnist_runtime.cpus import available_cpus
-    from fmnist_runtime.serve.server import build, listen, run
+    from fmnist_runtime.serve.build import build
     from fmnist_runtime.serve.settings import Limits, Settings, read_token
 
     limits = Limits(
@@ -54,12 +59,15 @@ def serve(args: Sequence[str] | None = None) -> int:
     )
     settings = Settings(
         token=read_token(chosen.token_file) if chosen.token_file else None,
-        threads=chosen.threads or available_cpus(),
+        workers=chosen.workers or available_cpus(),
         drain_seconds=chosen.drain_seconds,
         log_requests=chosen.log_requests,
         limits=limits,
     )
-    run(build(chosen.model, settings, careful=chosen.careful), listen(chosen.host, chosen.port))
+    with build(chosen.model, settings, careful=chosen.careful) as service:
+        from fmnist_runtime.serve.server import listen, run
+
+        run(service, listen(chosen.host, chosen.port))
     return 0
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from fmnist_runtime.batch import Outcome
-from fmnist_runtime.drift.tally import ANSWERS, CONFIDENCE, EDGES, REJECTED
-from fmnist_runtime.prediction import Prediction
+from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED
+from fmnist_runtime.prediction import Outcome, Prediction
 from fmnist_runtime.serve.body import Room
 
 __all__ = ["Metrics"]

@@ -12,29 +12,12 @@ from types import FrameType
 
 import uvicorn
 
-from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import ConfigError, ModelError
-from fmnist_runtime.selftest import selftest
+from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.protocol import ImpatientProtocol
-from fmnist_runtime.serve.settings import Settings
 from fmnist_runtime.serve.watch import JsonLines, say
-from fmnist_runtime.store import find_model, read_model
-from fmnist_runtime.webpage import page_files
 
-__all__ = ["build", "listen", "run"]
-
-
-def build(model: str | None, settings: Settings, *, careful: bool = False) -> Service:
-    """Load the model and the page, and replay the self-test, which also warms the model up.
-
-    Raises:
-        ModelError: no such model, or this machine does not compute what the model's author did.
-    """
-    classifier = Classifier.load(model, careful=careful)
-    if not selftest(classifier).passed:
-        raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer --selftest")
-    return Service(classifier, settings, page_files(read_model(find_model(model))))
+__all__ = ["listen", "run"]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,7 +41,7 @@ def run(service: Service, sock: socket.socket) -> None:
         service.asgi,
         http=ImpatientProtocol,
         ws="none",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -42,8 +42,8 @@ class Settings:
 
     token: str | None = None
     """What ``Authorization: Bearer`` must carry for /classify and /metrics; None: anyone may."""
-    threads: int = 2
-    """Decoding and inference; the event loop has its own."""
+    workers: int = 1
+    """Processes that decode and classify, beside the one of the event loop; 1: none, but a thread of that one."""
     drain_seconds: float = 0.0
     """From SIGTERM on, answer as ever but say not ready for so long, then stop listening."""
     grace_seconds: float = 30.0

@@ -2,7 +2,7 @@
 
 import json
 import logging
-import secrets
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,8 +11,9 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["JsonLines", "Watched", "log", "say"]
+__all__ = ["FAULT", "JsonLines", "Watched", "log", "say"]
 
+FAULT = {"error": "internal error"}
 log = logging.getLogger("fmnist_runtime.serve")
 
 
@@ -55,7 +56,7 @@ class Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, request_id = time.perf_counter(), 0, secrets.token_hex(8)
+        started, status, request_id = time.perf_counter(), 0, f"{random.getrandbits(64):016x}"
 
         async def watched_send(message: Message) -> None:
             nonlocal status
@@ -69,7 +70,7 @@ class Watched:
         except Exception:
             log.exception("fault", extra={"fields": {"id": request_id}})
             if not status:
-                await JSONResponse({"error": "internal error"}, 500)(scope, receive, watched_send)
+                await JSONResponse(FAULT, 500)(scope, receive, watched_send)
         finally:
             self._report(scope, request_id, status, time.perf_counter() - started)
 

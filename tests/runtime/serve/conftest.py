@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,16 @@ class Running:
     def events(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    def workers(self) -> list[int]:
+        """The processes that classify."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(child) for task in tasks for child in task.read_text().split()]
+
+    def resident_mb(self) -> float:
+        """Memory of all processes together, MiB."""
+        status = [Path(f"/proc/{pid}/status").read_text() for pid in (self.process.pid, *self.workers())]
+        return sum(int(re.search(r"VmRSS:\s+(\d+) kB", each)[1]) for each in status) / 1024
+
     def metric(self, name: str, client: httpx.Client) -> float:
         lines = client.get("/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
@@ -62,8 +73,8 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Serving:
 
 @pytest.fixture(scope="module")
 def service(serving: Serving) -> Iterator[Running]:
-    """One service with its default settings."""
-    with serving() as running:
+    """One service with its default settings, and as many workers wherever the tests run."""
+    with serving("--workers", 2) as running:
         yield running
 
 

@@ -1,6 +1,5 @@
 """Requests made up by a machine, and many of them: no fault, no leak."""
 
-import re
 import socket
 import subprocess
 import sys
@@ -45,9 +44,7 @@ def test_memory_files_and_room_stay_as_they_were(service, small: bytes, photo: b
                 client.post("/classify", content=cut, headers=form)
                 with socket.create_connection(("127.0.0.1", service.port)) as connection:
                     connection.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n" + photo)
-            status = Path(f"/proc/{service.process.pid}/status").read_text()
-            resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
-            return resident, service.metric("process_open_fds", client)
+            return service.resident_mb(), service.metric("process_open_fds", client)
 
         burst()
         first, second = burst(), burst()

@@ -11,13 +11,16 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
 
 
-def test_it_answers_as_the_command_does(service) -> None:
+@pytest.mark.parametrize("options", [("--workers", 1), ("--workers", 2), ("--workers", 2, "--careful")])
+def test_it_answers_as_the_command_does(serving, options: tuple) -> None:
     code = "from fmnist_runtime.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *map(str, EXAMPLES), "--json"], capture_output=True, check=True)
+    command = [sys.executable, "-c", code, *map(str, EXAMPLES), "--json", *options[2:]]
+    done = subprocess.run(command, capture_output=True, check=True)
     expected = [
         {**json.loads(line), "path": path.name} for line, path in zip(done.stdout.splitlines(), EXAMPLES, strict=True)
     ]
-    with service.client() as client:
+    with serving(*options) as running, running.client() as client:
+        assert len(running.workers()) == (2 if 2 in options else 0)
         response = client.post("/classify", files=[("f", (p.name, p.read_bytes(), "image/jpeg")) for p in EXAMPLES])
         assert response.status_code == 200 and response.json() == {"answers": expected}
         one = client.post("/classify", content=EXAMPLES[0].read_bytes(), headers={"content-type": "image/jpeg"})

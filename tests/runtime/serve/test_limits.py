@@ -3,11 +3,13 @@
 import asyncio
 import io
 import json
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -16,6 +18,8 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 
 from fmnist_runtime import Classifier
+from fmnist_runtime.batch import answer_batch
+from fmnist_runtime.prediction import Outcome
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.multipart import read_files
 from fmnist_runtime.serve.settings import Limits, Settings
@@ -35,7 +39,7 @@ IMPATIENT = "import fmnist_runtime.serve.protocol as p; p.HEAD_SECONDS = p.LINGE
 def strict(serving) -> Iterator:
     """A service that refuses early."""
     limits = ("--max-body", 1, "--max-files", 2, "--max-pixels", 1, "--body-seconds", 1)
-    with serving(*limits, code=IMPATIENT) as running:
+    with serving(*limits, "--workers", 2, code=IMPATIENT) as running:
         yield running
 
 
@@ -131,26 +135,21 @@ def test_slow_truncated_and_lying_clients(strict, small: bytes) -> None:
         assert strict.metric('fmnist_requests_total{route="/classify",status="500"}', client) == 0
 
 
-class Held:
-    """A classifier whose answers wait until they are let go."""
+def in_process(settings: Settings, go: threading.Event | None = None) -> Service:
+    """A service without processes of its own, whose answers wait until they are let go."""
+    classifier = Classifier.load()
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self.labels = classifier.labels
-        self.go = threading.Event()
+    def work(pictures: list[bytes], **options: object) -> list[Outcome]:
+        assert go is None or go.wait(30)
+        return answer_batch(classifier, pictures, **options)
 
-    def prepare(self, picture: object) -> np.ndarray:
-        assert self.go.wait(30)
-        return self._classifier.prepare(picture)
-
-    def classify_inputs(self, inputs: np.ndarray, **options: object) -> list:
-        return self._classifier.classify_inputs(inputs, **options)
+    return Service(classifier.labels, work, settings)
 
 
 def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> None:
-    held = Held(Classifier.load())
+    go = threading.Event()
     limits = Limits(in_flight=2, body_bytes=10_000, held_bytes=10_000)
-    service = Service(held, Settings(limits=limits))
+    service = in_process(Settings(limits=limits), go)
 
     async def scene() -> None:
         transport = httpx.ASGITransport(service.asgi)
@@ -161,7 +160,7 @@ def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> Non
             refused = await client.post("/classify", content=small)
             assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
             assert (await client.get("/healthz")).status_code == 200  # the event loop is free all along
-            held.go.set()
+            go.set()
             assert [response.status_code for response in await asyncio.gather(*served)] == [200, 200]
             assert (await client.post("/classify", content=small)).status_code == 200
         assert service._room.in_flight == service._room.held_bytes == 0
@@ -170,7 +169,7 @@ def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> Non
 
 
 def test_bodies_together_take_no_more_memory_than_allowed(small: bytes) -> None:
-    service = Service(Classifier.load(), Settings(limits=Limits(body_bytes=5000, held_bytes=6000)))
+    service = in_process(Settings(limits=Limits(body_bytes=5000, held_bytes=6000)))
     half_sent, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> "asyncio.AsyncIterator[bytes]":
@@ -195,12 +194,14 @@ def test_bodies_together_take_no_more_memory_than_allowed(small: bytes) -> None:
 
 
 def test_it_drains(serving, small: bytes) -> None:
-    with serving("--drain-seconds", 1) as running, running.client() as client:
+    with serving("--drain-seconds", 1, "--workers", 2) as running, running.client() as client:
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as slow:
             head = "POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
             slow.sendall((head % len(small)).encode() + small[:50])
             assert client.get("/readyz").status_code == 200
-            running.process.send_signal(signal.SIGTERM)
+            workers = running.workers()
+            for process in (running.process.pid, *workers):  # as systemd does, unless told otherwise
+                os.kill(process, signal.SIGTERM)
             while client.get("/readyz").status_code == 200:
                 time.sleep(0.01)
             assert client.get("/readyz").json() == {"error": "draining"}
@@ -217,4 +218,5 @@ def test_it_drains(serving, small: bytes) -> None:
                 answer += chunk
         assert answer.startswith(b"HTTP/1.1 200") and len(json.loads(answer.partition(b"\r\n\r\n")[2])["answers"]) == 1
         assert running.process.wait(20) == 0
+        assert len(workers) == 2 and not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
         assert [e["event"] for e in running.events() if e["event"] != "request"] == ["listening", "draining", "stopped"]

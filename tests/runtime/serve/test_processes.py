@@ -1,0 +1,161 @@
+"""The service's worker processes: whatever dies, nothing is lost, and nothing is left over."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.serve.batcher import Batcher, Options
+from fmnist_runtime.store import find_model
+
+TWO = ("--workers", 2)
+MARK = b"the end of me"
+"""What ends a picture's file where a test wants something bad to happen."""
+
+
+def when_marked(what: str) -> str:
+    """Code for the service: its workers do ``what`` when they come to a marked picture."""
+    worker = f"""
+import sys; sys.path[:] = {{path}}
+import os, signal
+from fmnist_runtime import classifier, worker
+prepare = classifier.Classifier.prepare
+def prepare_or_not(self, picture, **options):
+    if picture.endswith({MARK!r}):
+        {what}
+    return prepare(self, picture, **options)
+classifier.Classifier.prepare = prepare_or_not
+worker.main()
+"""
+    return f"from fmnist_runtime import workers; workers._COMMAND = {worker!r}"
+
+
+def wait_until_gone(processes: list[int]) -> None:
+    end = time.monotonic() + 60
+    while alive := [process for process in processes if Path(f"/proc/{process}").exists()]:
+        assert time.monotonic() < end, f"still there: {alive}"
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_loses_nothing(serving, small: bytes, photo: bytes) -> None:
+    with serving(*TWO) as running, running.client() as client, ThreadPoolExecutor(8) as threads:
+        expected = [client.post("/classify", content=picture).json() for picture in (small, photo)]
+        started = set(running.workers())
+        jobs = [threads.submit(client.post, "/classify", content=(small, photo)[i % 2]) for i in range(400)]
+        while not all(job.done() for job in jobs):
+            for victim in started & set(running.workers()):
+                os.kill(victim, signal.SIGKILL)
+            time.sleep(0.01)
+        for i, job in enumerate(jobs):
+            assert job.result().status_code == 200 and job.result().json() == expected[i % 2]
+        assert len(running.workers()) == 2 and not started & set(running.workers())
+    deaths = [e for e in running.events() if "was ended by SIGKILL; another takes its place" in e["event"]]
+    assert len(deaths) == 2
+
+
+def test_an_idle_worker_that_was_killed_is_not_the_next_picture_s_fault(serving, small: bytes) -> None:
+    with serving(*TWO) as running, running.client() as client:
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+        assert [client.post("/classify", content=small).status_code for _ in range(4)] == [200] * 4
+
+
+def test_a_picture_that_kills_gets_an_error_and_the_others_their_answers(serving, small: bytes) -> None:
+    murder = when_marked("os.kill(os.getpid(), signal.SIGKILL)")
+    with serving(*TWO, code=murder) as running, running.client() as client:
+        files = [("f", ("a", small)), ("f", ("b", small + MARK)), ("f", ("c", small))]
+        good, bad, same = client.post("/classify", files=files).json()["answers"]
+        assert bad["error"] == "the process that read it was ended by SIGKILL"
+        assert good["top"] and good["top"] == same["top"]
+        response = client.post("/classify", content=small + MARK)
+        assert response.status_code == 422 and response.json() == {"error": bad["error"]}
+        assert client.post("/classify", content=small).status_code == 200
+
+
+def test_a_fault_in_a_worker_is_a_fault_and_its_traceback_is_logged(serving, small: bytes) -> None:
+    with serving(*TWO, code=when_marked("raise KeyError('ours')")) as running, running.client() as client:
+        workers = running.workers()
+        response = client.post("/classify", content=small + MARK)
+        assert response.status_code == 500 and response.json() == {"error": "internal error"}
+        assert client.post("/classify", content=small).status_code == 200
+        assert running.workers() == workers
+    (fault,) = [event for event in running.events() if event["event"] == "fault"]
+    assert "a worker process failed: KeyError: 'ours'" in fault["traceback"] and "prepare_or_not" in fault["traceback"]
+
+
+def test_too_little_memory_for_a_picture_is_told(serving, small: bytes) -> None:
+    with serving(*TWO, code=when_marked("raise MemoryError")) as running, running.client() as client:
+        response = client.post("/classify", content=small + MARK)
+        assert response.status_code == 422 and "more memory than there is" in response.json()["error"]
+
+
+def test_the_self_test_is_replayed_in_the_workers() -> None:
+    worker = """
+import sys; sys.path[:] = {path}
+from fmnist_runtime import selftest, worker
+true = selftest.unpack_golden
+selftest.unpack_golden = lambda *a: (g := true(*a)).__class__(g.images[::-1], g.logits, g.tolerance)
+worker.main()
+"""
+    code = f"from fmnist_runtime import workers; workers._COMMAND = {worker!r}\n"
+    code += "from fmnist_runtime.serve.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--port", "0", "--workers", "2"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 1 and done.stderr.startswith(b"error: the self-test failed")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_worker_that_is_replaced_takes_no_other_model(serving, tmp_path: Path, small: bytes) -> None:
+    model = tmp_path / "model.onnx"
+    shutil.copy(find_model(), model)
+    with serving(*TWO, "--model", model) as running, running.client() as client:
+        model.write_bytes(b"another")
+        assert client.post("/classify", content=small).status_code == 200
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+        assert client.post("/classify", content=small).status_code == 500
+        shutil.copy(find_model(), model)
+        assert client.post("/classify", content=small).status_code == 200
+    (fault,) = [event for event in running.events() if event["event"] == "fault"]
+    assert "this is another file" in fault["traceback"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_service(serving, small: bytes, number: signal.Signals) -> None:
+    with serving(*TWO) as running, running.client() as client:
+        assert client.post("/classify", content=small).status_code == 200
+        workers = running.workers()
+        running.process.send_signal(number)
+        assert running.process.wait(30) == (-number if number == signal.SIGKILL else 0)
+    assert len(workers) == 2
+    wait_until_gone(workers)
+
+
+def test_a_batch_holds_one_kind_of_request_and_no_more_than_it_should() -> None:
+    calls: list[tuple[int, int, dict]] = []
+
+    def work(pictures: Sequence[bytes], **options: object) -> list:
+        calls.append((len(pictures), sum(map(len, pictures)), options))
+        return [len(picture) for picture in pictures]
+
+    async def scene() -> None:
+        batcher = Batcher(work, 1)
+        one, two = Options(1, True, 5), Options(3, False, 5)
+        asked = [([b"a"], one), ([b"a"] * 20, one), ([b"b"], two), ([bytes(1 << 20)] * 2, one), ([b"c"], two)]
+        answers = await asyncio.gather(*(batcher.answer(pictures, options) for pictures, options in asked))
+        assert answers == [[len(picture) for picture in pictures] for pictures, _ in asked]
+        batcher.close()
+
+    asyncio.run(scene())
+    assert [count for count, _, _ in calls] == [1, 16, 4, 1, 1, 1, 1]
+    assert [options["top_k"] for _, _, options in calls] == [1, 1, 1, 3, 1, 1, 3]
+    assert calls[0][2] == {"top_k": 1, "reject": True, "max_pixels": 5}
