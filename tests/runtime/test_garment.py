@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fmnist_runtime import separate
+from fmnist_runtime.garment import find_garment
 from fmnist_runtime.ground import distance_from, fit_ground, frame_of
 from fmnist_runtime.images import open_image
 from fmnist_runtime.pixels import _CURVE, Parts, box_count, box_sum, luma, percentile, to_lab
@@ -103,3 +104,14 @@ def test_where_float32_could_decide_float64_is_asked(path: Path, monkeypatch: py
     )
     assert np.array_equal(separate.separate(lab, surface, spread, frame), double > 0)
     assert asked == [np.float32, np.float64]
+
+
+def test_a_white_shirt_on_white_is_found_and_a_shadow_is_not() -> None:
+    shirt = np.full((120, 90, 3), 255, np.uint8)
+    shirt[15:105, 20:70], shirt[15:22, 38:52] = 246, 120  # only the label inside its collar is dark
+    mask, plain = find_garment(shirt)
+    assert plain and mask[20:100, 25:65].all() and not mask[:, :15].any()
+    shoe = np.full((90, 120, 3), 255, np.uint8)
+    shoe[30:60, 15:105], shoe[60:62, 15:105] = 90, 246  # its shadow below
+    mask, plain = find_garment(shoe)
+    assert plain and mask[32:58, 20:100].all() and not mask[62:].any() and mask.sum() < 1.08 * 30 * 90

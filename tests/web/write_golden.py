@@ -37,6 +37,9 @@ def pictures() -> Iterator[tuple[str, Image.Image]]:
         yield f"patch {width}×{height}", Image.fromarray(colour)
         alpha = np.where(rng.random((height, width)) < 0.5, 255, grey).astype(np.uint8)
         yield f"transparent {width}×{height}", Image.fromarray(np.dstack([colour, alpha]))
+    pale = np.full((120, 90, 3), 255, np.uint8)
+    pale[15:105, 20:70], pale[15:22, 38:52] = 246, 120
+    yield "pale on white", Image.fromarray(pale)
 
 
 def encode(name: str, picture: Image.Image) -> dict[str, object]:
