@@ -32,8 +32,9 @@ def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tu
         images = random_shift(images, settings.shift)
     if settings.rotation or settings.translation or settings.scale != (1.0, 1.0):
         images = random_affine(images, settings.rotation, settings.translation, settings.scale)
-    photographed = torch.rand(len(images), device=images.device) < settings.photo
+    photographed = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     if settings.photo:
+        photographed = torch.rand(len(images), device=images.device) < settings.photo
         chosen = photographed.nonzero().squeeze(1)
         images = images.index_copy(
             0, chosen, as_photographed(images[chosen], None if labels is None else labels[chosen])

@@ -57,7 +57,7 @@ NAMED: tuple[Recipe, ...] = (
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **{**_LONG, "epochs": 36},
+        **{**_LONG, "epochs": 24},
         augmentation=dataclasses.replace(_PHOTO, erase=0.2, photo=0.1, outliers=0.04),
         distillation=0.7,
     ),
