@@ -10,29 +10,34 @@ from fmnist_runtime.store import embedded_models
 from fmnist_train.data import DataError, find_dataset
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "artifacts" / "improved"
+ARTIFACTS = ROOT / "artifacts"
+EMBEDDED = ("improved", "micro", "nano")
 
 
-def test_the_embedded_default_is_the_shipped_int8_file() -> None:
-    assert embedded_models()["improved"].read_bytes() == (SHIPPED / "model.int8.onnx").read_bytes()
+def test_the_embedded_models_are_the_shipped_int8_files() -> None:
+    assert tuple(embedded_models()) == EMBEDDED
+    for name, path in embedded_models().items():
+        assert path.read_bytes() == (ARTIFACTS / name / "model.int8.onnx").read_bytes()
 
 
 @pytest.mark.full_data
-def test_the_files_have_the_accuracy_that_they_state() -> None:
+@pytest.mark.parametrize("name", [*EMBEDDED, "best"])
+def test_the_files_have_the_accuracy_that_they_state(name: str) -> None:
+    shipped = ARTIFACTS / name
     try:
         test = find_dataset().load("test")
     except DataError as error:
         pytest.skip(f"the full data set is not here: {error}")
-    stated = json.loads((SHIPPED / "parity.json").read_text())["accuracy"]
-    for name, precision in (("model.onnx", "float32"), ("model.int8.onnx", "int8")):
-        classifier = Classifier.load(SHIPPED / name)
+    stated = json.loads((shipped / "parity.json").read_text())["accuracy"]
+    for file, precision in (("model.onnx", "float32"), ("model.int8.onnx", "int8")):
+        classifier = Classifier.load(shipped / file)
         right = sum(
             int((classifier.logits(test.images[i : i + 500, None]).argmax(1) == test.labels[i : i + 500]).sum())
             for i in range(0, len(test), 500)
         )
         assert right == stated[precision]["correct"] == classifier.metadata.document["accuracy"][precision]["correct"]
-    metrics = json.loads((SHIPPED / "metrics.json").read_text())
+    metrics = json.loads((shipped / "metrics.json").read_text())
     assert metrics["test"]["correct"] == stated["pytorch"]["correct"]
-    assert {name: about["correct"] for name, about in metrics["exported"].items()} == {
-        name: stated[name]["correct"] for name in ("float32", "int8")
+    assert {form: about["correct"] for form, about in metrics["exported"].items()} == {
+        form: stated[form]["correct"] for form in ("float32", "int8")
     }

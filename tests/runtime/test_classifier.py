@@ -13,6 +13,7 @@ from PIL import Image
 from fmnist_runtime import Classifier, ModelError
 from fmnist_runtime.errors import ConfigError, ImageError
 from fmnist_runtime.selftest import Golden, pack_golden, selftest
+from fmnist_runtime.store import embedded_models
 
 Make = Callable[..., Path]
 
@@ -205,8 +206,9 @@ def test_selftest_catches_other_arithmetic(make_model: Make, tiny_model: Path) -
         selftest(Classifier.load(make_model(selftest={"images": "%", "logits": "", "tolerance": 0})))
 
 
-def test_embedded_model_passes_its_own_selftest() -> None:
-    result = selftest(Classifier.load())
+@pytest.mark.parametrize("name", sorted(embedded_models()))
+def test_embedded_models_pass_their_own_selftest(name: str) -> None:
+    result = selftest(Classifier.load(name))
     assert result.passed and result.bit_identical and result.images == 8
 
 
