@@ -104,7 +104,8 @@ def rows(ratios: list[dict[str, Any]], extra: dict[str, int]) -> str:
         sign, (low, high) = "≥" if r["at_least"] else "≤", r["interval"]
         verdict = "met" if r["met"] else "**not met**"
         lines.append(f"| {r['what']} | {sign} {r['goal']} | {r['ratio']:.2f} | {low:.2f} to {high:.2f} | {verdict} |")
-    total = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in extra.items())
+    parts = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in extra.items())
+    total = f"{sum(extra.values()) / 1e3:,.0f} kB, unpacked ({parts})"
     return "\n".join([*lines, "", f"A device installs, over onnxruntime, numpy and Pillow: {total}."])
 
 
