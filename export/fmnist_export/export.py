@@ -127,11 +127,12 @@ def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
 
 
 def _fit(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, dict[str, Any]]:
-    """The temperature, and the reject rule; photographed garments have their say where training knew them."""
+    """The temperature, and the reject rule; as many of its garments are photographed as in training."""
     logits = garments = predict_logits(checkpoint.model, validation.images)
     temperature = fit_temperature(logits, validation.labels)
-    if checkpoint.info["recipe"]["augmentation"]["photo"]:
-        changed = photographed(validation, checkpoint.info["labels"])
+    if share := min(checkpoint.info["recipe"]["augmentation"]["photo"], 0.5):
+        count = round(len(validation) * share / (1 - share))
+        changed = photographed(validation.take(np.arange(count)), checkpoint.info["labels"])
         garments = np.concatenate([garments, predict_logits(checkpoint.model, changed)])
     return temperature, fit_reject(garments, temperature, score)
 
