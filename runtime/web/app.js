@@ -14,6 +14,8 @@ const loading = start();
 const camera = new Camera(find("video"));
 const drawing = new Drawing(find("canvas"), find("cursor"), find("pen"), () => newest(drawing.picture()));
 let turn = 0; // counts the pictures: an older one's answer is dropped
+let waiting = null; // the newest drawing, not yet looked at
+let photo = null; // the file that the preview shows
 
 async function start() {
   const classifier = await Classifier.load();
@@ -28,62 +30,93 @@ async function start() {
   return classifier;
 }
 
-/** Classify a picture and show the answer; explain it too unless the next picture is already on its way. */
+/**
+ * Classify a picture, or one that is still being decoded, and show the answer; explain it too unless the next picture is
+ * already on its way. Once another picture or way is chosen, neither the answer nor a failure is of interest.
+ */
 async function look(picture, explain = true) {
   const mine = ++turn;
-  const classifier = await loading;
-  const begin = performance.now();
-  const seen = toNetworkInput(picture);
-  const middle = performance.now();
-  const answer = await classifier.classify(seen);
-  const end = performance.now();
-  if (mine !== turn) return;
-  view.message("");
-  view.answer(answer, classifier.labels, seen, middle - begin, end - middle);
-  if (!explain) return view.hideWhy();
-  const [first, second] = answer.order;
-  const map = await occlusionMap(classifier, seen, first, second);
-  if (mine === turn) view.why(seen, map, classifier.labels[first], classifier.labels[second]);
-}
-
-const failed = (error) => view.message(error.message);
-let waiting = null;
-
-/** Look at the newest drawing once the browser has a moment; those before it need no answer. */
-function newest(picture) {
-  if (!waiting) setTimeout(lookAtNewest);
-  waiting = picture;
-}
-
-function lookAtNewest() {
-  const picture = waiting;
-  waiting = null;
-  if (picture) look(picture).catch(failed);
-}
-
-async function open(file) {
   try {
-    if (!file) throw new Error("There is no picture in this.");
-    choose("photo");
-    find("preview").src = URL.createObjectURL(file);
-    find("preview").hidden = false;
-    await look(await decode(file));
+    const [classifier, pixels] = await Promise.all([loading, picture]);
+    if (mine !== turn) return;
+    const begin = performance.now();
+    const seen = toNetworkInput(pixels);
+    const middle = performance.now();
+    const answer = await classifier.classify(seen);
+    const end = performance.now();
+    if (mine !== turn) return;
+    view.message("");
+    view.answer(answer, classifier.labels, seen, middle - begin, end - middle);
+    if (!explain) return view.hideWhy();
+    const [first, second] = answer.order;
+    const map = await occlusionMap(classifier, seen, first, second);
+    if (mine === turn) view.why(seen, map, classifier.labels[first], classifier.labels[second]);
   } catch (error) {
-    find("preview").hidden = true;
-    failed(error);
+    if (mine === turn) throw error;
   }
 }
 
-function choose(way) {
+/** Drop the answer, and those that are still on their way. */
+function forget() {
+  turn++;
+  waiting = null;
   view.message("");
-  for (const name of ["photo", "camera", "draw"]) {
+  view.noAnswer();
+}
+
+function failed(error) {
+  view.noAnswer();
+  view.message(error.message);
+}
+
+/** Look at the newest drawing once the browser has a moment; those before it need no answer. */
+function newest(picture) {
+  if (!waiting) setTimeout(() => lookAtNewest().catch(failed));
+  waiting = picture;
+}
+
+async function lookAtNewest() {
+  const picture = waiting;
+  waiting = null;
+  if (picture) await look(picture);
+}
+
+async function lookAtPhoto() {
+  if (!photo) return;
+  try {
+    await look(decode(photo));
+  } catch (error) {
+    photo = null;
+    find("preview").hidden = true;
+    throw error;
+  }
+}
+
+function open(file) {
+  if (!file) return view.message("There is no picture in this.");
+  photo = file;
+  find("preview").src = URL.createObjectURL(file);
+  find("preview").hidden = false;
+  choose("photo");
+}
+
+const WAYS = {
+  photo: lookAtPhoto,
+  camera: () => camera.start((picture) => look(picture, false)),
+  draw: async () => drawing.empty || look(drawing.picture()),
+};
+
+/** Show one of the three ways, and the answer to what it shows. */
+function choose(way) {
+  forget();
+  camera.stop();
+  for (const name of Object.keys(WAYS)) {
     find(name).hidden = name !== way;
     find(`${name}-tab`).setAttribute("aria-selected", name === way);
     find(`${name}-tab`).tabIndex = name === way ? 0 : -1;
   }
   find("said").ariaLive = way === "camera" ? "off" : "polite"; // five answers a second are not to be read out
-  if (way === "camera") camera.start((picture) => look(picture, false)).catch(failed);
-  else camera.stop();
+  WAYS[way]().catch(failed);
 }
 
 const pictureIn = (items) => [...(items?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? items?.files[0];
@@ -98,12 +131,10 @@ tabs.forEach((tab, i) => {
 });
 find("file").addEventListener("change", ({ target }) => target.files.length && open(target.files[0]));
 find("clear").addEventListener("click", () => {
-  turn++;
-  waiting = null;
+  forget();
   drawing.clear();
-  view.noAnswer();
 });
-document.addEventListener("paste", ({ clipboardData }) => open(pictureIn(clipboardData)));
+document.addEventListener("paste", ({ clipboardData }) => clipboardData?.files.length && open(pictureIn(clipboardData)));
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();

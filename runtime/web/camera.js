@@ -18,13 +18,23 @@ export class Camera {
     this.stop();
     if (!navigator.mediaDevices) throw new Error("The camera needs a page over https, or from this very machine.");
     const mine = this.#run;
+    try {
+      await this.#watch(look, () => this.#run === mine);
+    } catch (error) {
+      if (this.#run === mine) throw error; // after stop() it concerns nobody
+    } finally {
+      if (this.#run === mine) this.stop();
+    }
+  }
+
+  async #watch(look, wanted) {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch((error) => {
       throw new Error(error.name === "NotAllowedError" ? "The camera was not allowed." : "There is no camera to use.");
     });
-    if (this.#run !== mine) return stream.getTracks().forEach((track) => track.stop()); // stopped while it asked
+    if (!wanted()) return stream.getTracks().forEach((track) => track.stop()); // stopped while it asked
     this.video.srcObject = stream;
     await this.video.play().catch(() => {}); // refused only where it was stopped meanwhile
-    while (this.#run === mine) {
+    while (wanted()) {
       const { videoWidth: width, videoHeight: height } = this.video;
       const factor = Math.max(1, Math.floor(Math.min(width, height) / SIDE));
       if (width && !document.hidden) await look(pixelsOf(this.video, width, height, factor));

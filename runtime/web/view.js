@@ -46,6 +46,7 @@ export class View {
   noAnswer() {
     this.find("result").hidden = true;
     this.find("hint").hidden = false;
+    this.hideWhy();
   }
 
   /** Orange where a pixel spoke for the answer, blue where it spoke for the runner-up, stronger where it counts more. */
