@@ -25,7 +25,7 @@ export class Classifier {
 
   /** Fetch the model and the runtime, verify, load. Throws an Error whose message can be shown. */
   static async load(url = "model.onnx") {
-    const [model, wasm] = await Promise.all([fetchBytes(url), fetchBytes(RUNTIME, "gzip")]);
+    const [model, wasm] = await Promise.all([fetchBytes(url), fetchBytes(RUNTIME)]);
     const metadata = readMetadata(model);
     await verifyChecksum(model, metadata.sha256);
     const rule = metadata.reject;
@@ -74,10 +74,15 @@ export class Classifier {
   }
 }
 
-async function fetchBytes(url, format) {
-  const response = await fetch(url);
+async function fetchBytes(url) {
+  const response = await fetch(url).catch(() => {
+    throw new Error(`${url} cannot be fetched: check the connection and load the page again`);
+  });
   if (!response.ok) throw new Error(`${url} cannot be fetched (${response.status}): write the page again`);
-  return format ? decompress(response.body, format) : new Uint8Array(await response.arrayBuffer());
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  // Some servers announce a .gz file as Content-Encoding: gzip, and the browser has unpacked it already.
+  const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  return packed ? decompress(new Blob([bytes]).stream(), "gzip") : bytes;
 }
 
 async function decompress(stream, format) {

@@ -2,14 +2,17 @@
 
 const FILES = [];
 const VERSION = "";
+const MINE = `${self.registration.scope} `; // other pages of the same origin have caches of their own
+const CACHE = MINE + VERSION;
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })))));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })))));
 });
 
 self.addEventListener("activate", (event) => {
   const old = async () => {
-    for (const name of await caches.keys()) if (name !== VERSION) await caches.delete(name);
+    const outdated = (await caches.keys()).filter((name) => name.startsWith(MINE) && name !== CACHE);
+    await Promise.all(outdated.map((name) => caches.delete(name)));
     await self.clients.claim();
   };
   event.waitUntil(old());
@@ -17,6 +20,6 @@ self.addEventListener("activate", (event) => {
 
 self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET" || new URL(event.request.url).origin !== self.location.origin) return;
-  const answer = async () => (await (await caches.open(VERSION)).match(event.request, { ignoreSearch: true })) ?? fetch(event.request);
+  const answer = async () => (await (await caches.open(CACHE)).match(event.request, { ignoreSearch: true })) ?? fetch(event.request);
   event.respondWith(answer());
 });

@@ -5,6 +5,7 @@ import http.server
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def site(folder: Path) -> Iterator[str]:
-    """Its address on a server of its own."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))) as server:
+class _AnnouncesGzip(_Quiet):
+    """As servers that take ``.gz`` for a way of sending, so that the browser unpacks the file."""
+
+    def end_headers(self) -> None:
+        if self.path.endswith(".gz"):
+            self.send_header("Content-Encoding", "gzip")
+        super().end_headers()
+
+
+@contextmanager
+def _serve(folder: Path, handler: type[_Quiet]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def site(folder: Path) -> Iterator[str]:
+    """Its address on a server of its own."""
+    with _serve(folder, _Quiet) as address:
+        yield address
+
+
+@pytest.fixture
+def unpacking_site(folder: Path) -> Iterator[str]:
+    """The same page on a server whose ``.gz`` files arrive unpacked."""
+    with _serve(folder, _AnnouncesGzip) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +74,20 @@ def browser() -> Iterator:
 
 
 @pytest.fixture
-def page(browser, site: str) -> Iterator:
-    """The page, loaded; a test fails where the page's console shows an error that it does not expect."""
+def errors() -> Iterator[list[str]]:
+    """The errors in the page's console; a test that expects some takes them out, and fails where any is left."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def page(browser, site: str, errors: list[str]) -> Iterator:
+    """The page, loaded; ``errors`` holds what its console shows."""
     with browser.new_context(viewport={"width": 1100, "height": 760}) as context:
         page = context.new_page()
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_default_timeout(60_000)
         page.goto(site)
         page.wait_for_selector("html[data-ready]")
