@@ -6,12 +6,14 @@ back; this process only hands out and gathers, and loads neither numpy nor a mod
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -28,6 +30,8 @@ _CHUNK = 64
 """The most pictures that a process is asked for at a time, and classifies in one call of the model."""
 _PATIENCE = 5.0
 """Seconds that a process may take to end once it has closed its output."""
+_START_SECONDS = 120.0
+"""Seconds that a process may take to load the model, where calls have a limit."""
 _COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.worker import main; main()"
 _log = logging.getLogger(__name__)
 
@@ -57,24 +61,30 @@ def classify_in_processes(
 class Workers:
     """Some processes, to be asked from any number of threads; as a context manager, ended at the end.
 
-    One that dies (the system kills one where memory runs out, a decoder may crash) is replaced, and its pictures are tried
-    again one by one: the one that its process dies of even then comes to an ``ImageError``.
+    One that dies (the system kills one where memory runs out, a decoder may crash) or hangs is replaced, and its pictures
+    are tried again one by one: the one that its process dies of even then comes to an ``ImageError``.
     """
 
-    def __init__(self, count: int, load: dict[str, Any], *, checked: bool = False) -> None:
+    def __init__(
+        self, count: int, load: dict[str, Any], *, checked: bool = False, seconds: float | None = None
+    ) -> None:
         """Each process starts when it is first needed.
 
         Args:
             count: how many.
             load: the arguments of ``Classifier.load``, plain values only.
             checked: whether each replays the model's self-test, and is refused where that fails.
+            seconds: a process that takes longer for a call hangs, and is killed; None: there is no limit.
         """
         self._large = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         lock = self._large.fileno() if os.name == "posix" else None
-        self._all = [_Worker((load, checked, lock)) for _ in range(count)]
+        self._all = [_Worker((load, checked, lock), seconds) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._all:
             self._idle.put(worker)
+        self._closing = threading.Event()
+        if seconds is not None:
+            threading.Thread(target=self._watch, args=(seconds / 20,), daemon=True).start()
 
     def __enter__(self) -> "Workers":
         return self
@@ -108,8 +118,19 @@ class Workers:
         finally:
             self._idle.put(worker)
 
+    @property
+    def replaced(self) -> int:
+        """How many have died, or were killed because they hung, since the beginning."""
+        return sum(worker.deaths for worker in self._all)
+
+    def _watch(self, interval: float) -> None:
+        while not self._closing.wait(interval):
+            for worker in self._all:
+                worker.kill_if_late()
+
     def close(self) -> None:
         """Kill them; calls that still go on come back soon."""
+        self._closing.set()
         for worker in self._all:
             worker.close()
         self._large.close()
@@ -118,8 +139,9 @@ class Workers:
 class _Worker:
     """One process; whoever asks after it has died gets another."""
 
-    def __init__(self, setup: tuple) -> None:
-        self._setup = setup
+    def __init__(self, setup: tuple, seconds: float | None) -> None:
+        self._setup, self._seconds = setup, seconds
+        self._due, self._late, self.deaths = math.inf, False, 0
         self._guard, self._closed = threading.Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self.labels: list[str] = []
@@ -131,8 +153,7 @@ class _Worker:
                 raise FmnistError("interrupted")
             process = self._process = _spawn(self._setup[-1])
         try:
-            send(process.stdin, self._setup)
-            greeting = receive(process.stdout)
+            greeting = self._exchange(process, self._setup, _START_SECONDS)
         except (EOFError, OSError, ValueError) as reason:  # ValueError: closed, because all is coming to its end
             how = self._end(_PATIENCE)
             raise FmnistError(f"a worker process {how} at its start; --workers 1 does without") from reason
@@ -155,12 +176,14 @@ class _Worker:
         """
         process = self._process or self.start()
         try:
-            send(process.stdin, (pictures, options))
-            reply = receive(process.stdout)
+            reply = self._exchange(process, (pictures, options), self._seconds)
         except (EOFError, OSError, ValueError):
             how = self._end(_PATIENCE)
             if self._closed:
                 raise FmnistError("interrupted") from None
+            self.deaths += 1
+            if self._late:
+                how = f"took longer than {self._seconds:g} s"
             _log.info("a worker process %s; another takes its place", how)
             if again:
                 return [ImageError(f"the process that read it {how}")]
@@ -168,6 +191,23 @@ class _Worker:
         if isinstance(reply, dict):
             raise error(**reply)
         return unpack(reply)
+
+    def _exchange(self, process: "subprocess.Popen[bytes]", message: Any, seconds: float | None) -> Any:
+        """Send a message and wait for its answer, at most so many seconds where anybody calls ``kill_if_late``."""
+        self._late = False
+        self._due = math.inf if seconds is None else time.monotonic() + seconds
+        try:
+            send(process.stdin, message)
+            return receive(process.stdout)
+        finally:
+            self._due = math.inf
+
+    def kill_if_late(self) -> None:
+        """Kill the process if its answer is overdue: whoever waits for that finds it dead."""
+        with self._guard:
+            if time.monotonic() > self._due and self._process is not None:
+                self._late = True
+                self._process.kill()
 
     def close(self) -> None:
         """Kill the process, and start no other."""

@@ -6,15 +6,13 @@ decode and classify. The event loop itself only moves bytes.
 """
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -23,20 +21,23 @@ from fmnist_runtime.order import answer
 from fmnist_runtime.prediction import Outcome
 from fmnist_runtime.report import answer_to_dict
 from fmnist_runtime.serve.batcher import Batcher, Options
-from fmnist_runtime.serve.body import BUSY, Room
+from fmnist_runtime.serve.body import BUSY, Room, while_there
 from fmnist_runtime.serve.metrics import Metrics
 from fmnist_runtime.serve.multipart import File, read_files
 from fmnist_runtime.serve.openapi import describe
 from fmnist_runtime.serve.page import page_routes
 from fmnist_runtime.serve.settings import Settings
-from fmnist_runtime.serve.watch import FAULT, Watched
+from fmnist_runtime.serve.token import guard
+from fmnist_runtime.serve.watch import FAULT, JsonLine, Watched
 
 __all__ = ["Service"]
 
-_BUSY = JSONResponse({"error": BUSY}, 503, {"Retry-After": "1"})
+_BUSY = JsonLine({"error": BUSY}, 503, {"Retry-After": "1"})
+_CROWDED = JsonLine(
+    {"error": "busy: too many connections; try again"}, 503, {"Retry-After": "1", "Connection": "close"}
+)
 _REFUSAL_SECONDS = 0.25
 """A refusal waits so long, or clients that ask again at once would keep the event loop from those that are served."""
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Service:
@@ -47,6 +48,7 @@ class Service:
         work: ``batch.answer_batch`` of a classifier, or ``workers.Workers.answer``; called in ``settings.workers`` threads.
         settings: see there.
         page: the files of the browser's page, by path; none: there is no page.
+        replaced: how many worker processes have been, for the metrics.
     """
 
     def __init__(
@@ -55,12 +57,15 @@ class Service:
         work: Callable[..., list[Outcome]],
         settings: Settings | None = None,
         page: Mapping[str, bytes] | None = None,
+        *,
+        replaced: Callable[[], int] = lambda: 0,
     ) -> None:
         self.settings = settings or Settings()
         self.ready = True
+        self.connections: Callable[[], int] = lambda: 0  # how many are open: known to who runs this
         self._labels = labels
         self._room = Room(self.settings.limits)
-        self._metrics = Metrics(labels, self._room)
+        self._metrics = Metrics(labels, self._room, replaced)
         self._batcher = Batcher(work, self.settings.workers)
         self._document = describe(labels, self.settings)
         routes = self._routes()
@@ -78,36 +83,22 @@ class Service:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse before anything else is done for a request: under overload, refusing must cost next to nothing."""
-        if scope["type"] == "http" and scope["path"] == "/classify" and self._room.full:
+        crowded = self.connections() > self.settings.limits.connections
+        if crowded or (scope.get("path") == "/classify" and self._room.full):
             await asyncio.sleep(_REFUSAL_SECONDS)
-            await _BUSY(scope, receive, send)
+            await (_CROWDED if crowded else _BUSY)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def _routes(self) -> list[Route]:
+        token = self.settings.token
         return [
-            Route("/classify", self._guarded(self._classify), methods=["POST"]),
-            Route("/metrics", self._guarded(self._show_metrics)),
+            Route("/classify", guard(self._classify, token), methods=["POST"]),
+            Route("/metrics", guard(self._show_metrics, token)),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/openapi.json", self._openapi),
         ]
-
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
-        """Let in only who brings the token, if there is one."""
-        if self.settings.token is None:
-            return endpoint
-        # Hashes are of one length, and comparing them says nothing about how much of a guess was right.
-        expected = hashlib.sha256(f"Bearer {self.settings.token}".encode()).digest()
-
-        async def guarded(request: Request) -> Response:
-            brought = request.headers.get("authorization", "").encode("latin-1")
-            if not hmac.compare_digest(hashlib.sha256(brought).digest(), expected):
-                headers = {"WWW-Authenticate": "Bearer"}
-                raise HTTPException(401, "send the token: Authorization: Bearer TOKEN", headers)
-            return await endpoint(request)
-
-        return guarded
 
     async def _classify(self, request: Request) -> Response:
         options = _options(request, len(self._labels), self.settings.limits.pixels)
@@ -116,7 +107,8 @@ class Service:
             body = await lease.read(request)
             with self._room.slot():
                 files = await self._files(request, kind, body)
-                outcomes = await self._batcher.answer([file.data for file in files], options)
+                with self._room.shelf(len(files)):
+                    outcomes = await self._outcomes(request, files, options)
         request.scope["fmnist"] = {"bytes": len(body), "pictures": len(files)}
         self._metrics.outcomes(outcomes)
         return _answer(files, outcomes)
@@ -127,19 +119,27 @@ class Service:
         header = request.headers["content-type"]
         return await asyncio.to_thread(read_files, header, body, self.settings.limits.files)
 
+    async def _outcomes(self, request: Request, files: list[File], options: Options) -> list[Outcome]:
+        seconds = self.settings.limits.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await while_there(request, self._batcher.answer([file.data for file in files], options))
+        except TimeoutError:
+            raise HTTPException(503, f"busy: no answer within {seconds:g} s; try again", {"Retry-After": "1"}) from None
+
     async def _show_metrics(self, request: Request) -> Response:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def _healthz(self, request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+        return JsonLine({"status": "alive"})
 
     async def _readyz(self, request: Request) -> Response:
         if not self.ready:
-            return JSONResponse({"error": "draining"}, 503, {"Retry-After": "1"})
-        return JSONResponse({"status": "ready"})
+            return JsonLine({"error": "draining"}, 503, {"Retry-After": "1"})
+        return JsonLine({"status": "ready"})
 
     async def _openapi(self, request: Request) -> Response:
-        return JSONResponse(self._document)
+        return JsonLine(self._document)
 
 
 def _options(request: Request, classes: int, max_pixels: int) -> Options:
@@ -167,21 +167,25 @@ def _answer(files: list[File], outcomes: list[Outcome]) -> Response:
         if isinstance(outcome, Exception) and not isinstance(outcome, ImageError):
             raise outcome
         answers.append(answer_to_dict(answer(file.name, outcome)))
-    errors = [answer["error"] for answer in answers if "error" in answer]
+    errors = [_named(answer) for answer in answers if "error" in answer]
     if len(errors) < len(answers):
-        return JSONResponse({"answers": answers})
-    return JSONResponse({"error": errors[0]}, 422)
+        return JsonLine({"answers": answers})
+    return JsonLine({"error": "; ".join(errors)}, 422)
+
+
+def _named(answer: dict[str, Any]) -> str:
+    return answer["error"] if answer["path"] == "-" else f"{answer['path']}: {answer['error']}"
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return JsonLine({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    return JSONResponse(FAULT, 500)  # and ``watch`` logs it
+    return JsonLine(FAULT, 500)  # and ``watch`` logs it
 
 
 async def _gone(request: Request, error: Exception) -> Response:
     # Nobody reads this; it gives the log and the metrics a status that is not a fault of ours.
-    return JSONResponse({"error": "the body ended before it was complete"}, 400)
+    return JsonLine({"error": "the client went away"}, 400)

@@ -38,16 +38,20 @@ class Batcher:
         self._waiting: deque[tuple[bytes, Options, asyncio.Future[Outcome]]] = deque()
 
     async def answer(self, pictures: Sequence[bytes], options: Options) -> list[Outcome]:
-        """What each picture came to, in order.
+        """What each picture came to, in order; if this is cancelled, what has not begun is dropped.
 
         Raises:
             Exception: the model call itself failed.
         """
         loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in pictures]
+        futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in pictures]
         self._waiting.extend((data, options, future) for data, future in zip(pictures, futures, strict=True))
         self._start()
-        return [await future for future in futures]
+        try:
+            return await asyncio.gather(*futures)
+        except asyncio.CancelledError:  # nobody waits for these pictures any more
+            self._waiting = deque(one for one in self._waiting if not one[2].done())
+            raise
 
     def close(self) -> None:
         """Let the threads end."""

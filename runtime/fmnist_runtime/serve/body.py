@@ -1,18 +1,19 @@
 """Take a request's body in, within the limits: refused as early as can be, and never more in memory than allowed."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from fmnist_runtime.serve.settings import Limits
 
-__all__ = ["BUSY", "Lease", "Room"]
+__all__ = ["BUSY", "Lease", "Room", "while_there"]
 
-
+_T = TypeVar("_T")
 BUSY = "busy: too much is being answered already; try again"
 
 
@@ -26,6 +27,7 @@ class Room:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.in_flight = 0
+        self.pictures = 0
         self.held_bytes = 0
 
     @property
@@ -47,6 +49,21 @@ class Room:
             yield
         finally:
             self.in_flight -= 1
+
+    @contextmanager
+    def shelf(self, pictures: int) -> Iterator[None]:
+        """So many pictures being answered.
+
+        Raises:
+            HTTPException: 503, there would be more than may be.
+        """
+        if self.pictures + pictures > self.limits.pictures:
+            raise _busy()
+        self.pictures += pictures
+        try:
+            yield
+        finally:
+            self.pictures -= pictures
 
     @contextmanager
     def lease(self) -> Iterator["Lease"]:
@@ -99,3 +116,21 @@ class Lease:
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the body is larger than {self.room.limits.body_bytes} bytes")
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """Wait for the work on a request that has come whole; cancel it when the client goes away.
+
+    Raises:
+        ClientDisconnect: it has.
+    """
+    # All that can still be received is that the client has gone.
+    job, gone = asyncio.create_task(work), asyncio.create_task(request.receive())
+    try:
+        await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise ClientDisconnect
+        return job.result()
+    finally:
+        job.cancel()
+        gone.cancel()

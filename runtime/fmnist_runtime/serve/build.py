@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-_Loaded = tuple[Sequence[str], Callable[..., list[Outcome]]]
-"""A model's labels, and what answers as ``batch.answer_batch`` does."""
+_Loaded = tuple[Sequence[str], Callable[..., list[Outcome]], Callable[[], int]]
+"""A model's labels, what answers as ``batch.answer_batch`` does, and how many processes have been replaced."""
 
 
 @contextmanager
@@ -32,11 +32,11 @@ def build(model: str | None, settings: Settings, *, careful: bool = False) -> "I
     # A worker may be replaced when the file has long been another one: it must not answer as no other does.
     load = {"path": model, "sha256": sha256(data).hexdigest(), "careful": careful}
     with ExitStack() as stack:
-        labels, work = _here(load) if settings.workers == 1 else _in_processes(settings.workers, load, stack)
+        labels, work, replaced = _here(load) if settings.workers == 1 else _in_processes(settings, load, stack)
         from fmnist_runtime.serve.app import Service
         from fmnist_runtime.webpage import page_files
 
-        service = Service(labels, work, settings, page_files(data))
+        service = Service(labels, work, settings, page_files(data), replaced=replaced)
         stack.callback(service.close)
         yield service
 
@@ -48,16 +48,17 @@ def _here(load: dict[str, Any]) -> _Loaded:
 
     classifier = Classifier.load(**load)
     require_selftest(classifier)
-    return classifier.labels, partial(answer_batch, classifier)
+    return classifier.labels, partial(answer_batch, classifier), lambda: 0
 
 
-def _in_processes(count: int, load: dict[str, Any], stack: ExitStack) -> _Loaded:
+def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) -> _Loaded:
     from concurrent.futures import ThreadPoolExecutor
 
     from fmnist_runtime.workers import Workers
 
-    workers = stack.enter_context(Workers(count, load, checked=True))
+    seconds = settings.limits.work_seconds
+    workers = stack.enter_context(Workers(settings.workers, load, checked=True, seconds=seconds))
     with ThreadPoolExecutor(1) as thread:
         labels = thread.submit(workers.start)
         import_module("fmnist_runtime.serve.server")  # takes as long as the workers
-    return labels.result(), workers.answer
+    return labels.result(), workers.answer, lambda: workers.replaced

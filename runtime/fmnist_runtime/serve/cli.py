@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fmnist_runtime.console import run_app
@@ -27,11 +27,18 @@ def options() -> Options:
         metavar="N",
         help="processes that decode and classify (default: one a CPU allowed); 1: none beside the service's own",
     )
-    add("--max-body", type=positive, default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
-    add("--max-files", type=positive, default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
+    add("--max-body", type=_up_to(256), default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
+    add("--max-files", type=_up_to(1024), default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
     add("--max-pixels", type=positive, default=50, metavar="MILLIONS", help="of a picture; more gets 422 (default: 50)")
     add("--max-in-flight", type=positive, default=256, metavar="N", help="requests; more get 503 (default: 256)")
     add("--body-seconds", type=positive, default=20, metavar="S", help="for a body to arrive, else 408 (default: 20)")
+    add(
+        "--answer-seconds",
+        type=positive,
+        default=120,
+        metavar="S",
+        help="for an answer, else 503; a worker that takes a third of it for a call is replaced (default: 120)",
+    )
     add("--drain-seconds", type=_count, default=0, metavar="S", help="from SIGTERM, serve on while /readyz says no")
     add(
         "--log-requests",
@@ -55,7 +62,7 @@ def serve(args: Sequence[str] | None = None) -> int:
         pixels=chosen.max_pixels * 1_000_000,
         in_flight=chosen.max_in_flight,
         body_seconds=chosen.body_seconds,
-        held_bytes=max(Limits.held_bytes, chosen.max_body << 20),
+        answer_seconds=chosen.answer_seconds,
     )
     settings = Settings(
         token=read_token(chosen.token_file) if chosen.token_file else None,
@@ -75,6 +82,17 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0")
     return int(text)
+
+
+def _up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to what all requests together may have: see ``Limits``."""
+
+    def number(text: str) -> int:
+        if positive(text) > most:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to {most}")
+        return int(text)
+
+    return number
 
 
 def _port(text: str) -> int:

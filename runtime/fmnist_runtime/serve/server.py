@@ -30,7 +30,8 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror or error}") from error
+        why = (error.strerror or str(error)).partition(" (while attempting")[0]  # Python adds the address, said already
+        raise ConfigError(f"cannot listen on {host}, port {port}: {why}") from error
 
 
 def run(service: Service, sock: socket.socket) -> None:
@@ -47,7 +48,6 @@ def run(service: Service, sock: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=settings.limits.connections,
         timeout_graceful_shutdown=settings.grace_seconds,
     )
     host, port = sock.getsockname()[:2]
@@ -62,6 +62,7 @@ class _DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        service.connections = lambda: len(self.server_state.connections)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -24,12 +24,23 @@ class Limits:
     """From the first header to the last byte of the body; slower is answered with 408."""
     in_flight: int = 256
     """Requests that are being answered; one more is answered with 503."""
+    pictures: int = 1024
+    """Pictures of those requests; more are answered with 503."""
+    answer_seconds: float = 120.0
+    """From the last byte of the body to the answer, else it is 503; a third is what a worker has for a call."""
     held_bytes: int = 256 << 20
     """Of all bodies together, arriving or being answered; more is answered with 503."""
     connections: int = 1000
     """Open connections; a request on one more is answered with 503."""
 
+    @property
+    def work_seconds(self) -> float:
+        """A worker that takes longer for a call hangs: a third, so that there is time to try its pictures again."""
+        return self.answer_seconds / 3
+
     def __post_init__(self) -> None:
+        if self.pictures < self.files:
+            raise ConfigError(f"all pictures ({self.pictures}) cannot be less than those of one request ({self.files})")
         if self.held_bytes < self.body_bytes:
             raise ConfigError(
                 f"all bodies together ({self.held_bytes} bytes) cannot be less than one ({self.body_bytes})"

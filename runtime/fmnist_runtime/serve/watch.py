@@ -1,5 +1,9 @@
-"""The outermost layer: every request is timed, counted and logged as one JSON line; a fault becomes a clean 500."""
+"""The outermost layer: every request is timed, counted and logged as one JSON line; a fault becomes a clean 500.
 
+A request that is cancelled, because the service has to stop, becomes a clean 503.
+"""
+
+import asyncio
 import json
 import logging
 import random
@@ -8,10 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["FAULT", "JsonLines", "Watched", "log", "say"]
+__all__ = ["FAULT", "JsonLine", "JsonLines", "Watched", "busy", "log", "say"]
 
 FAULT = {"error": "internal error"}
 log = logging.getLogger("fmnist_runtime.serve")
@@ -30,6 +34,19 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+class JsonLine(JSONResponse):
+    """JSON on a line of its own, so that answers can be gathered in a file."""
+
+    def render(self, content: Any) -> bytes:
+        """As ``JSONResponse``, and a line break."""
+        return super().render(content) + b"\n"
+
+
+def busy(error: str) -> Response:
+    """A 503 that invites to come again."""
+    return JsonLine({"error": error}, 503, {"Retry-After": "1"})
 
 
 def say(event: str, level: int = logging.INFO, **fields: Any) -> None:
@@ -67,10 +84,13 @@ class Watched:
 
         try:
             await self._app(scope, receive, watched_send)
+        except asyncio.CancelledError:
+            if not status:
+                await busy("the service stops; try again")(scope, receive, watched_send)
         except Exception:
             log.exception("fault", extra={"fields": {"id": request_id}})
             if not status:
-                await JSONResponse(FAULT, 500)(scope, receive, watched_send)
+                await JsonLine(FAULT, 500)(scope, receive, watched_send)
         finally:
             self._report(scope, request_id, status, time.perf_counter() - started)
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fmnist_runtime.serve.cli import options
+from fmnist_runtime.serve.settings import Limits
+
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
 
 
@@ -25,6 +28,12 @@ def test_it_answers_as_the_command_does(serving, options: tuple) -> None:
         assert response.status_code == 200 and response.json() == {"answers": expected}
         one = client.post("/classify", content=EXAMPLES[0].read_bytes(), headers={"content-type": "image/jpeg"})
         assert one.json() == {"answers": [{**expected[0], "path": "-"}]}
+
+
+def test_answers_are_lines(service, photo: bytes) -> None:
+    with service.client() as client:
+        for response in (client.post("/classify", content=photo), client.post("/classify"), client.get("/readyz")):
+            assert response.content.endswith(b"}\n") and response.content.count(b"\n") == 1
 
 
 def test_parameters(service, photo: bytes) -> None:
@@ -103,6 +112,8 @@ def test_token(serving, tmp_path: Path, photo: bytes) -> None:
                 client.get("/metrics", headers=header),
             ):
                 assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
+        small = {"authorization": f"bearer {token}"}
+        assert client.get("/metrics", headers=small).status_code == 200
         right = {"authorization": f"Bearer {token}"}
         assert client.post("/classify", content=photo, headers=right).status_code == 200
         assert client.get("/metrics", headers=right).status_code == 200
@@ -119,6 +130,7 @@ def test_token(serving, tmp_path: Path, photo: bytes) -> None:
         (["--token-file", "nowhere"], 2, b"no token can be read"),
         (["--model", "nothing.onnx"], 1, b"no such model"),
         (["--max-body", "0"], 2, b"max-body"),
+        (["--max-body", "257"], 2, b"'257' is no whole number from 1 to 256"),
     ],
 )
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: bytes) -> None:
@@ -126,6 +138,13 @@ def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: b
     done = subprocess.run([sys.executable, "-c", start, *arguments], capture_output=True, timeout=60)
     assert done.returncode == code and message in done.stderr
     assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
+    assert b"while attempting" not in done.stderr
+
+
+def test_the_options_keep_to_what_all_requests_together_may_have() -> None:
+    chosen = options().parse_args(["--max-body", "256", "--max-files", "1024"])
+    assert chosen.max_body << 20 == Limits.held_bytes and chosen.max_files == Limits.pictures
+    assert options().parse_args([]).answer_seconds == Limits.answer_seconds
 
 
 def test_a_port_in_use_is_one_clear_line(service) -> None:

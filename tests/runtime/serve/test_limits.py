@@ -168,6 +168,50 @@ def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> Non
     asyncio.run(scene())
 
 
+def test_more_pictures_than_allowed_are_refused(small: bytes) -> None:
+    go = threading.Event()
+    service = in_process(Settings(limits=Limits(files=2, pictures=3)), go)
+
+    async def scene() -> None:
+        transport = httpx.ASGITransport(service.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://a", timeout=30) as client:
+            two = {"content": form(("a.png", small), ("b.png", small)), "headers": FORM}
+            served = [asyncio.create_task(client.post("/classify", **two))]
+            while service._room.pictures < 2:
+                await asyncio.sleep(0.001)
+            refused = await client.post("/classify", **two)
+            assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+            served.append(asyncio.create_task(client.post("/classify", content=small)))
+            while service._room.pictures < 3:
+                await asyncio.sleep(0.001)
+            go.set()
+            assert [response.status_code for response in await asyncio.gather(*served)] == [200, 200]
+        assert service._room.in_flight == service._room.pictures == service._room.held_bytes == 0
+
+    asyncio.run(scene())
+
+
+def test_one_connection_too_many_is_refused_and_counted(serving, small: bytes) -> None:
+    code = "from fmnist_runtime.serve import settings; fixed = settings.Limits.__init__\n"
+    code += "settings.Limits.__init__ = lambda self, **options: fixed(self, **options, connections=2)\n"
+    with serving("--workers", 1, code=code) as running, running.client() as one, running.client() as two:
+        assert one.get("/healthz").status_code == two.get("/healthz").status_code == 200
+        with running.client() as three:
+            refused = three.post("/classify", content=small)
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+        assert refused.headers["connection"] == "close" and "connections" in refused.json()["error"]
+        assert one.post("/classify", content=small).status_code == 200
+        assert running.metric('fmnist_requests_total{route="/classify",status="503"}', two) == 1
+
+
+def test_a_form_without_a_picture_says_what_is_wrong_with_each_file(strict, small: bytes) -> None:
+    with strict.client() as client:
+        response = client.post("/classify", content=form(("a.png", small[:200]), ("b.txt", b"junk")), headers=FORM)
+    assert response.status_code == 422
+    first, second = response.json()["error"].split("; b.txt: ")
+    assert first.startswith("a.png: ") and "not a picture" in second
+
+
 def test_bodies_together_take_no_more_memory_than_allowed(small: bytes) -> None:
     service = in_process(Settings(limits=Limits(body_bytes=5000, held_bytes=6000)))
     half_sent, go_on = asyncio.Event(), asyncio.Event()

@@ -4,8 +4,10 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +63,72 @@ def test_a_killed_worker_loses_nothing(serving, small: bytes, photo: bytes) -> N
     assert len(deaths) == 2
 
 
+def test_workers_that_hang_are_replaced_and_lose_nothing(serving, small: bytes) -> None:
+    with serving(*TWO, "--answer-seconds", 6) as running, running.client() as client, ThreadPoolExecutor(4) as threads:
+        expected, hung = client.post("/classify", content=small).json(), running.workers()
+        for worker in hung:
+            os.kill(worker, signal.SIGSTOP)
+        responses = [threads.submit(client.post, "/classify", content=small) for _ in range(4)]
+        assert [response.result().json() for response in responses] == [expected] * 4
+        assert not set(hung) & set(running.workers())
+        assert running.metric("fmnist_workers_replaced_total", client) == 2
+    assert sum("took longer than 2 s; another takes its place" in e["event"] for e in running.events()) == 2
+
+
+def test_a_picture_that_hangs_gets_an_error_and_the_others_their_answers(serving, small: bytes) -> None:
+    hang = when_marked("import time; time.sleep(1000)")
+    with serving(*TWO, "--answer-seconds", 6, code=hang) as running, running.client() as client:
+        files = [("f", ("a", small)), ("f", ("b", small + MARK)), ("f", ("c", small))]
+        good, bad, same = client.post("/classify", files=files).json()["answers"]
+        assert bad["error"] == "the process that read it took longer than 2 s" and good["top"] == same["top"]
+
+
+def test_no_answer_in_time_is_503_and_so_is_a_stop_in_the_middle(serving, small: bytes) -> None:
+    code = "from fmnist_runtime.serve.settings import Limits, Settings; Limits.work_seconds = 1000\n"
+    code += "start = Settings.__init__\n"
+    code += "Settings.__init__ = lambda self, **options: start(self, **options, grace_seconds=1)\n"
+    with serving(*TWO, "--answer-seconds", 1, code=code) as running, running.client() as client:
+        for worker in running.workers():
+            os.kill(worker, signal.SIGSTOP)
+        late = client.post("/classify", content=small)
+        assert late.status_code == 503 and late.headers["retry-after"] == "1" and "within 1 s" in late.json()["error"]
+    with serving(*TWO, code=code) as running, running.client() as client, ThreadPoolExecutor(1) as threads:
+        for worker in running.workers():
+            os.kill(worker, signal.SIGSTOP)
+        response = threads.submit(client.post, "/classify", content=small)
+        while not running.metric("fmnist_in_flight", client):
+            time.sleep(0.01)
+        running.process.terminate()
+        cut = response.result()
+        assert cut.status_code == 503 and cut.headers["retry-after"] == "1" and "stops" in cut.json()["error"]
+        assert running.process.wait(30) == 0
+    assert "Traceback" not in running.log.read_text()
+    (event,) = [e for e in running.events() if e.get("route") == "/classify"]
+    assert event["status"] == 503
+
+
+def test_a_client_that_leaves_leaves_nothing_behind(serving, small: bytes) -> None:
+    with serving(*TWO) as running, running.client() as client:
+        workers = running.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        head = b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(small)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", running.port)) as connection:
+                connection.sendall(head + small)
+                while not running.metric("fmnist_in_flight", client):
+                    time.sleep(0.01)
+            while running.metric("fmnist_in_flight", client):
+                time.sleep(0.01)
+        held = ("fmnist_held_bytes", "fmnist_pictures_in_flight")
+        assert [running.metric(name, client) for name in held] == [0, 0]
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+        assert client.post("/classify", content=small).status_code == 200
+        assert running.workers() == workers
+    assert [e["status"] for e in running.events() if e.get("route") == "/classify"] == [400, 400, 400, 200]
+
+
 def test_an_idle_worker_that_was_killed_is_not_the_next_picture_s_fault(serving, small: bytes) -> None:
     with serving(*TWO) as running, running.client() as client:
         for worker in running.workers():
@@ -87,6 +155,8 @@ def test_a_fault_in_a_worker_is_a_fault_and_its_traceback_is_logged(serving, sma
         assert response.status_code == 500 and response.json() == {"error": "internal error"}
         assert client.post("/classify", content=small).status_code == 200
         assert running.workers() == workers
+        assert running.metric("fmnist_faults_total", client) == 1
+        assert running.metric("fmnist_unreadable_total", client) == 0
     (fault,) = [event for event in running.events() if event["event"] == "fault"]
     assert "a worker process failed: KeyError: 'ours'" in fault["traceback"] and "prepare_or_not" in fault["traceback"]
 
@@ -138,6 +208,29 @@ def test_workers_end_with_the_service(serving, small: bytes, number: signal.Sign
         assert running.process.wait(30) == (-number if number == signal.SIGKILL else 0)
     assert len(workers) == 2
     wait_until_gone(workers)
+
+
+def test_pictures_that_nobody_waits_for_are_dropped() -> None:
+    go, begun = threading.Event(), []
+
+    def work(pictures: Sequence[bytes], **options: object) -> list:
+        begun.extend(pictures)
+        assert go.wait(30)
+        return list(pictures)
+
+    async def scene() -> None:
+        batcher, kind = Batcher(work, 1), Options(1, True, 5)
+        first, left, last = (asyncio.create_task(batcher.answer([name] * 2, kind)) for name in (b"a", b"b", b"c"))
+        await asyncio.sleep(0)
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        go.set()
+        assert [await first, await last] == [[b"a"] * 2, [b"c"] * 2]
+        batcher.close()
+
+    asyncio.run(scene())
+    assert begun == [b"a", b"a", b"c", b"c"]
 
 
 def test_a_batch_holds_one_kind_of_request_and_no_more_than_it_should() -> None:
