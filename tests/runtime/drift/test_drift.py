@@ -109,6 +109,48 @@ def test_the_service_s_metrics_say_the_same_as_the_answers(tmp_path: Path) -> No
         evening.since(read_tally(tmp_path / "night"))
 
 
+def reading(path: Path, *, bag: int, rejected: int, started: float | None = None, labels: str = "") -> Tally:
+    """A made-up reading of /metrics, all answers of which have a confidence over 0.999."""
+    total, more = bag + rejected, f",{labels}" if labels else ""
+    lines = [f'fmnist_confidence_bucket{{le="{edge}"{more}}} 0' for edge in EDGES]
+    lines += [
+        f'fmnist_confidence_bucket{{le="+Inf"{more}}} {total}',
+        f'fmnist_answers_total{{label="Bag"{more}}} {bag}',
+    ]
+    lines += [f"fmnist_rejected_total {rejected}"]
+    lines += [] if started is None else [f"process_start_time_seconds {started}"]
+    return read_tally(write(path, lines))
+
+
+def test_several_services_add_up(tmp_path: Path) -> None:
+    one = reading(tmp_path / "one", bag=5, rejected=2, started=100.5, labels='instance="a"')
+    two = reading(tmp_path / "two", bag=7, rejected=1, started=50.5, labels='instance="b"')
+    (tmp_path / "both").write_text((tmp_path / "one").read_text() + (tmp_path / "two").read_text())
+    both = read_tally(tmp_path / "both")
+    assert both.labels == {"Bag": 12} and both.rejected == 3 and both.total == both.confidence.sum() == 15
+    assert both.started == (50, 100) and (one.total, two.total) == (7, 8)
+
+
+def test_a_restart_is_noticed_although_the_counters_went_up(tmp_path: Path) -> None:
+    before, after = ({"started": 1_700_000_000.5}, {"started": 1_700_000_900.5})
+    monday = reading(tmp_path / "monday", bag=5, rejected=2, **before)
+    assert reading(tmp_path / "same", bag=9, rejected=3, **before).since(monday).total == 5
+    assert reading(tmp_path / "untold", bag=9, rejected=3).since(monday).total == 5
+    with pytest.raises(DataError, match="restarted"):
+        reading(tmp_path / "tuesday", bag=9, rejected=3, **after).since(monday)
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n", " "])
+def test_responses_may_stand_on_one_line(tmp_path: Path, between: str) -> None:
+    answers = [json.loads(line) for line in day(5, 40)]
+    answers[0]["path"] = "a\u2028b"  # JSON lets it stand, str.splitlines takes it for the end of a line
+    responses = [json.dumps({"answers": answers[i : i + 2]}, ensure_ascii=False) for i in range(0, 40, 2)]
+    (tmp_path / "responses").write_text(between.join([*responses, '{"error": "busy"}']), "utf-8")
+    found = read_tally(tmp_path / "responses")
+    expected = read_tally(write(tmp_path / "lines", map(json.dumps, answers)))
+    assert found.total == 40 and (found.labels, found.rejected) == (expected.labels, expected.rejected)
+
+
 def test_the_command(tmp_path: Path) -> None:
     reference, same = write(tmp_path / "a", day(1)), write(tmp_path / "b", day(2))
     calm = drift(reference, same)
@@ -121,6 +163,13 @@ def test_the_command(tmp_path: Path) -> None:
     with Image.open(picture) as drawn:
         colours = {colour for _, colour in drawn.convert("RGB").getcolors(1 << 20)}
         assert drawn.width == 900 and {(0xCF, 0x22, 0x2E), (0x1F, 0x6F, 0xEB)} <= colours
+
+
+def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
+    done = drift(tmp_path / "picture", tmp_path / "picture")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "picture: not text; it must be lines of fmnist-infer --json" in done.stderr
 
 
 @pytest.mark.parametrize(
