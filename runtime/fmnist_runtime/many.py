@@ -7,6 +7,7 @@ Needs the extra ``ray``; docs/many-machines.md says what is promised when pictur
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ClassifyFiles", "classify_folder", "many", "options"]
 
 _BATCH = 64
+_EXISTS = "{}: exists already; name a new folder for the answers, or remove this one"
 _RETRIES = 3
 """How often a batch is given to another worker after its own has died; a picture that kills every one ends the run."""
 
@@ -87,6 +89,8 @@ def classify_folder(
     for path in [source] if isinstance(source, str) else source:
         if "://" not in path and not Path(path).exists():  # said now, not when Ray has started
             raise DataError(f"{path}: no such folder")
+    if "://" not in output and Path(output).exists():
+        raise DataError(_EXISTS.format(output))
     import ray.data
 
     if not ray.is_initialized():
@@ -96,18 +100,22 @@ def classify_folder(
     extensions = sorted(extension.removeprefix(".") for extension in EXTENSIONS)
     try:
         files = ray.data.read_binary_files(source, include_paths=True, file_extensions=extensions, num_cpus=_TASK_CPUS)
-        answers = files.map_batches(
-            worker,
-            fn_constructor_kwargs=dict(settings or {}),
-            batch_size=_BATCH,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=_WORKER_CPUS,
-            max_restarts=-1,
-            max_task_retries=_RETRIES,
-        )
+        with warnings.catch_warnings():
+            # Ray wants named parameters, and has none for retries; without one a picture that kills would do so without end.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            answers = files.map_batches(
+                worker,
+                fn_constructor_kwargs=dict(settings or {}),
+                batch_size=_BATCH,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                num_cpus=_WORKER_CPUS,
+                max_task_retries=_RETRIES,
+            )
         answers.write_parquet(output, mode=ray.data.SaveMode.ERROR, ray_remote_args={"num_cpus": _TASK_CPUS})
     except (FileNotFoundError, ValueError) as error:
+        if "already exists" in str(error):  # in an object store, or since a moment ago
+            raise DataError(_EXISTS.format(output)) from error
         raise DataError(" ".join(str(error).split())) from error
 
 

@@ -16,10 +16,12 @@ ROOT = Path(__file__).parents[2]
 def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
     """The committed proof, on fewer images."""
     command = [sys.executable, "benchmarks/many_machines.py", "--images", "300"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    if "timed out during startup" in done.stderr:
-        pytest.skip("this machine is too busy: Ray gives its own processes 30 s to start")
+    for _ in range(3):  # Ray gives its own processes 30 s to start, which on a busy machine is not always enough
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if "timed out during startup" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "DeprecationWarning" not in done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["images"] == found["answers"] == 300 and found["workers_killed"] == 1
     assert found["missing"] == found["doubled"] == found["other_answers"] == found["errors_elsewhere"] == 0
@@ -30,3 +32,9 @@ def test_a_source_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fmnist_runtime.many", str(tmp_path / "none"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_output_that_exists_is_one_clear_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fmnist_runtime.many", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "exists already; name a new folder" in done.stderr and done.stderr.count("\n") == 1

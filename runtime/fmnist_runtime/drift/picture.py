@@ -67,7 +67,9 @@ def _panel(pen: ImageDraw.ImageDraw, top: int, title: str, rows: list[str], befo
         pen.text((_LEFT - 12, top + 13), name, _INK, _font(15), anchor="rm")
         pen.rectangle((_LEFT, top, _LEFT + was * scale, top + 11), _BEFORE)
         pen.rectangle((_LEFT, top + 13, _LEFT + is_ * scale, top + 24), colour)
-        pen.text((_LEFT + max(was, is_) * scale + 10, top + 13), f"{was:.1%} → {is_:.1%}", _INK, _font(14), anchor="lm")
+        pen.text(
+            (_LEFT + max(was, is_) * scale + 10, top + 13), f"{was:.1%} -> {is_:.1%}", _INK, _font(14), anchor="lm"
+        )
         top += _ROW
     pen.line((_LEFT, top - _ROW * len(rows) - 4, _LEFT, top - 4), _FAINT)
     return top + 16
