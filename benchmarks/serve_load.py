@@ -1,10 +1,11 @@
 """Load on ``fmnist-serve``: its rate beside the classifier's own, what twice its capacity does, and whether memory is flat.
 
-    python benchmarks/serve_load.py [--seconds 10] [--memory 100000] [--json]
+    python benchmarks/serve_load.py [--seconds 10] [--memory 100000] [--json] [--write]
 
 Needs wrk (Debian's package of that name). Server and client share this machine, so what the client takes the server lacks.
-The pictures are 28×28 PNG files, one a request. Overload is as many connections as twice the requests in flight allowed,
-each asking again as soon as it is answered: see ``offered``, in multiples of the capacity measured before.
+The pictures are 28×28 PNG files, one a request. Overload is offered by as many connections as it takes for more than twice
+the capacity measured before, each asking again as soon as it is answered: ``overload_ratio`` says what came of it.
+``--write`` puts the figures into ``benchmarks/results/serve_load.json`` and docs/serve.md, if that was at least twice.
 """
 
 import argparse
@@ -27,11 +28,17 @@ from PIL import Image
 from fmnist_runtime import Classifier
 from fmnist_runtime.bench.machine import describe_machine
 from fmnist_train.data import find_dataset
+from fmnist_train.files import replace_section, write_atomically
 
 PICTURES = 500
 BATCH = 16
 CONNECTIONS = 32
-IN_FLIGHT = 256
+IN_FLIGHT = 64
+"""Few, so that the connections that overload takes stay below the service's limit for those."""
+REFUSAL_SECONDS = 0.25
+"""How long the service lets a refused client wait, which then asks again."""
+MOST_CONNECTIONS = 990
+ROOT = Path(__file__).parents[1]
 LUA = Path(__file__).with_name("serve_load.lua")
 
 
@@ -49,12 +56,12 @@ class Server:
         found = re.findall(r'fmnist_requests_total\{route="/classify",status="(\d+)"\} (\S+)', text)
         return {status: int(float(count)) for status, count in found}
 
-    def resident_mb(self) -> float:
-        """Memory of the process and of its workers, MiB; what they share counts for each."""
+    def resident_mb(self) -> list[float]:
+        """Memory of the process that speaks HTTP and of each worker, MiB; what they share counts for each."""
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         workers = [pid for task in tasks for pid in task.read_text().split()]
         statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (self.process.pid, *workers)]
-        return sum(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) for status in statuses) / 1024
+        return [round(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, 1) for status in statuses]
 
 
 def write_pictures(folder: Path) -> list[bytes]:
@@ -112,13 +119,36 @@ def load(server: Server, folder: Path, connections: int, seconds: float) -> dict
 
 
 def memory(server: Server, folder: Path, requests: int) -> list[float]:
-    """Resident MiB after each tenth of ``requests``."""
+    """Resident MiB of all processes together, after each tenth of ``requests``."""
     sizes: list[float] = []
     while len(sizes) < 10:
         load(server, folder, CONNECTIONS, 2)
         if sum(server.requests().values()) >= requests * (len(sizes) + 1) / 10:
-            sizes.append(round(server.resident_mb(), 1))
+            sizes.append(round(sum(server.resident_mb()), 1))
     return sizes
+
+
+def overload_connections(capacity: float) -> int:
+    """Connections that offer some 2.5 times the capacity: those that are refused ask again after ``REFUSAL_SECONDS``."""
+    return min(MOST_CONNECTIONS, IN_FLIGHT + int(2.5 * capacity * REFUSAL_SECONDS))
+
+
+def measure(seconds: float, requests: int) -> dict:
+    """All figures; memory over so many requests, none for 0."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = write_pictures(folder)
+        result = {"machine": describe_machine(), "in_process": in_process(files, seconds)}
+        with serving() as server:
+            load(server, folder, CONNECTIONS, 2)
+            result["capacity"] = load(server, folder, CONNECTIONS, seconds)
+            connections = overload_connections(result["capacity"]["served"])
+            result["overload"] = {"connections": connections, **load(server, folder, connections, seconds)}
+            result["overload_ratio"] = result["overload"]["offered"] / result["capacity"]["served"]
+            result["processes_mb"] = server.resident_mb()
+            if requests:
+                result["resident_mb"] = memory(server, folder, requests)
+    return result
 
 
 def main() -> None:
@@ -126,37 +156,51 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--memory", type=int, default=0, metavar="REQUESTS", help="also watch memory over so many")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write the results file and the section in docs/serve.md")
     options = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("error: wrk is not installed: apt-get install wrk")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = write_pictures(folder)
-        result = {"machine": describe_machine(), "in_process": in_process(files, options.seconds)}
-        with serving() as server:
-            load(server, folder, CONNECTIONS, 2)
-            result["capacity"] = load(server, folder, CONNECTIONS, options.seconds)
-            result["overload"] = load(server, folder, 2 * IN_FLIGHT, options.seconds)
-            if options.memory:
-                result["resident_mb"] = memory(server, folder, options.memory)
+    result = measure(options.seconds, options.memory)
     print(json.dumps(result, indent=2) if options.json else _table(result))
+    if options.write:
+        _write(result)
 
 
 def _table(result: dict) -> str:
     own, capacity, overload = result["in_process"], result["capacity"], result["overload"]
+    http, *workers = result["processes_mb"]
     lines = [
-        f"{result['machine']['processor']}, {result['machine']['cpus_allowed']} CPUs, client on the same machine",
-        f"classifier.batch, in process, one thread  {own:8.0f} pictures/s",
-        f"fmnist-serve, {CONNECTIONS} connections             {capacity['served']:8.0f} requests/s  "
-        f"({capacity['served'] / own:.2f} of it), p50 {capacity['p50_ms']:.0f} ms, p99 {capacity['p99_ms']:.0f} ms",
-        f"overload, {2 * IN_FLIGHT} connections                {overload['served']:8.0f} requests/s served of "
-        f"{overload['offered']:.0f} offered ({overload['offered'] / capacity['served']:.1f} times the capacity)",
-        f"statuses {capacity['statuses']} and {overload['statuses']}, "
-        f"socket errors {capacity['socket_errors']} and {overload['socket_errors']}",
+        f"{result['machine']['processor']}, {result['machine']['cpus_allowed']} CPUs, client on the same machine:",
+        "",
+        f"- `Classifier.batch`, in process, one thread: {own:,.0f} pictures/s",
+        f"- the service, {CONNECTIONS} connections: {capacity['served']:,.0f} requests/s ({capacity['served'] / own:.2f} "
+        f"of that), p50 {capacity['p50_ms']:.0f} ms, p99 {capacity['p99_ms']:.0f} ms, {_counted(capacity)}",
+        f"- overload, {overload['connections']} connections and `--max-in-flight {IN_FLIGHT}`: {overload['offered']:,.0f} "
+        f"requests/s offered, {result['overload_ratio']:.1f} times the capacity, {overload['served']:,.0f} served; "
+        f"{_counted(overload)}",
+        f"- memory: {http:.0f} MiB the process that speaks HTTP, {_workers(workers)}",
     ]
-    if "resident_mb" in result:
-        lines.append(f"resident MiB on the way: {result['resident_mb']}")
+    if sizes := result.get("resident_mb"):
+        lines.append(f"- memory of all, at ten times on the way: {min(sizes):.1f} to {max(sizes):.1f} MiB")
     return "\n".join(lines)
+
+
+def _workers(sizes: list[float]) -> str:
+    return f"{max(sizes):.0f} MiB each of {len(sizes)} workers at most" if sizes else "which classifies too"
+
+
+def _counted(run: dict) -> str:
+    statuses = ", ".join(f"{count:,} × {status}" for status, count in sorted(run["statuses"].items()) if count)
+    return f"answers {statuses}, socket errors {run['socket_errors']}"
+
+
+def _write(result: dict) -> None:
+    if result["overload_ratio"] < 2:
+        raise SystemExit(
+            f"error: only {result['overload_ratio']:.1f} times the capacity was offered; nothing is written"
+        )
+    write_atomically(ROOT / "benchmarks" / "results" / "serve_load.json", json.dumps(result, indent=2) + "\n")
+    replace_section(ROOT / "docs" / "serve.md", "serve load", "benchmarks/serve_load.py", _table(result))
 
 
 if __name__ == "__main__":
