@@ -27,6 +27,7 @@ from PIL import Image
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.bench.machine import describe_machine
+from fmnist_runtime.serve.app import REFUSAL_SECONDS
 from fmnist_train.data import find_dataset
 from fmnist_train.files import replace_section, write_atomically
 
@@ -35,8 +36,6 @@ BATCH = 16
 CONNECTIONS = 32
 IN_FLIGHT = 64
 """Few, so that the connections that overload takes stay below the service's limit for those."""
-REFUSAL_SECONDS = 0.25
-"""How long the service lets a refused client wait, which then asks again."""
 MOST_CONNECTIONS = 990
 ROOT = Path(__file__).parents[1]
 LUA = Path(__file__).with_name("serve_load.lua")

@@ -30,13 +30,13 @@ from fmnist_runtime.serve.settings import Settings
 from fmnist_runtime.serve.token import guard
 from fmnist_runtime.serve.watch import FAULT, JsonLine, Watched
 
-__all__ = ["Service"]
+__all__ = ["REFUSAL_SECONDS", "Service"]
 
 _BUSY = JsonLine({"error": BUSY}, 503, {"Retry-After": "1"})
 _CROWDED = JsonLine(
     {"error": "busy: too many connections; try again"}, 503, {"Retry-After": "1", "Connection": "close"}
 )
-_REFUSAL_SECONDS = 0.25
+REFUSAL_SECONDS = 0.2
 """A refusal waits so long, or clients that ask again at once would keep the event loop from those that are served."""
 
 
@@ -85,7 +85,7 @@ class Service:
         """Refuse before anything else is done for a request: under overload, refusing must cost next to nothing."""
         crowded = self.connections() > self.settings.limits.connections
         if crowded or (scope.get("path") == "/classify" and self._room.full):
-            await asyncio.sleep(_REFUSAL_SECONDS)
+            await asyncio.sleep(REFUSAL_SECONDS)
             await (_CROWDED if crowded else _BUSY)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
