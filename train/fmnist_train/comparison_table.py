@@ -1,14 +1,13 @@
 """A comparison as a Markdown table and as a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from fmnist_train.figures import BLUE, GREY, save_figure, shorten, style_panel
+from fmnist_train.figures import GREY, save_figure, shorten, style_panel
 from fmnist_train.files import replace_section, write_atomically
 
 __all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
@@ -16,6 +15,9 @@ __all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
 Row = Mapping[str, Any]
 SECTION = ("comparison", "fmnist-train compare --readme")
 """Name and writer of the table's section in a README (see ``files.replace_section``)."""
+
+
+_MARKERS = "os^vD<>pP*X"
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
@@ -45,25 +47,24 @@ def _when(rows: Sequence[Row]) -> list[str]:
 
 
 def write_picture(rows: Sequence[Row], path: Path) -> None:
-    """Draw accuracy over the number of multiplications, one named point a row."""
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    """Draw accuracy over the number of multiplications, one point a row; the legend names them, the best first."""
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
     axes = figure.subplots()
     style_panel(axes, "Test accuracy and work")
-    middle = sqrt(min(row["macs"] for row in rows) * max(row["macs"] for row in rows))
-    for row in rows:
+    for place, row in enumerate(sorted(rows, key=lambda row: -row["accuracy"])):
         low, high = row["interval"] or (row["accuracy"] - row["accuracy_std"], row["accuracy"] + row["accuracy_std"])
-        together = row["name"].startswith("mean of")
-        reach = [[row["accuracy"] - low], [high - row["accuracy"]]]
-        colour = GREY if together else BLUE
-        axes.errorbar(row["macs"] / 1e6, row["accuracy"], yerr=reach, fmt="o", color=colour, capsize=3)
-        # Names stand towards the middle; an ensemble, which lies close to its best member, has its name below.
-        side = {"xytext": (-7, 5), "ha": "right"} if row["macs"] > middle else {"xytext": (7, 5)}
-        place = (row["macs"] / 1e6, row["accuracy"])
-        if together:
-            place, side = (row["macs"] / 1e6, low), {"xytext": (5, -12), "ha": "right"}
-        axes.annotate(shorten(row["name"], 40), place, **side, textcoords="offset points", fontsize=9)
+        axes.errorbar(
+            row["macs"] / 1e6,
+            row["accuracy"],
+            yerr=[[row["accuracy"] - low], [high - row["accuracy"]]],
+            fmt=_MARKERS[place % len(_MARKERS)],
+            color=GREY if row["name"].startswith("mean of") else f"C{place % 10}",
+            capsize=3,
+            label=f"{shorten(row['name'], 32)}, {row['accuracy']:.1%}",
+        )
     axes.set(xscale="log", xlabel="million multiplications an image", ylabel="test accuracy")
-    axes.margins(x=0.25, y=0.15)
+    axes.margins(x=0.1, y=0.1)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     save_figure(figure, path)
 
