@@ -20,7 +20,7 @@ from PIL import Image
 from fmnist_runtime import Classifier
 from fmnist_runtime.bench.installed import closure, installed_bytes
 
-__all__ = ["calls", "cold", "folder", "jpeg", "memory", "over_the_base", "photo"]
+__all__ = ["cold", "folder", "jpeg", "lighter", "memory", "over_the_base", "photo"]
 
 Pair = tuple[list[np.ndarray], list[np.ndarray]]
 """Rounds of ours and of theirs."""
@@ -28,9 +28,8 @@ Pair = tuple[list[np.ndarray], list[np.ndarray]]
 HERE = Path(__file__).parent
 INFER = [sys.executable, "-c", "from fmnist_runtime.cli import main; main()"]
 MODEL = files("fmnist_runtime") / "models" / "improved.onnx"
-
-
 _PARTS = ("fmnist_runtime/web", "fmnist_runtime/models", "fmnist_runtime", "fmnist_train", "fmnist_export")
+"""Of a wheel, by the beginning of its files' names; a longer one comes before the one that it begins with."""
 
 
 # A process starts with the peak memory of the one that forked it, so this small one stands in between.
@@ -94,11 +93,11 @@ def _in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: i
     return rounds
 
 
-def calls(first: str, second: str) -> Pair:
-    """The bare calls of two embedded models, in turns."""
+def lighter(folder: Path, times: int) -> Pair:
+    """The bare calls of the embedded `micro` and of the default."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 1, 28, 28), np.uint8)
-    ours, theirs = (Classifier.load(name) for name in (first, second))
-    return _in_turns(lambda: ours.run(pixels), lambda: theirs.run(pixels), 30, 200)
+    micro, improved = Classifier.load("micro"), Classifier.load()
+    return _in_turns(lambda: micro.run(pixels), lambda: improved.run(pixels), times, 200)
 
 
 def photo(folder: Path, times: int) -> Pair:

@@ -62,7 +62,7 @@ export class Classifier {
     const golden = this.metadata.selftest;
     if (!golden) return null;
     const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const images = await decompress(new Blob([bytes(golden.images)]).stream(), "deflate");
+    const images = await decompress(bytes(golden.images), "deflate");
     const expected = new Float32Array(bytes(golden.logits).buffer);
     let same = 0;
     const count = images.length / PIXELS;
@@ -82,9 +82,10 @@ async function fetchBytes(url) {
   const bytes = new Uint8Array(await response.arrayBuffer());
   // Some servers announce a .gz file as Content-Encoding: gzip, and the browser has unpacked it already.
   const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  return packed ? decompress(new Blob([bytes]).stream(), "gzip") : bytes;
+  return packed ? decompress(bytes, "gzip") : bytes;
 }
 
-async function decompress(stream, format) {
-  return new Uint8Array(await new Response(stream.pipeThrough(new DecompressionStream(format))).arrayBuffer());
+async function decompress(packed, format) {
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream(format));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from fmnist_runtime.bench.report import MARKERS
 from fmnist_train.figures import GREY, save_figure, shorten, style_panel
 from fmnist_train.files import replace_section, write_atomically
 
@@ -15,9 +16,6 @@ __all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
 Row = Mapping[str, Any]
 SECTION = ("comparison", "fmnist-train compare --readme")
 """Name and writer of the table's section in a README (see ``files.replace_section``)."""
-
-
-_MARKERS = "os^vD<>pP*X"
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
@@ -57,7 +55,7 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
             row["macs"] / 1e6,
             row["accuracy"],
             yerr=[[row["accuracy"] - low], [high - row["accuracy"]]],
-            fmt=_MARKERS[place % len(_MARKERS)],
+            fmt=MARKERS[place % len(MARKERS)],
             color=GREY if row["name"].startswith("mean of") else f"C{place % 10}",
             capsize=3,
             label=f"{shorten(row['name'], 32)}, {row['accuracy']:.1%}",

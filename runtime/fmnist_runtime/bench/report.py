@@ -6,9 +6,10 @@ from typing import Any
 
 from fmnist_runtime.errors import MissingExtraError
 
-__all__ = ["judge_answers", "picture", "table"]
+__all__ = ["MARKERS", "judge_answers", "picture", "table"]
 
-_MARKERS = "os^vD<>pP*X"
+MARKERS = "os^vD<>pP*X"
+"""Of points that a legend names, in its order; colours alone are not told apart by everybody."""
 _TICKS = [digit * 10**power for power in range(7) for digit in (1, 2, 3, 5, 7)]
 _ALIKE = 0.98
 """A contestant whose answers agree with the reference's on fewer of the real test images is wrong."""
@@ -90,7 +91,7 @@ def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:
             p50,
             shown[name]["accuracy"] * 100,
             xerr=[[p50 - low], [high - p50]],
-            fmt=_MARKERS[place % len(_MARKERS)],
+            fmt=MARKERS[place % len(MARKERS)],
             color=f"C{place % 10}",
             markerfacecolor="none",  # what lies behind stays visible: many have the same accuracy
             markersize=9,

@@ -28,11 +28,11 @@ from fmnist_runtime.serve.openapi import describe
 from fmnist_runtime.serve.page import page_routes
 from fmnist_runtime.serve.settings import Settings
 from fmnist_runtime.serve.token import guard
-from fmnist_runtime.serve.watch import FAULT, JsonLine, Watched
+from fmnist_runtime.serve.watch import FAULT, JsonLine, Watched, busy
 
 __all__ = ["REFUSAL_SECONDS", "Service"]
 
-_BUSY = JsonLine({"error": BUSY}, 503, {"Retry-After": "1"})
+_BUSY = busy(BUSY)
 _CROWDED = JsonLine(
     {"error": "busy: too many connections; try again"}, 503, {"Retry-After": "1", "Connection": "close"}
 )
@@ -135,7 +135,7 @@ class Service:
 
     async def _readyz(self, request: Request) -> Response:
         if not self.ready:
-            return JsonLine({"error": "draining"}, 503, {"Retry-After": "1"})
+            return busy("draining")
         return JsonLine({"status": "ready"})
 
     async def _openapi(self, request: Request) -> Response:
