@@ -28,6 +28,7 @@ from fmnist_export.graph import drop_unused, weighted_nodes
 from fmnist_export.rounding import fit_rounding
 from fmnist_export.settings import TARGETS, Quantisation
 from fmnist_export.stamp import arrays_sha256
+from fmnist_export.stem import widen_first_convolution
 from fmnist_runtime.errors import ConfigError
 
 __all__ = ["describe_calibration", "quantise"]
@@ -56,6 +57,8 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
     quantised = _to_integers(model, images, settings)
     if settings.refine:
         fit_rounding(model, quantised, images)
+    widen_first_convolution(quantised)
+    strip_build_noise(quantised)
     onnx.checker.check_model(quantised, full_check=True)
     return quantised
 
@@ -105,7 +108,7 @@ def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) 
     _keep_float_logits(quantised)
     _keep_float_layers(quantised, settings.float_layers)
     drop_unused(quantised)
-    return strip_build_noise(quantised)
+    return quantised
 
 
 class _Pixels(CalibrationDataReader):

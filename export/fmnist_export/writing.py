@@ -7,7 +7,7 @@ import numpy as np
 
 from fmnist_export.document import golden, prove, tolerance
 from fmnist_export.gate import run_all
-from fmnist_export.graph import executed_operators
+from fmnist_export.graph import count_macs, executed_operators
 from fmnist_export.proof import FILES, Form, Judge, Outcome, about_file, stage
 from fmnist_export.variants import to_ort
 from fmnist_runtime.classifier import Classifier
@@ -36,6 +36,7 @@ def write_forms(outcome: Outcome, forms: dict[str, Form], judge: Judge, staged: 
     for precision, form in forms.items():
         document = {
             **judge.document,
+            "model": {**judge.document["model"], "macs": count_macs(form.model)},  # arranged for integers: others
             "accuracy": outcome.accuracy,
             "parity": outcome.comparisons,
             "selftest": golden(judge.split, outcome.logits[precision], tolerance(precision, form.calibration)),

@@ -7,7 +7,7 @@ Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha25
 | ``fmnist.schema`` | integer, ``SCHEMA``; a reader refuses a newer one |
 | ``fmnist.labels`` | list of class names; the position is the class id |
 | ``fmnist.input`` | object: ``name``, ``dtype``, ``shape``, ``mean``, ``std`` (in 8-bit pixels), ``convention`` |
-| ``fmnist.model`` | object: ``name``, ``options``, ``parameters``, ``macs`` |
+| ``fmnist.model`` | object: ``name``, ``options``, ``parameters``, ``macs`` (of this file's graph) |
 | ``fmnist.precision`` | ``"float32"`` or ``"int8"`` (also ``"float16"``) |
 | ``fmnist.temperature`` | number over 0: ``probabilities = softmax(logits / temperature)`` |
 | ``fmnist.reject`` | object ``score`` (see ``reject.py``), ``threshold``, ``acceptance``; or null: never reject |

@@ -2,17 +2,19 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from fmnist_export.convert import to_onnx
+from fmnist_export.convert import strip_build_noise, to_onnx
 from fmnist_export.equalise import equalise
 from fmnist_export.graph import layers, signal_to_noise, tensor_values
 from fmnist_export.integer_form import for_integers
 from fmnist_export.quantise import quantise
 from fmnist_export.rounding import round_in_turn
 from fmnist_export.settings import Quantisation
+from fmnist_export.stem import narrow_first_convolution
 from fmnist_train.data import find_dataset
 from fmnist_train.models import Normalise, build_model
 
@@ -44,6 +46,15 @@ def images() -> np.ndarray:
 def error(reference: onnx.ModelProto, other: onnx.ModelProto, images: np.ndarray) -> float:
     one, two = (tensor_values(model, ["logits"], images)["logits"] for model in (reference, other))
     return float(np.sqrt(((one - two) ** 2).mean()) / one.std())
+
+
+def content(model: onnx.ModelProto) -> tuple[list[tuple[object, ...]], dict[str, object]]:
+    """Nodes in order, and constants by name, whichever way the file stores them."""
+    nodes = [
+        (node.op_type, *node.input, *node.output, *sorted(str(attribute) for attribute in node.attribute))
+        for node in model.graph.node
+    ]
+    return nodes, {i.name: onnx.numpy_helper.to_array(i).tolist() for i in model.graph.initializer}
 
 
 def test_equalised_channels_have_like_ranges_and_the_same_answers(images: np.ndarray) -> None:
@@ -102,3 +113,32 @@ def test_the_integer_form_computes_the_same(images: np.ndarray) -> None:
         assert torch.allclose(arranged(pixels), model.eval()(pixels), atol=1e-4)
     assert [layer.weight for layer in layers(to_onnx(arranged))] == [(256, 28, 5, 1), (32, 16, 5, 5), (10, 512)]
     assert for_integers(small_network()) is None
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_widened_first_convolution_gives_the_same_bits(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, bias: bool
+) -> None:
+    network = small_network()
+    if not bias:
+        network[1].bias = None
+    model = to_onnx(network)
+    widened = quantise(model, images, Quantisation())
+    monkeypatch.setattr("fmnist_export.quantise.widen_first_convolution", lambda model: None)
+    plain = quantise(model, images, Quantisation())
+    assert [layers(graph)[0].weight for graph in (plain, widened)] == [(8, 1, 3, 3), (56, 1, 3, 9)]
+    sessions = [onnxruntime.InferenceSession(graph.SerializeToString()) for graph in (plain, widened)]
+    one, two = (session.run(["logits"], {"image": images[:, None]})[0] for session in sessions)
+    assert np.array_equal(one, two) and one.std() > 0
+    ratios = [signal_to_noise(model, graph, images[:64]) for graph in (plain, widened)]
+    assert ratios[0] == pytest.approx(ratios[1]) and len(ratios[0]) == 3
+    narrow_first_convolution(widened)
+    assert content(strip_build_noise(widened)) == content(plain)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.Conv2d(1, 8, 5, padding=2)])
+def test_another_first_convolution_stays_as_it_is(images: np.ndarray, layer: nn.Conv2d) -> None:
+    side = 28 // layer.stride[0]
+    network = nn.Sequential(Normalise(), layer, nn.ReLU(), nn.Flatten(), nn.Linear(8 * side**2, 10)).eval()
+    found = layers(quantise(to_onnx(network), images, Quantisation()))
+    assert found[0].weight == tuple(layer.weight.shape)
