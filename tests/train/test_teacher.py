@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
@@ -15,7 +14,7 @@ from fmnist_train.evaluate import predict_logits
 from fmnist_train.loop import Training
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
-from fmnist_train.teacher import Teacher, distillation_loss, find_teachers
+from fmnist_train.teacher import distillation_loss, find_teachers, teachers_answers
 
 LABELS = list(find_dataset("sample").labels)
 PLAIN = dataclasses.replace(
@@ -55,56 +54,66 @@ def test_a_pupil_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "pupil").info["teachers"] == [load_checkpoint(tmp_path / "teacher").sha256]
 
 
-def small(folder: Path, seed: int, photo: float = 0.0) -> Path:
-    """A checkpoint of an untrained network; ``photo`` is what its recipe says."""
+def small(folder: Path, seed: int) -> Path:
+    """A checkpoint of an untrained network."""
     torch.manual_seed(seed)
-    recipe = dataclasses.replace(PLAIN, augmentation=Augmentation(photo=photo)).to_dict()
-    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS, "recipe": recipe}
+    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
     save_checkpoint(folder / "best", build_model("residual", widths=[4, 4, 4]), info)
     return folder
 
 
-def test_several_teachers_are_averaged_and_never_change(tmp_path: Path) -> None:
+def test_several_teachers_and_both_views_are_averaged(tmp_path: Path) -> None:
     checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
-    teacher = Teacher(checkpoints)
-    images = torch.rand(3, 1, 28, 28) * 255
-    alone = torch.stack([checkpoint.model(images) for checkpoint in checkpoints])
-    answers, taught = teacher(images, torch.zeros(3, dtype=torch.bool))
-    assert torch.allclose(answers, alone.mean(0)) and taught.all()
-    assert not answers.requires_grad
-    assert not any(module.training for module in teacher.networks.modules())
+    images = find_dataset("sample").load("train").images[:5]
+    seen, cpu = [images, images[:, :, ::-1]], torch.device("cpu")
+    alone = [[predict_logits(checkpoint.model, view) for view in seen] for checkpoint in checkpoints]
+    plain = teachers_answers(checkpoints, images, cpu, mirrored=False)
+    assert np.allclose(plain, np.mean(alone, axis=0)[0], atol=1e-5) and plain.shape == (5, 10)
+    assert np.allclose(
+        teachers_answers(checkpoints, images, cpu, mirrored=True), np.mean(alone, axis=(0, 1)), atol=1e-5
+    )
 
 
-def test_photographs_are_left_to_teachers_that_know_some(tmp_path: Path) -> None:
-    plain, photographer = (load_checkpoint(small(tmp_path / f"{seed}", seed, photo=seed / 2)) for seed in (0, 1))
-    images, photographed = torch.rand(3, 1, 28, 28) * 255, torch.tensor([False, True, False])
-    answers, taught = Teacher([plain])(images, photographed)
-    assert taught.tolist() == [True, False, True]
-    assert torch.allclose(answers, plain.model(images[[0, 2]]), atol=1e-5)
-    answers, taught = Teacher([plain, photographer])(images, photographed)
-    assert taught.all()
-    assert torch.allclose(answers[1], photographer.model(images[1:2])[0], atol=1e-5)
-    both = torch.stack([plain.model(images), photographer.model(images)]).mean(0)
-    assert torch.allclose(answers[[0, 2]], both[[0, 2]], atol=1e-5)
-
-
-def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
-    part = find_dataset("sample").load("train").take(np.arange(64))
-    recipe = dataclasses.replace(PLAIN, distillation=0.5)
+def test_every_picture_gets_its_own_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever order the images are drawn in, and however they are changed."""
+    part = find_dataset("sample").load("train").take(np.arange(128))
+    recipe = dataclasses.replace(PLAIN, distillation=0.5, epochs=1, augmentation=Augmentation(photo=0.5, outliers=0.1))
     about = {"labels": LABELS, "dataset": "sample"}
-    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), about=about)
-    logits, targets, answers = torch.randn(8, 10), torch.randint(10, (8,)), torch.randn(8, 10)
-    for taught in (torch.arange(8) < 3, torch.ones(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)):
-        expected = F.cross_entropy(logits, targets, reduction="none")
-        told = torch.stack([distillation_loss(a[None], b[None], 2) for a, b in zip(logits, answers, strict=True)])
-        expected = torch.where(taught, (expected + told) / 2, expected).mean()
-        assert torch.isclose(training._taught_loss(logits, targets, answers[taught], taught), expected)
+    teachers = [load_checkpoint(small(tmp_path / "teacher", 0))]
+    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), teachers=teachers, about=about)
+    told: list[torch.Tensor] = []
+
+    def keep(images: torch.Tensor, labels: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        told.append(torch.stack([images.flatten(1).sum(1).float(), answers[:, 0]], dim=1))
+        return torch.zeros(()), torch.zeros(())
+
+    monkeypatch.setattr(training, "_train_batch", keep)
+    training._train_epoch(1, lambda batch, batches: None)
+    expected = predict_logits(teachers[0].model, part.images)[:, 0]
+    sums = part.images.reshape(128, -1).sum(1, dtype=np.int64)
+    for total, answer in torch.cat(told).tolist():
+        assert any(abs(expected[i] - answer) < 1e-5 for i in np.flatnonzero(sums == total))
+
+
+def test_labels_and_teacher_share_the_loss(tmp_path: Path) -> None:
+    """With all the weight on the teacher the labels do not matter; with none of it the teacher does not."""
+    part = find_dataset("sample").load("train").take(np.arange(64))
+    losses = {}
+    for weight in (0.25, 0.5, 1.0):
+        recipe = dataclasses.replace(PLAIN, distillation=weight)
+        about = {"labels": LABELS, "dataset": "sample"}
+        training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), about=about)
+        torch.manual_seed(1)
+        losses[weight], _ = training._train_batch(training.images, training.labels, torch.randn(64, 10))
+    assert torch.isclose(losses[0.5] - losses[0.25], (losses[1.0] - losses[0.5]) / 2, rtol=1e-3)
+    assert not torch.isclose(losses[0.5], losses[1.0])
 
 
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    pupil = dataclasses.replace(RECIPES["micro"], teacher="best")
     with pytest.raises(CheckpointError, match="fmnist-train --recipe best"):
-        find_teachers(RECIPES["micro"], (), LABELS)
+        find_teachers(pupil, (), LABELS)
     for name in ("runs/best-seed0", "artifacts/improved-best"):
         small(tmp_path / name, 0)
     metrics = tmp_path / "runs/best-seed0/metrics.json"
@@ -112,10 +121,10 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
         if unfinished:
             metrics.write_text(unfinished)
         with pytest.raises(CheckpointError, match="finished run"):
-            find_teachers(RECIPES["micro"], (), LABELS)
+            find_teachers(pupil, (), LABELS)
     metrics.write_text('{"interrupted": false}')
-    assert [c.path.parent.name for c in find_teachers(RECIPES["micro"], (), LABELS)] == ["best-seed0"]
-    found = find_teachers(dataclasses.replace(RECIPES["micro"], teacher="improved-best,best"), (), LABELS)
+    assert [c.path.parent.name for c in find_teachers(pupil, (), LABELS)] == ["best-seed0"]
+    found = find_teachers(dataclasses.replace(pupil, teacher="improved-best,best"), (), LABELS)
     assert [c.path.parent.name for c in found] == ["improved-best", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
         find_teachers(RECIPES["improved"], (tmp_path,), LABELS)
@@ -126,6 +135,11 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "best", build_model("residual", widths=[4, 4, 4], classes=2), info)
     with pytest.raises(ConfigError, match="other classes"):
         find_teachers(RECIPES["micro"], (tmp_path,), LABELS)
+
+
+def test_teachers_do_not_answer_mixed_pairs() -> None:
+    with pytest.raises(ConfigError, match="mixed pairs"):
+        dataclasses.replace(RECIPES["micro"], targets="soft")
 
 
 def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
 from fmnist_train.parallel import average, is_first, rank_and_world, share_buffers, spread
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch, restore_state, save_state
-from fmnist_train.teacher import Teacher, distillation_loss
+from fmnist_train.teacher import distillation_loss, teachers_answers
 
 __all__ = ["Training", "TrainingError"]
 
@@ -76,7 +76,11 @@ class Training:
             else None
         )
         self.spread = spread(self.model, recipe.batch_size)
-        self.teacher = Teacher(teachers).to(device) if teachers else None
+        self.answers = (
+            teachers_answers(teachers, train.images, device, mirrored=recipe.augmentation.flip > 0)
+            if teachers
+            else None
+        )
         self.optimiser = make_optimiser(self.model, recipe)
         self.loss = Loss(recipe, len(about["labels"])).to(device)
         self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
@@ -122,7 +126,8 @@ class Training:
         for i in range(batches):
             chosen = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
             chosen = chosen[rank::world]
-            loss, right = self._train_batch(self.images[chosen], self.labels[chosen])
+            answers = None if self.answers is None else self.answers[chosen]
+            loss, right = self._train_batch(self.images[chosen], self.labels[chosen], answers)
             total_loss += loss
             total_right += right
             if i % 50 == 0 and not torch.isfinite(total_loss):
@@ -133,10 +138,10 @@ class Training:
             self._refuse_nan(number, batches - 1)
         return total_loss.item() / batches, total_right.item() / (batches * self.recipe.batch_size)
 
-    def _train_batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _train_batch(self, images: Tensor, labels: Tensor, answers: Tensor | None) -> tuple[Tensor, Tensor]:
         settings = self.recipe.augmentation
         strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
-        images, photographed = augment(images, labels if self.fashion else None, settings)
+        images = augment(images, labels if self.fashion else None, settings)
         targets = labels
         if self.recipe.targets != "indices":
             targets = F.one_hot(labels, len(self.about["labels"])).float()
@@ -145,9 +150,11 @@ class Training:
         images = torch.cat([images, strangers]).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.mixed_precision):
             logits = self.spread(images).float()
-            answers = self.teacher(images[: len(labels)], photographed) if self.teacher is not None else None
         logits, unsure = logits.split([len(labels), len(strangers)])
-        loss = self.loss(logits, targets) if answers is None else self._taught_loss(logits, targets, *answers)
+        loss = self.loss(logits, targets)
+        if answers is not None:
+            told = distillation_loss(logits, answers, self.recipe.temperature)
+            loss = torch.lerp(loss, told, self.recipe.distillation)
         if len(strangers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
         self.optimiser.zero_grad(set_to_none=True)
@@ -159,16 +166,6 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return loss.detach(), (logits.argmax(1) == labels).sum()
-
-    def _taught_loss(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
-        """Labels alone where no teacher answered, else the teachers' answers with the recipe's weight beside them."""
-        share, loss = taught.float().mean(), logits.new_zeros(())
-        if share > 0:
-            told = distillation_loss(logits[taught], answers, self.recipe.temperature)
-            loss = share * torch.lerp(self.loss(logits[taught], targets[taught]), told, self.recipe.distillation)
-        if share < 1:
-            loss = loss + (1 - share) * self.loss(logits[~taught], targets[~taught])
-        return loss
 
     def _validate(self) -> tuple[float | None, float | None]:
         if not len(self.validation):

@@ -1,48 +1,44 @@
 """Distillation: a small network learns from the answers of better ones, beside the labels.
 
-The teachers see the very pictures that the pupil sees, with the same augmentation, so there is nothing to store and their
-doubts about a picture that lost its sleeves are taught, too (Hinton, Vinyals, Dean 2015, arXiv:1503.02531; Beyer et al.
-2022, arXiv:2106.05237, on the same view for both). Made-up photographs are left to those teachers that learnt from some.
+The teachers answer once, before training, on the images as they are; the pupil learns the same answer for every changed
+view of an image (Hinton, Vinyals, Dean 2015, arXiv:1503.02531). That costs a pass or two over the data in place of one in
+every epoch, so several teachers are affordable; and teachers that have never seen a photograph still say how sure one can
+be of the garment that is photographed.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
+from fmnist_train.evaluate import predict_logits
 from fmnist_train.recipes import Recipe
 
-__all__ = ["Teacher", "distillation_loss", "find_teachers"]
+__all__ = ["distillation_loss", "find_teachers", "teachers_answers"]
 
 
-class Teacher(nn.Module):
-    """One or several trained networks; their logits are averaged. They never change."""
+def teachers_answers(
+    checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device, *, mirrored: bool
+) -> Tensor:
+    """The mean of the teachers' logits for every image.
 
-    def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints)
-        self.knows_photographs = [_learnt_photographs(checkpoint) for checkpoint in checkpoints]
-        self.requires_grad_(False).eval()
+    Args:
+        checkpoints: the teachers, at least one.
+        images: uint8 ``[N, 28, 28]``.
+        device: where they are asked, and where the answers lie.
+        mirrored: ask for the mirror images, too, which is right where the pupil sees such.
 
-    @torch.no_grad()
-    def forward(self, images: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels ``[N, 1, 28, 28]`` and which are photographs, boolean ``[N]``, to logits and who was taught.
-
-        Returns:
-            ``[M, classes]`` of the images that some teacher knows, and which those are: boolean ``[N]``, M of them true.
-        """
-        total, count = 0, torch.zeros(len(images), 1, device=images.device)
-        for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
-            known = torch.ones_like(photographed) if all_of_them else ~photographed
-            logits = network(images[known]).float()
-            total = total + logits.new_zeros(len(images), logits.shape[1]).index_put((known,), logits)
-            count += known.unsqueeze(1)
-        taught = count.squeeze(1) > 0
-        return (total / count)[taught], taught
+    Returns:
+        float32 ``[N, classes]``.
+    """
+    views = [images, images[..., ::-1]] if mirrored else [images]
+    answers = [predict_logits(teacher.model.to(device), view) for teacher in checkpoints for view in views]
+    return torch.from_numpy(np.mean(answers, axis=0)).to(device)
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
@@ -52,10 +48,6 @@ def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Ten
     """
     pupil, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
     return temperature**2 * F.kl_div(pupil, teacher, reduction="batchmean", log_target=True)
-
-
-def _learnt_photographs(checkpoint: Checkpoint) -> bool:
-    return checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0
 
 
 def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:

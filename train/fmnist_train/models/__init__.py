@@ -19,6 +19,7 @@ __all__ = ["MODELS", "Normalise", "build_model", "count_macs", "count_parameters
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "improved": networks.improved,
     "batchnorm": networks.batchnorm,
+    "best": networks.best,
     "fashion": networks.fashion,
     "feedforward": networks.feedforward,
     "hybrid": networks.hybrid,

@@ -91,7 +91,7 @@ class Recipe:
     """Weight of a teacher's answers in the loss, 0 to 1; the labels have the rest (see ``teacher.py``)."""
     temperature: float = 2.0
     """What both logits are divided by before their probabilities are compared in distillation."""
-    teacher: str = "best"
+    teacher: str = "teacher,hybrid"
     """Of distillation: the recipes whose finished runs teach, commas between, where no others are named."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the loss; empty weighs all alike."""
@@ -124,6 +124,8 @@ class Recipe:
             raise ConfigError("class weights must be at least 0, and one of them over 0")
         if not 0 <= self.distillation <= 1 or not self.temperature > 0:
             raise ConfigError("distillation is a weight from 0 to 1, and its temperature over 0")
+        if self.distillation and self.targets == "soft":
+            raise ConfigError("teachers have no answers to mixed pairs: set --distillation 0, or --targets indices")
         if not self.mix > 0:
             raise ConfigError(f"mix must be over 0, not {self.mix:g}")
         if self.scheduler_patience < 0 or self.scheduler_step < 1 or not 0 < self.scheduler_factor < 1:
