@@ -1,8 +1,9 @@
-"""What the float16 and ORT files of a model cost and gain on this machine: size, time to load, time of one answer.
+"""What the forms of a model cost and gain on this machine: size, time to load, time of one answer.
 
     python benchmarks/variants.py [FOLDER]
 
-FOLDER holds ``model.onnx`` and ``model.int8.onnx``. All load and answer in turns, one thread; medians over the rounds. Writes
+FOLDER holds ``model.onnx`` and ``model.int8.onnx``. From these come the float16 and ORT files, and ``narrow.int8.onnx``, whose
+first convolution is as in the float file (``stem.py``). All load and answer in turns, one thread; medians over the rounds. Writes
 ``benchmarks/results/variants.json`` and the table in ``docs/quantisation.md``.
 """
 
@@ -12,11 +13,13 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
 from fmnist_export.stamp import stamp
+from fmnist_export.stem import narrow_first_convolution
 from fmnist_export.variants import to_half, to_ort
 from fmnist_runtime import Classifier
 from fmnist_runtime.bench.machine import describe_machine
@@ -31,13 +34,22 @@ CALLS = 20
 def files(source: Path, folder: Path) -> list[Path]:
     """The two ONNX files, and what can be made of them, in ``folder``."""
     made = {name: (source / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
-    model = onnx.load_model_from_string(made["model.onnx"])
-    document = {p.key.removeprefix(PREFIX): json.loads(p.value) for p in model.metadata_props if p.key != CHECKSUM_KEY}
+    model, document = _opened(made["model.onnx"])
     made["model.fp16.onnx"] = stamp(to_half(model), {**document, "precision": "float16"})
     made |= {name.replace(".onnx", ".ort"): to_ort(made[name]) for name in ("model.onnx", "model.int8.onnx")}
+    narrow, document = _opened(made["model.int8.onnx"])
+    narrow_first_convolution(narrow)
+    made["narrow.int8.onnx"] = stamp(narrow, document)
     for name, data in made.items():
         (folder / name).write_bytes(data)
     return [folder / name for name in made]
+
+
+def _opened(data: bytes) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """A model and its metadata."""
+    model = onnx.load_model_from_string(data)
+    document = {p.key.removeprefix(PREFIX): json.loads(p.value) for p in model.metadata_props if p.key != CHECKSUM_KEY}
+    return model, document
 
 
 def measure(paths: list[Path], rounds: int) -> list[dict[str, object]]:

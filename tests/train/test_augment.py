@@ -25,9 +25,12 @@ def sample_batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_augmentation_keeps_shape_and_range(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     images, labels = batch
-    assert torch.equal(augment(images, labels, Augmentation()), images.float())
+    alone, photographed = augment(images, labels, Augmentation())
+    assert torch.equal(alone, images.float()) and not photographed.any()
     everything = Augmentation(rotation=10, translation=0.1, shift=2, scale=(0.9, 1.1), flip=0.5, erase=0.3, photo=0.5)
-    for result in (augment(images, labels, everything), as_photographed(images.float(), labels)):
+    changed, photographed = augment(images, labels, everything)
+    assert 0 < photographed.sum() < len(images)
+    for result in (changed, as_photographed(images.float(), labels)):
         assert result.shape == images.shape and result.isfinite().all()
         assert result.min() >= 0 and result.max() <= 255.001
         assert not torch.equal(result, images.float())

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
@@ -14,7 +15,7 @@ from fmnist_train.evaluate import predict_logits
 from fmnist_train.loop import Training
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
-from fmnist_train.teacher import distillation_loss, find_teachers, teachers_answers
+from fmnist_train.teacher import AnsweredOnce, ViewAnswers, distillation_loss, find_teachers
 
 LABELS = list(find_dataset("sample").labels)
 PLAIN = dataclasses.replace(
@@ -54,59 +55,82 @@ def test_a_pupil_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "pupil").info["teachers"] == [load_checkpoint(tmp_path / "teacher").sha256]
 
 
-def small(folder: Path, seed: int) -> Path:
-    """A checkpoint of an untrained network."""
+def small(folder: Path, seed: int, photo: float = 0.0) -> Path:
+    """A checkpoint of an untrained network; ``photo`` is what its recipe says."""
     torch.manual_seed(seed)
-    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS}
+    recipe = dataclasses.replace(PLAIN, augmentation=Augmentation(photo=photo)).to_dict()
+    info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS, "recipe": recipe}
     save_checkpoint(folder / "best", build_model("residual", widths=[4, 4, 4]), info)
     return folder
 
 
-def test_several_teachers_and_both_views_are_averaged(tmp_path: Path) -> None:
+def test_answers_to_images_are_the_mean_of_teachers_and_of_mirror_images(tmp_path: Path) -> None:
     checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
     images = find_dataset("sample").load("train").images[:5]
-    seen, cpu = [images, images[:, :, ::-1]], torch.device("cpu")
-    alone = [[predict_logits(checkpoint.model, view) for view in seen] for checkpoint in checkpoints]
-    plain = teachers_answers(checkpoints, images, cpu, mirrored=False)
-    assert np.allclose(plain, np.mean(alone, axis=0)[0], atol=1e-5) and plain.shape == (5, 10)
-    assert np.allclose(
-        teachers_answers(checkpoints, images, cpu, mirrored=True), np.mean(alone, axis=(0, 1)), atol=1e-5
-    )
+    seen, cpu, none = [images, images[:, :, ::-1]], torch.device("cpu"), torch.zeros(2, dtype=torch.bool)
+    alone = np.array([[predict_logits(checkpoint.model, view) for view in seen] for checkpoint in checkpoints])
+    places, views = torch.tensor([3, 1]), torch.zeros(2, 1, 28, 28)
+    for mirrored, expected in ((False, alone[:, 0].mean(0)), (True, alone.mean((0, 1)))):
+        answers, taught = AnsweredOnce(checkpoints, images, cpu, mirrored=mirrored)(places, views, none)
+        assert np.allclose(answers, expected[[3, 1]], atol=1e-5) and taught.all()
 
 
-def test_every_picture_gets_its_own_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever order the images are drawn in, and however they are changed."""
+def test_answers_to_views_are_the_mean_of_teachers_which_never_change(tmp_path: Path) -> None:
+    checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
+    teacher = ViewAnswers(checkpoints, torch.device("cpu"))
+    views = torch.rand(3, 1, 28, 28) * 255
+    alone = torch.stack([checkpoint.model(views) for checkpoint in checkpoints])
+    answers, taught = teacher(torch.arange(3), views, torch.zeros(3, dtype=torch.bool))
+    assert torch.allclose(answers, alone.mean(0)) and taught.all()
+    assert not answers.requires_grad
+    assert not any(module.training for module in teacher.networks.modules())
+
+
+def test_photographs_are_left_to_teachers_that_know_some(tmp_path: Path) -> None:
+    plain, photographer = (load_checkpoint(small(tmp_path / f"{seed}", seed, photo=seed / 2)) for seed in (0, 1))
+    places, views, photographed = torch.arange(3), torch.rand(3, 1, 28, 28) * 255, torch.tensor([False, True, False])
+    cpu = torch.device("cpu")
+    answers, taught = ViewAnswers([plain], cpu)(places, views, photographed)
+    assert taught.tolist() == [True, False, True]
+    assert torch.allclose(answers, plain.model(views[[0, 2]]), atol=1e-5)
+    answers, taught = ViewAnswers([plain, photographer], cpu)(places, views, photographed)
+    assert taught.all()
+    assert torch.allclose(answers[1], photographer.model(views[1:2])[0], atol=1e-5)
+    both = torch.stack([plain.model(views), photographer.model(views)]).mean(0)
+    assert torch.allclose(answers[[0, 2]], both[[0, 2]], atol=1e-5)
+
+
+@pytest.mark.parametrize("sees", ["images", "views"])
+def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sees: str) -> None:
+    """Whatever order the images are drawn in: without augmentation both kinds of teacher say the same of each."""
     part = find_dataset("sample").load("train").take(np.arange(128))
-    recipe = dataclasses.replace(PLAIN, distillation=0.5, epochs=1, augmentation=Augmentation(photo=0.5, outliers=0.1))
+    recipe = dataclasses.replace(PLAIN, distillation=0.5, epochs=1, teacher_sees=sees)
     about = {"labels": LABELS, "dataset": "sample"}
     teachers = [load_checkpoint(small(tmp_path / "teacher", 0))]
-    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), teachers=teachers, about=about)
-    told: list[torch.Tensor] = []
-
-    def keep(images: torch.Tensor, labels: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        told.append(torch.stack([images.flatten(1).sum(1).float(), answers[:, 0]], dim=1))
-        return torch.zeros(()), torch.zeros(())
-
-    monkeypatch.setattr(training, "_train_batch", keep)
+    cpu = torch.device("cpu")
+    training = Training(recipe, part, part, tmp_path, device=cpu, mixed_precision=False, teachers=teachers, about=about)
+    told: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(training, "_taught_loss", lambda *taught: told.append(taught) or taught[0].sum())
     training._train_epoch(1, lambda batch, batches: None)
-    expected = predict_logits(teachers[0].model, part.images)[:, 0]
-    sums = part.images.reshape(128, -1).sum(1, dtype=np.int64)
-    for total, answer in torch.cat(told).tolist():
-        assert any(abs(expected[i] - answer) < 1e-5 for i in np.flatnonzero(sums == total))
+    expected = predict_logits(teachers[0].model, part.images)
+    assert len(told) == 2
+    for _, targets, answers, taught in told:
+        assert taught.all()
+        for label, answer in zip(targets, answers, strict=True):
+            assert np.abs(expected[part.labels == label.item()] - answer.numpy()).max(axis=1).min() < 1e-4
 
 
-def test_labels_and_teacher_share_the_loss(tmp_path: Path) -> None:
-    """With all the weight on the teacher the labels do not matter; with none of it the teacher does not."""
+def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
     part = find_dataset("sample").load("train").take(np.arange(64))
-    losses = {}
-    for weight in (0.25, 0.5, 1.0):
-        recipe = dataclasses.replace(PLAIN, distillation=weight)
-        about = {"labels": LABELS, "dataset": "sample"}
-        training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), about=about)
-        torch.manual_seed(1)
-        losses[weight], _ = training._train_batch(training.images, training.labels, torch.randn(64, 10))
-    assert torch.isclose(losses[0.5] - losses[0.25], (losses[1.0] - losses[0.5]) / 2, rtol=1e-3)
-    assert not torch.isclose(losses[0.5], losses[1.0])
+    recipe = dataclasses.replace(PLAIN, distillation=0.5)
+    about = {"labels": LABELS, "dataset": "sample"}
+    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), about=about)
+    logits, targets, answers = torch.randn(8, 10), torch.randint(10, (8,)), torch.randn(8, 10)
+    for taught in (torch.arange(8) < 3, torch.ones(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)):
+        expected = F.cross_entropy(logits, targets, reduction="none")
+        told = torch.stack([distillation_loss(a[None], b[None], 2) for a, b in zip(logits, answers, strict=True)])
+        expected = torch.where(taught, (expected + told) / 2, expected).mean()
+        assert torch.isclose(training._taught_loss(logits, targets, answers[taught], taught), expected)
 
 
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +161,10 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
         find_teachers(RECIPES["micro"], (tmp_path,), LABELS)
 
 
-def test_teachers_do_not_answer_mixed_pairs() -> None:
+def test_only_teachers_that_see_views_know_mixed_pairs() -> None:
     with pytest.raises(ConfigError, match="mixed pairs"):
         dataclasses.replace(RECIPES["micro"], targets="soft")
+    assert dataclasses.replace(RECIPES["micro"], targets="soft", teacher_sees="views").targets == "soft"
 
 
 def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from fmnist_train.recipes import Augmentation
 __all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_shift"]
 
 
-def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> Tensor:
-    """Return a randomly changed copy of a batch.
+def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tuple[Tensor, Tensor]:
+    """Return a randomly changed copy of a batch; and which of its images were made into photographs, boolean ``[N]``.
 
     Args:
         images: ``[N, 1, H, W]`` uint8, or float in 0..255.
@@ -32,14 +32,16 @@ def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> Te
         images = random_shift(images, settings.shift)
     if settings.rotation or settings.translation or settings.scale != (1.0, 1.0):
         images = random_affine(images, settings.rotation, settings.translation, settings.scale)
+    photographed = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     if settings.photo:
-        chosen = (torch.rand(len(images), device=images.device) < settings.photo).nonzero().squeeze(1)
+        photographed = torch.rand(len(images), device=images.device) < settings.photo
+        chosen = photographed.nonzero().squeeze(1)
         images = images.index_copy(
             0, chosen, as_photographed(images[chosen], None if labels is None else labels[chosen])
         )
     if settings.erase:
         images = random_erase(images, settings.erase)
-    return images
+    return images, photographed
 
 
 def random_flip(images: Tensor, probability: float) -> Tensor:

@@ -77,6 +77,9 @@ def train(
         list[Path] | None,
         _option(help="Run folder or checkpoint to learn from; several are averaged. [default: the recipe's teacher]"),
     ] = None,
+    teacher_sees: Annotated[
+        str | None, _option(help=f"Images as they are, once, or views: each one that is learnt from. {_RECIPE}")
+    ] = None,
     class_weights: Annotated[str | None, _option(help=f"One for each class, as in 1,1,2. {_RECIPE}")] = None,
     ema_decay: Annotated[
         float | None, _option(min=0, help=f"Of the average of the weights; 0: none. {_RECIPE}")

@@ -86,7 +86,7 @@ def _stages(some: Split, augmentation: Augmentation) -> dict[str, np.ndarray]:
     held = torch.from_numpy(some.images).unsqueeze(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        augmented = augment(held, torch.from_numpy(some.labels), augmentation)
+        augmented, _ = augment(held, torch.from_numpy(some.labels), augmentation)
     normalised = Normalise()(augmented)
     stages = {"file": some.images, "batch": held, "augmented": augmented, "normalised": normalised}
     return {name: np.asarray(array) for name, array in stages.items()}

@@ -29,7 +29,7 @@ from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
 from fmnist_train.parallel import average, is_first, rank_and_world, share_buffers, spread
 from fmnist_train.recipes import Recipe
 from fmnist_train.state import Epoch, restore_state, save_state
-from fmnist_train.teacher import distillation_loss, teachers_answers
+from fmnist_train.teacher import distillation_loss, make_teacher
 
 __all__ = ["Training", "TrainingError"]
 
@@ -76,11 +76,7 @@ class Training:
             else None
         )
         self.spread = spread(self.model, recipe.batch_size)
-        self.answers = (
-            teachers_answers(teachers, train.images, device, mirrored=recipe.augmentation.flip > 0)
-            if teachers
-            else None
-        )
+        self.teacher = make_teacher(recipe, teachers, train.images, device)
         self.optimiser = make_optimiser(self.model, recipe)
         self.loss = Loss(recipe, len(about["labels"])).to(device)
         self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
@@ -126,8 +122,7 @@ class Training:
         for i in range(batches):
             chosen = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
             chosen = chosen[rank::world]
-            answers = None if self.answers is None else self.answers[chosen]
-            loss, right = self._train_batch(self.images[chosen], self.labels[chosen], answers)
+            loss, right = self._train_batch(chosen)
             total_loss += loss
             total_right += right
             if i % 50 == 0 and not torch.isfinite(total_loss):
@@ -138,10 +133,10 @@ class Training:
             self._refuse_nan(number, batches - 1)
         return total_loss.item() / batches, total_right.item() / (batches * self.recipe.batch_size)
 
-    def _train_batch(self, images: Tensor, labels: Tensor, answers: Tensor | None) -> tuple[Tensor, Tensor]:
-        settings = self.recipe.augmentation
+    def _train_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels, settings = self.images[chosen], self.labels[chosen], self.recipe.augmentation
         strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
-        images = augment(images, labels if self.fashion else None, settings)
+        images, photographed = augment(images, labels if self.fashion else None, settings)
         targets = labels
         if self.recipe.targets != "indices":
             targets = F.one_hot(labels, len(self.about["labels"])).float()
@@ -150,11 +145,9 @@ class Training:
         images = torch.cat([images, strangers]).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.mixed_precision):
             logits = self.spread(images).float()
+            told = self.teacher(chosen, images[: len(labels)], photographed) if self.teacher is not None else None
         logits, unsure = logits.split([len(labels), len(strangers)])
-        loss = self.loss(logits, targets)
-        if answers is not None:
-            told = distillation_loss(logits, answers, self.recipe.temperature)
-            loss = torch.lerp(loss, told, self.recipe.distillation)
+        loss = self.loss(logits, targets) if told is None else self._taught_loss(logits, targets, *told)
         if len(strangers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
         self.optimiser.zero_grad(set_to_none=True)
@@ -166,6 +159,16 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    def _taught_loss(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
+        """Labels alone where no teacher answered, else the teachers' answers with the recipe's weight beside them."""
+        share, loss = taught.float().mean(), logits.new_zeros(())
+        if share > 0:
+            told = distillation_loss(logits[taught], answers, self.recipe.temperature)
+            loss = share * torch.lerp(self.loss(logits[taught], targets[taught]), told, self.recipe.distillation)
+        if share < 1:
+            loss = loss + (1 - share) * self.loss(logits[~taught], targets[~taught])
+        return loss
 
     def _validate(self) -> tuple[float | None, float | None]:
         if not len(self.validation):

@@ -48,6 +48,8 @@ NAMED: tuple[Recipe, ...] = (
         **_LONG,
         augmentation=_PHOTO,
         distillation=0.7,
+        teacher="teacher",
+        teacher_sees="views",
     ),
     Recipe(
         name="teacher",
@@ -67,7 +69,7 @@ NAMED: tuple[Recipe, ...] = (
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **_LONG,
+        **{**_LONG, "epochs": 50},
         augmentation=dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.04),
         distillation=0.7,
     ),

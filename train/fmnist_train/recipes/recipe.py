@@ -9,12 +9,13 @@ from typing import Any
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["MONITORS", "OPTIMISERS", "SCHEDULERS", "TARGETS", "Augmentation", "Recipe", "recipe_from_dict"]
+__all__ = ["MONITORS", "OPTIMISERS", "SCHEDULERS", "SEEN", "TARGETS", "Augmentation", "Recipe", "recipe_from_dict"]
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 SCHEDULERS = ("plateau", "step", "cosine", "one-cycle", "none")
 MONITORS = ("accuracy", "loss")
 TARGETS = ("indices", "one-hot", "soft")
+SEEN = ("images", "views")
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Recipe:
     """What both logits are divided by before their probabilities are compared in distillation."""
     teacher: str = "teacher,hybrid"
     """Of distillation: the recipes whose finished runs teach, commas between, where no others are named."""
+    teacher_sees: str = "images"
+    """Of distillation: the ``images`` as they are, once, or all ``views`` of them, which costs a pass an epoch."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the loss; empty weighs all alike."""
     ema_decay: float = 0.0
@@ -107,6 +110,7 @@ class Recipe:
             (self.scheduler, SCHEDULERS, "scheduler"),
             (self.monitor, MONITORS, "monitor"),
             (self.targets, TARGETS, "kind of targets"),
+            (self.teacher_sees, SEEN, "thing that a teacher may see"),
         ):
             if value not in known:
                 raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
@@ -124,8 +128,8 @@ class Recipe:
             raise ConfigError("class weights must be at least 0, and one of them over 0")
         if not 0 <= self.distillation <= 1 or not self.temperature > 0:
             raise ConfigError("distillation is a weight from 0 to 1, and its temperature over 0")
-        if self.distillation and self.targets == "soft":
-            raise ConfigError("teachers have no answers to mixed pairs: set --distillation 0, or --targets indices")
+        if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
+            raise ConfigError("a teacher that sees images alone knows no mixed pairs: set --teacher-sees views")
         if not self.mix > 0:
             raise ConfigError(f"mix must be over 0, not {self.mix:g}")
         if self.scheduler_patience < 0 or self.scheduler_step < 1 or not 0 < self.scheduler_factor < 1:
