@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from fmnist_train.files import write_atomically
+from fmnist_runtime.errors import CheckpointError
+from fmnist_train.files import read_object, write_atomically
 from fmnist_train.models import MODELS
 
 __all__ = ["collect_evidence", "model_card"]
@@ -22,23 +23,27 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
 
     ``metrics.json``, in which the run wrote of PyTorch, gets three keys more: ``exported``, the accuracy of each file;
     ``seeds``, one row for each finished run of the same recipe in the folder beside this run; ``teachers``, their SHA-256.
+
+    Raises:
+        CheckpointError: the run's ``metrics.json`` is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = folder / "metrics.json"
-    known = json.loads(earlier.read_text("utf-8")) if earlier.is_file() else {}
+    known = read_object(folder / "metrics.json")
     for pattern in ("best.*", "metrics.json", "history.*", "*.png"):
         for path in sorted(run.glob(pattern)):
             if path.resolve() != (folder / path.name).resolve():
                 shutil.copyfile(path, folder / path.name)
     if not (folder / "metrics.json").is_file():
         return
-    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    metrics = read_object(folder / "metrics.json")
+    if not metrics:
+        raise CheckpointError(f"{folder / 'metrics.json'} is damaged: 'fmnist-train --resume' writes that of the run anew")
     metrics["exported"] = {
         name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
     }
     seeds = {row["seed"]: row for row in known.get("seeds", [])} if known.get("recipe") == metrics["recipe"] else {}
     metrics["seeds"] = sorted((seeds | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
-    metrics["teachers"] = json.loads((folder / "best.json").read_text("utf-8")).get("teachers", [])
+    metrics["teachers"] = read_object(folder / "best.json").get("teachers", [])
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", model_card(metrics, report))
 
@@ -47,22 +52,14 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """The finished runs of this recipe beside ``run``, itself included, by seed; with int8's accuracy where exported."""
     rows = {}
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
-        other = _read(path)
+        other = read_object(path)
         if other.get("recipe") != metrics["recipe"] or other.get("interrupted"):
             continue
-        parity = _read(path.parent / "export" / "parity.json")
+        parity = read_object(path.parent / "export" / "parity.json")
         current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
         rows[other["seed"]] = _seed_row(other, parity["accuracy"] if current else other.get("exported", {}))
     rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
     return rows
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none, or a damaged one: that of another run must not hinder this one."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:

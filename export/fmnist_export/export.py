@@ -28,7 +28,7 @@ from fmnist_runtime.store import SUMS
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.data import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluate import predict_logits
-from fmnist_train.files import write_atomically
+from fmnist_train.files import read_object, write_atomically
 from fmnist_train.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
@@ -162,8 +162,7 @@ def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
 
 def _of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
     """The names of model files that an earlier export of another checkpoint left in the folder."""
-    report = folder / "parity.json"
-    earlier = json.loads(report.read_text("utf-8")) if report.is_file() else {}
+    earlier = read_object(folder / "parity.json")
     if earlier.get("checkpoint_sha256") in (None, checkpoint_sha256):
         return set()
     return {about["file"] for about in all_files(earlier["files"])}

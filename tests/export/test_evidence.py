@@ -10,6 +10,7 @@ import pytest
 from fmnist_export.evidence import collect_evidence
 from fmnist_export.export import ExportOptions, export
 from fmnist_export.settings import Limits, Quantisation
+from fmnist_runtime.errors import CheckpointError
 from fmnist_train.progress import Progress
 from fmnist_train.recipes import get_recipe
 from fmnist_train.run import RunOptions, train
@@ -52,3 +53,10 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     shutil.rmtree(runs[0])
     collect_evidence(folder, folder, report)
     assert len(json.loads((folder / "metrics.json").read_text())["seeds"]) == 2
+    # Damaged files are named where they are needed, and replaced where they are not.
+    (folder / "metrics.json").write_text('{"recipe": ')
+    with pytest.raises(CheckpointError, match="damaged"):
+        collect_evidence(folder, folder, report)
+    (plain.output / "parity.json").write_text('{"files": ')
+    export(runs[1], plain)
+    assert json.loads((plain.output / "parity.json").read_text())["checkpoint_sha256"]

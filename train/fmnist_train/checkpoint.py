@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.files import write_atomically
+from fmnist_train.files import read_object, write_atomically
 from fmnist_train.models import build_model
 
 __all__ = [
@@ -105,8 +105,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 def is_finished(run: Path) -> bool:
     """Whether a run folder holds a run that was trained to its end and tested."""
-    path = run / "metrics.json"
-    return path.is_file() and not json.loads(path.read_text("utf-8")).get("interrupted")
+    metrics = read_object(run / "metrics.json")
+    return bool(metrics) and not metrics.get("interrupted")
 
 
 def newest_run(runs: Path = Path("runs")) -> Path:

@@ -1,11 +1,14 @@
-"""Writing files so that a reader, or a loss of power, sees the old file or the new one and never a part."""
+"""Writing files so that a reader, or a loss of power, sees the old file or the new one and never a part; and reading
+what another program may have damaged."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["around_section", "replace_section", "write_atomically"]
+__all__ = ["around_section", "read_object", "replace_section", "write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -20,6 +23,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or a damaged one, which must not hinder what does not depend on it."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def replace_section(path: Path, name: str, writer: str, text: str) -> None:

@@ -66,6 +66,14 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=dataclasses.replace(_DATA_SET_ALONE, erase=0.4),
     ),
     Recipe(
+        name="improved-lite",
+        model="residual",
+        model_options={"widths": [16, 32, 64]},
+        **{**_LONG, "epochs": 80},
+        augmentation=dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.04),
+        distillation=0.7,
+    ),
+    Recipe(
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
