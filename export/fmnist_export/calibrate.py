@@ -56,7 +56,7 @@ def photographed(validation: Split, labels: Sequence[str]) -> np.ndarray:
     return changed.clamp(0, 255).round().byte().squeeze(1).numpy()
 
 
-def fit_reject(logits: np.ndarray, temperature: float, score: str = "max_probability") -> dict[str, Any]:
+def fit_reject(logits: np.ndarray, temperature: float, score: str = "certainty") -> dict[str, Any]:
     """The threshold that accepts 95% of these garments, in the form that the metadata holds."""
     if score not in SCORES:
         raise ConfigError(f"unknown reject score '{score}'; known: {', '.join(SCORES)}")

@@ -49,7 +49,7 @@ class ExportOptions:
     """Write the float32 and int8 models in onnxruntime's ORT format, too."""
     rescue: bool = False
     """Where int8 fails: look for other ways to quantise that pass."""
-    reject_score: str = "max_probability"
+    reject_score: str = "certainty"
     data: str = "fashion-mnist"
     data_dir: Path | None = None
 

@@ -2,7 +2,9 @@
 
 A score says how familiar a picture looks (higher: more familiar); the model's metadata carry which score to use and the
 threshold that was fitted to accept a stated share of real garments. Sources: maximum softmax probability, Hendrycks and
-Gimpel 2017 (arXiv:1610.02136); energy, Liu et al. 2020 (arXiv:2010.03759), here with its sign turned.
+Gimpel 2017 (arXiv:1610.02136); energy, Liu et al. 2020 (arXiv:2010.03759), here with its sign turned; certainty, which is
+entropy turned round, fits a network that learnt to share its answer evenly among all classes for what is no garment
+(Hendrycks, Mazeika, Dietterich 2019, arXiv:1812.04606).
 """
 
 from collections.abc import Callable, Mapping
@@ -26,9 +28,16 @@ def energy(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
 
 
+def certainty(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """1 less the entropy of the calibrated probabilities as a share of the largest there is, ``[N]`` in 0..1."""
+    bits = probabilities * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return 1 + bits.sum(axis=1) / np.log(probabilities.shape[1])
+
+
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "max_probability": max_probability,
     "energy": energy,
+    "certainty": certainty,
 }
 
 

@@ -14,6 +14,8 @@ export const SCORES = {
     const peak = Math.max(...logits);
     return peak + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
   },
+  certainty: (logits, probabilities) =>
+    1 + probabilities.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0) / Math.log(probabilities.length),
 };
 
 export class Classifier {

@@ -11,7 +11,7 @@ from fmnist_train.data import DataError, find_dataset
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"
-EMBEDDED = ("improved", "micro", "nano")
+EMBEDDED = ("improved", "improved-lite", "micro", "nano")
 
 
 def test_the_embedded_models_are_the_shipped_int8_files() -> None:

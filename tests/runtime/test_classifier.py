@@ -12,6 +12,7 @@ from PIL import Image
 
 from fmnist_runtime import Classifier, ModelError
 from fmnist_runtime.errors import ConfigError, ImageError
+from fmnist_runtime.reject import SCORES
 from fmnist_runtime.selftest import Golden, pack_golden, selftest
 from fmnist_runtime.store import embedded_models
 
@@ -43,6 +44,18 @@ def test_reject_option(make_model: Make) -> None:
     assert rejected.top and "threshold" in rejected.reason
     kept = Classifier.load(path)(image, reject=False)
     assert not kept.rejected and kept.label == rejected.top[0].label
+
+
+def test_scores_are_higher_for_what_is_familiar() -> None:
+    logits = np.array([[0, 0, 0, 0], [2, 2, 0, 0], [3, 0, 0, 0], [200, 0, 0, 0]], np.float32)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    for name, score in SCORES.items():
+        values = score(logits, shares)
+        assert values.shape == (4,) and np.isfinite(values).all() and values[0] < values[2] < values[3], name
+    assert SCORES["certainty"](logits, shares)[[0, 3]] == pytest.approx([0, 1], abs=1e-6)
+    halves = np.array([[0.5, 0.5, 0, 0]], np.float32)
+    assert SCORES["certainty"](logits[:1], halves) == pytest.approx([0.5])
 
 
 @pytest.mark.parametrize("position", [40, -90, 0.5])

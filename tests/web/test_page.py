@@ -104,8 +104,18 @@ def test_the_map_of_why_is_the_one_of_the_reports(page) -> None:
 
 
 def test_both_know_the_same_scores_and_the_same_bits(page) -> None:
-    names = page.evaluate("async () => Object.keys((await import('./classifier.js')).SCORES)")
-    assert set(names) == set(SCORES)
+    logits = np.random.default_rng(0).normal(0, 4, 10).astype(np.float32)
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    found = page.evaluate(
+        """async ({ logits, shares }) => {
+        const { SCORES } = await import("./classifier.js");
+        return Object.fromEntries(Object.entries(SCORES).map(([name, score]) => [name, score(logits, shares)]));
+    }""",
+        {"logits": logits.tolist(), "shares": shares.tolist()},
+    )
+    assert found == pytest.approx(
+        {name: score(logits[None], shares[None])[0] for name, score in SCORES.items()}, rel=1e-5
+    )
     assert "to the bit" in page.inner_text("#selftest") and " of " not in page.inner_text("#selftest")
 
 
