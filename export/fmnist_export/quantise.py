@@ -58,7 +58,7 @@ def quantise(model: ModelProto, images: np.ndarray, settings: Quantisation) -> M
     if settings.refine:
         fit_rounding(model, quantised, images)
     widen_first_convolution(quantised)
-    strip_build_noise(quantised)
+    strip_build_noise(quantised)  # names the new nodes
     onnx.checker.check_model(quantised, full_check=True)
     return quantised
 
@@ -108,7 +108,7 @@ def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) 
     _keep_float_logits(quantised)
     _keep_float_layers(quantised, settings.float_layers)
     drop_unused(quantised)
-    return quantised
+    return strip_build_noise(quantised)
 
 
 class _Pixels(CalibrationDataReader):
