@@ -94,10 +94,10 @@ def _in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: i
 
 
 def lighter(folder: Path, times: int) -> Pair:
-    """The bare calls of the embedded `micro` and of the default."""
+    """The bare calls of the embedded `improved-lite` and of the default."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 1, 28, 28), np.uint8)
-    micro, improved = Classifier.load("micro"), Classifier.load()
-    return _in_turns(lambda: micro.run(pixels), lambda: improved.run(pixels), times, 200)
+    lite, improved = Classifier.load("improved-lite"), Classifier.load()
+    return _in_turns(lambda: lite.run(pixels), lambda: improved.run(pixels), times, 200)
 
 
 def photo(folder: Path, times: int) -> Pair:
