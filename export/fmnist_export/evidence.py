@@ -37,7 +37,9 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
         return
     metrics = read_object(folder / "metrics.json")
     if not metrics:
-        raise CheckpointError(f"{folder / 'metrics.json'} is damaged: 'fmnist-train --resume' writes that of the run anew")
+        raise CheckpointError(
+            f"{folder / 'metrics.json'} is damaged: 'fmnist-train --resume' writes that of the run anew"
+        )
     metrics["exported"] = {
         name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
     }
