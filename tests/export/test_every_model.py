@@ -10,6 +10,7 @@ import torch
 
 from fmnist_export.export import ExportOptions, export
 from fmnist_export.settings import Limits
+from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
 from fmnist_train.data import find_dataset
 from fmnist_train.loop import Training
@@ -36,3 +37,4 @@ def test_from_training_to_the_device(name: str, tmp_path: Path) -> None:
     classifier = Classifier.load(tmp_path / "export" / "model.int8.onnx")
     assert classifier.metadata.document["model"]["name"] == name
     assert classifier.logits(images.images[:2, None]).shape == (2, 10)
+    assert all(claim.holds for claim in verify(tmp_path / "export" / "model.int8.onnx", source))
