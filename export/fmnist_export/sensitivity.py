@@ -5,6 +5,7 @@ import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from fmnist_export.graph import drop_unused, inner_values, weighted_nodes
+from fmnist_export.stem import narrow_first_convolution
 
 __all__ = ["layer_noise", "worst_layer"]
 
@@ -22,10 +23,13 @@ def layer_noise(reference: ModelProto, quantised: ModelProto, images: np.ndarray
         quantised: its QDQ twin.
         images: uint8 ``[N, 28, 28]``.
     """
+    plain = ModelProto()
+    plain.CopyFrom(quantised)
+    narrow_first_convolution(plain)  # as the reference has it
     aims = {name: node for node, name in weighted_nodes(reference)}
     ratios = {}
-    for node, name in weighted_nodes(quantised):
-        alone, given = _alone(quantised, node)
+    for node, name in weighted_nodes(plain):
+        alone, given = _alone(plain, node)
         wanted = aims[name].output[0]
         values = inner_values(reference, [wanted, *([given] if given != "image" else [])])(images)
         signal = values[wanted].astype(np.float64)

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 28  # 256 MiB: far over any model for a device, far under what 
 
 def embedded_models() -> dict[str, Path]:
     """The models that this package carries, by name."""
-    return {path.stem: path for path in sorted(MODEL_DIR.glob("*.onnx"))}
+    return {path.stem: path for path in sorted(MODEL_DIR.glob("*.onnx"), key=lambda path: path.stem)}
 
 
 def find_model(model: str | Path | None = None) -> Path:

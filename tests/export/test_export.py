@@ -20,6 +20,7 @@ from fmnist_export.quantise import quantise
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_runtime import Classifier
 from fmnist_runtime.errors import CheckpointError, ConfigError, GateError
+from fmnist_runtime.reject import SCORES
 from fmnist_runtime.selftest import selftest
 from fmnist_train.checkpoint import save_checkpoint
 from fmnist_train.data import find_dataset
@@ -175,5 +176,7 @@ def test_temperature_and_threshold_are_found() -> None:
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     labels = (shares.cumsum(1) > rng.random((20000, 1))).argmax(1)  # drawn from exactly these probabilities
     assert fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
-    rule = fit_reject(logits, 1.0)
-    assert (shares.max(1) >= rule["threshold"]).mean() == pytest.approx(0.95, abs=0.005)
+    for score in SCORES:
+        rule = fit_reject(logits, 1.0, score)
+        accepted = SCORES[score](logits, shares) >= rule["threshold"]
+        assert rule["score"] == score and accepted.mean() == pytest.approx(0.95, abs=0.005)
