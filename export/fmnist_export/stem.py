@@ -7,6 +7,8 @@ than half, and multiplies larger matrices. In the kernels' layout, channels last
 before, so only its shape is changed back. Every sum has the same terms: outputs are equal to the bit.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -28,36 +30,55 @@ def widen_first_convolution(model: ModelProto) -> None:
     Args:
         model: int8, in QDQ form; one that starts otherwise stays as it is.
     """
-    found = _first_convolution(model, _PLAIN)
-    if found is None:
-        return
-    convolution, behind = found
-    kernel, per_channel = _constants(model, convolution)
-    weight = numpy_helper.to_array(kernel)
-    _replace(kernel, _side_by_side(weight))
-    for constant in per_channel:
-        _replace(constant, np.tile(numpy_helper.to_array(constant), SIDE_BY_SIDE))
-    _set(convolution, _WIDE)
-    _restore_shape(model, behind, len(weight))
+    found = _rearrange(model, _PLAIN, _WIDE, _side_by_side, lambda values: np.tile(values, SIDE_BY_SIDE))
+    if found is not None:
+        behind, channels = found
+        _restore_shape(model, behind, channels)
 
 
 def narrow_first_convolution(model: ModelProto) -> None:
     """Undo ``widen_first_convolution``, in place, for a runtime whose kernels are better off without."""
-    found = _first_convolution(model, _WIDE)
+    found = _rearrange(
+        model,
+        _WIDE,
+        _PLAIN,
+        lambda weight: weight[: len(weight) // SIDE_BY_SIDE, ..., :3].copy(),
+        lambda values: values[: len(values) // SIDE_BY_SIDE].copy(),
+    )
     if found is None:
         return
-    convolution, behind = found
-    kernel, per_channel = _constants(model, convolution)
-    weight = numpy_helper.to_array(kernel)
-    channels = len(weight) // SIDE_BY_SIDE
-    _replace(kernel, weight[:channels, ..., :3].copy())
-    for constant in per_channel:
-        _replace(constant, numpy_helper.to_array(constant)[:channels].copy())
-    _set(convolution, _PLAIN)
+    behind, _ = found
     place = list(model.graph.node).index(behind) + 1
     behind.output[0] = model.graph.node[place + 2].output[0]
     del model.graph.node[place : place + 3]
     drop_unused(model)
+
+
+def _rearrange(
+    model: ModelProto,
+    form: dict[str, list[int]],
+    wanted: dict[str, list[int]],
+    change_weight: Callable[[np.ndarray], np.ndarray],
+    change_values: Callable[[np.ndarray], np.ndarray],
+) -> tuple[NodeProto, int] | None:
+    """Bring the first convolution from one form into another, with its weights and what has a value for each channel.
+
+    Returns:
+        The QuantizeLinear behind it, and how many channels it had; None where the graph does not begin in the first form.
+    """
+    found = _first_convolution(model, form)
+    if found is None:
+        return None
+    convolution, behind = found
+    kernel, per_channel = _constants(model, convolution)
+    channels = kernel.dims[0]
+    _replace(kernel, change_weight(numpy_helper.to_array(kernel)))
+    for constant in per_channel:
+        _replace(constant, change_values(numpy_helper.to_array(constant)))
+    for attribute in convolution.attribute:
+        if attribute.name in wanted:
+            attribute.CopyFrom(helper.make_attribute(attribute.name, wanted[attribute.name]))
+    return behind, channels
 
 
 def _first_convolution(model: ModelProto, form: dict[str, list[int]]) -> tuple[NodeProto, NodeProto] | None:
@@ -110,12 +131,6 @@ def _restore_shape(model: ModelProto, behind: NodeProto, channels: int) -> None:
     place = list(graph.node).index(behind) + 1
     for offset, node in enumerate(steps):
         graph.node.insert(place + offset, node)
-
-
-def _set(node: NodeProto, values: dict[str, list[int]]) -> None:
-    for attribute in node.attribute:
-        if attribute.name in values:
-            attribute.CopyFrom(helper.make_attribute(attribute.name, values[attribute.name]))
 
 
 def _replace(constant: TensorProto, value: np.ndarray) -> None:

@@ -15,15 +15,7 @@ __all__ = ["batchnorm", "best", "custom", "fashion", "feedforward", "hybrid", "i
 def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
     """Five 3×3 convolutions in three blocks, then a dense head. 437,162 parameters, 22M MACs."""
     return nn.Sequential(
-        Normalise(),
-        *conv_bn_relu(1, 32),
-        *conv_bn_relu(32, 32),
-        nn.MaxPool2d(2),
-        nn.Dropout2d(spatial_dropout),
-        *conv_bn_relu(32, 64),
-        *conv_bn_relu(64, 64),
-        nn.MaxPool2d(2),
-        nn.Dropout2d(spatial_dropout),
+        *_two_blocks(spatial_dropout),
         *conv_bn_relu(64, 128),
         nn.MaxPool2d(2),
         nn.Dropout2d(spatial_dropout),
@@ -60,15 +52,7 @@ def best(classes: int = 10, spatial_dropout: float = 0.05, head_dropout: float =
     435,882 parameters, 36M MACs.
     """
     return nn.Sequential(
-        Normalise(),
-        *conv_bn_relu(1, 32),
-        *conv_bn_relu(32, 32),
-        nn.MaxPool2d(2),
-        nn.Dropout2d(spatial_dropout),
-        *conv_bn_relu(32, 64),
-        *conv_bn_relu(64, 64),
-        nn.MaxPool2d(2),
-        nn.Dropout2d(spatial_dropout),
+        *_two_blocks(spatial_dropout),
         *conv_bn_relu(64, 128),
         ResidualBlock(128, 128),
         nn.AvgPool2d(7),
@@ -189,6 +173,21 @@ def custom(
     features = widths[-1] * (IMAGE_SIZE >> len(channels)) ** 2
     head = _dense_head(features, hidden, classes, dropout, batch_norm)
     return nn.Sequential(Normalise(), *convolutions, nn.Flatten(), *head)
+
+
+def _two_blocks(spatial_dropout: float) -> list[nn.Module]:
+    """What ``improved`` and ``best`` begin with: two convolutions at 28×28 and two at 14×14, each pair pooled."""
+    return [
+        Normalise(),
+        *conv_bn_relu(1, 32),
+        *conv_bn_relu(32, 32),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(spatial_dropout),
+        *conv_bn_relu(32, 64),
+        *conv_bn_relu(64, 64),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(spatial_dropout),
+    ]
 
 
 def _conv_relu_pool(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Module]:

@@ -28,6 +28,9 @@ _LONG: dict[str, Any] = {**_OURS, "epochs": 60, "validation": 5000}
 _PHOTO = Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.1)
 """For networks that shall also know photographs, and things that are no garment."""
 
+_SMALL = dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.04)
+"""For small networks, which have less use for harder images."""
+
 _DATA_SET_ALONE = Augmentation(shift=2, flip=0.5, erase=0.5)
 """For the most accurate networks: photographs cost up to a point."""
 
@@ -70,7 +73,7 @@ NAMED: tuple[Recipe, ...] = (
         model="residual",
         model_options={"widths": [16, 32, 64]},
         **_LONG,
-        augmentation=dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.04),
+        augmentation=_SMALL,
         distillation=0.7,
     ),
     Recipe(
@@ -78,7 +81,7 @@ NAMED: tuple[Recipe, ...] = (
         model="residual",
         model_options={"widths": [16, 32, 56]},
         **{**_LONG, "epochs": 40},
-        augmentation=dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.04),
+        augmentation=_SMALL,
         distillation=0.7,
     ),
     Recipe(
@@ -86,7 +89,7 @@ NAMED: tuple[Recipe, ...] = (
         model="residual",
         model_options={"widths": [8, 16, 22]},
         **{**_LONG, "epochs": 100},
-        augmentation=dataclasses.replace(_PHOTO, shift=1, erase=0.0, photo=0.05, outliers=0.02),
+        augmentation=dataclasses.replace(_SMALL, erase=0.0, photo=0.05, outliers=0.02),
         distillation=0.7,
     ),
     Recipe(
