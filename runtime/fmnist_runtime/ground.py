@@ -10,7 +10,10 @@ import numpy as np
 
 from fmnist_runtime.pixels import box_sum, percentile
 
-__all__ = ["Frame", "distance_from", "fit_ground", "frame_of", "lattice_mean"]
+__all__ = ["Frame", "distance_from", "fit_ground", "frame_of", "lattice_mean", "sample_step"]
+
+_SAMPLED_FROM = 64
+"""Pictures whose longer side is larger are sampled."""
 
 _PENALTY = np.diag([0, 0.02, 0.02, 0.1, 0.1, 0.1])
 """Slopes and curves cost something, or one object at the border bends the whole surface."""
@@ -27,18 +30,16 @@ class Frame(NamedTuple):
     """1, y, y² of each row, ``[H, 3]``; and ``columns``: 1, x, x² of each column, ``[3, W]``."""
     columns: np.ndarray
     lattice: np.ndarray
-    """Flat indices of the picture with two more pixels on each side, which repeat its border: rows of ``W + 4``."""
+    """Flat indices of the picture with one more pixel on each side, which repeats its border: rows of ``W + 2``."""
     near: np.ndarray
-    """Preference for the centre over the border, meant over 3×3 pixels, flat ``[H * (W + 4)]``."""
-    around: np.ndarray
-    """The same over 5×5 pixels."""
+    """Preference for the centre over the border, meant over 3×3 pixels, flat ``[H * (W + 2)]``."""
     central_rows: np.ndarray
     """How much a pixel counts, 1 at the centre, less towards the corners, is the product of this, ``[H]``,"""
     central_columns: np.ndarray
     """and of a weight of its column; here the sums of those before each column, ``[W + 1]``."""
 
 
-@lru_cache(maxsize=4)  # a camera and most folders have few sizes; each takes half a megabyte
+@lru_cache(maxsize=8)  # a camera and most folders have few sizes, with a sample of each; each takes up to 0.4 MB
 def frame_of(shape: tuple[int, int]) -> Frame:
     """The frame of pictures of one ``(height, width)``, remembered."""
     height, width = shape
@@ -48,23 +49,24 @@ def frame_of(shape: tuple[int, int]) -> Frame:
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
     place = 1.2 - 2.4 * np.maximum(np.abs(x), np.abs(y)) ** 2 - 1.5 * ring
     rows, columns = np.hstack([np.ones_like(y), y, y * y]), np.stack([np.ones_like(x), x, x * x])
-    down, across = (np.arange(-2, side + 2).clip(0, side - 1) for side in shape)
-    lattice = np.append(down[:, None] * width + across, [0] * 4)  # four more, so that the last row's sums are there
-    place = place.ravel()[lattice]
-    near, around = (lattice_mean(place, width + 4, radius) for radius in (1, 2))
+    down, across = (np.arange(-1, side + 1).clip(0, side - 1) for side in shape)
+    lattice = np.append(down[:, None] * width + across, [0] * 2)  # two more, so that the last row's sums are there
+    near = lattice_mean(place.ravel()[lattice], width + 2)
     central_columns = np.append(0, np.cumsum(np.exp(-columns[2])))
     down, across = np.nonzero(ring)
     y, x = y[down, 0], x[across]
     basis = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
-    return Frame(
-        np.flatnonzero(ring), basis, rows, columns, lattice, near, around, np.exp(-rows[:, 2]), central_columns
-    )
+    return Frame(np.flatnonzero(ring), basis, rows, columns, lattice, near, np.exp(-rows[:, 2]), central_columns)
 
 
-def lattice_mean(values: np.ndarray, row: int, radius: int) -> np.ndarray:
-    """Means over squares of ``2 * radius + 1`` pixels, radius 1 or 2, from a lattice to flat rows of the same length."""
-    inner = values if radius == 2 else values[row + 1 : -row - 1]
-    return box_sum(inner, row, radius) / (2 * radius + 1) ** 2
+def sample_step(shape: tuple[int, int]) -> int:
+    """Every how many-th pixel of every how many-th row is enough to learn the colours of ground and goods from."""
+    return 2 if max(shape) > _SAMPLED_FROM else 1
+
+
+def lattice_mean(values: np.ndarray, row: int) -> np.ndarray:
+    """Means over squares of 3×3 pixels, from a lattice to flat rows of the same length, ``row``."""
+    return box_sum(values, row) / 9
 
 
 def fit_ground(lab: np.ndarray, frame: Frame) -> tuple[np.ndarray, float]:
@@ -74,7 +76,7 @@ def fit_ground(lab: np.ndarray, frame: Frame) -> tuple[np.ndarray, float]:
     both = np.concatenate([basis, colour]).T
     penalty = _PENALTY * len(both)
     weighted = basis
-    for _ in range(6):  # iteratively reweighted least squares with Cauchy weights: outliers lose their say
+    for _ in range(5):  # iteratively reweighted least squares with Cauchy weights: outliers lose their say
         normal = weighted @ both
         surface = np.linalg.solve(normal[:, :6] + penalty, normal[:, 6:])
         residual = surface.T @ basis

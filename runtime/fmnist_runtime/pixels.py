@@ -66,19 +66,16 @@ def percentile(values: np.ndarray, share: float) -> float:
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
-def box_sum(values: np.ndarray, row: int, radius: int) -> np.ndarray:
-    """Sums over squares of ``2 * radius + 1`` pixels, of a flat array that holds rows of ``row`` pixels.
+def box_sum(values: np.ndarray, row: int) -> np.ndarray:
+    """Sums over squares of 3×3 pixels, of a flat array that holds rows of ``row`` pixels.
 
     Returns:
-        Flat and shorter by ``2 * radius * (row + 1)``; the square of each place begins there. Where a square would reach
-        over the end of its row, the sum means nothing.
+        Flat and shorter by ``2 * (row + 1)``; the square of each place begins there. Where a square would reach over the
+        end of its row, the sum means nothing.
     """
     for step in (row, 1):
-        pairs = values[:-step] + values[step:]
-        count = len(values) - 2 * radius * step
-        total = pairs[:count] + values[2 * radius * step :]
-        for place in range(2 * step, 2 * radius * step, 2 * step):
-            total += pairs[place : place + count]
+        total = values[: -2 * step] + values[step:-step]
+        total += values[2 * step :]
         values = total
     return values
 
@@ -91,7 +88,7 @@ def box_count(mask: np.ndarray) -> np.ndarray:
     inside[:, 1:-1] = mask
     inside[:, 0], inside[:, -1] = mask[:, 0], mask[:, -1]
     padded[0], padded[height + 1 :] = inside[0], inside[-1]
-    return box_sum(padded.reshape(-1)[: (height + 2) * (width + 2) + 2], width + 2, 1).reshape(height, -1)[:, :width]
+    return box_sum(padded.reshape(-1)[: (height + 2) * (width + 2) + 2], width + 2).reshape(height, -1)[:, :width]
 
 
 class Parts:

@@ -57,24 +57,19 @@ export function components(mask, width) {
   return label;
 }
 
-/** Mean over a square of 2·radius+1 pixels; the border is repeated outwards. */
-export function boxBlur(values, width, radius) {
+/** Mean over a square of 3×3 pixels; the border is repeated outwards. */
+export function boxBlur(values, width) {
   const height = values.length / width;
-  const side = 2 * radius + 1;
   const down = new Float64Array(values.length);
   const inside = (index, limit) => Math.min(Math.max(index, 0), limit - 1);
-  for (let step = -radius; step <= radius; step++) {
-    for (let y = 0; y < height; y++) {
-      const from = inside(y + step, height) * width;
-      for (let x = 0; x < width; x++) down[y * width + x] += values[from + x];
-    }
+  for (let y = 0; y < height; y++) {
+    const [above, here, below] = [y - 1, y, y + 1].map((row) => inside(row, height) * width);
+    for (let x = 0; x < width; x++) down[here + x] = values[above + x] + values[here + x] + values[below + x];
   }
   const mean = new Float64Array(values.length);
   for (let y = 0; y < values.length; y += width) {
     for (let x = 0; x < width; x++) {
-      let total = 0;
-      for (let step = -radius; step <= radius; step++) total += down[y + inside(x + step, width)];
-      mean[y + x] = total / side ** 2;
+      mean[y + x] = (down[y + inside(x - 1, width)] + down[y + x] + down[y + inside(x + 1, width)]) / 9;
     }
   }
   return mean;

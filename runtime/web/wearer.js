@@ -32,7 +32,7 @@ function findSkin(rgba, mask, width) {
     const cb = 564 * (1000 * blue - grey), cr = 713 * (1000 * red - grey);
     return value & (cb > -48e6 && cb < -3e6 && cr > 8e6 && cr < 44e6 && grey > 50e3);
   });
-  const share = boxBlur(skin, width, 1);
+  const share = boxBlur(skin, width);
   return mask.map((value, i) => value & (share[i] > 0.5));
 }
 
