@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.images import find_images
-from fmnist_runtime.reject import SCORES, RejectRule
+from fmnist_runtime.reject import RejectRule
 from fmnist_train.data import find_dataset, split_validation
 from fmnist_train.files import replace_section, write_atomically
 from fmnist_train.metrics import expected_calibration_error, softmax
@@ -37,6 +37,8 @@ def strangers(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
         "handwritten digits": list(digits()),
         "noise": [Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)) for _ in range(COUNT)],
         "flat tones": [Image.new("L", (28, 28), tone) for tone in range(256)],
+        "frames of noise": [frame(rng, np.full(3, 128), deviation) for deviation in np.linspace(5, 100, COUNT)],
+        "blank frames": [frame(rng, rng.integers(0, 256, 3), rng.uniform(0, 5)) for _ in range(COUNT)],
         "text": [text(rng) for _ in range(COUNT)],
         "textures": list(cut_out(rng, "brick", "grass", "gravel")),
         "faces": list(faces()),
@@ -44,6 +46,13 @@ def strangers(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
             cut_out(rng, "astronaut", "chelsea", "coffee", "rocket", "coins", "hubble_deep_field", "retina")
         ),
     }
+
+
+def frame(rng: np.random.Generator, colour: np.ndarray, deviation: float) -> Image.Image:
+    """What a camera sees where there is nothing: one colour and its sensor's noise, in one of its usual sizes."""
+    size = ((480, 640), (640, 480), (1080, 1920), (300, 300))[rng.integers(4)]
+    pixels = colour + deviation * rng.standard_normal((*size, 3), np.float32)
+    return Image.fromarray(np.rint(pixels.clip(0, 255)).astype(np.uint8))
 
 
 def digits() -> Iterator[Image.Image]:
@@ -88,7 +97,7 @@ def faces() -> Iterator[Image.Image]:
 def scores(classifier: Classifier, inputs: np.ndarray, rule: RejectRule) -> np.ndarray:
     """The reject option's score of uint8 ``[N, 28, 28]``."""
     logits, probabilities = classifier.run(inputs[:, None])
-    return SCORES[rule.score](logits, probabilities)
+    return rule.scores(inputs, logits, probabilities)
 
 
 def photo_scores(classifier: Classifier, folder: Path, rule: RejectRule) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +128,7 @@ def judge(model: str | None, photos: Path | None, *, validation: bool) -> dict[s
     split = split_validation(source.load("train"), 5000, SPLIT_SEED)[1] if validation else source.load("test")
     logits, probabilities = classifier.run(split.images[:, None])
     right = probabilities.argmax(1) == split.labels
-    known = SCORES[rule.score](logits, probabilities)
+    known = rule.scores(split.images, logits, probabilities)
     probabilities = softmax(logits, classifier.metadata.temperature)
     figures: dict[str, dict[str, float]] = {
         "garments": {

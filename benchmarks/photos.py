@@ -45,6 +45,8 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
     table: dict[str, dict[str, int]] = {}
     for path in find_images(folder):
         kind, answers = path.relative_to(folder).parts[:2]
+        if unknown := set(answers.split("+")) - {"none", *map(slug, classifier.labels)}:
+            raise SystemExit(f"error: {path}: no class is called {unknown.pop()}; give the folder that holds the kinds")
         try:
             prediction = classifier(naive(path, inverted=method == "inverted") if method else path)
         except ImageError as error:

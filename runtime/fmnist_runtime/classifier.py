@@ -1,5 +1,6 @@
 """The library: load one model file, ask it about pictures."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+from fmnist_runtime.cpus import MOST_THREADS
 from fmnist_runtime.errors import ConfigError, ImageError, ModelError
 from fmnist_runtime.integrity import refuse_external_data, verify_checksum
 from fmnist_runtime.metadata import Metadata
@@ -60,17 +62,18 @@ class Classifier:
 
         Args:
             path: a file, a folder that holds one, or the name of an embedded model; None for the embedded default.
-            threads: of one call, at least 1. They never spin while they wait.
+            threads: of one call, 1 to 256. They never spin while they wait.
             provider: a key of ``PROVIDERS``; it is used or refused, never replaced.
             sha256: refuse any file but the one with this hash.
-            careful: average over several crops and the mirrored view; slower, more often right on photos.
+            careful: average over the picture, its mirror image, and both a little smaller; slower, and refuses more of
+                what is no garment.
 
         Raises:
             ModelError: no such file, damaged, not ours, newer than this runtime, or of another signature.
-            ConfigError: a provider that is not known or not there, or no threads.
+            ConfigError: a provider that is not known or not there, or a number of threads outside 1 to 256.
         """
-        if threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {threads}")
+        if not 1 <= threads <= MOST_THREADS:
+            raise ConfigError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
         data = read_model(find_model(path), sha256)
         refuse_external_data(data)
         verify_checksum(data)
@@ -94,9 +97,8 @@ class Classifier:
 
     def batch(self, pictures: Sequence[Picture], *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
         """Classify several pictures in one call of the model; as ``__call__`` otherwise."""
-        if not pictures:
-            return []
-        return self.classify_inputs(np.stack([self.prepare(p) for p in pictures]), top_k=top_k, reject=reject)
+        views = [self.prepare(picture) for picture in pictures]
+        return self.classify_inputs(np.stack(views), top_k=top_k, reject=reject) if views else []
 
     def prepare(self, picture: Picture, *, max_pixels: int | None = None) -> np.ndarray:
         """What the network sees of a picture: uint8 ``[views, 28, 28]``; one view, or several where ``careful``.
@@ -117,7 +119,7 @@ class Classifier:
         logits, probabilities = self.run(inputs.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE))
         logits = logits.reshape(count, views, -1).mean(axis=1)
         probabilities = probabilities.reshape(count, views, -1).mean(axis=1)
-        reasons = self._reject.reasons(logits, probabilities) if reject and self._reject else [None] * count
+        reasons = self._reject.reasons(inputs, logits, probabilities) if reject and self._reject else [None] * count
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
         best = np.take_along_axis(probabilities, order, axis=1)
         return [self._prediction(*each) for each in zip(order.tolist(), best.tolist(), reasons, strict=True)]
@@ -159,12 +161,20 @@ def _as_image(picture: Picture, max_pixels: int | None) -> Image.Image:
     from fmnist_runtime.images import open_image
 
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
-            raise ImageError(f"an array must be uint8 [H, W] or [H, W, 3], not {picture.dtype} {list(picture.shape)}")
-        try:
-            return Image.fromarray(picture)
-        except TypeError as error:
-            raise ImageError(f"an array must be uint8 [H, W] or [H, W, 3], not {list(picture.shape)}") from error
+        if (
+            picture.dtype != np.uint8
+            or picture.ndim < 2
+            or picture.shape[2:] not in ((), (3,), (4,))
+            or 0 in picture.shape
+        ):
+            raise ImageError(
+                f"an array must be uint8 [H, W], [H, W, 3] or [H, W, 4], not {picture.dtype} {list(picture.shape)}"
+            )
+        return Image.fromarray(picture)
+    if not isinstance(picture, Image.Image | str | os.PathLike | bytes):
+        raise ImageError(
+            f"a picture is a Pillow image, a uint8 array, a path, or a file's bytes; not {type(picture).__name__}"
+        )
     return open_image(picture, max_pixels=max_pixels)
 
 

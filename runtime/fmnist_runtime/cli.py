@@ -10,7 +10,8 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.console import run_app
-from fmnist_runtime.options import Options, positive
+from fmnist_runtime.cpus import MOST_PROCESSES, MOST_THREADS
+from fmnist_runtime.options import Options, positive, up_to
 
 if TYPE_CHECKING:
     from fmnist_runtime.order import Answer
@@ -35,15 +36,15 @@ def options() -> Options:
         default=True,
         help="answer I don't know to what looks like no garment (default: yes)",
     )
-    add("--careful", action="store_true", help="average several views: slower, more often right")
+    add("--careful", action="store_true", help="average four views: slower, refuses more of what is no garment")
     add("--show", type=Path, metavar="DIR", help="folder for pictures of what the network saw")
     add(
         "--web", type=Path, metavar="DIR", help="write a page that classifies in the browser, with this model, and stop"
     )
-    add("--threads", type=positive, default=1, metavar="N", help="threads of one model call (default: 1)")
+    add("--threads", type=up_to(MOST_THREADS), default=1, metavar="N", help="threads of one model call (default: 1)")
     add(
         "--workers",
-        type=positive,
+        type=up_to(MOST_PROCESSES),
         metavar="N",
         help="processes for many pictures (default: one for each processor allowed, from 500 on); 1: one thread",
     )
@@ -69,6 +70,9 @@ def infer(args: Sequence[str] | None = None) -> int:
     if chosen.photos.count("-") > 1:
         parser.error("standard input can be read only once; give one -")
     if chosen.doctor:
+        given = [name for name, value in vars(chosen).items() if value != parser.get_default(name)]
+        if others := [f"--{name.replace('_', '-')}" for name in given if name not in ("photos", "doctor", "json")]:
+            parser.error(f"--doctor examines the device, whatever the model: leave out {', '.join(others)}")
         from fmnist_runtime.doctor import report
 
         print(report(as_json=chosen.json))
@@ -108,6 +112,10 @@ def _classify(chosen: argparse.Namespace) -> int:
 def _answers(chosen: argparse.Namespace) -> "Iterator[Answer]":
     from fmnist_runtime.order import processes_for
 
+    if chosen.show:
+        from fmnist_runtime.show import make_folder
+
+        make_folder(chosen.show)
     options = {"top_k": chosen.top_k, "reject": chosen.reject, "show": chosen.show and str(chosen.show)}
     processes = processes_for(chosen.photos, chosen.workers)
     if processes > 1 and not _read_once(chosen.model):

@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available_cpus", "quota"]
+__all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota"]
+
+MOST_THREADS, MOST_PROCESSES = 256, 1024
+"""More than anything here has use for; many more take minutes to start, or all memory."""
 
 
 def available_cpus(root: Path = Path("/")) -> int:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.batch import answer_batch
 from fmnist_runtime.console import run_app
-from fmnist_runtime.cpus import available_cpus
+from fmnist_runtime.cpus import MOST_PROCESSES, available_cpus
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.images import EXTENSIONS
-from fmnist_runtime.options import Options, positive
+from fmnist_runtime.options import Options, up_to
 from fmnist_runtime.prediction import Outcome
 
 if TYPE_CHECKING:
@@ -137,9 +137,15 @@ def options() -> Options:
     add = parser.add_argument
     add("source", metavar="FOLDER_OR_URL", help="where the pictures are")
     add("output", metavar="FOLDER_OR_URL", help="a new folder for the answers, as Parquet")
-    add("--workers", type=positive, default=2, metavar="N", help="processes with a classifier each (default: 2)")
+    add(
+        "--workers",
+        type=up_to(MOST_PROCESSES),
+        default=2,
+        metavar="N",
+        help="processes with a classifier each (default: 2)",
+    )
     add("--model", help="model file or folder, readable on every machine, or embedded model by name")
-    add("--careful", action="store_true", help="average several views: slower, more often right")
+    add("--careful", action="store_true", help="average four views: slower, refuses more of what is no garment")
     return parser
 
 

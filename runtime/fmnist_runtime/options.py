@@ -1,10 +1,11 @@
 """Command-line options of the runtime's commands: argparse, which Python brings, so that a device installs nothing for it."""
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-__all__ = ["Options", "positive"]
+__all__ = ["Options", "positive", "up_to"]
 
 
 class Options(argparse.ArgumentParser):
@@ -29,3 +30,14 @@ def positive(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
     return int(text)
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to ``most``, for ``type=``."""
+
+    def number(text: str) -> int:
+        if positive(text) > most:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to {most}")
+        return int(text)
+
+    return number

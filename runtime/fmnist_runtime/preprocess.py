@@ -19,7 +19,7 @@ __all__ = ["careful_inputs", "to_network_input"]
 _WORKING_SIDE = 128
 """Photos are shrunk to this longest side first: enough to find a garment, small enough for milliseconds."""
 _SMALLEST = 8
-"""Below this many pixels either way there is nothing to find."""
+"""In fewer pixels either way nothing can be found."""
 _GAUSSIAN = (0.45186276187760605, 0.274068619061197)
 """Weights of the centre and of each neighbour, along one axis."""
 _SHARPNESS = 0.7
@@ -35,7 +35,7 @@ def to_network_input(image: Image.Image) -> np.ndarray:
         image: any mode and size, upright (EXIF orientation already applied).
 
     Returns:
-        uint8 ``[28, 28]``: 0 is ground, 255 the brightest part of the garment.
+        uint8 ``[28, 28]``: 0 is ground, 255 the brightest part of the garment. All 0 where there is none.
     """
     if image.mode == "L" and image.size == (IMAGE_SIZE, IMAGE_SIZE) and "transparency" not in image.info:
         return np.array(image)
@@ -43,6 +43,8 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     if rgb.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE) and alpha is None and _is_grey(rgb):
         return rgb[..., 0].copy()
     mask, negate = _garment(rgb, alpha)
+    if not mask.any():
+        return np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return _fit(_map_tones(luma(rgb)[box], mask[box], negate=negate))
@@ -104,9 +106,9 @@ def _garment(rgb: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, boo
     if alpha is not None and 0.02 < (alpha > 127).mean() < 1:
         return without_wearer(rgb, alpha > 127), True
     if min(rgb.shape[:2]) < _SMALLEST:
-        return np.ones(rgb.shape[:2], bool), bool(rgb.mean() > 127)
+        return np.zeros(rgb.shape[:2], bool), True
     mask, plain = find_garment(rgb)
-    if not plain:
+    if not plain or not mask.any():
         return mask, True
     if _is_grey(rgb) and not mask.all() and rgb[~mask].mean() < 12:
         return mask, False  # grey on black: already as in the data set, only larger

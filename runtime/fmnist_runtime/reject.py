@@ -64,15 +64,23 @@ class RejectRule(NamedTuple):
             raise ModelError(f"the model rejects by '{rule.score}'; this runtime knows {', '.join(SCORES)}: upgrade it")
         return rule
 
-    def reasons(self, logits: np.ndarray, probabilities: np.ndarray) -> list[str | None]:
-        """Why each picture is rejected, one line; None where it is accepted.
+    def scores(self, pixels: np.ndarray, logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """How familiar each picture looks, ``[N]``; minus infinity where there is nothing to see.
 
         Args:
+            pixels: what the network saw, ``[N, ...]``; 0 is ground.
             logits, probabilities: float32 ``[N, classes]``.
         """
-        scores = SCORES[self.score](logits, probabilities)
+        something = pixels.reshape(len(pixels), -1).any(axis=1)
+        return np.where(something, SCORES[self.score](logits, probabilities), -np.inf)
+
+    def reasons(self, pixels: np.ndarray, logits: np.ndarray, probabilities: np.ndarray) -> list[str | None]:
+        """Why each picture is rejected, one line; None where it is accepted. The arguments are those of ``scores``."""
+        scores = self.scores(pixels, logits, probabilities)
         return [None if score >= self.threshold else self._reason(score) for score in scores]
 
     def _reason(self, score: float) -> str:
+        if score == -np.inf:
+            return "nothing in the picture stands out from its ground"
         name = self.score.replace("_", " ")
         return f"unlike the pictures the model knows: {name} {score:.3g} is under the threshold {self.threshold:.3g}"

@@ -17,21 +17,25 @@ _BINS = (16, 24, 24)
 _ROUNDS = 5
 _SAY, _LAST_SAY = 0.675, 0.9
 """How much the colours count beside distance and place, while they are learnt and at the end."""
+_CLEAR = 1.0
+"""Where the pixels' evidence is less on average, nothing stands out. Noise, grass, gravel and bricks have 0.6 to 0.95, 259
+photos of garments on floors, beds and hangers 1.14 and more."""
 _DOUBT = 2e-5
 """Over ten times as much as float32 was found to differ from float64 on 634 photos."""
 
 
 def separate(lab: np.ndarray, surface: np.ndarray, spread: float, frame: Frame) -> np.ndarray:
-    """On any other ground: histograms of both, sharpened in turn.
+    """On any other ground: histograms of both, sharpened in turn. All false where nothing stands out.
 
     float32 is nearly twice as fast as float64, and differs by less than ``_DOUBT``: where that could decide about a pixel,
     float64 is asked.
     """
     bins = _Bins(lab, sample_step(lab.shape[1:]))
     field = _sharpen(distance_from(lab, surface, frame, np.float32), spread, bins, frame)
-    if np.abs(field).min() < _DOUBT:
+    evidence = np.abs(field)
+    if evidence.min() < _DOUBT:
         field = _sharpen(distance_from(lab, surface, frame), spread, bins, frame)
-    return field > 0
+    return field > 0 if evidence.mean() >= _CLEAR else np.zeros(field.shape, bool)
 
 
 def _sharpen(distance: np.ndarray, spread: float, bins: "_Bins", frame: Frame) -> np.ndarray:

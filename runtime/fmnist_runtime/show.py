@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import tempfile
 import threading
 import zlib
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError
 
-__all__ = ["compare", "write_comparison"]
+__all__ = ["compare", "make_folder", "write_comparison"]
 
 _SIDE = 280
 
@@ -25,6 +26,20 @@ def compare(photo: Image.Image, seen: np.ndarray) -> Image.Image:
     sheet.paste(left, ((_SIDE - left.width) // 2, (_SIDE - left.height) // 2))
     sheet.paste(Image.fromarray(seen).resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_SIDE + 8, 0))
     return sheet
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder where there is none, before any picture is worked on.
+
+    Raises:
+        ConfigError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--show: cannot write into {folder}: {error.strerror or error}") from error
 
 
 def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: str) -> None:
@@ -48,7 +63,7 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
 
 
 def _stem(name: str) -> str:
-    stem = re.sub(r"[^\w.-]+", "_", name).strip("_.") or "stdin"
+    stem = re.sub(r"[^\w.-]+", "_", name).strip("_.-") or "stdin"
     if len(stem.encode()) > 200:  # file systems take 255 bytes
         stem = stem[-40:]
     # Two names may become one; what keeps its name apart is a sum of it.

@@ -15,8 +15,14 @@ from fmnist_runtime.pixels import Parts, box_count, luma, percentile, to_lab
 
 __all__ = ["without_wearer"]
 
-_WAIST_STEP = 13.0
+_WAIST_STEP = 10.0
 """The least difference in CIELAB between the clothes above and below a waist."""
+_WAIST = 0.03
+"""How far a waist may reach into the garment, as a share of the person's height: a belt, a shadow, a shirt tucked in."""
+_BARE = 0.2
+"""More skin than this share of the person is not all skin: there are clothes of its colour."""
+_LIKE_THE_FACE = 15.0
+"""What then is skin differs by less in Cb and Cr from the face, which is in the upper quarter."""
 
 
 def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -32,7 +38,7 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if bottom - top <= 1.05 * (columns[-1] + 1 - columns[0]):
         return mask  # wider than a standing person
     cut_above, cut_below = top <= 2, bottom >= mask.shape[0] - 2
-    skin = _skin(rgb, mask)
+    skin = _skin(rgb, mask, top, bottom)
     head = _head_row(mask, skin, top, bottom)
     garment = mask.copy()
     if head is not None:
@@ -47,13 +53,20 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return garment if garment.sum() >= 0.25 * mask.sum() else mask
 
 
-def _skin(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _skin(rgb: np.ndarray, mask: np.ndarray, top: int, bottom: int) -> np.ndarray:
     grey = luma(rgb)
-    blue_less_grey, red_less_grey = (1000 * rgb[..., channel].astype(np.float32) - grey for channel in (2, 0))
     # Cb and Cr in millionths, from the middle at 128, are 564 and 713 times as much; all are whole numbers.
+    blue_less_grey, red_less_grey = (1000 * rgb[..., channel].astype(np.float32) - grey for channel in (2, 0))
     skin = (blue_less_grey > -48e6 / 564) & (blue_less_grey < -3e6 / 564) & (grey > 50e3) & mask
     skin &= (red_less_grey > 8e6 / 713) & (red_less_grey < 44e6 / 713)
-    return (box_count(skin) >= 5) & mask
+    skin = (box_count(skin) >= 5) & mask
+    quarter = np.s_[top : top + (bottom - top) // 4]
+    face = skin[quarter].copy()
+    if np.count_nonzero(skin) > _BARE * np.count_nonzero(mask) and face.any():
+        for difference, unit in ((blue_less_grey, 1e6 / 564), (red_less_grey, 1e6 / 713)):
+            difference -= percentile(difference[quarter][face], 50)
+            skin &= np.abs(difference) < _LIKE_THE_FACE * unit
+    return skin
 
 
 def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int | None:
@@ -116,10 +129,10 @@ def _without_neighbour(rgb: np.ndarray, mask: np.ndarray, *, above: bool, below:
     step = np.sqrt((((means[0] - means[1]) * [0.7, 1, 1]) ** 2).sum(axis=1))
     if not (step > _WAIST_STEP).any():
         return mask
-    waist = row[enough][step.argmax()]
+    waist, reach = row[enough][step.argmax()], int(_WAIST * (bottom - top))
     kept = mask.copy()
     if (waist - top) / (bottom - top) > 0.5:
-        kept[waist:] = False
+        kept[waist - reach :] = False
     else:
-        kept[:waist] = False
+        kept[: waist + reach] = False
     return kept

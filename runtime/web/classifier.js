@@ -55,7 +55,8 @@ export class Classifier {
     const [{ logits, probabilities }] = await this.run(pixels);
     const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
     const rule = this.metadata.reject;
-    const rejected = Boolean(rule) && !(SCORES[rule.score](logits, probabilities) >= rule.threshold);
+    const seen = pixels.some((tone) => tone); // all 0: nothing stands out from the ground
+    const rejected = Boolean(rule) && !(seen && SCORES[rule.score](logits, probabilities) >= rule.threshold);
     return { logits, probabilities, order, rejected, label: rejected ? null : this.labels[order[0]] };
   }
 

@@ -14,16 +14,19 @@ const SPAN = [100, 120, 120];
 const ROUNDS = 5;
 const SAY = 0.9, LAST_SAY = 1.2; // of the colours; four thirds of those in separate.py, which are of half logits
 const SAMPLED_FROM = 64;
+const CLEAR = 1;
+const CONTRAST = 4;
+const SMALLEST_SHARE = 0.02;
 const PENALTY = [0, 0.02, 0.02, 0.1, 0.1, 0.1];
 
-/** The mask of the goods, all 1 where none could be told from the ground; and whether the ground is plain. */
+/** The mask of the goods, all 0 where nothing stands out from the ground; and whether the ground is plain. */
 export function findGarment({ rgba, width, height }) {
   const frame = frameOf(width, height);
   const lab = toLab(rgba);
   const { distance, spread } = distanceFromGround(lab, frame);
   const plain = spread < PLAIN_SPREAD;
-  const mask = mainParts(plain ? cutOut(distance, frame) : separate(lab, distance, spread, frame), frame);
-  return { mask: count(mask) / mask.length >= 0.02 ? mask : mask.fill(1), plain };
+  const mask = mainParts(plain ? cutOut(distance, spread, frame) : separate(lab, distance, spread, frame), frame);
+  return { mask: count(mask) / mask.length >= SMALLEST_SHARE ? mask : mask.fill(0), plain };
 }
 
 let lastFrame = { width: 0, height: 0 }; // a camera's pictures all have one size
@@ -107,7 +110,7 @@ function fitSurface([L, A, B], ring, basis, weight) {
 }
 
 /** On a plain ground: everything but what is connected to the border, and holes that show the very ground. */
-function cutOut(distance, { width, height }) {
+function cutOut(distance, spread, { width, height }) {
   const under = (limit) => Uint8Array.from(distance, (value) => value < limit);
   const over = (step) => Uint8Array.from(distance, (value) => value > step);
   const [dark, pale] = [over(PLAIN_STEP), over(PALE_STEP)];
@@ -119,6 +122,8 @@ function cutOut(distance, { width, height }) {
     if (value && (row === 0 || row === height - 1 || column === 0 || column === width - 1)) outside.add(value);
   });
   const mask = Uint8Array.from(label, (value) => !outside.has(value));
+  const away = distance.reduce((sum, value, i) => sum + value * mask[i], 0);
+  if (!(away > CONTRAST * spread * count(mask))) return mask.fill(0);
   const near = boxBlur(under(1.6), width);
   const hole = components(mask.map((value, i) => value & (near[i] > 0.75)), width);
   const size = tally(hole), same = tally(hole, under(1.1)), total = count(mask);
@@ -132,7 +137,9 @@ function separate(lab, distance, spread, frame) {
   const evidence = distance.map((value) => clamp((value - threshold) / (0.35 * threshold), -4, 4));
   const { code, shape } = histogramCodes(lab);
   const ratio = learntRatio(frame.sample.pick(evidence), frame.sample.pick(code), shape, frame.sample);
-  return Uint8Array.from(logits(ratio, LAST_SAY, evidence, code, frame), (value) => value > 0);
+  const logit = logits(ratio, LAST_SAY, evidence, code, frame);
+  const clear = logit.reduce((sum, value) => sum + Math.abs(value), 0) / logit.length >= 2 * CLEAR;
+  return Uint8Array.from(logit, (value) => clear && value > 0);
 }
 
 /** The logarithm of how much likelier each bin's colour is among the goods, as the sample shows it. */

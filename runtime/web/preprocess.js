@@ -17,13 +17,14 @@ const FLOOR = 48;
 /**
  * Turn a picture into the network's input.
  * @param {{rgba: Uint8ClampedArray, width: number, height: number}} picture upright.
- * @returns {Uint8Array} 28×28: 0 is ground, 255 the brightest part of the garment.
+ * @returns {Uint8Array} 28×28: 0 is ground, 255 the brightest part of the garment. All 0 where there is none.
  */
 export function toNetworkInput(picture) {
   const small = atWorkingSize(picture);
   const { rgba, width, height } = small;
   if (width === SIZE && height === SIZE && isOpaque(rgba) && isGrey(rgba)) return channel(rgba, 0);
   const { mask, negate } = garmentOf(small);
+  if (!count(mask)) return new Uint8Array(SIZE * SIZE);
   const { top, bottom, left, right } = bounds(mask, width);
   const [w, h] = [right - left, bottom - top];
   const tones = new Float64Array(w * h), goods = new Uint8Array(w * h);
@@ -59,10 +60,9 @@ function garmentOf(picture) {
   const solid = channel(rgba, 3).map((alpha) => alpha > 127);
   const share = count(solid) / solid.length;
   if (!isOpaque(rgba) && share > 0.02 && share < 1) return { mask: withoutWearer(picture, solid), negate: true };
-  const everything = solid.slice().fill(1);
-  if (Math.min(width, height) < SMALLEST) return { mask: everything, negate: meanOf(rgba, everything) > 127 };
+  if (Math.min(width, height) < SMALLEST) return { mask: solid.fill(0), negate: true };
   const { mask, plain } = findGarment(picture);
-  if (!plain) return { mask, negate: true };
+  if (!plain || !count(mask)) return { mask, negate: true };
   const ground = mask.map((value) => 1 - value);
   // Grey on black: already as in the data set, only larger.
   if (isGrey(rgba) && count(ground) && meanOf(rgba, ground) < 12) return { mask, negate: false };

@@ -4,14 +4,17 @@
 import { percentile } from "./numbers.js";
 import { bounds, boxBlur, components, count, luma, tally, toLab } from "./pixels.js";
 
-const WAIST_STEP = 13;
+const WAIST_STEP = 10;
+const WAIST = 0.03;
+const BARE = 0.2;
+const LIKE_THE_FACE = 15e6;
 
 /** The part of the mask that is the garment itself. */
 export function withoutWearer({ rgba, width, height }, mask) {
   const { top, bottom, left, right } = bounds(mask, width);
   if (bottom - top <= 1.05 * (right - left)) return mask; // wider than a standing person
   const cutAbove = top <= 2, cutBelow = bottom >= height - 2;
-  const skin = findSkin(rgba, mask, width);
+  const skin = findSkin(rgba, mask, width, top, bottom);
   const head = headRow(mask, skin, width, top, bottom);
   let garment = mask.slice();
   if (head !== null) garment.fill(0, 0, head * width);
@@ -25,15 +28,23 @@ export function withoutWearer({ rgba, width, height }, mask) {
   return count(garment) >= 0.25 * count(mask) ? garment : mask;
 }
 
-function findSkin(rgba, mask, width) {
-  const skin = mask.map((value, i) => {
-    const [red, green, blue] = rgba.subarray(4 * i, 4 * i + 3);
-    const grey = luma(red, green, blue);
-    const cb = 564 * (1000 * blue - grey), cr = 713 * (1000 * red - grey);
-    return value & (cb > -48e6 && cb < -3e6 && cr > 8e6 && cr < 44e6 && grey > 50e3);
-  });
-  const share = boxBlur(skin, width);
-  return mask.map((value, i) => value & (share[i] > 0.5));
+function findSkin(rgba, mask, width, top, bottom) {
+  const pixels = Array.from(mask, (_, i) => rgba.subarray(4 * i, 4 * i + 3));
+  const greys = pixels.map(([red, green, blue]) => luma(red, green, blue));
+  const cb = pixels.map(([, , blue], i) => 564 * (1000 * blue - greys[i]));
+  const cr = pixels.map(([red], i) => 713 * (1000 * red - greys[i]));
+  const box = mask.map((value, i) =>
+    value & (cb[i] > -48e6 && cb[i] < -3e6 && cr[i] > 8e6 && cr[i] < 44e6 && greys[i] > 50e3));
+  const share = boxBlur(box, width);
+  let skin = mask.map((value, i) => value & (share[i] > 0.5));
+  const [begin, end] = [top * width, (top + Math.floor((bottom - top) / 4)) * width];
+  const face = skin.slice(begin, end);
+  if (count(skin) <= BARE * count(mask) || !count(face)) return skin;
+  for (const plane of [cb, cr]) {
+    const middle = percentile(plane.slice(begin, end).filter((_, i) => face[i]), 50);
+    skin = skin.map((value, i) => value & (Math.abs(plane[i] - middle) < LIKE_THE_FACE));
+  }
+  return skin;
 }
 
 function rowWidths(mask, width) {
@@ -104,8 +115,9 @@ function withoutNeighbour(rgba, mask, width, above, below) {
     if (step > most) [most, waist] = [step, row];
   }
   if (waist === null) return mask;
-  const kept = mask.slice();
-  return (waist - top) / (bottom - top) > 0.5 ? kept.fill(0, waist * width) : kept.fill(0, 0, waist * width);
+  const kept = mask.slice(), reach = Math.trunc(WAIST * (bottom - top));
+  return (waist - top) / (bottom - top) > 0.5
+    ? kept.fill(0, (waist - reach) * width) : kept.fill(0, 0, (waist + reach) * width);
 }
 
 /** A function that gives the mean CIELAB colour of the mask between two rows, or null where it is too small to say. */

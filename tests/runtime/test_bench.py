@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_runtime.bench.compare import compare
+from fmnist_runtime.bench.compare import compare, read_run
 from fmnist_runtime.bench.figures import describe, ratio
 from fmnist_runtime.bench.installed import closure, installed_bytes
 from fmnist_runtime.cpus import available_cpus, quota
+from fmnist_runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RIVALS = """
@@ -79,6 +80,27 @@ def run_of(p50: float, width: float = 1.0, **more: Any) -> dict[str, Any]:
 def test_compare_tells_a_regression_from_noise(new: dict[str, Any], word: str, regressed: bool) -> None:
     lines, verdict = compare(run_of(100), new)
     assert any(word in line for line in lines) and verdict is regressed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        "[]",
+        '{"machine": [], "results": {}}',
+        '{"machine": {}, "results": {"a": 5}}',
+        '{"machine": {}, "results": {"a": {}}}',
+        '{"machine": {}, "results": {"a": {"missing": "not installed"}}}',
+        json.dumps(run_of(0)),
+        json.dumps(run_of(1, float("nan"))),
+        json.dumps(run_of(100)).replace('"paced"', '"other"'),
+        json.dumps(run_of(100)).replace("[99.0, 101.0]", "[99.0]"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"run.json: (not|no contestant)"):
+        read_run(tmp_path / "run.json")
 
 
 def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None:

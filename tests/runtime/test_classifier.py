@@ -34,6 +34,7 @@ def test_batch_equals_single(tiny_model: Path) -> None:
         assert (one.label, one.class_id) == (many.label, many.class_id)
         assert one.probability == pytest.approx(many.probability, abs=1e-6)
     assert classifier.batch([]) == []
+    assert classifier.batch(np.stack(images)) == classifier.batch(images)
 
 
 def test_reject_option(make_model: Make) -> None:
@@ -44,6 +45,14 @@ def test_reject_option(make_model: Make) -> None:
     assert rejected.top and "threshold" in rejected.reason
     kept = Classifier.load(path)(image, reject=False)
     assert not kept.rejected and kept.label == rejected.top[0].label
+
+
+def test_a_picture_of_nothing_is_rejected_whatever_the_model_thinks(make_model: Make) -> None:
+    nothing = np.zeros((28, 28), np.uint8)
+    sure = Classifier.load(make_model(reject={"score": "max_probability", "threshold": 0, "acceptance": 1}))
+    assert sure(nothing).rejected and "stands out" in sure(nothing).reason
+    assert not sure(nothing, reject=False).rejected and not sure(nothing + 1).rejected
+    assert not Classifier.load(make_model())(nothing).rejected  # a model without the option
 
 
 def test_scores_are_higher_for_what_is_familiar() -> None:
@@ -203,10 +212,24 @@ def test_sha256_and_sums(tiny_model: Path) -> None:
         Classifier.load(tiny_model)
 
 
-@pytest.mark.parametrize("array", [np.zeros((28, 28), np.float32), np.zeros((0, 3), np.uint8), np.zeros(5, np.uint8)])
-def test_arrays_that_are_no_pictures(tiny_model: Path, array: np.ndarray) -> None:
-    with pytest.raises(ImageError):
-        Classifier.load(tiny_model)(array)
+@pytest.mark.parametrize("shape", [(0, 3), (5,), (9, 9, 2), (2, 9, 9, 3), ()])
+def test_arrays_that_are_no_pictures(tiny_model: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="an array must be uint8"):
+        Classifier.load(tiny_model)(np.zeros(shape, np.uint8))
+    with pytest.raises(ImageError, match="not float32"):
+        Classifier.load(tiny_model)(np.zeros((28, 28), np.float32))
+
+
+@pytest.mark.parametrize("thing", [None, 0, bytearray(b"x"), [1]])
+def test_things_that_are_no_pictures(tiny_model: Path, thing: object) -> None:
+    with pytest.raises(ImageError, match="a picture is"):
+        Classifier.load(tiny_model)(thing)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 3_000_000_000])
+def test_numbers_of_threads_that_no_device_has(tiny_model: Path, threads: int) -> None:
+    with pytest.raises(ConfigError, match="threads must be 1 to 256"):
+        Classifier.load(tiny_model, threads=threads)
 
 
 def test_selftest_catches_other_arithmetic(make_model: Make, tiny_model: Path) -> None:

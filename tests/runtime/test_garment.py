@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fmnist_runtime import separate
 from fmnist_runtime.garment import find_garment
 from fmnist_runtime.ground import distance_from, fit_ground, frame_of, sample_step
 from fmnist_runtime.images import open_image
 from fmnist_runtime.pixels import _CURVE, Parts, box_count, box_sum, luma, percentile, to_lab
-from fmnist_runtime.preprocess import _channels
+from fmnist_runtime.preprocess import _channels, to_network_input
+from fmnist_runtime.wearer import without_wearer
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
 
@@ -113,3 +115,23 @@ def test_a_white_shirt_on_white_is_found_and_a_shadow_is_not() -> None:
     shoe[30:60, 15:105], shoe[60:62, 15:105] = 90, 246  # its shadow below
     mask, plain = find_garment(shoe)
     assert plain and mask[32:58, 20:100].all() and not mask[62:].any() and mask.sum() < 1.08 * 30 * 90
+
+
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (1080, 1920), (300, 300), (1, 1), (40, 5)])
+def test_where_there_is_nothing_nothing_is_found(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for tone in (0, 128, 255, (120, 90, 40)):
+        for deviation in (0, 3, 12, 30, 80):  # of a sensor's noise
+            frame = rng.normal(tone, deviation, (*size, 3)).clip(0, 255).astype(np.uint8)
+            assert not to_network_input(Image.fromarray(frame)).any(), (tone, deviation)
+
+
+def test_a_wearer_is_taken_away_and_a_shirt_of_the_colour_of_skin_is_not() -> None:
+    for shirt in ((60, 80, 160), (225, 205, 175)):
+        person = np.full((128, 96, 3), 255, np.uint8)
+        person[6:34, 38:58] = 205, 150, 120
+        person[34:96, 18:78] = shirt
+        person[96:128, 24:72] = 40, 40, 60
+        garment = without_wearer(person, (person != 255).any(axis=2))
+        assert garment[40:90, 20:76].all(), shirt
+        assert not garment[:26].any() and not garment[96:].any(), shirt

@@ -25,8 +25,19 @@ def options() -> Options:
     )
     add = parser.add_argument
     add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
-    add("--float", dest="float_model", default="artifacts/improved/model.onnx", metavar="FILE", help="its float twin")
-    add("--checkpoint", default="artifacts/improved", metavar="FOLDER", help="the PyTorch checkpoint of both")
+    add(
+        "--float",
+        dest="float_model",
+        default="artifacts/improved/model.onnx",
+        metavar="FILE",
+        help="its float twin (default: artifacts/improved/model.onnx)",
+    )
+    add(
+        "--checkpoint",
+        default="artifacts/improved",
+        metavar="FOLDER",
+        help="the PyTorch checkpoint of both (default: artifacts/improved)",
+    )
     add("--only", action="append", metavar="TEXT", help="contestants whose names hold this text; may be repeated")
     add("--contestant", action="append", default=[], metavar="NAME=MODULE:OBJECT", help="one more of your own")
     add("--quick", action="store_true", help="onnxruntime and PyTorch alone, a few seconds in all, for a first look")

@@ -12,6 +12,8 @@ from fmnist_runtime.errors import ConfigError
 
 __all__ = ["compare", "read_run"]
 
+_MODES = ("hot", "paced", "cold_start")
+
 
 def read_run(path: Path) -> dict[str, Any]:
     """Read what ``fmnist-bench --json`` wrote.
@@ -21,11 +23,27 @@ def read_run(path: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable as a run of fmnist-bench ({error})") from error
-    if not isinstance(document, dict) or not isinstance(document.get("results"), dict) or "machine" not in document:
-        raise ConfigError(f"{path}: not a run of fmnist-bench; write one with fmnist-bench --json > FILE")
+    try:
+        document["machine"].get("processor")
+        measured = sum([_is_measured(result) for result in document["results"].values()])
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a run of fmnist-bench; write one with fmnist-bench --json > FILE") from error
+    if not measured:
+        raise ConfigError(f"{path}: no contestant was measured in this run; write one with fmnist-bench --json > FILE")
     return document
+
+
+def _is_measured(result: dict[str, Any]) -> bool:
+    """Whether a contestant has figures, or is missing and says why; an exception where it is neither."""
+    if isinstance(result.get("missing"), str):
+        return False
+    for mode in _MODES:
+        low, high = result[mode]["p50 interval"]
+        if not 0 < low <= result[mode]["p50"] <= high < float("inf"):
+            raise ValueError("not a median of times and its interval")
+    return True
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.05) -> tuple[list[str], bool]:
@@ -43,7 +61,7 @@ def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.05) -
             )
             regressed = True
             continue
-        for mode in ("hot", "paced", "cold_start"):
+        for mode in _MODES:
             verdict = _verdict(before[mode], after[mode], tolerance)
             regressed |= verdict == "REGRESSED"
             lines.append(f"{name}, {mode}: {before[mode]['p50']:.0f} -> {after[mode]['p50']:.0f} µs: {verdict}")

@@ -3,11 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_runtime.console import run_app
-from fmnist_runtime.options import Options, positive
+from fmnist_runtime.cpus import MOST_PROCESSES
+from fmnist_runtime.options import Options, positive, up_to
 
 __all__ = ["main", "options", "serve"]
 
@@ -20,15 +21,15 @@ def options() -> Options:
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)")
     add("--port", type=_port, default=8000, metavar="N", help="0 picks a free one (default: 8000)")
     add("--token-file", type=Path, metavar="FILE", help="the bearer token to ask for")
-    add("--careful", action="store_true", help="average several views: slower, more often right")
+    add("--careful", action="store_true", help="average four views: slower, refuses more of what is no garment")
     add(
         "--workers",
-        type=positive,
+        type=up_to(MOST_PROCESSES),
         metavar="N",
         help="processes that decode and classify (default: one a CPU allowed); 1: none beside the service's own",
     )
-    add("--max-body", type=_up_to(256), default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
-    add("--max-files", type=_up_to(1024), default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
+    add("--max-body", type=up_to(256), default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
+    add("--max-files", type=up_to(1024), default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
     add("--max-pixels", type=positive, default=50, metavar="MILLIONS", help="of a picture; more gets 422 (default: 50)")
     add("--max-in-flight", type=positive, default=256, metavar="N", help="requests; more get 503 (default: 256)")
     add("--body-seconds", type=positive, default=20, metavar="S", help="for a body to arrive, else 408 (default: 20)")
@@ -82,17 +83,6 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0")
     return int(text)
-
-
-def _up_to(most: int) -> Callable[[str], int]:
-    """A whole number from 1 to what all requests together may have: see ``Limits``."""
-
-    def number(text: str) -> int:
-        if positive(text) > most:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to {most}")
-        return int(text)
-
-    return number
 
 
 def _port(text: str) -> int:
