@@ -22,6 +22,8 @@ _SMALLEST = 8
 """In fewer pixels either way nothing can be found."""
 _GAUSSIAN = (0.45186276187760605, 0.274068619061197)
 """Weights of the centre and of each neighbour, along one axis."""
+_BORDERED = np.arange(-1, IMAGE_SIZE + 1).clip(0, IMAGE_SIZE - 1)
+"""Places along one axis, with the first and the last once more."""
 _SHARPNESS = 0.7
 """How much of the difference from the surroundings is added."""
 _FLOOR = 48
@@ -161,7 +163,7 @@ def _sharpen(picture: np.ndarray) -> np.ndarray:
 
     Collars, buttons and zips are lines of a pixel: shrinking alone would leave too little of them to tell a shirt by.
     """
-    padded = np.pad(picture, 1, mode="edge")
+    padded = picture[_BORDERED[:, None], _BORDERED]
     across = _GAUSSIAN[1] * (padded[:, :-2] + padded[:, 2:]) + _GAUSSIAN[0] * padded[:, 1:-1]
     around = _GAUSSIAN[1] * (across[:-2] + across[2:]) + _GAUSSIAN[0] * across[1:-1]
     return np.where(picture > 0, picture + _SHARPNESS * (picture - around), 0).clip(0)
