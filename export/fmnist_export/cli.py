@@ -10,6 +10,7 @@ import typer
 
 from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
 from fmnist_runtime.console import run_app
+from fmnist_runtime.errors import ConfigError
 
 __all__ = ["app", "main"]
 
@@ -77,11 +78,14 @@ def export(
     from fmnist_export.show import show_export, show_step
     from fmnist_train.checkpoint import newest_run
 
+    quantisation = Quantisation(target, calibration, calibration_images)
+    if not quantise and (rescue or quantisation != _QUANTISATION):
+        raise ConfigError("--rescue, --target and --calibration are about the int8 model: add --quantize")
     run = checkpoint or newest_run()
     options = ExportOptions(
         output,
         quantise,
-        Quantisation(target, calibration, calibration_images),
+        quantisation,
         Limits(_LIMITS.max_logit_difference, max_drop, max_class_drop, min_agreement, max_latency_ratio or None),
         half=half,
         ort=ort,

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_export.stamp import arrays_sha256
 from fmnist_runtime.selftest import Golden, pack_golden
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data import Split
 from fmnist_train.models import Normalise, count_parameters
+from fmnist_train.splits import arrays_sha256
 
 __all__ = ["describe", "golden", "prove", "tolerance"]
 

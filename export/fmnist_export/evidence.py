@@ -1,7 +1,6 @@
 """What stands beside shipped models: the run's checkpoint and figures, those of its other seeds, and a card for people."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,16 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the run's ``metrics.json`` is damaged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     known = read_object(folder / "metrics.json")
-    for pattern in ("best.*", "metrics.json", "history.*", "*.png"):
+    for pattern in ("best.*", "history.*", "*.png"):
         for path in sorted(run.glob(pattern)):
             if path.resolve() != (folder / path.name).resolve():
-                shutil.copyfile(path, folder / path.name)
-    if not (folder / "metrics.json").is_file():
+                write_atomically(folder / path.name, path.read_bytes())
+    if not (run / "metrics.json").is_file():
         return
-    metrics = read_object(folder / "metrics.json")
+    metrics = read_object(run / "metrics.json")
     if not metrics:
-        raise CheckpointError(
-            f"{folder / 'metrics.json'} is damaged: 'fmnist-train --resume' writes that of the run anew"
-        )
+        raise CheckpointError(f"{run / 'metrics.json'} is damaged: 'fmnist-train --resume' writes it anew")
     metrics["exported"] = {
         name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
     }
@@ -112,7 +108,7 @@ def _protocol(metrics: dict[str, Any]) -> str:
     recipe, validation = metrics["recipe"], metrics["validation"]["accuracy"]
     held_out = f"{recipe['validation']:.0%}" if recipe["validation"] < 1 else f"{recipe['validation']:,.0f}"
     chosen = (
-        f"The validation images ({held_out} of the training images, the same for every run) chose epoch "
+        f"The validation images ({held_out} of the training images, the same for every seed) chose epoch "
         f"{metrics['epoch']} of {metrics['epochs_trained']} (accuracy {validation:.2%})."
         if recipe["validation"] and validation is not None
         else f"No image was held out; the last of {metrics['epochs_trained']} epochs counts."

@@ -16,19 +16,20 @@ from fmnist_export.convert import to_onnx
 from fmnist_export.document import describe
 from fmnist_export.graph import count_macs, signal_to_noise
 from fmnist_export.integer_form import for_integers
-from fmnist_export.proof import Form, Judge
+from fmnist_export.proof import FILES, Form, Judge
 from fmnist_export.quantise import describe_calibration, quantise
 from fmnist_export.rescue import Walk
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_export.show import show_export
 from fmnist_export.variants import to_half
 from fmnist_export.writing import all_files, write_forms
-from fmnist_runtime.errors import CheckpointError, GateError
+from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.errors import CheckpointError, GateError, ModelError
 from fmnist_runtime.store import SUMS
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.data import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluate import predict_logits
-from fmnist_train.files import read_object, write_atomically
+from fmnist_train.files import write_atomically
 from fmnist_train.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
@@ -145,11 +146,11 @@ def _calibration_images(train: Split, settings: Quantisation) -> np.ndarray:
 def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     """Put the proven files in place, the float model first, and then the sums and figures that vouch for them."""
     written = all_files(report["files"])
-    stale = _of_other_weights(folder, report["checkpoint_sha256"]) - {about["file"] for about in written}
+    stale = _of_other_weights(folder, report["checkpoint_sha256"])
+    for name in stale:  # first: whenever this is cut off, the runtime never takes one network's file for another's
+        (folder / name).unlink()
     for about in written:
         write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
-    for name in stale:  # the runtime would take it for this network's
-        (folder / name).unlink(missing_ok=True)
     sums = {about["file"]: about["sha256"] for about in written}
     if (folder / SUMS).is_file():  # another file of this network, from an earlier export, keeps its line
         lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
@@ -161,11 +162,16 @@ def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
 
 
 def _of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
-    """The names of model files that an earlier export of another checkpoint left in the folder."""
-    earlier = read_object(folder / "parity.json")
-    if earlier.get("checkpoint_sha256") in (None, checkpoint_sha256):
-        return set()
-    return {about["file"] for about in all_files(earlier["files"])}
+    """The names of model files in the folder that say of themselves that they are another checkpoint's, or are damaged."""
+    names = [name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name)]
+    return {name for name in names if (folder / name).is_file() and _weights(folder / name) != checkpoint_sha256}
+
+
+def _weights(path: Path) -> str | None:
+    try:
+        return Classifier.load(path).metadata.document.get("checkpoint_sha256")
+    except ModelError:
+        return None
 
 
 def _explain(faults: list[str], forms: dict[str, Form], images: np.ndarray, curve: list[dict[str, Any]]) -> str:

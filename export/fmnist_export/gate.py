@@ -55,12 +55,13 @@ def compare_answers(reference: np.ndarray, other: np.ndarray, labels: np.ndarray
     Returns:
         ``agreement`` (share of equal answers), ``drop`` (percentage points of accuracy) with its 95% ``drop_interval``,
         ``only_reference_right``, ``only_other_right``, ``mcnemar_p`` (exact two-sided, McNemar 1947), ``worst_class``
-        (id of the class that loses most), ``worst_class_drop`` and ``worst_class_interval`` (points).
+        (id of the class that loses most, of those whose loss is clear of chance where there are any),
+        ``worst_class_drop`` and ``worst_class_interval`` (points).
     """
     right, other_right = reference == labels, other == labels
     lost, won = right & ~other_right, ~right & other_right
     by_class = {int(c): _drop(lost[labels == c], won[labels == c]) for c in np.unique(labels)}
-    worst = max(by_class, key=lambda c: by_class[c][0])
+    worst = max(by_class, key=lambda c: (by_class[c][1][0] > 0, by_class[c][0]))
     drop, interval = _drop(lost, won)
     return {
         "agreement": float((reference == other).mean()),

@@ -27,9 +27,9 @@ from fmnist_export.equalise import equalise
 from fmnist_export.graph import drop_unused, weighted_nodes
 from fmnist_export.rounding import fit_rounding
 from fmnist_export.settings import TARGETS, Quantisation
-from fmnist_export.stamp import arrays_sha256
 from fmnist_export.stem import widen_first_convolution
 from fmnist_runtime.errors import ConfigError
+from fmnist_train.splits import arrays_sha256
 
 __all__ = ["describe_calibration", "quantise"]
 

@@ -1,6 +1,5 @@
 """Write a model's metadata into its file, and the checksum over everything."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from onnx import ModelProto
 from fmnist_runtime.integrity import checksum_span, file_checksum
 from fmnist_runtime.metadata import CHECKSUM_KEY, PREFIX, SCHEMA
 
-__all__ = ["arrays_sha256", "stamp"]
+__all__ = ["stamp"]
 
 
 def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
@@ -27,11 +26,3 @@ def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
         raise RuntimeError("the serialised model has no place for its checksum")  # a bug of ours, not of the caller
     data[span] = file_checksum(bytes(data), span).encode()
     return bytes(data)
-
-
-def arrays_sha256(*arrays: Any) -> str:
-    """SHA-256 of the bytes of arrays, to name the images that were used."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(array.tobytes())
-    return digest.hexdigest()

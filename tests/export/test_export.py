@@ -106,6 +106,19 @@ def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["model.int8.onnx"] and good.read_bytes() == b"the good one"
 
 
+def test_no_file_of_other_weights_stays(tmp_path: Path) -> None:
+    limits = Limits(max_latency_ratio=None)
+    smaller = ExportOptions(tmp_path, True, Quantisation(images=256), limits, data="sample")
+    export(ROOT / "artifacts" / "improved", smaller)
+    export(ROOT / "artifacts" / "improved", ExportOptions(tmp_path, data="sample"))
+    assert (tmp_path / "model.int8.onnx").is_file()  # of the same weights
+    export(ROOT / "artifacts" / "best", ExportOptions(tmp_path, data="sample"))
+    assert not (tmp_path / "model.int8.onnx").exists()
+    assert "int8" not in (tmp_path / "SHA256SUMS").read_text()
+    shipped = Classifier.load(ROOT / "artifacts" / "best" / "model.onnx").metadata.document
+    assert Classifier.load(tmp_path).metadata.document["checkpoint_sha256"] == shipped["checkpoint_sha256"]
+
+
 def test_other_classes_and_impossible_settings(tmp_path: Path, model: nn.Module) -> None:
     info = {
         "model": {"name": "improved", "options": {}},
@@ -136,6 +149,18 @@ def test_the_gate_sees_wrong_weights_and_not_a_number() -> None:
         True
     ] * 3
     assert broken["int8"]["mcnemar_p"] < 1e-6
+
+
+def test_the_gate_asks_every_class() -> None:
+    """One loses a little more, by chance; the other loses clearly."""
+    labels = np.repeat([0, 1], 1000)
+    reference, other = labels.copy(), labels.copy()
+    reference[:600], other[200:831] = 1, 1  # changes in both directions, and 31 more are lost than won
+    other[1000:1030] = 0
+    found = {name: compare(*(np.eye(2, dtype=np.float32)[a] for a in (reference, answers)), labels)
+             for name, answers in (("float32", reference), ("int8", other))}  # fmt: skip
+    (fault,) = judge(found, Limits(max_drop=100, min_agreement=0), labels=["noisy", "clear"])
+    assert "3.0 points on clear" in fault
 
 
 def test_the_interval_of_a_drop_covers_the_truth() -> None:

@@ -42,3 +42,6 @@ def test_help_and_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         assert "--json" in capsys.readouterr().out
     assert run(monkeypatch, SHIPPED, "--quantize", "--target", "abacus") == 2
     assert "portable, vnni" in capsys.readouterr().err
+    for option in ("--rescue", "--target=vnni", "--calibration=entropy", "--calibration-images=9"):
+        assert run(monkeypatch, SHIPPED, option) == 2
+        assert "add --quantize" in capsys.readouterr().err

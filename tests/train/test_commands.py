@@ -40,6 +40,18 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows_outlive_their_runs(rows)
 
 
+def test_compare_takes_no_run_of_another_recipe_and_stops_when_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    once = ("compare", "batchnorm", "--data", "sample", "--epochs")
+    call(*once, "1")
+    assert run_app(app, args=[*once, "2"]) == 2
+    assert "another recipe (epochs)" in capsys.readouterr().err
+    monkeypatch.setattr("fmnist_train.compare.train", lambda *_: {"interrupted": True})
+    assert run_app(app, args=[*once, "1", "--runs", "others"]) == 130
+
+
 def rows_outlive_their_runs(rows: list[dict]) -> None:
     """An exported run gets a latency; later, without any run, all rows stay, and the latency is measured again."""
     from fmnist_export.export import ExportOptions, export

@@ -60,9 +60,13 @@ def test_mixed_pairs_keep_image_and_target_together() -> None:
         ({"optimiser": "lion"}, "adam, adamw, sgd"),
         ({"warmup": 0.1}, "--scheduler cosine"),
         ({"patience": 3, "validation": 0}, "--validation 0.1"),
-        ({"learning_rate": math.nan}, "learning rate"),
+        ({"learning_rate": math.nan}, "--learning-rate"),
         ({"mix": 0.0}, "mix"),
         ({"scheduler_factor": 1.5}, "factor"),
+        ({"weight_decay": math.nan}, "--weight-decay must be a number"),
+        ({"validation": math.inf}, "--validation must be a number"),
+        ({"class_weights": (1.0, math.inf)}, "finite"),
+        ({"batch_size": 1}, "at least 2"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict, message: str) -> None:
@@ -133,6 +137,21 @@ def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         (("--scale", "0.9"), "--scale must be two factors"),
         (("--scale", "small,large"), "--scale must be numbers"),
         (("--flip", "50"), "--flip must be a share from 0 to 1, not 50"),
+        (("--hidden", "99999999999"), "whole numbers from 1 to 65,536"),
+        (("--kernel", "29"), "under 28"),
+        (("--seed", "9" * 20), "--seed"),
+        (("--threads", "100000"), "--threads"),
+        (("--data-dir", "nowhere"), "leave --data-dir out"),
     ):
-        assert run(*QUICK, *options, "--output", "/nonexistent") == 2
-        assert message in capsys.readouterr().err
+        assert run(*QUICK, *options, "--output", "/nonexistent") in (1, 2)
+        said = capsys.readouterr().err
+        assert message in said and "Traceback" not in said
+    assert not Path("/nonexistent").exists()
+
+
+def test_an_output_that_cannot_be_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(*QUICK[:-6], "--recipe", "improved", "--output", tmp_path / "file" / "run") == 2
+    assert "name another folder" in capsys.readouterr().err

@@ -16,10 +16,10 @@ from fmnist_train.models import build_model, count_parameters
 from fmnist_train.recipes import RECIPES, Recipe, get_recipe, recipe_from_dict
 
 
-def start(folder: Path, recipe: Recipe, seed: int = 0) -> Training:
+def start(folder: Path, recipe: Recipe, seed: int = 0, *, first: int = 0, **others: object) -> Training:
     train = find_dataset("sample").load("train")
-    part, held = train.take(np.arange(0, 256)), train.take(np.arange(1000, 1100))
-    about = {"labels": list(find_dataset("sample").labels), "dataset": "sample"}
+    part, held = train.take(np.arange(first, first + 256)), train.take(np.arange(1000, 1100))
+    about = {"labels": list(find_dataset("sample").labels), "dataset": "sample", **others}
     return Training(recipe, part, held, folder, seed=seed, device=torch.device("cpu"), about=about)
 
 
@@ -38,6 +38,15 @@ def test_improved_is_as_published() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_survive_json(name: str) -> None:
     assert recipe_from_dict(RECIPES[name].to_dict()) == RECIPES[name]
+
+
+def test_a_taught_recipe_from_before_there_was_a_choice_had_views() -> None:
+    stored = RECIPES["nano"].to_dict()
+    assert recipe_from_dict(stored).teacher_sees == "images"
+    del stored["teacher_sees"]
+    assert recipe_from_dict(stored).teacher_sees == "views"
+    stored["distillation"] = 0
+    assert recipe_from_dict(stored).teacher_sees == "images"
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
@@ -70,6 +79,10 @@ def test_resume_refuses_another_recipe(tmp_path: Path) -> None:
         start(tmp_path, quick(learning_rate=0.5)).resume()
     with pytest.raises(CheckpointError, match="another seed"):
         start(tmp_path, quick(), seed=1).resume()
+    with pytest.raises(CheckpointError, match="another data"):
+        start(tmp_path, quick(), first=1).resume()
+    with pytest.raises(CheckpointError, match="another classes"):
+        start(tmp_path, quick(), labels=list("abcdefghij")).resume()
     with pytest.raises(CheckpointError, match="no run to resume"):
         start(tmp_path / "empty", quick()).resume()
 

@@ -60,10 +60,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: missing, damaged, not ours, or from a newer version.
     """
-    try:
+    try:  # copies, because Windows lets nobody replace a file that is still mapped
         with safe_open(path, framework="pt") as file:
             info = json.loads((file.metadata() or {})["info"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
     if info.get("format", 0) > FORMAT:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_runtime.console import run_app
+from fmnist_runtime.cpus import MOST_THREADS
 from fmnist_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ def train(
     dropout: Annotated[float | None, _option(help="Of all but improved, batchnorm and fashion.")] = None,
     kernel: Annotated[int | None, _option(help="Of custom: size of the convolutions, odd.")] = None,
     batch_norm: Annotated[bool | None, _option("--batch-norm/--no-batch-norm", help="Of custom.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     mixed_precision: Annotated[bool, typer.Option(help="bfloat16 where the processor has it.")] = True,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to PyTorch.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events (extra).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,

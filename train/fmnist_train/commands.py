@@ -62,7 +62,7 @@ def evaluate(
     if as_json:
         print(json.dumps(result))
         return
-    print((folder / "classification_report.txt").read_text())
+    print((folder / "classification_report.txt").read_text("utf-8"))
     pairs = ", ".join(f"{p['label']} as {p['predicted']} ({p['count']})" for p in result["test"]["most_confused"][:3])
     print(f"expected calibration error {result['test']['ece']:.2%}; most confused: {pairs or 'none'}")
     print(f"report: {folder / 'report.html'}")
@@ -99,4 +99,4 @@ def compare(
     groups = tuple(tuple(Path(part) for part in group.split(",")) for group in ensemble or ())
     settings = Comparison(tuple(names or ()), data, data_dir, runs, output, seeds, epochs, groups, reuse_only, readme)
     rows = run_compare(settings)
-    print(json.dumps(rows) if as_json else (output / "comparison.md").read_text())
+    print(json.dumps(rows) if as_json else (output / "comparison.md").read_text("utf-8"))

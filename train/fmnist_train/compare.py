@@ -13,12 +13,12 @@ from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
 from fmnist_train.comparison_table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.data import DataSource, Split, find_dataset
-from fmnist_train.files import around_section, write_atomically
+from fmnist_train.files import around_section, make_folder, read_object, write_atomically
 from fmnist_train.metrics import softmax, wilson_interval
 from fmnist_train.models import count_macs, count_parameters
 from fmnist_train.predictor import open_predictor
 from fmnist_train.progress import Progress
-from fmnist_train.recipes import CLAIMS, Recipe, get_recipe
+from fmnist_train.recipes import CLAIMS, Recipe, get_recipe, recipe_from_dict
 from fmnist_train.run import RunOptions, train
 
 __all__ = ["PUBLISHED", "Comparison", "compare"]
@@ -68,6 +68,7 @@ def compare(settings: Comparison) -> list[dict[str, Any]]:
     source = find_dataset(settings.data, settings.data_dir)
     if settings.readme is not None:
         around_section(settings.readme, *SECTION)  # before hours of training
+    make_folder(settings.output)
     earlier = earlier_rows(settings.output, source.name)
     rows = []
     for recipe in recipes:
@@ -99,14 +100,29 @@ def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
         folder = settings.runs / options.folder(recipe).name
         resume = (folder / "last.safetensors").exists()
         if not is_finished(folder) and not settings.reuse_only:
-            train(recipe, RunOptions(settings.data, settings.data_dir, folder, seed, resume=resume), Progress())
-        if is_finished(folder):
+            trained = RunOptions(settings.data, settings.data_dir, folder, seed, resume=resume)
+            if (train(recipe, trained, Progress()) or {}).get("interrupted"):
+                raise KeyboardInterrupt
+        if is_finished(folder) and _is_of(recipe, folder, settings):
             folders.append(folder)
     return folders
 
 
+def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
+    """Whether a finished run followed the very recipe.
+
+    Raises:
+        ConfigError: it did not, and is in the way of one that would.
+    """
+    stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
+    others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
+    if others and not settings.reuse_only:
+        raise ConfigError(f"{run} was trained with another recipe ({', '.join(others)}): give another --runs")
+    return not others
+
+
 def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[str, Any]:
-    metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
+    metrics = [json.loads((run / "metrics.json").read_text("utf-8")) for run in runs]
     for run, figures in zip(runs, metrics, strict=True):
         if figures["dataset"] != source.name:
             raise ConfigError(f"{run} was trained on {figures['dataset']}, not {source.name}; give another --runs")
@@ -140,7 +156,7 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the run's export says, if there is one and it came from this very checkpoint."""
     found: dict[str, Any] = dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
     path = run / "export" / "parity.json"
-    report = json.loads(path.read_text()) if path.exists() else {}
+    report = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if report.get("checkpoint_sha256") != checkpoint.sha256:
         return found
     for precision, written in (("float", "float32"), ("int8", "int8")):
@@ -159,7 +175,7 @@ def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[s
     answers = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
     right = int((answers.argmax(axis=1) == test.labels).sum())
     metrics = [run / "metrics.json" for run in runs]
-    seconds = [json.loads(path.read_text())["training_seconds"] for path in metrics if path.exists()]
+    seconds = [json.loads(path.read_text("utf-8"))["training_seconds"] for path in metrics if path.exists()]
     sizes = [_size(checkpoint) for checkpoint in checkpoints]
     return {
         "name": "mean of " + ", ".join(f"{c.info['recipe']['name']} {c.info['seed']}" for c in checkpoints),

@@ -68,6 +68,8 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
     Raises:
         DataError: not found; the message says what to do.
     """
+    if data_dir is not None and data != "fashion-mnist":
+        raise DataError(f"a data folder is where Fashion-MNIST lies, not '{data}': leave --data-dir out")
     if data == "sample":
         return _source("sample", SAMPLE_FOLDER, partial(read_idx_part, published=False))
     if data == "fashion-mnist":

@@ -28,6 +28,7 @@ from fmnist_train.optim import Schedule, make_optimiser
 from fmnist_train.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
 from fmnist_train.parallel import average, is_first, rank_and_world, share_buffers, spread
 from fmnist_train.recipes import Recipe
+from fmnist_train.splits import arrays_sha256
 from fmnist_train.state import Epoch, restore_state, save_state
 from fmnist_train.teacher import distillation_loss, make_teacher
 
@@ -64,6 +65,7 @@ class Training:
         self.fashion = list(about["labels"]) == list(DATASET_LABELS)
         self.history: list[Epoch] = []
         self.validation = validation
+        self.data_sha256 = arrays_sha256(train.images, train.labels, validation.images, validation.labels)
         self.images = torch.from_numpy(train.images).unsqueeze(1).to(device)
         self.labels = torch.from_numpy(train.labels).to(device)
         torch.manual_seed(seed)

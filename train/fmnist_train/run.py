@@ -7,7 +7,6 @@ import json
 import platform
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data import DataSource, find_dataset, split_validation
 from fmnist_train.device import choose_device, keep_freed_memory
 from fmnist_train.evaluate import predict_logits
-from fmnist_train.files import write_atomically
+from fmnist_train.files import make_folder, write_atomically
 from fmnist_train.loop import Training
 from fmnist_train.metrics import classification_metrics, softmax
 from fmnist_train.parallel import is_first, process_group
@@ -36,7 +35,8 @@ from fmnist_train.tensorboard import event_writer
 __all__ = ["SPLIT_SEED", "RunOptions", "train"]
 
 SPLIT_SEED = 20170828
-"""The validation split is the same for every seed and recipe, so their validation figures compare."""
+"""The validation split is the same for every seed of a recipe, and of two sizes the smaller is in the larger, so that their
+figures compare."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
     )
     if options.resume:
         training.resume()
+    if is_first():
+        make_folder(folder)
     log = event_writer(folder / "tensorboard") if options.tensorboard and is_first() else None
-    start = time.perf_counter()
     interrupted = False
     with _stop_on_interrupt() as stop, progress.of_run(recipe, len(training_split), len(validation), training.device):
 
@@ -126,7 +127,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         folder,
         source,
         training,
-        {"interrupted": interrupted, "training_seconds": seconds, "wall_seconds": time.perf_counter() - start},
+        {"interrupted": interrupted, "training_seconds": seconds},
     )
 
 

@@ -1,5 +1,6 @@
 """Images with their labels, and dividing them so that every class keeps its share."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from fmnist_runtime.errors import ConfigError, DataError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["Split", "split_validation", "stratified_draw"]
+__all__ = ["Split", "arrays_sha256", "split_validation", "stratified_draw"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,14 @@ class Split:
     def take(self, indices: np.ndarray) -> "Split":
         """The images at these positions, copied."""
         return Split(self.images[indices], self.labels[indices])
+
+
+def arrays_sha256(*arrays: np.ndarray) -> str:
+    """SHA-256 of the bytes of arrays, to name the images and labels that were used."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def stratified_draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

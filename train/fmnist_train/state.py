@@ -46,6 +46,7 @@ def save_state(training: "Training", path: Path) -> None:
     info = {
         "format": FORMAT,
         **training.describe(),
+        "data_sha256": training.data_sha256,
         "history": [dataclasses.asdict(epoch) for epoch in training.history],
         "param_groups": optimiser["param_groups"],
         "schedule": training.schedule.state_dict(),
@@ -82,10 +83,14 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _refuse_another_run(training: "Training", path: Path, info: Mapping[str, Any]) -> None:
     about = training.about
     ours = {"recipe": training.recipe.to_dict(), "seed": training.seed, "dataset": about["dataset"]}
+    ours |= {"classes": about["labels"]}
+    if "data_sha256" in info:  # older runs do not say it
+        ours["data"] = training.data_sha256
     if "teachers" in about:
         ours["teacher"] = about["teachers"]
     # A recipe stored before a field existed means that field's default.
     theirs = {**info, "recipe": recipe_from_dict(info["recipe"]).to_dict(), "teacher": info.get("teachers")}
+    theirs |= {"classes": info["labels"], "data": info.get("data_sha256")}
     for what, now in ours.items():
         then, now = _as_json(theirs.get(what)), _as_json(now)
         if then != now:

@@ -11,6 +11,9 @@ from fmnist_train.models.layers import Normalise, ResidualBlock, Resize, conv_bn
 
 __all__ = ["batchnorm", "best", "custom", "fashion", "feedforward", "hybrid", "improved", "residual", "simple"]
 
+_WIDEST = 65_536
+"""Channels or units; more is a slip of the finger."""
+
 
 def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
     """Five 3×3 convolutions in three blocks, then a dense head. 437,162 parameters, 22M MACs."""
@@ -161,8 +164,8 @@ def custom(
     _check_dropout(dropout)
     if len(channels) > 4:
         raise ConfigError(f"28 pixels can be halved four times, not {len(channels)}; give at most four --channels")
-    if kernel < 1 or kernel % 2 == 0:
-        raise ConfigError(f"--kernel must be odd, so that the size is kept, not {kernel}")
+    if not 1 <= kernel <= IMAGE_SIZE or kernel % 2 == 0:
+        raise ConfigError(f"--kernel must be odd, so that the size is kept, and under {IMAGE_SIZE}, not {kernel}")
     widths = [1, *channels]
     convolutions: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
@@ -208,8 +211,8 @@ def _dense_head(
 
 
 def _check_widths(what: str, widths: Sequence[int]) -> None:
-    if any(not isinstance(width, int) or width < 1 for width in widths):
-        raise ConfigError(f"--{what} must be whole numbers over 0, as in 32,64; not {list(widths)}")
+    if any(not isinstance(width, int) or not 1 <= width <= _WIDEST for width in widths):
+        raise ConfigError(f"--{what} must be whole numbers from 1 to {_WIDEST:,}, as in 32,64; not {list(widths)}")
 
 
 def _check_dropout(dropout: float) -> None:

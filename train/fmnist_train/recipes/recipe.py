@@ -105,6 +105,9 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"--{name.replace('_', '-')} must be a number, not {value:g}")
         for value, known, what in (
             (self.optimiser, OPTIMISERS, "optimiser"),
             (self.scheduler, SCHEDULERS, "scheduler"),
@@ -114,18 +117,18 @@ class Recipe:
         ):
             if value not in known:
                 raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ConfigError("epochs and batch size must be at least 1")
+        if self.epochs < 1 or self.batch_size < 2:
+            raise ConfigError("epochs must be at least 1, and the batch size at least 2, for batch norm to have a mean")
         if not self.learning_rate > 0:
             raise ConfigError(f"the learning rate must be over 0, not {self.learning_rate:g}")
         if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema_decay < 1 or not 0 <= self.warmup < 1:
             raise ConfigError("label smoothing, EMA decay and warm-up must be at least 0 and below 1")
         if min(self.weight_decay, self.momentum, self.gradient_clip, self.min_delta, self.patience) < 0:
             raise ConfigError("weight decay, momentum, gradient clip, min delta and patience cannot be negative")
-        if any(not weight >= 0 for weight in self.class_weights) or (
+        if any(not 0 <= weight < math.inf for weight in self.class_weights) or (
             self.class_weights and not any(self.class_weights)
         ):
-            raise ConfigError("class weights must be at least 0, and one of them over 0")
+            raise ConfigError("class weights must be at least 0 and finite, and one of them over 0")
         if not 0 <= self.distillation <= 1 or not self.temperature > 0:
             raise ConfigError("distillation is a weight from 0 to 1, and its temperature over 0")
         if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
@@ -153,6 +156,8 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         ConfigError: an unknown field or an impossible value.
     """
     fields = dict(values)
+    if fields.get("distillation"):
+        fields.setdefault("teacher_sees", "views")  # as all teachers did before there was a choice
     try:
         augmentation = dict(fields.pop("augmentation"))
         augmentation["scale"] = tuple(augmentation["scale"])
