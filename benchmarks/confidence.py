@@ -95,9 +95,9 @@ def faces() -> Iterator[Image.Image]:
 
 
 def scores(classifier: Classifier, inputs: np.ndarray, rule: RejectRule) -> np.ndarray:
-    """The reject option's score of uint8 ``[N, 28, 28]``."""
+    """The reject option's score of uint8 ``[N, 28, 28]``; a large negative number where there is nothing to see."""
     logits, probabilities = classifier.run(inputs[:, None])
-    return rule.scores(inputs, logits, probabilities)
+    return rule.scores(inputs, logits, probabilities).clip(min=-1e6)
 
 
 def photo_scores(classifier: Classifier, folder: Path, rule: RejectRule) -> tuple[np.ndarray, np.ndarray]:

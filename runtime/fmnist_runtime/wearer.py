@@ -19,10 +19,12 @@ _WAIST_STEP = 10.0
 """The least difference in CIELAB between the clothes above and below a waist."""
 _WAIST = 0.03
 """How far a waist may reach into the garment, as a share of the person's height: a belt, a shadow, a shirt tucked in."""
-_BARE = 0.2
+_BARE = 0.25
 """More skin than this share of the person is not all skin: there are clothes of its colour."""
 _LIKE_THE_FACE = 15.0
 """What then is skin differs by less in Cb and Cr from the face, which is in the upper quarter."""
+_CRUMB = 0.1
+"""Parts under this share of the largest are what the skin has left: the edge of an arm, a strand of hair."""
 
 
 def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -50,6 +52,9 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
         garment = _without_neighbour(
             rgb, garment, above=cut_above and head is None, below=cut_below or head is not None
         )
+    parts = Parts(garment)
+    size = parts.sizes()
+    garment = parts.mask(size > _CRUMB * size.max(initial=0))
     return garment if garment.sum() >= 0.25 * mask.sum() else mask
 
 

@@ -6,7 +6,8 @@ import { bounds, boxBlur, components, count, luma, tally, toLab } from "./pixels
 
 const WAIST_STEP = 10;
 const WAIST = 0.03;
-const BARE = 0.2;
+const BARE = 0.25;
+const CRUMB = 0.1;
 const LIKE_THE_FACE = 15e6;
 
 /** The part of the mask that is the garment itself. */
@@ -25,6 +26,10 @@ export function withoutWearer({ rgba, width, height }, mask) {
   if (head !== null || cutAbove || cutBelow) {
     garment = withoutNeighbour(rgba, garment, width, cutAbove && head === null, cutBelow || head !== null);
   }
+  const label = components(garment, width);
+  const size = tally(label, garment);
+  const least = CRUMB * size.reduce((a, b) => Math.max(a, b));
+  garment = garment.map((value, i) => value & (size[label[i]] > least));
   return count(garment) >= 0.25 * count(mask) ? garment : mask;
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_export.settings import Quantisation
 from fmnist_runtime import Classifier
 from fmnist_runtime.store import embedded_models
 from fmnist_train.data import DataError, find_dataset
@@ -18,6 +19,15 @@ def test_the_embedded_models_are_the_shipped_int8_files() -> None:
     assert tuple(embedded_models()) == EMBEDDED
     for name, path in embedded_models().items():
         assert path.read_bytes() == (ARTIFACTS / name / "model.int8.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("name", [*EMBEDDED, "best"])
+def test_the_command_on_the_card_is_the_one_that_made_the_files(name: str) -> None:
+    made = Classifier.load(ARTIFACTS / name / "model.int8.onnx").metadata.document
+    default, taken = Quantisation(), made["calibration"]
+    assert (taken["method"], taken["images"]) == (default.calibration, default.images)
+    command = f"fmnist-train --recipe {made['training']['recipe']['name']} --seed {made['training']['seed']}"
+    assert command in (ARTIFACTS / name / "README.md").read_text()
 
 
 @pytest.mark.full_data
