@@ -1,5 +1,6 @@
 """What ships: the files agree with each other and with what they say."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_the_command_on_the_card_is_the_one_that_made_the_files(name: str) -> No
     assert (taken["method"], taken["images"]) == (default.calibration, default.images)
     command = f"fmnist-train --recipe {made['training']['recipe']['name']} --seed {made['training']['seed']}"
     assert command in (ARTIFACTS / name / "README.md").read_text()
+
+
+def test_what_the_documents_say_was_measured_on_what_ships() -> None:
+    results, improved = ROOT / "benchmarks" / "results", ARTIFACTS / "improved"
+    for name in ("portability", "page"):
+        measured = json.loads((results / f"{name}.json").read_text())["model_sha256"]
+        assert measured == hashlib.sha256((improved / "model.int8.onnx").read_bytes()).hexdigest(), name
+    checkpoint = json.loads((results / "rounding.json").read_text())["checkpoint_sha256"]
+    assert checkpoint == hashlib.sha256((improved / "best.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.mark.full_data
