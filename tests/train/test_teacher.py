@@ -173,9 +173,9 @@ def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
     run(tmp_path / "one", short, part)
     run(tmp_path / "other", dataclasses.replace(short, learning_rate=2e-3), part)
     recipe = dataclasses.replace(short, distillation=0.5)
-    run(tmp_path / "pupil", recipe, part, (tmp_path / "one",))
+    held = run(tmp_path / "pupil", recipe, part, (tmp_path / "one",)).validation
     about = {"labels": LABELS, "dataset": "sample"}
     other = find_teachers(recipe, (tmp_path / "other",), LABELS)
-    again = Training(recipe, part, part, tmp_path / "pupil", device=torch.device("cpu"), teachers=other, about=about)
+    again = Training(recipe, part, held, tmp_path / "pupil", device=torch.device("cpu"), teachers=other, about=about)
     with pytest.raises(CheckpointError, match="another teacher"):
         again.resume()
