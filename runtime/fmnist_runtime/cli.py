@@ -113,7 +113,7 @@ def _answers(chosen: argparse.Namespace) -> "Iterator[Answer]":
     from fmnist_runtime.order import processes_for
 
     if chosen.show:
-        from fmnist_runtime.show import make_folder
+        from fmnist_runtime.folders import make_folder
 
         make_folder(chosen.show)
     options = {"top_k": chosen.top_k, "reject": chosen.reject, "show": chosen.show and str(chosen.show)}

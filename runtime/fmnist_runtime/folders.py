@@ -1,4 +1,7 @@
-"""Which pictures there are: files, folders and standard input, as they were asked for. Imports nothing heavy."""
+"""Which pictures there are: files, folders and standard input, as they were asked for; and folders for what is written.
+
+Imports nothing heavy.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -6,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["EXTENSIONS", "Source", "count_pictures", "expand", "find_images"]
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["EXTENSIONS", "Source", "count_pictures", "expand", "find_images", "make_folder"]
 
 EXTENSIONS = frozenset([
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
@@ -89,3 +94,19 @@ def _is_picture(entry: os.DirEntry) -> bool:
     # A link to nowhere is one too: it is reported when it is opened. os.path raises for none of the names that Path does.
     regular = entry.is_file(follow_symlinks=False)
     return regular or os.path.isfile(entry.path) or not os.path.exists(entry.path)  # noqa: PTH110, PTH113
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none; for whoever wants to know beforehand that it can be written into.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    import tempfile  # not for those who only look for pictures
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error

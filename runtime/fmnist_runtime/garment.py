@@ -79,4 +79,4 @@ def _main_parts(mask: np.ndarray, frame: Frame) -> np.ndarray:
     parts = Parts(mask)
     columns = frame.central_columns
     size = parts.sizes(frame.central_rows[parts.row] * (columns[parts.end] - columns[parts.begin]))
-    return parts.mask(size > 0.25 * size.max(initial=0))
+    return parts.large(size, 0.25)

@@ -128,6 +128,10 @@ class Parts:
         values[1::2] = chosen[self.part]
         return np.repeat(values, lengths).reshape(height, -1)[:, :width]
 
+    def large(self, size: np.ndarray, share: float) -> np.ndarray:
+        """The boolean ``[H, W]`` of those parts whose ``size`` is over this share of the largest."""
+        return self.mask(size > share * size.max(initial=0))
+
     def _with_gaps(self, mask: np.ndarray) -> np.ndarray:
         """The mask flat, with a gap before it and behind each row: no run goes on in the next row."""
         height, width = self.shape

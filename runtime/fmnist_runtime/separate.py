@@ -65,13 +65,13 @@ class _Grid:
         np.clip(evidence, -4, 4, out=evidence)
         self.evidence = lattice_mean(evidence, self.row)
         self.near = frame.near.astype(precision)
+        self._prior = 0.375 * self.evidence + 0.6 * self.near
         self._code, self._spread_code = code, code.take(frame.lattice)
 
     def field(self, ratio: np.ndarray, say: float) -> np.ndarray:
         """Half the logits of the pixels, given the logarithm of how much likelier each bin's colour is among the goods."""
         field = box_sum((ratio * (say / 9)).astype(self.near.dtype).take(self._spread_code), self.row)
-        field += 0.375 * self.evidence
-        field += 0.6 * self.near
+        field += self._prior
         return field
 
     def tally(self, field: np.ndarray, number: int) -> np.ndarray:

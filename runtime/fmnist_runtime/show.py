@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import tempfile
 import threading
 import zlib
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fmnist_runtime.errors import ConfigError, FmnistError
+from fmnist_runtime.errors import FmnistError
 
-__all__ = ["compare", "make_folder", "write_comparison"]
+__all__ = ["compare", "write_comparison"]
 
 _SIDE = 280
 
@@ -26,20 +25,6 @@ def compare(photo: Image.Image, seen: np.ndarray) -> Image.Image:
     sheet.paste(left, ((_SIDE - left.width) // 2, (_SIDE - left.height) // 2))
     sheet.paste(Image.fromarray(seen).resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_SIDE + 8, 0))
     return sheet
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder where there is none, before any picture is worked on.
-
-    Raises:
-        ConfigError: it cannot be made, or nothing can be written into it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(f"--show: cannot write into {folder}: {error.strerror or error}") from error
 
 
 def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: str) -> None:

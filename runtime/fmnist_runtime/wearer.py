@@ -53,8 +53,7 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
             rgb, garment, above=cut_above and head is None, below=cut_below or head is not None
         )
     parts = Parts(garment)
-    size = parts.sizes()
-    garment = parts.mask(size > _CRUMB * size.max(initial=0))
+    garment = parts.large(parts.sizes(), _CRUMB)
     return garment if garment.sum() >= 0.25 * mask.sum() else mask
 
 

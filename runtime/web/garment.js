@@ -2,7 +2,7 @@
 // fmnist_runtime/garment.py, ground.py and separate.py; this is the same arithmetic, step by step.
 
 import { clamp, minusOneToOne, percentile, solve } from "./numbers.js";
-import { boxBlur, components, count, tally, toLab } from "./pixels.js";
+import { boxBlur, components, count, largeParts, tally, toLab } from "./pixels.js";
 
 const PLAIN_SPREAD = 1.5;
 const PLAIN_STEP = 4;
@@ -205,7 +205,5 @@ function smoothed(histogram, shape) {
 /** The largest part, and others at least a quarter of it (the second shoe); parts near the centre count more. */
 function mainParts(mask, { width, centrality }) {
   const label = components(mask, width);
-  const size = tally(label, centrality.map((value, i) => value * mask[i]));
-  const least = 0.25 * size.reduce((a, b) => Math.max(a, b));
-  return mask.map((value, i) => value & (size[label[i]] > least));
+  return largeParts(label, tally(label, centrality.map((value, i) => value * mask[i])), 0.25);
 }

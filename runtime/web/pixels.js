@@ -82,6 +82,12 @@ export function tally(label, weight) {
   return total;
 }
 
+/** The mask of those labels whose size is over this share of the largest. */
+export function largeParts(label, size, share) {
+  const least = share * size.reduce((a, b) => Math.max(a, b));
+  return Uint8Array.from(label, (value) => value && size[value] > least);
+}
+
 export const count = (mask) => mask.reduce((total, value) => total + value, 0);
 
 /** The smallest box that holds a mask: the first row and column, and one behind the last. */

@@ -2,7 +2,7 @@
 // fmnist_runtime/wearer.py; this is the same arithmetic, step by step.
 
 import { percentile } from "./numbers.js";
-import { bounds, boxBlur, components, count, luma, tally, toLab } from "./pixels.js";
+import { bounds, boxBlur, components, count, largeParts, luma, tally, toLab } from "./pixels.js";
 
 const WAIST_STEP = 10;
 const WAIST = 0.03;
@@ -27,9 +27,7 @@ export function withoutWearer({ rgba, width, height }, mask) {
     garment = withoutNeighbour(rgba, garment, width, cutAbove && head === null, cutBelow || head !== null);
   }
   const label = components(garment, width);
-  const size = tally(label, garment);
-  const least = CRUMB * size.reduce((a, b) => Math.max(a, b));
-  garment = garment.map((value, i) => value & (size[label[i]] > least));
+  garment = largeParts(label, tally(label, garment), CRUMB);
   return count(garment) >= 0.25 * count(mask) ? garment : mask;
 }
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.folders import make_folder
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
 from fmnist_train.comparison_table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.data import DataSource, Split, find_dataset
-from fmnist_train.files import around_section, make_folder, read_object, write_atomically
+from fmnist_train.files import around_section, read_object, write_atomically
 from fmnist_train.metrics import softmax, wilson_interval
 from fmnist_train.models import count_macs, count_parameters
 from fmnist_train.predictor import open_predictor

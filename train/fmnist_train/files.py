@@ -3,13 +3,12 @@ what another program may have damaged."""
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["around_section", "make_folder", "read_object", "replace_section", "write_atomically"]
+__all__ = ["around_section", "read_object", "replace_section", "write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -24,20 +23,6 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder where there is none; for whoever wants to know beforehand that it can be written into.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.folders import make_folder
 from fmnist_train import plots
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data import DataSource, find_dataset, split_validation
 from fmnist_train.device import choose_device, keep_freed_memory
 from fmnist_train.evaluate import predict_logits
-from fmnist_train.files import make_folder, write_atomically
+from fmnist_train.files import write_atomically
 from fmnist_train.loop import Training
 from fmnist_train.metrics import classification_metrics, softmax
 from fmnist_train.parallel import is_first, process_group
