@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
-from fmnist_runtime.console import run_app
+from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.errors import ConfigError
 
 __all__ = ["app", "main"]
@@ -72,10 +72,10 @@ def export(
 
     Exit code 3: the proof failed; earlier files are untouched.
     """
-    from fmnist_export.evidence import collect_evidence
-    from fmnist_export.export import ExportOptions
-    from fmnist_export.export import export as run_export
-    from fmnist_export.show import show_export, show_step
+    from fmnist_export.formatting import show_export, show_step
+    from fmnist_export.model_card import collect_evidence
+    from fmnist_export.pipeline import ExportOptions
+    from fmnist_export.pipeline import export as run_export
     from fmnist_train.checkpoint import newest_run
 
     quantisation = Quantisation(target, calibration, calibration_images)
@@ -102,8 +102,8 @@ def export(
 @app.command()
 def inspect(model: _File, as_json: _Json = False) -> None:
     """Print what a model file says about itself, its layers, and which nodes run as integers on this processor."""
+    from fmnist_export.formatting import show_inspection
     from fmnist_export.inspection import inspect_model
-    from fmnist_export.show import show_inspection
 
     found = inspect_model(model)
     print(json.dumps(found) if as_json else show_inspection(found))
@@ -115,10 +115,10 @@ def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = Non
 
     Exit code 3: they do not hold here.
     """
-    from fmnist_export.show import show_claims
+    from fmnist_export.formatting import show_claims
     from fmnist_export.verify import verify as run_verify
     from fmnist_runtime.errors import GateError
-    from fmnist_train.data import find_dataset
+    from fmnist_train.data.sources import find_dataset
 
     claims = run_verify(model, find_dataset(data, data_dir))
     print(json.dumps([dataclasses.asdict(c) for c in claims]) if as_json else show_claims(claims), flush=True)

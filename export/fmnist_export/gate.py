@@ -7,7 +7,7 @@ import numpy as np
 
 from fmnist_export.settings import Limits
 from fmnist_runtime.classifier import Classifier
-from fmnist_train.metrics import wilson_interval
+from fmnist_train.evaluation.metrics import wilson_interval
 
 __all__ = ["accuracy", "compare", "compare_answers", "judge", "run_all", "share"]
 

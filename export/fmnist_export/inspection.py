@@ -7,8 +7,8 @@ import onnx
 
 from fmnist_export.graph import executed_nodes, layers
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.integrity import is_ort
-from fmnist_runtime.store import find_model, read_model
+from fmnist_runtime.model_file.integrity import is_ort
+from fmnist_runtime.model_file.store import find_model, read_model
 
 __all__ = ["inspect_model"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from onnx import ModelProto
 
-from fmnist_runtime.integrity import checksum_span, file_checksum
-from fmnist_runtime.metadata import CHECKSUM_KEY, PREFIX, SCHEMA
+from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
+from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, PREFIX, SCHEMA
 
 __all__ = ["stamp"]
 

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from fmnist_runtime.integrity import checksum_span, file_checksum
+from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 
 __all__ = ["to_half", "to_ort"]
 

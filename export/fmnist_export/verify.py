@@ -12,11 +12,11 @@ from fmnist_export.gate import accuracy, compare_answers, run_all, share
 from fmnist_export.graph import count_macs
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import DataError, ModelError
-from fmnist_runtime.integrity import is_ort
+from fmnist_runtime.model_file.integrity import is_ort
+from fmnist_runtime.model_file.store import find_model, read_model
 from fmnist_runtime.selftest import selftest
-from fmnist_runtime.store import find_model, read_model
-from fmnist_train.data import DataSource, Split
-from fmnist_train.splits import arrays_sha256
+from fmnist_train.data.sources import DataSource, Split
+from fmnist_train.data.splits import arrays_sha256
 
 __all__ = ["Claim", "verify"]
 

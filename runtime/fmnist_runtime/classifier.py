@@ -8,15 +8,15 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from fmnist_runtime.cpus import MOST_THREADS
+from fmnist_runtime.batching.cpus import MOST_THREADS
 from fmnist_runtime.errors import ConfigError, ImageError, ModelError
-from fmnist_runtime.integrity import refuse_external_data, verify_checksum
-from fmnist_runtime.metadata import Metadata
+from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
+from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.model_file.store import find_model, read_model
 from fmnist_runtime.prediction import Prediction, Top
-from fmnist_runtime.preprocess import careful_inputs, to_network_input
+from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 from fmnist_runtime.reject import RejectRule
 from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_runtime.store import find_model, read_model
 
 __all__ = ["PROVIDERS", "Classifier", "Picture"]
 
@@ -158,7 +158,7 @@ class Classifier:
 
 
 def _as_image(picture: Picture, max_pixels: int | None) -> Image.Image:
-    from fmnist_runtime.images import open_image
+    from fmnist_runtime.image_io.decode import open_image
 
     if isinstance(picture, np.ndarray):
         if (

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from fmnist_export.export import ExportOptions, export
+from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits
 from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
-from fmnist_train.data import find_dataset
-from fmnist_train.loop import Training
+from fmnist_train.data.sources import find_dataset
 from fmnist_train.models import MODELS
 from fmnist_train.recipes import RECIPES
+from fmnist_train.training.loop import Training
 
 FLOAT_LAYERS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Mul", "Add", "Sigmoid"}
 LIMITS = Limits(max_drop=1.0, min_agreement=0.97, max_latency_ratio=None)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_export.evidence import collect_evidence
-from fmnist_export.export import ExportOptions, export
+from fmnist_export.model_card import collect_evidence
+from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.progress import Progress
 from fmnist_train.recipes import get_recipe
-from fmnist_train.run import RunOptions, train
+from fmnist_train.training.progress import Progress
+from fmnist_train.training.run import RunOptions, train
 
 LIMITS = Limits(max_drop=5, max_class_drop=50, min_agreement=0.9, max_latency_ratio=None)
 

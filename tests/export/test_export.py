@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch import nn
 
-from fmnist_export import speed
-from fmnist_export.calibrate import fit_reject, fit_temperature
+from fmnist_export import latency as speed
+from fmnist_export.calibration import fit_reject, fit_temperature
 from fmnist_export.convert import OPSET, to_onnx
-from fmnist_export.export import ExportOptions, export
 from fmnist_export.gate import compare, compare_answers, judge
 from fmnist_export.graph import executed_operators, signal_to_noise
-from fmnist_export.quantise import quantise
+from fmnist_export.pipeline import ExportOptions, export
+from fmnist_export.quantization.quantize import quantise
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_runtime import Classifier
 from fmnist_runtime.errors import CheckpointError, ConfigError, GateError
 from fmnist_runtime.reject import SCORES
 from fmnist_runtime.selftest import selftest
 from fmnist_train.checkpoint import save_checkpoint
-from fmnist_train.data import find_dataset
-from fmnist_train.evaluate import predict_logits
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES
 

@@ -10,18 +10,18 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from fmnist_export import export as stage
-from fmnist_export.export import ExportOptions, export
+from fmnist_export import pipeline as stage
+from fmnist_export.formatting import show_claims, show_inspection
 from fmnist_export.inspection import inspect_model
+from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, Quantisation
-from fmnist_export.show import show_claims, show_inspection
 from fmnist_export.stamp import stamp
 from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
 from fmnist_runtime.errors import DataError, GateError, ModelError
-from fmnist_runtime.metadata import PREFIX
+from fmnist_runtime.model_file.metadata import PREFIX
 from fmnist_runtime.selftest import selftest
-from fmnist_train.data import DataSource, find_dataset
+from fmnist_train.data.sources import DataSource, find_dataset
 
 CHECKPOINT = Path(__file__).parents[2] / "artifacts" / "improved"
 
@@ -194,7 +194,7 @@ def test_external_data_and_a_newer_schema_are_refused(resealed: Callable[..., Pa
 
 def seal(model: ModelProto, path: Path) -> None:
     """Write a model as it is, with a right checksum."""
-    from fmnist_runtime.integrity import checksum_span, file_checksum
+    from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 
     data = bytearray(model.SerializeToString())
     span = checksum_span(bytes(data))

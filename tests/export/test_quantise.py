@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from fmnist_export.convert import strip_build_noise, to_onnx
-from fmnist_export.equalise import equalise
 from fmnist_export.graph import layers, signal_to_noise, tensor_values
-from fmnist_export.integer_form import for_integers
-from fmnist_export.quantise import quantise
-from fmnist_export.rounding import round_in_turn
+from fmnist_export.quantization.equalize import equalise
+from fmnist_export.quantization.first_conv import narrow_first_convolution
+from fmnist_export.quantization.integer_form import for_integers
+from fmnist_export.quantization.quantize import quantise
+from fmnist_export.quantization.rounding import round_in_turn
 from fmnist_export.settings import Quantisation
-from fmnist_export.stem import narrow_first_convolution
-from fmnist_train.data import find_dataset
+from fmnist_train.data.sources import find_dataset
 from fmnist_train.models import Normalise, build_model
 
 
@@ -124,7 +124,7 @@ def test_a_widened_first_convolution_gives_the_same_bits(
         network[1].bias = None
     model = to_onnx(network)
     widened = quantise(model, images, Quantisation())
-    monkeypatch.setattr("fmnist_export.quantise.widen_first_convolution", lambda model: None)
+    monkeypatch.setattr("fmnist_export.quantization.quantize.widen_first_convolution", lambda model: None)
     plain = quantise(model, images, Quantisation())
     assert [layers(graph)[0].weight for graph in (plain, widened)] == [(8, 1, 3, 3), (56, 1, 3, 9)]
     sessions = [onnxruntime.InferenceSession(graph.SerializeToString()) for graph in (plain, widened)]

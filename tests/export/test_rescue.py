@@ -10,22 +10,22 @@ import pytest
 import torch
 from torch import nn
 
-from fmnist_export import rescue
 from fmnist_export.cli import main
 from fmnist_export.convert import to_onnx
-from fmnist_export.equalise import equalise
 from fmnist_export.inspection import inspect_model
-from fmnist_export.quantise import quantise
-from fmnist_export.sensitivity import layer_noise, worst_layer
+from fmnist_export.quantization import fallback as rescue
+from fmnist_export.quantization.equalize import equalise
+from fmnist_export.quantization.qat import fake_activation, fake_weight, tune
+from fmnist_export.quantization.quantize import quantise
+from fmnist_export.quantization.sensitivity import layer_noise, worst_layer
 from fmnist_export.settings import Quantisation
-from fmnist_export.tuning import fake_activation, fake_weight, tune
 from fmnist_runtime import Classifier
 from fmnist_runtime.selftest import selftest
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
-from fmnist_train.data import find_dataset
-from fmnist_train.evaluate import predict_logits
-from fmnist_train.loop import Training
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import RECIPES
+from fmnist_train.training.loop import Training
 
 OPTIONS = [
     *("--quantize", "--data", "sample", "--calibration-images", "256"),

@@ -8,17 +8,17 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from fmnist_export.export import ExportOptions, export
+from fmnist_export.formatting import show_inspection
 from fmnist_export.gate import compare, judge
 from fmnist_export.inspection import inspect_model
+from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, Quantisation
-from fmnist_export.show import show_inspection
 from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
+from fmnist_runtime.cli.webpage import page_files
 from fmnist_runtime.errors import FmnistError, ModelError
 from fmnist_runtime.selftest import selftest
-from fmnist_runtime.webpage import page_files
-from fmnist_train.data import find_dataset
+from fmnist_train.data.sources import find_dataset
 
 ROOT = Path(__file__).parents[2]
 FILES = ["model.onnx", "model.ort", "model.fp16.onnx", "model.int8.onnx", "model.int8.ort"]

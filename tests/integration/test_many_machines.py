@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
     """The committed proof, on fewer images."""
-    command = [sys.executable, "benchmarks/many_machines.py", "--images", "300"]
+    command = [sys.executable, "benchmarks/studies/many_machines.py", "--images", "300"]
     for _ in range(3):  # Ray gives its own processes 30 s to start, which on a busy machine is not always enough
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         if "timed out during startup" not in done.stderr:
@@ -30,12 +30,12 @@ def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
 
 
 def test_a_source_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fmnist_runtime.many", str(tmp_path / "none"), str(tmp_path / "out")]
+    command = [sys.executable, "-m", "fmnist_runtime.batching.ray_batch", str(tmp_path / "none"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_output_that_exists_is_one_clear_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fmnist_runtime.many", str(tmp_path), str(tmp_path)]
+    command = [sys.executable, "-m", "fmnist_runtime.batching.ray_batch", str(tmp_path), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "exists already; name a new folder" in done.stderr and done.stderr.count("\n") == 1

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fmnist_export.export import ExportOptions, export
+from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits
 from fmnist_runtime import Classifier
-from fmnist_runtime.console import run_app
+from fmnist_runtime.cli.console import run_app
 from fmnist_train.cli import app
 
 

@@ -1,4 +1,4 @@
-"""The same logits, to the bit, on processors without VNNI: a bounded part of ``benchmarks/portability.py``."""
+"""The same logits, to the bit, on processors without VNNI: a bounded part of ``benchmarks/studies/portability.py``."""
 
 import importlib.util
 import os
@@ -12,10 +12,10 @@ import pytest
 from onnx import numpy_helper
 
 from fmnist_export.variants import to_ort
-from fmnist_runtime.store import find_model
-from fmnist_train.data import find_dataset
+from fmnist_runtime.model_file.store import find_model
+from fmnist_train.data.sources import find_dataset
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "processors.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "studies" / "processors.py"
 spec = importlib.util.spec_from_file_location("processors", SCRIPT)
 processors = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = processors  # its dataclass looks there

@@ -8,8 +8,8 @@ import pytest
 
 from fmnist_export.settings import Quantisation
 from fmnist_runtime import Classifier
-from fmnist_runtime.store import embedded_models
-from fmnist_train.data import DataError, find_dataset
+from fmnist_runtime.model_file.store import embedded_models
+from fmnist_train.data.sources import DataError, find_dataset
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"

@@ -73,18 +73,18 @@ def test_the_wheel_holds_the_model_and_the_commands_and_little_else(wheel: Path)
     with ZipFile(wheel) as archive:
         names = archive.namelist()
         commands = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
-    assert "fmnist_runtime/models/improved.onnx" in names and "fmnist-infer = fmnist_runtime.cli:main" in commands
+    assert "fmnist_runtime/models/improved.onnx" in names and "fmnist-infer = fmnist_runtime.cli.infer:main" in commands
     assert not [n for n in names if n.startswith(("tests", "artifacts", "benchmarks")) or "__pycache__" in n]
 
 
 def test_a_device_classifies_photos_without_torch(device: Path) -> None:
     gone = run(device, "-c", "import torch")
     assert gone.returncode == 1 and "No module named 'torch'" in gone.stderr
-    done = run(device, "-c", call("fmnist_runtime.cli"), ROOT / "examples", "--json")
+    done = run(device, "-c", call("fmnist_runtime.cli.infer"), ROOT / "examples", "--json")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert len(answers) == len(list((ROOT / "examples").glob("*.jpg"))) and all(a["top"] for a in answers)
-    assert "passed" in run(device, "-c", call("fmnist_runtime.cli"), "--selftest").stdout
+    assert "passed" in run(device, "-c", call("fmnist_runtime.cli.infer"), "--selftest").stdout
 
 
 def test_a_classification_opens_no_connection(device: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_classification_opens_no_connection(device: Path) -> None:
         "import sys\n"
         "def hook(event, arguments):\n"
         "    if event.startswith('socket.'): sys.exit(f'{event} {arguments}')\n"
-        "sys.addaudithook(hook)\n" + call("fmnist_runtime.cli")
+        "sys.addaudithook(hook)\n" + call("fmnist_runtime.cli.infer")
     )
     done = run(device, "-c", code, ROOT / "examples" / "shirt.jpg")
     assert done.returncode == 0, done.stderr
@@ -109,6 +109,6 @@ def test_what_needs_an_extra_says_which(device: Path, module: str, extra: str, a
 
 
 def test_a_device_writes_the_page(device: Path, tmp_path: Path) -> None:
-    done = run(device, "-c", call("fmnist_runtime.cli"), "--web", tmp_path / "page")
+    done = run(device, "-c", call("fmnist_runtime.cli.infer"), "--web", tmp_path / "page")
     assert done.returncode == 0, done.stderr
     assert {"index.html", "sw.js", "model.onnx", "vendor"} <= {path.name for path in (tmp_path / "page").iterdir()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_runtime.integrity import checksum_span, file_checksum
+from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 
 onnx = pytest.importorskip("onnx", reason="the tests build their models with onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

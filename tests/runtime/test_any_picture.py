@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.images import open_image
-from fmnist_runtime.preprocess import careful_inputs, to_network_input
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 
 ROOT = Path(__file__).parents[2]
 SIDE = st.one_of(st.integers(1, 12), st.integers(13, 300))
@@ -66,7 +66,14 @@ def test_bytes_that_are_no_picture(content: bytes, signature: bytes) -> None:
 
 
 def test_damaged_files_end_in_a_picture_or_a_clear_error(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "benchmarks" / "fuzz.py", "--files", "1000", "--keep", tmp_path / "findings"]
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / "studies" / "fuzz.py",
+        "--files",
+        "1000",
+        "--keep",
+        tmp_path / "findings",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "picture" in done.stdout and "refused" in done.stdout

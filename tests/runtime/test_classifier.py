@@ -12,9 +12,9 @@ from PIL import Image
 
 from fmnist_runtime import Classifier, ModelError
 from fmnist_runtime.errors import ConfigError, ImageError
+from fmnist_runtime.model_file.store import embedded_models
 from fmnist_runtime.reject import SCORES
 from fmnist_runtime.selftest import Golden, pack_golden, selftest
-from fmnist_runtime.store import embedded_models
 
 Make = Callable[..., Path]
 

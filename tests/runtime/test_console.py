@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fmnist_runtime.console import run_app
+from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.errors import ConfigError, DataError, GateError, ImageError, MissingExtraError, ModelError
 
 

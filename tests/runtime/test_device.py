@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.doctor import advise
-from fmnist_runtime.progress import Progress
-from fmnist_runtime.stream import classify_all, count_pictures
+from fmnist_runtime.batching.threads import classify_all, count_pictures
+from fmnist_runtime.cli.doctor import advise
+from fmnist_runtime.cli.progress import Progress
 
 FACTS = {"flags": ["avx2"], "memory": 1 << 30}
 
@@ -29,7 +29,7 @@ def test_short_memory_is_said() -> None:
 
 
 def test_the_doctors_report() -> None:
-    code = "from fmnist_runtime.cli import main; main()"
+    code = "from fmnist_runtime.cli.infer import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--doctor", "--json"], capture_output=True, check=True)
     found = json.loads(done.stdout)
     assert "cpu" in found["device"]["providers"] and found["device"]["memory"] > 0

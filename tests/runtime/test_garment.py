@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime import separate
-from fmnist_runtime.garment import find_garment
-from fmnist_runtime.ground import distance_from, fit_ground, frame_of, sample_step
-from fmnist_runtime.images import open_image
-from fmnist_runtime.pixels import _CURVE, Parts, box_count, box_sum, luma, percentile, to_lab
-from fmnist_runtime.preprocess import _channels, to_network_input
-from fmnist_runtime.wearer import without_wearer
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.preprocessing import color_model as separate
+from fmnist_runtime.preprocessing.array_ops import _CURVE, Parts, box_count, box_sum, luma, percentile, to_lab
+from fmnist_runtime.preprocessing.background import distance_from, fit_ground, frame_of, sample_step
+from fmnist_runtime.preprocessing.person import without_wearer
+from fmnist_runtime.preprocessing.pipeline import _channels, to_network_input
+from fmnist_runtime.preprocessing.segmentation import find_garment
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
 

@@ -13,7 +13,7 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
 
 
 def infer(*arguments: object, stdin: bytes = b"", **options: object) -> "subprocess.CompletedProcess[bytes]":

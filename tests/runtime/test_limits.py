@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime import limits
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.images import open_image
+from fmnist_runtime.image_io import limits
+from fmnist_runtime.image_io.decode import open_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -103,7 +103,7 @@ def test_programs_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_large_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("fmnist_runtime.images.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("fmnist_runtime.image_io.decode.MAX_BYTES", 1 << 20)
     (tmp_path / "x.png").write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         open_image(tmp_path / "x.png")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime.images import open_image
+from fmnist_runtime.image_io.decode import open_image
 
 
 def reopened(image: Image.Image, kind: str = "TIFF", **options: object) -> np.ndarray:

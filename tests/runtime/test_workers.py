@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime import order, workers
-from fmnist_runtime.batch import answer_batch
+from fmnist_runtime.batching import ordered_map as order
+from fmnist_runtime.batching import worker_pool as workers
+from fmnist_runtime.batching.batch import answer_batch
+from fmnist_runtime.batching.ordered_map import Answer, processes_for
+from fmnist_runtime.batching.threads import classify_all
+from fmnist_runtime.batching.worker_pool import Workers
+from fmnist_runtime.batching.worker_process import pack, unpack
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import FmnistError, ImageError, ModelError
-from fmnist_runtime.order import Answer, processes_for
 from fmnist_runtime.prediction import Prediction, Top
-from fmnist_runtime.stream import classify_all
-from fmnist_runtime.worker import pack, unpack
-from fmnist_runtime.workers import Workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
-COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
 PHOTO = str(next((Path(__file__).parents[2] / "examples").glob("*.jpg")))
 OPTIONS = {"top_k": 3, "reject": True, "show": None}
 
@@ -104,7 +105,8 @@ def test_a_picture_that_kills_is_named_and_no_other_is_lost(pictures: Path, monk
     murder = """
 import sys; sys.path[:] = {path}
 import os, signal
-from fmnist_runtime import images, worker
+from fmnist_runtime.image_io import decode as images
+from fmnist_runtime.batching import worker_process as worker
 read = images._read
 images._read = lambda source: os.kill(os.getpid(), signal.SIGKILL) if source.endswith("200.png") else read(source)
 worker.main()
@@ -206,7 +208,10 @@ def test_outcomes_survive_the_way() -> None:
 
 
 def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:
-    code = "import sys; from fmnist_runtime.worker import _OneLarge\nwith _OneLarge(int(sys.argv[1])): print(flush=True); input()"
+    code = (
+        "import sys; from fmnist_runtime.batching.worker_process import _OneLarge\n"
+        "with _OneLarge(int(sys.argv[1])): print(flush=True); input()"
+    )
     with tempfile.TemporaryFile() as file:
         holder = subprocess.Popen(
             [sys.executable, "-c", code, str(file.fileno())],

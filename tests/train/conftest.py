@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from torchvision.datasets import FashionMNIST
 
-from fmnist_train import data
-from fmnist_train.data import DataSource, Split, find_dataset
-from fmnist_train.fashion_mnist import CSV_FILES, IDX_FILES, reader_for
-from fmnist_train.idx import write_idx
+from fmnist_train.data import sources as data
+from fmnist_train.data.fashion_mnist import CSV_FILES, IDX_FILES, reader_for
+from fmnist_train.data.idx import write_idx
+from fmnist_train.data.sources import DataSource, Split, find_dataset
 
 FULL_DATA = next((folder for folder in (data.cache_folder(), data.SYSTEM_FOLDER) if reader_for(folder)), None)
 

@@ -13,15 +13,15 @@ import torch
 import fmnist_runtime
 from fmnist_runtime.errors import CheckpointError, DataError
 from fmnist_runtime.spec import DATASET_LABELS
-from fmnist_train.assess import evaluate_model
 from fmnist_train.checkpoint import save_checkpoint
-from fmnist_train.data import DataSource, find_dataset
-from fmnist_train.evaluate import predict_logits
-from fmnist_train.metrics import classification_metrics
+from fmnist_train.data.sources import DataSource, find_dataset
+from fmnist_train.evaluation.evaluate import evaluate_model
+from fmnist_train.evaluation.inference import predict_logits
+from fmnist_train.evaluation.metrics import classification_metrics
+from fmnist_train.evaluation.occlusion import occlusion_maps, overlay
+from fmnist_train.evaluation.predictor import open_predictor
+from fmnist_train.evaluation.report import Mistake, Report, write_report
 from fmnist_train.models import build_model
-from fmnist_train.occlusion import occlusion_maps, overlay
-from fmnist_train.predictor import open_predictor
-from fmnist_train.report import Mistake, Report, write_report
 
 FILES = {
     "report.html",

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fmnist_train.accessories import belts, bottles, glasses, hats, watches
-from fmnist_train.augment import augment, random_shift
-from fmnist_train.data import find_dataset
-from fmnist_train.drawing import refit
-from fmnist_train.outliers import draw_outliers, uniform_loss
-from fmnist_train.photo_augment import as_photographed
+from fmnist_train.augmentation.accessories import belts, bottles, glasses, hats, watches
+from fmnist_train.augmentation.augment import augment, random_shift
+from fmnist_train.augmentation.drawing import refit
+from fmnist_train.augmentation.outliers import draw_outliers, uniform_loss
+from fmnist_train.augmentation.photo import as_photographed
+from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
+from fmnist_train.data.sources import find_dataset
 from fmnist_train.recipes import Augmentation
-from fmnist_train.shoes_above import draw_boots, draw_sandals, draw_sneakers
 
 
 @pytest.fixture(name="batch")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fmnist_runtime.console import run_app
+from fmnist_runtime.cli.console import run_app
 from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
 from fmnist_train.cli import app
-from fmnist_train.comparison_table import SECTION
+from fmnist_train.evaluation.comparison_table import SECTION
 from fmnist_train.files import around_section
 
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
@@ -48,13 +48,13 @@ def test_compare_takes_no_run_of_another_recipe_and_stops_when_it_is_told(
     call(*once, "1")
     assert run_app(app, args=[*once, "2"]) == 2
     assert "another recipe (epochs)" in capsys.readouterr().err
-    monkeypatch.setattr("fmnist_train.compare.train", lambda *_: {"interrupted": True})
+    monkeypatch.setattr("fmnist_train.evaluation.compare.train", lambda *_: {"interrupted": True})
     assert run_app(app, args=[*once, "1", "--runs", "others"]) == 130
 
 
 def rows_outlive_their_runs(rows: list[dict]) -> None:
     """An exported run gets a latency; later, without any run, all rows stay, and the latency is measured again."""
-    from fmnist_export.export import ExportOptions, export
+    from fmnist_export.pipeline import ExportOptions, export
     from fmnist_export.settings import Limits
 
     export(RUNS[0], ExportOptions(quantise=True, limits=Limits(100, 100, 100, 0, None), data="sample"))

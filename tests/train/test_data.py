@@ -9,10 +9,10 @@ from torchvision.datasets import FashionMNIST
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
-from fmnist_train import data
-from fmnist_train.data import SAMPLE_FOLDER, find_dataset
-from fmnist_train.fashion_mnist import read_idx_part
-from fmnist_train.sample import write_sample
+from fmnist_train.data import sources as data
+from fmnist_train.data.fashion_mnist import read_idx_part
+from fmnist_train.data.sample import write_sample
+from fmnist_train.data.sources import SAMPLE_FOLDER, find_dataset
 
 
 def one_line(error: pytest.ExceptionInfo) -> str:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.preprocess import to_network_input
-from fmnist_train.data import find_dataset
+from fmnist_runtime.preprocessing.pipeline import to_network_input
+from fmnist_train.data.sources import find_dataset
 
 
 @pytest.fixture

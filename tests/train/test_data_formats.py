@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fmnist_runtime.errors import DataError
-from fmnist_train.data import find_dataset
-from fmnist_train.idx import read_idx, write_idx
+from fmnist_train.data.idx import read_idx, write_idx
+from fmnist_train.data.sources import find_dataset
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_runtime.errors import ConfigError, DataError
-from fmnist_train.splits import Split, split_validation, stratified_draw
+from fmnist_train.data.splits import Split, split_validation, stratified_draw
 
 
 def numbered(labels) -> Split:

@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, sys
-from fmnist_train.device import keep_freed_memory
+from fmnist_train.training.device import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 for turn in range(30):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fmnist_train.data import DataSource, Split, find_dataset
-from fmnist_train.explore import explore
+from fmnist_train.data.sources import DataSource, Split, find_dataset
+from fmnist_train.evaluation.explore import explore
 from fmnist_train.recipes import Augmentation
 
 PICTURES = {"class_counts.png", "samples.png", "class_means.png", "pixels.png", "transforms.png"}

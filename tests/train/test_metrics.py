@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 from torch import nn
 
-from fmnist_train.evaluate import predict_logits
-from fmnist_train.metrics import (
+from fmnist_train.evaluation.inference import predict_logits
+from fmnist_train.evaluation.metrics import (
     classification_metrics,
     expected_calibration_error,
     reliability_bins,

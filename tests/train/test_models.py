@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms.functional import resize
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_train.data import find_dataset
+from fmnist_train.data.sources import find_dataset
 from fmnist_train.models import MODELS, build_model, count_macs, count_parameters
 from fmnist_train.models.layers import Resize
 from fmnist_train.recipes import CLAIMS, RECIPES

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fmnist_runtime.console import run_app
+from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.errors import ConfigError
 from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
 from fmnist_train.cli import app
-from fmnist_train.loss import Loss, mix_pairs
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe
+from fmnist_train.training.loss import Loss, mix_pairs
 
 PLAIN = Recipe(name="plain", model="custom")
 QUICK = ("--data", "sample", "--epochs", "1", "--quiet", "--recipe", "custom", "--channels", "4", "--hidden", "8")

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.spec import DATASET_LABELS
-from fmnist_train.gallery import most_confident_mistakes
-from fmnist_train.plots import (
+from fmnist_train.evaluation.gallery import most_confident_mistakes
+from fmnist_train.evaluation.plots import (
     write_confusion_matrix,
     write_reliability_diagram,
     write_sample_predictions,

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
-from fmnist_train.data import Split, find_dataset
-from fmnist_train.evaluate import predict_logits
-from fmnist_train.loop import Training
+from fmnist_train.data.sources import Split, find_dataset
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
-from fmnist_train.teacher import AnsweredOnce, ViewAnswers, distillation_loss, find_teachers
+from fmnist_train.training.loop import Training
+from fmnist_train.training.teacher import AnsweredOnce, ViewAnswers, distillation_loss, find_teachers
 
 LABELS = list(find_dataset("sample").labels)
 PLAIN = dataclasses.replace(

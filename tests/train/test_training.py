@@ -9,11 +9,11 @@ import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import load_checkpoint, newest_run, save_checkpoint
-from fmnist_train.data import find_dataset
-from fmnist_train.evaluate import predict_logits
-from fmnist_train.loop import Training, TrainingError
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model, count_parameters
 from fmnist_train.recipes import RECIPES, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.training.loop import Training, TrainingError
 
 
 def start(folder: Path, recipe: Recipe, seed: int = 0, *, first: int = 0, **others: object) -> Training:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli import infer
+from fmnist_runtime.cli.infer import infer
 from fmnist_runtime.reject import SCORES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -88,7 +88,7 @@ def test_golden_vectors_in_the_browser(page, folder: Path) -> None:
 
 
 def test_the_map_of_why_is_the_one_of_the_reports(page) -> None:
-    from fmnist_train.occlusion import occlusion_maps
+    from fmnist_train.evaluation.occlusion import occlusion_maps
 
     classifier = Classifier.load()
     image = classifier.prepare(EXAMPLES / "sneaker.jpg")[0]

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fmnist_runtime.images import open_image
-from fmnist_runtime.preprocess import to_network_input
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.preprocessing.pipeline import to_network_input
 
 FILE = Path(__file__).with_name("golden.json.gz")
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_runtime.console import run_app
-from fmnist_runtime.cpus import MOST_THREADS
+from fmnist_runtime.batching.cpus import MOST_THREADS
+from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def train(
         return
     import torch
 
-    from fmnist_train.progress import Progress
-    from fmnist_train.run import RunOptions
-    from fmnist_train.run import train as train_run
+    from fmnist_train.training.progress import Progress
+    from fmnist_train.training.run import RunOptions
+    from fmnist_train.training.run import train as train_run
 
     if threads:
         torch.set_num_threads(threads)

@@ -24,8 +24,8 @@ def explore(
     as_json: _Json = False,
 ) -> None:
     """Show what the data looks like: counts, samples, mean images, pixels, and what training makes of them."""
-    from fmnist_train.data import find_dataset
-    from fmnist_train.explore import explore as run_explore
+    from fmnist_train.data.sources import find_dataset
+    from fmnist_train.evaluation.explore import explore as run_explore
     from fmnist_train.recipes import get_recipe
 
     result = run_explore(find_dataset(data, data_dir), output, get_recipe(recipe).augmentation)
@@ -54,8 +54,8 @@ def evaluate(
     as_json: _Json = False,
 ) -> None:
     """Test a model and explain its mistakes: a classification report, pictures, and one HTML report."""
-    from fmnist_train.assess import evaluate_model
-    from fmnist_train.data import find_dataset
+    from fmnist_train.data.sources import find_dataset
+    from fmnist_train.evaluation.evaluate import evaluate_model
 
     folder = output or (model if model.is_dir() else model.parent) / "evaluation"
     result = evaluate_model(model, find_dataset(data, data_dir), folder)
@@ -93,8 +93,8 @@ def compare(
     as_json: _Json = False,
 ) -> None:
     """Train recipes, or reuse their finished runs, and write one table: Markdown, JSON and a picture."""
-    from fmnist_train.compare import Comparison
-    from fmnist_train.compare import compare as run_compare
+    from fmnist_train.evaluation.compare import Comparison
+    from fmnist_train.evaluation.compare import compare as run_compare
 
     groups = tuple(tuple(Path(part) for part in group.split(",")) for group in ensemble or ())
     settings = Comparison(tuple(names or ()), data, data_dir, runs, output, seeds, epochs, groups, reuse_only, readme)

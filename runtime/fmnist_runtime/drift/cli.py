@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_runtime.console import run_app
-from fmnist_runtime.options import Options
+from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.options import Options
 
 if TYPE_CHECKING:
-    from fmnist_runtime.drift.compare import Finding
-    from fmnist_runtime.drift.tally import Tally
+    from fmnist_runtime.drift.counts import Tally
+    from fmnist_runtime.drift.permutation import Finding
 
 __all__ = ["CHANGED", "drift", "main", "options"]
 
@@ -54,15 +54,15 @@ def options() -> Options:
 def drift(args: Sequence[str] | None = None) -> int:
     """Do what the arguments (by default the process's) say; return the exit code."""
     chosen = options().parse_args(args)
-    from fmnist_runtime.drift.compare import compare
-    from fmnist_runtime.drift.tally import read_tally
+    from fmnist_runtime.drift.counts import read_tally
+    from fmnist_runtime.drift.permutation import compare
 
     before, now = read_tally(chosen.reference), read_tally(chosen.today)
     if chosen.since is not None:
         now = now.since(read_tally(chosen.since))
     findings = compare(before, now, alpha=chosen.alpha, least=chosen.least)
     if chosen.picture is not None:
-        from fmnist_runtime.drift.picture import write_picture
+        from fmnist_runtime.drift.chart import write_picture
 
         write_picture(chosen.picture, before, now, findings)
     if chosen.json:

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from fmnist_runtime.batching.ordered_map import answer
+from fmnist_runtime.cli.formatting import answer_to_dict
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.order import answer
 from fmnist_runtime.prediction import Outcome
-from fmnist_runtime.report import answer_to_dict
 from fmnist_runtime.serve.batcher import Batcher, Options
 from fmnist_runtime.serve.body import BUSY, Room, while_there
 from fmnist_runtime.serve.metrics import Metrics

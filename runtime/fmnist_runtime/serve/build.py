@@ -7,9 +7,9 @@ from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fmnist_runtime.model_file.store import find_model, read_model
 from fmnist_runtime.prediction import Outcome
 from fmnist_runtime.serve.settings import Settings
-from fmnist_runtime.store import find_model, read_model
 
 if TYPE_CHECKING:
     from fmnist_runtime.serve.app import Service
@@ -33,8 +33,8 @@ def build(model: str | None, settings: Settings, *, careful: bool = False) -> "I
     load = {"path": model, "sha256": sha256(data).hexdigest(), "careful": careful}
     with ExitStack() as stack:
         labels, work, replaced = _here(load) if settings.workers == 1 else _in_processes(settings, load, stack)
+        from fmnist_runtime.cli.webpage import page_files
         from fmnist_runtime.serve.app import Service
-        from fmnist_runtime.webpage import page_files
 
         service = Service(labels, work, settings, page_files(data), replaced=replaced)
         stack.callback(service.close)
@@ -42,7 +42,7 @@ def build(model: str | None, settings: Settings, *, careful: bool = False) -> "I
 
 
 def _here(load: dict[str, Any]) -> _Loaded:
-    from fmnist_runtime.batch import answer_batch
+    from fmnist_runtime.batching.batch import answer_batch
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.selftest import require_selftest
 
@@ -54,7 +54,7 @@ def _here(load: dict[str, Any]) -> _Loaded:
 def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) -> _Loaded:
     from concurrent.futures import ThreadPoolExecutor
 
-    from fmnist_runtime.workers import Workers
+    from fmnist_runtime.batching.worker_pool import Workers
 
     seconds = settings.limits.work_seconds
     workers = stack.enter_context(Workers(settings.workers, load, checked=True, seconds=seconds))

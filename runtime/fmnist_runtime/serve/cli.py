@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist_runtime.console import run_app
-from fmnist_runtime.cpus import MOST_PROCESSES
-from fmnist_runtime.options import Options, positive, up_to
+from fmnist_runtime.batching.cpus import MOST_PROCESSES
+from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.options import Options, positive, up_to
 
 __all__ = ["main", "options", "serve"]
 
@@ -53,7 +53,7 @@ def options() -> Options:
 def serve(args: Sequence[str] | None = None) -> int:
     """Do what the arguments (by default the process's) say until a signal ends it; return the exit code."""
     chosen = options().parse_args(args)
-    from fmnist_runtime.cpus import available_cpus
+    from fmnist_runtime.batching.cpus import available_cpus
     from fmnist_runtime.serve.build import build
     from fmnist_runtime.serve.settings import Limits, Settings, read_token
 

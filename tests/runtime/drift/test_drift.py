@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime.drift.compare import chi_square, compare, kolmogorov_smirnov
-from fmnist_runtime.drift.tally import EDGES, Tally, read_tally
+from fmnist_runtime.drift.counts import EDGES, Tally, read_tally
+from fmnist_runtime.drift.permutation import chi_square, compare, kolmogorov_smirnov
 from fmnist_runtime.errors import DataError
 
 LABELS = ("Bag", "Coat", "Dress", "Shirt")

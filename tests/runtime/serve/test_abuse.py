@@ -32,7 +32,7 @@ def test_schemathesis_finds_nothing(serving, tmp_path: Path, token: bool) -> Non
 
 
 def test_memory_files_and_room_stay_as_they_were(service, small: bytes, photo: bytes) -> None:
-    """A bounded version of ``benchmarks/serve_load.py --memory 100000``, with every way to misbehave mixed in."""
+    """A bounded version of ``benchmarks/studies/serve_load.py --memory 100000``, with every way to misbehave mixed in."""
     form = {"content-type": "multipart/form-data; boundary=x"}
     cut = b'--x\r\nContent-Disposition: form-data; filename="a"\r\n\r\n' + photo
     with service.client() as client:
@@ -55,8 +55,9 @@ def test_memory_files_and_room_stay_as_they_were(service, small: bytes, photo: b
 
 
 def test_nothing_of_the_service_is_loaded_by_the_runtime() -> None:
-    code = "import sys, fmnist_runtime.cli, fmnist_runtime.classifier; print([m for m in sys.modules if m in " + repr(
-        ["starlette", "uvicorn", "prometheus_client", "ray", "fmnist_runtime.serve", "fmnist_runtime.drift"]
+    code = (
+        "import sys, fmnist_runtime.cli.infer, fmnist_runtime.classifier; print([m for m in sys.modules if m in "
+        + repr(["starlette", "uvicorn", "prometheus_client", "ray", "fmnist_runtime.serve", "fmnist_runtime.drift"])
     )
     done = subprocess.run([sys.executable, "-c", code + "])"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]" and Classifier.load().labels

@@ -16,7 +16,7 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
 
 @pytest.mark.parametrize("options", [("--workers", 1), ("--workers", 2), ("--workers", 2, "--careful")])
 def test_it_answers_as_the_command_does(serving, options: tuple) -> None:
-    code = "from fmnist_runtime.cli import main; main()"
+    code = "from fmnist_runtime.cli.infer import main; main()"
     command = [sys.executable, "-c", code, *map(str, EXAMPLES), "--json", *options[2:]]
     done = subprocess.run(command, capture_output=True, check=True)
     expected = [
@@ -61,8 +61,8 @@ def test_health_and_description(service) -> None:
 
 
 def test_the_browser_s_page_comes_whole_and_with_this_model(service) -> None:
-    from fmnist_runtime.store import find_model
-    from fmnist_runtime.webpage import page_files
+    from fmnist_runtime.cli.webpage import page_files
+    from fmnist_runtime.model_file.store import find_model
 
     files = page_files(find_model().read_bytes())
     with service.client() as client:

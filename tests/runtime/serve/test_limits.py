@@ -18,7 +18,7 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.batch import answer_batch
+from fmnist_runtime.batching.batch import answer_batch
 from fmnist_runtime.prediction import Outcome
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.multipart import read_files

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.serve.batcher import Batcher, Options
-from fmnist_runtime.store import find_model
 
 TWO = ("--workers", 2)
 MARK = b"the end of me"
@@ -28,7 +28,8 @@ def when_marked(what: str) -> str:
     worker = f"""
 import sys; sys.path[:] = {{path}}
 import os, signal
-from fmnist_runtime import classifier, worker
+from fmnist_runtime import classifier
+from fmnist_runtime.batching import worker_process as worker
 prepare = classifier.Classifier.prepare
 def prepare_or_not(self, picture, **options):
     if picture.endswith({MARK!r}):
@@ -37,7 +38,7 @@ def prepare_or_not(self, picture, **options):
 classifier.Classifier.prepare = prepare_or_not
 worker.main()
 """
-    return f"from fmnist_runtime import workers; workers._COMMAND = {worker!r}"
+    return f"from fmnist_runtime.batching import worker_pool as workers; workers._COMMAND = {worker!r}"
 
 
 def wait_until_gone(processes: list[int]) -> None:
@@ -170,12 +171,13 @@ def test_too_little_memory_for_a_picture_is_told(serving, small: bytes) -> None:
 def test_the_self_test_is_replayed_in_the_workers() -> None:
     worker = """
 import sys; sys.path[:] = {path}
-from fmnist_runtime import selftest, worker
+from fmnist_runtime import selftest
+from fmnist_runtime.batching import worker_process as worker
 true = selftest.unpack_golden
 selftest.unpack_golden = lambda *a: (g := true(*a)).__class__(g.images[::-1], g.logits, g.tolerance)
 worker.main()
 """
-    code = f"from fmnist_runtime import workers; workers._COMMAND = {worker!r}\n"
+    code = f"from fmnist_runtime.batching import worker_pool as workers; workers._COMMAND = {worker!r}\n"
     code += "from fmnist_runtime.serve.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--port", "0", "--workers", "2"], capture_output=True, timeout=60

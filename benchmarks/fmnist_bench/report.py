@@ -1,0 +1,106 @@
+"""The benchmark's table and picture."""
+
+from pathlib import Path
+from typing import Any
+
+from fmnist_runtime.errors import MissingExtraError
+
+__all__ = ["judge_answers", "picture", "table"]
+
+_TICKS = [digit * 10**power for power in range(7) for digit in (1, 2, 3, 5, 7)]
+_ALIKE = 0.98
+"""A contestant whose answers agree with the reference's on fewer of the real test images is wrong."""
+
+
+def judge_answers(results: dict[str, dict[str, Any]], reference: str, labels: list[int] | None) -> None:
+    """Replace each contestant's ``answers`` by ``agreement`` with the reference's, ``wrong`` and, with labels, ``accuracy``."""
+    taken = {name: result.pop("answers") for name, result in results.items() if "answers" in result}
+    right = taken.get(reference)
+    for name, answers in taken.items():
+        if right is not None:
+            same = sum(a == b for a, b in zip(answers, right, strict=True)) / len(right)
+            # Without the test set there are only the few images of the self-test.
+            results[name] |= {"agreement": same, "wrong": same < (_ALIKE if labels else 0.9)}
+        if labels:
+            results[name]["accuracy"] = sum(a == b for a, b in zip(answers, labels, strict=True)) / len(labels)
+
+
+def table(document: dict[str, Any]) -> str:
+    """The document as a Markdown table, a contestant a row."""
+    m = document["machine"]
+    lines = [
+        f"{m['processor']} ({', '.join(m['flags'])}), {m['cpus_allowed']} CPUs, governor {m['governor'] or 'unknown'}; "
+        f"one thread, one image; 95% intervals in brackets",
+        "",
+        "| | p50 µs | p90 | p99 | p99.9 | mean | ratio | paced p50 | CPU µs a call, hot / paced | cold start ms | RSS MB "
+        "| installed MB | images/s, best | accuracy | same as PyTorch |",
+        "|---" * 15 + "|",
+    ]
+    for name, r in document["results"].items():
+        lines.append(f"| {name} | missing: {r['missing']} |" if "missing" in r else _row(name, r))
+    return "\n".join(lines)
+
+
+def _row(name: str, r: dict[str, Any]) -> str:
+    hot, rates = r["hot"], [rate for by in r["throughput"].values() for rate in by.values()]
+    cells = [
+        name + (" **wrong answers**" if r.get("wrong") else ""),
+        f"{hot['p50']:.0f} [{hot['p50 interval'][0]:.0f}, {hot['p50 interval'][1]:.0f}]",
+        *(f"{hot[key]:.0f}" for key in ("p90", "p99", "p99.9", "mean")),
+        f"{r['ratio']['ratio']:.2f} [{r['ratio']['interval'][0]:.2f}, {r['ratio']['interval'][1]:.2f}]",
+        f"{r['paced']['p50']:.0f}",
+        f"{r['hot_cpu_us']:.0f} / {r['paced_cpu_us']:.0f}",
+        f"{r['cold_start']['p50'] / 1e3:.0f}",
+        f"{r['peak_rss'] / 1e6:.0f}",
+        f"{(sum(r['installed'].values()) + r['model_bytes']) / 1e6:.0f}",
+        f"{max(rates):,.0f}" if rates else "-",
+        f"{r['accuracy']:.2%}" if "accuracy" in r else "-",
+        f"{r['agreement']:.2%}" if "agreement" in r else "not checked",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def picture(document: dict[str, Any], path: Path) -> None:
+    """Draw accuracy (where it was measured) against the hot p50 with its interval.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("--picture needs matplotlib: pip install 'fmnist-edge[bench]'") from error
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xscale="log", xlabel="one image, one thread: p50 in µs (log)", ylabel="test accuracy, %")
+    shown = {name: r for name, r in document["results"].items() if "accuracy" in r}
+    if shown:
+        _draw(axes, shown)
+    axes.grid(alpha=0.3, which="both")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:
+    from fmnist_train.evaluation.figures import MARKERS
+
+    for place, name in enumerate(sorted(shown, key=lambda name: shown[name]["hot"]["p50"])):
+        p50, (low, high) = shown[name]["hot"]["p50"], shown[name]["hot"]["p50 interval"]
+        axes.errorbar(
+            p50,
+            shown[name]["accuracy"] * 100,
+            xerr=[[p50 - low], [high - p50]],
+            fmt=MARKERS[place % len(MARKERS)],
+            color=f"C{place % 10}",
+            markerfacecolor="none",  # what lies behind stays visible: many have the same accuracy
+            markersize=9,
+            capsize=3,
+            label=f"{name}, {p50:.0f} µs",
+        )
+    left, right = axes.get_xlim()
+    axes.set_xticks([tick for tick in _TICKS if left < tick < right], minor=False)
+    axes.xaxis.set(major_formatter="{x:g}", minor_formatter="")
+    middle = 100 * sum(r["accuracy"] for r in shown.values()) / len(shown)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, middle - 1), min(100, max(high, middle + 1)))  # hundredths of a point are no difference
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))

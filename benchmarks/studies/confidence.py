@@ -1,0 +1,211 @@
+"""How far a model's confidence can be trusted: calibration on garments, rejection of what is no garment.
+
+    python benchmarks/studies/confidence.py [MODEL ...] [--photos FOLDER] [--validation] [--json] [--readme]
+
+Needs the extra `bench` (scikit-image and scikit-learn ship the pictures). For each model: accuracy, expected calibration error
+(15 bins) and negative log-likelihood on the test images, the share of them that is accepted; then for each kind of stranger
+the AUROC against those images (photos of strangers: against the photos of garments in FOLDER), the share still accepted at
+the threshold that accepts 95% of the garments, and the share accepted at the model's own threshold. Everything in one pass,
+through the path that `fmnist-infer` takes: 28×28 grey pictures as they are, others through the preprocessing.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from sklearn.metrics import roc_auc_score
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.image_io.decode import find_images
+from fmnist_runtime.reject import RejectRule
+from fmnist_train.data.sources import find_dataset, split_validation
+from fmnist_train.evaluation.metrics import expected_calibration_error, softmax
+from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.training.run import SPLIT_SEED
+
+ROOT = Path(__file__).parents[2]
+COUNT = 300
+"""Pictures of each kind, where they are made up or cut out at random."""
+
+
+def strangers(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
+    """Pictures that show no garment, by kind."""
+    return {
+        "handwritten digits": list(digits()),
+        "noise": [Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)) for _ in range(COUNT)],
+        "flat tones": [Image.new("L", (28, 28), tone) for tone in range(256)],
+        "frames of noise": [frame(rng, np.full(3, 128), deviation) for deviation in np.linspace(5, 100, COUNT)],
+        "blank frames": [frame(rng, rng.integers(0, 256, 3), rng.uniform(0, 5)) for _ in range(COUNT)],
+        "text": [text(rng) for _ in range(COUNT)],
+        "textures": list(cut_out(rng, "brick", "grass", "gravel")),
+        "faces": list(faces()),
+        "scenes": list(
+            cut_out(rng, "astronaut", "chelsea", "coffee", "rocket", "coins", "hubble_deep_field", "retina")
+        ),
+    }
+
+
+def frame(rng: np.random.Generator, colour: np.ndarray, deviation: float) -> Image.Image:
+    """What a camera sees where there is nothing: one colour and its sensor's noise, in one of its usual sizes."""
+    size = ((480, 640), (640, 480), (1080, 1920), (300, 300))[rng.integers(4)]
+    pixels = colour + deviation * rng.standard_normal((*size, 3), np.float32)
+    return Image.fromarray(np.rint(pixels.clip(0, 255)).astype(np.uint8))
+
+
+def digits() -> Iterator[Image.Image]:
+    """scikit-learn's 1,797 handwritten digits, 8×8 enlarged to 28×28, light on black as the garments are."""
+    from sklearn.datasets import load_digits
+
+    for pixels in load_digits().images:
+        small = Image.fromarray(np.rint(pixels * (255 / 16)).astype(np.uint8))
+        yield small.resize((28, 28), Image.Resampling.BICUBIC)
+
+
+def text(rng: np.random.Generator) -> Image.Image:
+    """A few lines of letters, dark on light."""
+    picture = Image.new("L", (200, 120), int(rng.integers(190, 256)))
+    lines = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz  "), 14)) for _ in range(rng.integers(1, 4))]
+    ImageDraw.Draw(picture).multiline_text(
+        (10, 15), "\n".join(lines), int(rng.integers(0, 90)), ImageFont.load_default(22)
+    )
+    return picture
+
+
+def cut_out(rng: np.random.Generator, *names: str) -> Iterator[Image.Image]:
+    """Random square parts of scikit-image's pictures, at least 60 pixels wide."""
+    from skimage import data
+
+    pictures = [np.asarray(getattr(data, name)()) for name in names]
+    for i in range(COUNT):
+        pixels = pictures[i % len(pictures)]
+        side = int(rng.integers(60, min(pixels.shape[:2]) + 1))
+        top, left = (int(rng.integers(0, size - side + 1)) for size in pixels.shape[:2])
+        yield Image.fromarray(pixels[top : top + side, left : left + side])
+
+
+def faces() -> Iterator[Image.Image]:
+    """The 100 faces of scikit-image's part of Labeled Faces in the Wild, 25×25 grey, enlarged."""
+    from skimage import data
+
+    for pixels in data.lfw_subset()[:100]:
+        yield Image.fromarray((pixels * 255).astype(np.uint8)).resize((100, 100), Image.Resampling.BICUBIC)
+
+
+def scores(classifier: Classifier, inputs: np.ndarray, rule: RejectRule) -> np.ndarray:
+    """The reject option's score of uint8 ``[N, 28, 28]``; a large negative number where there is nothing to see."""
+    logits, probabilities = classifier.run(inputs[:, None])
+    return rule.scores(inputs, logits, probabilities).clip(min=-1e6)
+
+
+def photo_scores(classifier: Classifier, folder: Path, rule: RejectRule) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the photos of garments, and of those in folders called `none`."""
+    garments, others = [], []
+    for path in find_images(folder):
+        (others if path.parent.name == "none" else garments).append(classifier.prepare(path)[0])
+    return scores(classifier, np.stack(garments), rule), scores(classifier, np.stack(others), rule)
+
+
+def separation(garments: np.ndarray, others: np.ndarray, threshold: float) -> dict[str, float]:
+    truth = np.concatenate([np.ones(len(garments)), np.zeros(len(others))])
+    return {
+        "pictures": len(others),
+        "auroc": float(roc_auc_score(truth, np.concatenate([garments, others]))),
+        "accepted_at_95": float((others >= np.quantile(garments, 0.05)).mean()),
+        "accepted": float((others >= threshold).mean()),
+    }
+
+
+def judge(model: str | None, photos: Path | None, *, validation: bool) -> dict[str, dict[str, float]]:
+    """All figures of one model."""
+    classifier = Classifier.load(model)
+    rule = RejectRule.from_metadata(classifier.metadata.reject)
+    if rule is None:
+        raise SystemExit(f"error: {model} has no reject rule; export it again")
+    source = find_dataset("fashion-mnist")
+    split = split_validation(source.load("train"), 5000, SPLIT_SEED)[1] if validation else source.load("test")
+    logits, probabilities = classifier.run(split.images[:, None])
+    right = probabilities.argmax(1) == split.labels
+    known = rule.scores(split.images, logits, probabilities)
+    probabilities = softmax(logits, classifier.metadata.temperature)
+    figures: dict[str, dict[str, float]] = {
+        "garments": {
+            "pictures": len(right),
+            "accuracy": float(right.mean()),
+            "ece": expected_calibration_error(probabilities, split.labels),
+            "nll": float(-np.log(probabilities[np.arange(len(right)), split.labels]).mean()),
+            "accepted": float((known >= rule.threshold).mean()),
+            "accuracy_of_accepted": float(right[known >= rule.threshold].mean()),
+        }
+    }
+    for kind, pictures in strangers(np.random.default_rng(0)).items():
+        inputs = np.stack([classifier.prepare(picture)[0] for picture in pictures])
+        figures[kind] = separation(known, scores(classifier, inputs, rule), rule.threshold)
+    if photos:
+        figures["photos of other things"] = separation(*photo_scores(classifier, photos, rule), rule.threshold)
+    return figures
+
+
+def show(model: str, figures: dict[str, dict[str, float]]) -> None:
+    garments = figures["garments"]
+    print(
+        f"{model}: accuracy {garments['accuracy']:.2%}, ECE {garments['ece']:.2%}, NLL {garments['nll']:.4f}; "
+        f"accepts {garments['accepted']:.1%}, of which {garments['accuracy_of_accepted']:.2%} are right"
+    )
+    print(f"{'not a garment':<24}{'pictures':>9}{'AUROC':>8}{'accepted at 95%':>17}{'accepted':>10}")
+    for kind, row in figures.items():
+        if kind != "garments":
+            print(
+                f"{kind:<24}{row['pictures']:9}{row['auroc']:8.4f}{row['accepted_at_95']:17.1%}{row['accepted']:10.1%}"
+            )
+
+
+def write_readme(figures: dict[str, dict[str, float]]) -> None:
+    """Write the figures down, and into the README."""
+    write_atomically(ROOT / "benchmarks" / "results" / "confidence.json", json.dumps(figures, indent=1) + "\n")
+    garments = figures["garments"]
+    columns = [
+        "not a garment",
+        "pictures",
+        "AUROC",
+        "accepted where 95% of garments are",
+        "accepted by the model's own threshold",
+    ]
+    lines = [
+        f"Expected calibration error {garments['ece']:.2%} (15 bins), negative log-likelihood {garments['nll']:.4f}. The "
+        f"model's own threshold accepts {garments['accepted']:.1%} of the test images, of which "
+        f"{garments['accuracy_of_accepted']:.2%} are answered right.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, row in figures.items():
+        if kind != "garments":
+            lines.append(
+                f"| {kind} | {row['pictures']:,} | {row['auroc']:.3f} | {row['accepted_at_95']:.1%} | {row['accepted']:.1%} |"
+            )
+    replace_section(ROOT / "README.md", "confidence", "benchmarks/studies/confidence.py --readme", "\n".join(lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=[None], metavar="MODEL")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER")
+    parser.add_argument("--validation", action="store_true", help="garments of the validation split, for choosing")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--readme", action="store_true", help="write the first model's figures into README.md, too")
+    options = parser.parse_args()
+    results = {m or "default": judge(m, options.photos, validation=options.validation) for m in options.models}
+    if options.readme:
+        write_readme(next(iter(results.values())))
+    if options.json:
+        print(json.dumps(results))
+        return
+    for model, figures in results.items():
+        show(model, figures)
+
+
+if __name__ == "__main__":
+    main()

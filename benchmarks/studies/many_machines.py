@@ -1,0 +1,109 @@
+"""Proof of ``ray_batch``: poisoned pictures, a worker killed in the middle of a batch, and every answer once.
+
+    python benchmarks/studies/many_machines.py [--images 20000] [--workers 2]
+
+Writes Fashion-MNIST images as PNG files, every thousandth of them damaged, classifies the folder on a local Ray, kills one
+worker with SIGKILL on the way, and compares the Parquet files with the answers of one classifier in this process.
+"""
+
+import argparse
+import collections
+import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+from PIL import Image
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.batching import ray_batch as many
+from fmnist_runtime.batching.threads import classify_all
+from fmnist_train.data.sources import find_dataset
+
+KILL_AT = 2
+"""The batch of a worker at which it is killed; the first worker that gets there is, and no other."""
+
+
+class Mortal(many.ClassifyFiles):
+    """Dies in the middle of a batch, once in the whole run: a file says whether that has been."""
+
+    def __init__(self, killed: str, **settings: object) -> None:
+        super().__init__(**settings)
+        self._killed, self._batches = Path(killed), 0
+
+    def __call__(self, files: pa.Table) -> pa.Table:
+        answers = super().__call__(files)
+        self._batches += 1
+        if self._batches == KILL_AT:
+            try:
+                self._killed.touch(exist_ok=False)
+            except FileExistsError:
+                return answers
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answers
+
+
+def write_images(folder: Path, count: int) -> set[str]:
+    """Write the pictures, in folders of a thousand; return the names of the damaged ones."""
+    poisoned = set()
+    images = find_dataset().load("train").images[:count]
+    for i, image in enumerate(images):
+        path = folder / f"{i // 1000:03}" / f"{i:06}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.reshape(28, 28)).save(path)
+        if i % 1000 == 500 or i == 7:
+            path.write_bytes(path.read_bytes()[:60])
+            poisoned.add(str(path))
+    return poisoned
+
+
+def compare(folder: Path, answers: pa.Table, poisoned: set[str]) -> dict[str, int]:
+    """Count what is missing, doubled, or other than one classifier in one process says."""
+    expected = {a.path: a.prediction for a in classify_all(Classifier.load(), [str(folder)], top_k=1)}
+    rows = answers.to_pylist()
+    times = collections.Counter(row["path"] for row in rows)
+    found = {row["path"]: row for row in rows}
+    good = [path for path in expected if path in found and path not in poisoned]
+    return {
+        "images": len(expected),
+        "answers": len(rows),
+        "missing": len(expected.keys() - times.keys()),
+        "doubled": sum(count > 1 for count in times.values()),
+        "poisoned": len(poisoned),
+        "errors": sum(row["error"] is not None for row in rows),
+        "errors_elsewhere": sum(row["error"] is not None and row["path"] not in poisoned for row in rows),
+        "other_answers": sum(
+            (found[p]["label"], found[p]["rejected"]) != (expected[p].label, expected[p].rejected) for p in good
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder, killed = Path(name) / "photos", Path(name) / "killed"
+        poisoned = write_images(folder, options.images)
+        started = time.perf_counter()
+        many.classify_folder(
+            str(folder),
+            f"{name}/answers",
+            workers=options.workers,
+            worker=Mortal,
+            settings={"killed": str(killed)},
+        )
+        seconds = time.perf_counter() - started
+        ray.shutdown()  # it repeats its workers' messages on the standard output, at any time until here
+        result = compare(folder, pq.read_table(f"{name}/answers"), poisoned)
+        print(json.dumps({**result, "workers_killed": int(killed.exists()), "seconds": round(seconds, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Does the page in the browser answer as the command does? Both on the same photo files, each with its own decoder.
+
+    python benchmarks/studies/page.py FOLDER [--model FILE] [--limit N] [--write]
+
+Prints how many photos give the same 28×28 picture and the same answer (rejections count as one), and the largest
+difference of a probability. `--write` puts that and what a visitor downloads into `benchmarks/results/page.json` and
+`docs/page.md`, and a picture of the page into `docs/page.png`, with the first of the examples that is answered right. Needs
+chromium and the `test` extra.
+"""
+
+import argparse
+import base64
+import functools
+import gzip
+import hashlib
+import http.server
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from photos import slug
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.cli.webpage import page_files, write_page
+from fmnist_runtime.image_io.decode import find_images
+from fmnist_runtime.machine import describe_machine
+from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_train.files import replace_section, write_atomically
+
+ROOT = Path(__file__).parents[2]
+WRITER = "benchmarks/studies/page.py FOLDER --write"
+WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"
+ASK = """async (text) => {
+    const [{ decode }, { toNetworkInput }, { Classifier }] = await Promise.all(
+        ["decode", "preprocess", "classifier"].map((name) => import(`./${name}.js`)));
+    window.classifier ??= await Classifier.load();
+    const file = new Blob([Uint8Array.from(atob(text), (character) => character.charCodeAt(0))]);
+    const seen = toNetworkInput(await decode(file));
+    const { label, probabilities } = await window.classifier.classify(seen);
+    return { seen: [...seen], label, probabilities: [...probabilities] };
+}"""
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def compare(page: object, classifier: Classifier, path: Path) -> tuple[bool, bool, float]:
+    """Whether the pictures are equal, whether the answers are, and the largest difference of a probability."""
+    theirs = page.evaluate(ASK, base64.b64encode(path.read_bytes()).decode())
+    views = classifier.prepare(path)
+    ours = classifier.classify_inputs(views[None], top_k=len(classifier.labels))[0]
+    probabilities = [top.probability for top in sorted(ours.top, key=lambda top: top.class_id)]
+    difference = float(np.abs(np.subtract(theirs["probabilities"], probabilities)).max())
+    return theirs["seen"] == views[0].ravel().tolist(), theirs["label"] == ours.label, difference
+
+
+@contextmanager
+def browse(model: bytes) -> Iterator[Any]:
+    """A page with this model, opened in headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        write_page(model, Path(folder))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=folder))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1100, "height": 760}, service_workers="block")
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        yield page
+        browser.close()
+        server.shutdown()
+
+
+def photograph(page: Any, classifier: Classifier) -> bytes:
+    """The page with the first of the examples that is answered right, as PNG."""
+    names = {path: path.stem.split("-or-") for path in find_images(ROOT / "examples")}
+    right = (path for path, accepted in names.items() if slug(classifier(path).label or "") in accepted)
+    photo = next(right, None)
+    if photo is None:
+        raise SystemExit("error: no example is answered right, so there is none to show in docs/page.png")
+    page.wait_for_selector("html[data-ready]")
+    page.set_input_files("#file", photo)
+    page.wait_for_selector("#whyfigure:not([hidden])")
+    return page.screenshot(full_page=True)
+
+
+def sizes(model: bytes) -> dict[str, int]:
+    """Bytes that a visitor's browser fetches, by what they are."""
+    files = page_files(model)
+    own = sum(len(data) for name, data in files.items() if not name.startswith("vendor/") and name != "model.onnx")
+    return {
+        "onnxruntime-web, WebAssembly, packed with gzip": len(files[WASM]),
+        "the int8 model": len(model),
+        "onnxruntime-web, JavaScript": sum(len(data) for name, data in files.items() if name.endswith(".mjs")),
+        "the page itself": own,
+    }
+
+
+def write(document: dict[str, Any], unpacked: int, picture: bytes) -> None:
+    """Put the figures into the results and the text, and the picture beside the text."""
+    text, sizes = ROOT / "docs/page.md", document["bytes"]
+    table = ["| | bytes |", "|---|---|", *(f"| {what} | {count:,} |" for what, count in sizes.items())]
+    table.append(f"| together | {sum(sizes.values()):,} |")
+    table += ["", f"The browser unpacks the WebAssembly to {unpacked / 1e6:.1f} MB."]
+    replace_section(text, "sizes", WRITER, "\n".join(table))
+    replace_section(text, "photos", WRITER, _sentence(document))
+    write_atomically(ROOT / "benchmarks/results/page.json", json.dumps(document, indent=1) + "\n")
+    write_atomically(ROOT / "docs/page.png", picture)
+
+
+def _sentence(document: dict[str, Any]) -> str:
+    return (
+        f"{document['photos']} photos: {document['equal_pictures']} equal pictures, {document['equal_answers']} equal "
+        f"answers, probabilities differ by at most {document['largest_difference']:.2g}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    photos = list(find_images(options.folder))[: options.limit]
+    if not photos:
+        parser.error(f"no photos in {options.folder}")
+    model, classifier = read_model(find_model(options.model)), Classifier.load(options.model)
+    with browse(model) as page:
+        results = np.array([compare(page, classifier, path) for path in photos])
+        picture = photograph(page, classifier) if options.write else b""
+        browser = page.context.browser.version
+    document = {
+        "machine": {**describe_machine(), "chromium": browser},
+        "model_sha256": hashlib.sha256(model).hexdigest(),
+        "photos": len(photos),
+        "equal_pictures": int(results[:, 0].sum()),
+        "equal_answers": int(results[:, 1].sum()),
+        "largest_difference": float(results[:, 2].max()),
+        "bytes": sizes(model),
+    }
+    print(_sentence(document))
+    if options.write:
+        write(document, len(gzip.decompress(page_files(model)[WASM])), picture)
+
+
+if __name__ == "__main__":
+    main()

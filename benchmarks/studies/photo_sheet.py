@@ -1,0 +1,54 @@
+"""A picture for the README: each photo, what the network would see without preprocessing, what it saw, and its answer.
+
+python benchmarks/studies/photo_sheet.py FOLDER OUT.png [--model FILE] [--columns N]
+"""
+
+import argparse
+from pathlib import Path
+
+from photos import naive
+from PIL import Image, ImageDraw, ImageFont
+
+from fmnist_runtime import Classifier
+from fmnist_runtime.image_io.decode import find_images, open_image
+
+TILE, GAP, CAPTION = 150, 6, 46
+
+
+def cell(path: Path, classifier: Classifier) -> Image.Image:
+    """One photo with its two 28×28 pictures and the answer under them."""
+    photo = open_image(path).convert("RGB")
+    photo.thumbnail((TILE, TILE))
+    picture = Image.new("RGB", (3 * TILE + 2 * GAP, TILE + CAPTION), "white")
+    picture.paste(photo, ((TILE - photo.width) // 2, (TILE - photo.height) // 2))
+    for i, seen in enumerate((naive(path, inverted=False), classifier.prepare(path)[0]), start=1):
+        picture.paste(Image.fromarray(seen).resize((TILE, TILE), Image.Resampling.NEAREST), (i * (TILE + GAP), 0))
+    prediction = classifier(path)
+    top = prediction.top[0]
+    answer = f"I don't know ({top.label}?)" if prediction.rejected else f"{top.label} {top.probability:.0%}"
+    draw = ImageDraw.Draw(picture)
+    draw.text((2, TILE + 2), path.stem.replace("-", " "), "#555555", ImageFont.load_default(15))
+    draw.text((TILE + GAP + 2, TILE + 2), "only resized", "#555555", ImageFont.load_default(15))
+    draw.text((2 * (TILE + GAP), TILE + 2), answer, "black", ImageFont.load_default(15))
+    return picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--columns", type=int, default=3)
+    options = parser.parse_args()
+    classifier = Classifier.load(options.model)
+    cells = [cell(path, classifier) for path in find_images(options.folder)]
+    width, height = cells[0].size
+    rows = -(-len(cells) // options.columns)
+    sheet = Image.new("RGB", (options.columns * (width + 4 * GAP) - 4 * GAP, rows * height), "white")
+    for i, picture in enumerate(cells):
+        sheet.paste(picture, (i % options.columns * (width + 4 * GAP), i // options.columns * height))
+    sheet.save(options.output, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

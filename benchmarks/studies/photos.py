@@ -1,0 +1,119 @@
+"""How many photos are answered right: by kind of photo and by class, with the reject option off and on.
+
+    python benchmarks/studies/photos.py FOLDER [--model FILE] [--careful | --naive resized | --naive inverted] [--json | --readme]
+
+``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+`` (``pullover+coat``), ``none``
+where a rejection is right. It calls what `fmnist-infer` calls; `--naive` shows what happens without the preprocessing: the
+photo made grey and resized to 28×28, as it is or inverted. `--readme` does all four, and writes
+`benchmarks/results/photos.json` and the table in README.md.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fmnist_runtime import Classifier, ImageError
+from fmnist_runtime.image_io.decode import find_images, open_image
+from fmnist_train.files import replace_section, write_atomically
+
+ROOT = Path(__file__).parents[2]
+WAYS = {
+    "the photo resized (`--naive resized`)": {"method": "resized"},
+    "resized and inverted (`--naive inverted`)": {"method": "inverted"},
+    "**as it ships**": {},
+    "as it ships, `--careful`": {"careful": True},
+}
+"""What the README's table compares, each with the same model."""
+KINDS = {"product": "shop pictures", "wild": "people's own"}
+
+
+def slug(label: str) -> str:
+    return label.lower().replace("-", "").replace("/", "-").replace(" ", "-")  # T-shirt/top is tshirt-top
+
+
+def naive(path: Path, *, inverted: bool) -> np.ndarray:
+    """The photo as nearly every Fashion-MNIST project feeds it: uint8 ``[28, 28]``."""
+    pixels = np.asarray(open_image(path).convert("L").resize((28, 28), Image.Resampling.BILINEAR))
+    return 255 - pixels if inverted else pixels
+
+
+def measure(folder: Path, classifier: Classifier, method: str | None = None) -> dict[str, dict[str, int]]:
+    """Counts for each ``kind`` and ``kind/answers``: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``."""
+    table: dict[str, dict[str, int]] = {}
+    for path in find_images(folder):
+        kind, answers = path.relative_to(folder).parts[:2]
+        if unknown := set(answers.split("+")) - {"none", *map(slug, classifier.labels)}:
+            raise SystemExit(f"error: {path}: no class is called {unknown.pop()}; give the folder that holds the kinds")
+        try:
+            prediction = classifier(naive(path, inverted=method == "inverted") if method else path)
+        except ImageError as error:
+            raise SystemExit(f"error: {path}: {error}") from error
+        right = slug(prediction.top[0].label) in answers.split("+")
+        for row in (kind, f"{kind}/{answers}"):
+            counts = table.setdefault(row, {"photos": 0, "right": 0, "kept": 0, "right_of_kept": 0})
+            counts["photos"] += 1
+            counts["right"] += right
+            counts["kept"] += not prediction.rejected
+            counts["right_of_kept"] += right and not prediction.rejected
+    return table
+
+
+def show(table: dict[str, dict[str, int]]) -> None:
+    only_strangers = {kind for kind in table if {r for r in table if r.startswith(kind + "/")} == {f"{kind}/none"}}
+    print(f"{'':<28}{'photos':>7}{'right':>8}{'coverage':>10}{'right of kept':>15}")
+    for row, counts in sorted(table.items(), key=lambda item: ("/" in item[0], item[0])):
+        photos, kept = counts["photos"], counts["kept"]
+        strangers = row.endswith("/none") or row in only_strangers
+        right = f"{'-':>8}" if strangers else f"{counts['right'] / photos:8.1%}"
+        of_kept = f"{counts['right_of_kept'] / kept:15.1%}" if kept and not strangers else f"{'-':>15}"
+        print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}")
+
+
+def write_readme(folder: Path, model: str | None) -> None:
+    """Measure all ``WAYS`` and write them down; kinds that hold nothing but ``none`` count as other things."""
+    tables = {
+        name: measure(folder, Classifier.load(model, careful=way.get("careful", False)), way.get("method"))
+        for name, way in WAYS.items()
+    }
+    write_atomically(ROOT / "benchmarks" / "results" / "photos.json", json.dumps(tables, indent=1) + "\n")
+    head = ["", *(f"{kind}: {what}" for kind in KINDS.values() for what in ("right", "coverage", "right of kept"))]
+    lines = [[*head, "other things accepted"], ["---"] * 8]
+    for name, table in tables.items():
+        line = [name]
+        for kind in KINDS:
+            photos, kept = table[kind]["photos"], table[kind]["kept"]
+            line += [f"{table[kind]['right'] / photos:.1%}", f"{kept / photos:.1%}"]
+            line += [f"{table[kind]['right_of_kept'] / kept:.1%}" if kept else "–"]
+        lines.append([*line, f"{table['ood']['kept'] / table['ood']['photos']:.1%}"])
+    counts = ", ".join(f"{table[kind]['photos']} {what}" for kind, what in {**KINDS, "ood": "other things"}.items())
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    replace_section(
+        ROOT / "README.md", "photos", "benchmarks/studies/photos.py FOLDER --readme", f"{text}\n\nPhotos: {counts}."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model")
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument("--careful", action="store_true")
+    view.add_argument("--naive", choices=["resized", "inverted"])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--readme", action="store_true")
+    options = parser.parse_args()
+    if options.readme:
+        write_readme(options.folder, options.model)
+        return
+    table = measure(options.folder, Classifier.load(options.model, careful=options.careful), options.naive)
+    if options.json:
+        print(json.dumps(table))
+    else:
+        show(table)
+
+
+if __name__ == "__main__":
+    main()

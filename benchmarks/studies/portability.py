@@ -1,0 +1,127 @@
+"""Does an int8 file give the same logits, to the bit, on every class of processor?
+
+    python benchmarks/studies/portability.py [--model FILE] [--images N] [--arm64 FOLDER]
+
+Replays test images on the processors of ``processors.py``. Beside the file stands its twin with ordinary 8-bit weights,
+made from the checkpoint, which shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and ``.md``,
+and the table in the README. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` makes where there is none
+yet (in the cache, unless ``--arm64`` says otherwise). Exit code 3: the logits of the file differ somewhere.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from processors import PROCESSORS, replay
+
+from fmnist_runtime.model_file.store import find_model
+from fmnist_train.data.sources import cache_folder, find_dataset
+from fmnist_train.files import replace_section, write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+MODEL, CHECKPOINT = ROOT / "artifacts/improved/model.int8.onnx", ROOT / "artifacts/improved"
+
+
+def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None) -> list[dict[str, Any]]:
+    """A row for each processor: ``name``, ``how``, and ``missing`` or what differs from the first."""
+    found: list[dict[str, Any]] = []
+    reference = None
+    for processor in PROCESSORS.values():
+        row = {"name": processor.name, "how": processor.how, **replay(processor, model, images, arm64)}
+        found.append(row)
+        if "missing" in row:
+            continue
+        logits = row.pop("logits")
+        reference = logits if reference is None else reference
+        row["correct"] = int((logits.argmax(axis=1) == labels).sum())
+        row["different_logits"] = int((logits != reference).sum())
+        row["same_bits"] = logits.tobytes() == reference.tobytes()
+        row["sha256"] = hashlib.sha256(logits.tobytes()).hexdigest()
+        print(f"{processor.name:<48}{_outcome(row)}   {row['seconds']:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def make_arm64(folder: Path) -> Path | None:
+    """An unpacked arm64 userland, made where there is none; None where that fails, whose reason stands on stderr."""
+    if not (folder / "usr/lib/python3/dist-packages/onnxruntime").is_dir():
+        print(f"unpacking an arm64 userland into {folder}", file=sys.stderr, flush=True)
+        if subprocess.run(["bash", str(Path(__file__).with_name("arm64_root.sh")), str(folder)]).returncode:
+            return None
+    return folder
+
+
+def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
+    """The same network as most tools would quantise it: 8-bit weights, rounded to the nearest."""
+    from fmnist_export.convert import to_onnx
+    from fmnist_export.quantization.quantize import quantise
+    from fmnist_export.settings import Quantisation
+    from fmnist_train.checkpoint import load_checkpoint
+
+    settings = Quantisation(target="vnni", refine=False)
+    return quantise(to_onnx(load_checkpoint(checkpoint).model), calibration, settings).SerializeToString()
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The table."""
+    images = document["images"]
+    lines = [
+        "| processor | run by | onnxruntime | this file | right | ordinary 8-bit weights | right |",
+        "|" + "---|" * 7,
+    ]
+    for row, twin in zip(document["rows"], document["ordinary"], strict=True):
+        if "missing" in row:
+            lines.append(f"| {row['name']} | not run: {row['missing']} | | | | | |")
+            continue
+        cells = [f"{_outcome(part)} | {part['correct'] / images:.1%}" for part in (row, twin)]
+        lines.append(f"| {row['name']} | {row['how']} | {row['onnxruntime']} | {' | '.join(cells)} |")
+    machine = f"This machine: {document['machine']}. {images:,} test images, {10 * images:,} logits."
+    return "\n".join([*lines, "", machine])
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    return "same bits" if row["same_bits"] else f"{row['different_logits']:,} logits differ"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=str(MODEL), help="int8 file, folder, or embedded model by name")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="its checkpoint, to make the 8-bit twin of")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--arm64", type=Path, default=cache_folder().with_name("arm64"), help="unpacked arm64 userland")
+    parser.add_argument("--json", action="store_true", help="print the document; write no file")
+    options = parser.parse_args()
+    from fmnist_runtime.machine import describe_machine
+
+    sample, model = find_dataset("sample"), find_model(options.model).resolve()
+    test = sample.load("test")
+    test = test.take(np.arange(min(options.images, len(test))))
+    arm64 = make_arm64(options.arm64)
+    with tempfile.TemporaryDirectory() as folder:
+        twin = Path(folder) / "ordinary.onnx"
+        twin.write_bytes(ordinary(options.checkpoint, sample.load("train").images))
+        found = [rows(path, test.images[:, None], test.labels, arm64) for path in (model, twin)]
+    machine = describe_machine()
+    document = {
+        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "images": len(test),
+        "machine": f"{machine['processor']} ({', '.join(machine['flags'])})",
+        "rows": found[0],
+        "ordinary": found[1],
+    }
+    print(json.dumps(document) if options.json else markdown(document))
+    if not options.json:
+        write_atomically(RESULTS / "portability.json", json.dumps(document, indent=1) + "\n")
+        write_atomically(RESULTS / "portability.md", markdown(document) + "\n")
+        replace_section(ROOT / "README.md", "portability", "benchmarks/studies/portability.py", markdown(document))
+    return 3 if any(row.get("same_bits") is False for row in found[0]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

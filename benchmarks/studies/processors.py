@@ -1,0 +1,144 @@
+"""Running an ONNX file's logits on other processors than this one: by emulation, or by hiding what this one can.
+
+qemu's user-mode emulation (Debian: qemu-user-static) stands for processors without VNNI or AVX, and for 64-bit Arm,
+which needs an unpacked arm64 userland (``arm64_root.sh``). It knows no AVX-512; where this machine does, ``hide_cpuid.c``
+hides parts of it, and onnxruntime's kernels for lesser processors run on real hardware.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["PROCESSORS", "Processor", "replay"]
+
+REPLAY = """
+import sys, numpy as np, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads, options.log_severity_level = 1, 4
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+images = np.load(sys.argv[2])
+logits = [session.run(["logits"], {"image": images[i : i + 50]})[0] for i in range(0, len(images), 50)]
+np.save(sys.argv[3], np.concatenate(logits))
+print(onnxruntime.__version__)
+"""
+_SOURCE = Path(__file__).with_name("hide_cpuid.c")
+_REFUSED = 99
+"""Exit code of ``hide_cpuid.c`` where it cannot."""
+
+_VNNI = {"avx512_vnni": ("ecx", 11), "amx_tile": ("edx", 24), "amx_int8": ("edx", 25), "amx_bf16": ("edx", 22)}
+_AVX_VNNI = {"avx_vnni": ("eax1", 4)}
+_AVX512 = {
+    name: ("ebx", bit)
+    for name, bit in {
+        "avx512f": 16,
+        "avx512dq": 17,
+        "avx512ifma": 21,
+        "avx512cd": 28,
+        "avx512bw": 30,
+        "avx512vl": 31,
+    }.items()
+}
+
+
+@dataclass(frozen=True)
+class Processor:
+    """One class of processors, and how this machine can be one: as it is, with parts hidden, or by emulation."""
+
+    name: str
+    machine: str = "x86_64"
+    emulated: str | None = None
+    """qemu's name of a member."""
+    hidden: Mapping[str, tuple[str, int]] | None = None
+    """Instruction sets that this machine is to hide: name in /proc/cpuinfo, and register and bit of CPUID's leaf 7."""
+
+    @property
+    def how(self) -> str:
+        """In a word, for people."""
+        return f"qemu, {self.emulated}" if self.emulated else "hardware, parts hidden" if self.hidden else "hardware"
+
+
+PROCESSORS = {
+    "here": Processor("this machine", os.uname().machine),
+    "avx512": Processor("x86-64 with AVX-512, no VNNI (Skylake-SP)", hidden=_VNNI | _AVX_VNNI),
+    "avx-vnni": Processor("x86-64 with AVX-VNNI, no AVX-512 (Alder Lake)", hidden=_VNNI | _AVX512),
+    "avx2": Processor("x86-64 with AVX2, no VNNI (Haswell)", emulated="Haswell"),
+    "sse": Processor("x86-64 with SSE4.2 (Nehalem)", emulated="Nehalem"),
+    "arm64": Processor("ARM64 (Cortex-A72)", "aarch64", emulated="cortex-a72"),
+}
+
+
+def replay(processor: Processor, model: Path, images: np.ndarray, arm64: Path | None = None) -> dict[str, object]:
+    """Logits of uint8 ``[N, 1, 28, 28]`` images on a processor.
+
+    Args:
+        processor: one of ``PROCESSORS``.
+        model: ONNX file.
+        images: what it sees.
+        arm64: folder of an unpacked arm64 userland.
+
+    Returns:
+        ``logits`` (float32 ``[N, classes]``), ``onnxruntime`` (its version) and ``seconds``; or ``missing``, a reason.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        start = _command(processor, arm64, Path(folder))
+        if isinstance(start, str):
+            return {"missing": start}
+        given, found = Path(folder) / "images.npy", Path(folder) / "logits.npy"
+        np.save(given, images)
+        begin = time.perf_counter()
+        arguments = [*start, "-c", REPLAY, str(model), str(given), str(found)]
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        if done.returncode == _REFUSED and processor.hidden:
+            return {"missing": "this processor or kernel cannot hide instruction sets"}
+        if done.returncode:
+            return {"missing": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+        seconds = time.perf_counter() - begin
+        return {"logits": np.load(found), "onnxruntime": done.stdout.split()[-1], "seconds": seconds}
+
+
+def _command(processor: Processor, arm64: Path | None, folder: Path) -> list[str] | str:
+    """How to start Python there, or why it cannot be."""
+    if processor.hidden:
+        return _hiding(processor.hidden, folder)
+    if processor.emulated is None:
+        return [sys.executable]
+    qemu = shutil.which(f"qemu-{processor.machine}-static")
+    if qemu is None:
+        return "qemu-user-static is not installed"
+    if processor.machine == os.uname().machine:
+        paths = os.pathsep.join(p for p in sys.path if p)
+        return [qemu, "-cpu", processor.emulated, "-E", f"PYTHONPATH={paths}", str(Path(sys.executable).resolve())]
+    if arm64 is None:
+        return "no arm64 userland: benchmarks/studies/arm64_root.sh makes one, --arm64 names it"
+    packages, libraries = arm64 / "usr/lib/python3/dist-packages", arm64 / "usr/lib/aarch64-linux-gnu"
+    variables = {"PYTHONHOME": arm64 / "usr", "PYTHONPATH": packages, "LD_LIBRARY_PATH": libraries}
+    settings = [part for key, value in variables.items() for part in ("-E", f"{key}={value}")]
+    return [qemu, "-cpu", processor.emulated, "-L", str(arm64), *settings, str(arm64 / "usr/bin/python3.11")]
+
+
+def _hiding(hidden: Mapping[str, tuple[str, int]], folder: Path) -> list[str] | str:
+    compiler = shutil.which("cc")
+    if os.uname().machine != "x86_64" or compiler is None:
+        return "hiding instruction sets needs an x86-64 machine and a C compiler"
+    known = set(Path("/proc/cpuinfo").read_text("utf-8").split())
+    if "avx512f" not in known or not {"avx512_vnni", "avx_vnni"} & known:
+        return "this machine has no AVX-512 with VNNI to hide parts of"
+    if "avx_vnni" not in hidden and "avx_vnni" not in known:
+        return "this machine has no AVX-VNNI"
+    library = folder / "hide_cpuid.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE)], check=True)
+    masks = {
+        register: reduce(lambda mask, bit: mask | 1 << bit, (b for r, b in hidden.values() if r == register), 0)
+        for register in ("ebx", "ecx", "edx", "eax1")
+    }
+    given = ",".join(f"{mask:x}" for mask in masks.values())
+    return ["env", f"HIDE_CPUID={given}", f"LD_PRELOAD={library}", sys.executable]

@@ -1,0 +1,73 @@
+"""How often int8 answers as the float network does, with rounding to the nearest and with the refined method.
+
+    python benchmarks/studies/rounding.py [CHECKPOINT] [--data sample] [--images 1024 2048 4096]
+
+Counted on the validation images and on as many training images; the test set is not read. Writes
+``benchmarks/results/rounding.json`` and the table in ``docs/quantisation.md``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto
+
+from fmnist_export.convert import to_onnx
+from fmnist_export.quantization.quantize import quantise
+from fmnist_export.settings import Quantisation
+from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.data.sources import find_dataset, split_validation
+from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.training.run import SPLIT_SEED
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.concatenate(
+        [session.run(["logits"], {"image": images[i : i + 500, None]})[0] for i in range(0, len(images), 500)]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, nargs="?", default=ROOT / "artifacts/improved")
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--images", type=int, nargs="+", default=[1024, 2048, 4096])
+    options = parser.parse_args()
+    checkpoint = load_checkpoint(options.checkpoint)
+    everything = find_dataset(options.data).load("train")
+    train, validation = split_validation(everything, checkpoint.info["recipe"]["validation"], SPLIT_SEED)
+    seen = train.take(np.random.default_rng(1).permutation(len(train))[: len(validation)])
+    model = to_onnx(checkpoint.model)
+    expected = [logits(model, part.images) for part in (validation, seen)]
+    rows = []
+    for count in options.images:
+        chosen = np.random.default_rng(0).permutation(len(train))[:count]
+        for refine in (False, True):
+            settings = Quantisation(images=count, refine=refine)
+            small = quantise(model, train.images[np.sort(chosen)], settings)
+            found = [logits(small, part.images) for part in (validation, seen)]
+            same = [float((a.argmax(1) == b.argmax(1)).mean()) for a, b in zip(expected, found, strict=True)]
+            error = np.sqrt(((np.concatenate(expected) - np.concatenate(found)) ** 2).mean())
+            name = f"{'refined' if refine else 'nearest'}, {count:,} calibration images"
+            rows.append({"name": name, "validation": same[0], "training": same[1], "logits_rms": float(error)})
+            print(_line(rows[-1]), flush=True)
+    document = {"checkpoint_sha256": checkpoint.sha256, "images": len(validation), "rows": rows}
+    write_atomically(ROOT / "benchmarks/results/rounding.json", json.dumps(document, indent=1) + "\n")
+    lines = ["| | validation | training | logits |", "|---|---|---|---|", *map(_line, rows)]
+    text = f"{len(validation):,} images each, of {options.data}; checkpoint {checkpoint.sha256[:12]}."
+    replace_section(
+        ROOT / "docs/quantisation.md", "rounding", "benchmarks/studies/rounding.py", "\n".join([*lines, "", text])
+    )
+
+
+def _line(row: dict[str, object]) -> str:
+    return f"| {row['name']} | {row['validation']:.2%} | {row['training']:.2%} | {row['logits_rms']:.3f} |"
+
+
+if __name__ == "__main__":
+    main()

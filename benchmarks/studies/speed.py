@@ -1,0 +1,146 @@
+"""Every ratio that the project aims at, beside its goal, from one run.
+
+    python benchmarks/studies/speed.py [--quick] [--bench FILE]
+
+Runs ``fmnist-bench`` (or takes the JSON of an earlier run), then the ratios of ``speed_cases.py``; writes
+``benchmarks/results/bench.json``, ``bench.png`` and ``speed.json``, and the tables of the README between its two marks.
+``--quick`` writes nothing: it shows that everything runs.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import speed_cases as cases
+
+from fmnist_bench.report import table
+from fmnist_bench.statistics import ratio
+from fmnist_runtime.machine import describe_machine
+from fmnist_train.files import replace_section, write_atomically
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A ratio to reach."""
+
+    what: str
+    limit: float
+    case: Any
+    at_least: bool = False
+    """A throughput, theirs over ours in seconds, instead of a time or size that must stay small."""
+
+
+GOALS = (
+    Goal("PNG of 300×300 to answer, warm, over Pillow's decoding and the model call", 1.3, cases.photo),
+    Goal("JPEG of 12 megapixels to answer, over Pillow's draft decoding", 1.15, cases.jpeg),
+    Goal("`fmnist-infer photo.png`, whole process, over a bare script", 1.2, cases.cold),
+    Goal("its peak memory, over the bare script's", 1.1, cases.memory),
+    Goal("images a second of 10,000 PNGs of 28×28, over a plain loop", 1.8, cases.folder, at_least=True),
+)
+
+
+def measure(goal: Goal, folder: Path, times: int) -> dict[str, Any]:
+    """The goal with its ``ratio``, ``interval`` and whether it is ``met`` (by the ratio itself)."""
+    ours, theirs = goal.case(folder, times)
+    found = ratio(theirs, ours) if goal.at_least else ratio(ours, theirs)
+    met = found["ratio"] >= goal.limit if goal.at_least else found["ratio"] <= goal.limit
+    return {"what": goal.what, "goal": goal.limit, "at_least": goal.at_least, **found, "met": met}
+
+
+def against_peers(bench: dict[str, Any]) -> dict[str, Any] | None:
+    """The default model's call over the fastest right int8 peer's, from the benchmark; None where there is no peer."""
+    results = bench["results"]
+    peers = {
+        name: r["hot"]
+        for name, r in results.items()
+        if "int8" in name and name != "onnxruntime int8" and "hot" in r and not r.get("wrong")
+    }
+    if not peers:
+        return None
+    name = min(peers, key=lambda peer: peers[peer]["p50"])
+    theirs = results[name]["ratio"]  # of the peer over onnxruntime int8, which comes first
+    low, high = theirs["interval"]
+    value = 1 / theirs["ratio"]
+    what = f"model call, int8, over the best int8 peer ({name})"
+    return {
+        "what": what,
+        "goal": 1.0,
+        "at_least": False,
+        "ratio": value,
+        "interval": [1 / high, 1 / low],
+        "met": value <= 1,
+    }
+
+
+def against_default(folder: Path, times: int) -> dict[str, Any]:
+    """The call of ``improved-lite`` over the default's; a goal only where it is as often right, within a standard error."""
+    lite, improved = (
+        json.loads((ROOT / "artifacts" / name / "parity.json").read_text("utf-8"))["accuracy"]["int8"]["accuracy"]
+        for name in ("improved-lite", "improved")
+    )
+    error = (improved * (1 - improved) / 10_000) ** 0.5
+    what = (
+        f"model call of `improved-lite` over the default's, at equal accuracy ({lite:.2%} and {improved:.2%}, "
+        f"standard error {100 * error:.2f} points)"
+    )
+    found = measure(Goal(what, 0.6, cases.lighter), folder, times)
+    return found | {"met": found["met"] and lite >= improved - error}
+
+
+def rows(ratios: list[dict[str, Any]], extra: dict[str, int]) -> str:
+    """The Markdown table of ratios."""
+    lines = ["| | goal | measured | 95% interval | |", "|---|---|---|---|---|"]
+    for r in ratios:
+        sign, (low, high) = "≥" if r["at_least"] else "≤", r["interval"]
+        verdict = "met" if r["met"] else "**not met**"
+        lines.append(f"| {r['what']} | {sign} {r['goal']} | {r['ratio']:.2f} | {low:.2f} to {high:.2f} | {verdict} |")
+    parts = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in extra.items())
+    total = f"{sum(extra.values()) / 1e3:,.0f} kB, unpacked ({parts})"
+    return "\n".join([*lines, "", f"A device installs, over onnxruntime, numpy and Pillow: {total}."])
+
+
+def run_bench(*, quick: bool) -> dict[str, Any]:
+    """A run of ``fmnist-bench`` in a process of its own."""
+    code = "from fmnist_bench.cli import main; main()"
+    command = [sys.executable, "-c", code, "--json", *(["--quick"] if quick else [])]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit("error: fmnist-bench failed")
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--bench", type=Path, help="JSON of an earlier run of fmnist-bench")
+    options = parser.parse_args()
+    bench = json.loads(options.bench.read_text()) if options.bench else run_bench(quick=options.quick)
+    with tempfile.TemporaryDirectory() as folder:
+        times = 4 if options.quick else 30
+        ratios = [against_default(Path(folder), times), *(measure(goal, Path(folder), times) for goal in GOALS)]
+    if peer := against_peers(bench):
+        ratios.insert(0, peer)
+    extra = cases.over_the_base()
+    text = f"{rows(ratios, extra)}\n\n{table(bench)}\n\n![Accuracy against latency](benchmarks/results/bench.png)"
+    print(text)
+    if options.quick:
+        return
+    from fmnist_bench.report import picture
+
+    document = {"machine": describe_machine(), "ratios": ratios, "over_the_base": extra}
+    write_atomically(RESULTS / "bench.json", json.dumps(bench, indent=1) + "\n")
+    write_atomically(RESULTS / "speed.json", json.dumps(document, indent=1) + "\n")
+    picture(bench, RESULTS / "bench.png")
+    replace_section(ROOT / "README.md", "speed", "benchmarks/studies/speed.py", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What the forms of a model cost and gain on this machine: size, time to load, time of one answer.
+
+    python benchmarks/studies/variants.py [FOLDER]
+
+FOLDER holds ``model.onnx`` and ``model.int8.onnx``. From these come the float16 and ORT files, and ``narrow.int8.onnx``, whose
+first convolution is as in the float file (``stem.py``). All load and answer in turns, one thread; medians over the rounds. Writes
+``benchmarks/results/variants.json`` and the table in ``docs/quantisation.md``.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from fmnist_export.quantization.first_conv import narrow_first_convolution
+from fmnist_export.stamp import stamp
+from fmnist_export.variants import to_half, to_ort
+from fmnist_runtime import Classifier
+from fmnist_runtime.machine import describe_machine
+from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, PREFIX
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.files import replace_section, write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+CALLS = 20
+
+
+def files(source: Path, folder: Path) -> list[Path]:
+    """The two ONNX files, and what can be made of them, in ``folder``."""
+    made = {name: (source / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
+    model, document = _opened(made["model.onnx"])
+    made["model.fp16.onnx"] = stamp(to_half(model), {**document, "precision": "float16"})
+    made |= {name.replace(".onnx", ".ort"): to_ort(made[name]) for name in ("model.onnx", "model.int8.onnx")}
+    narrow, document = _opened(made["model.int8.onnx"])
+    narrow_first_convolution(narrow)
+    made["narrow.int8.onnx"] = stamp(narrow, document)
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in made]
+
+
+def _opened(data: bytes) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """A model and its metadata."""
+    model = onnx.load_model_from_string(data)
+    document = {p.key.removeprefix(PREFIX): json.loads(p.value) for p in model.metadata_props if p.key != CHECKSUM_KEY}
+    return model, document
+
+
+def measure(paths: list[Path], rounds: int) -> list[dict[str, object]]:
+    """Medians over rounds in which each file has its turn."""
+    image = find_dataset("sample").load("test").images[:1, None]
+    loading, answering = defaultdict(list), defaultdict(list)
+    for _ in range(rounds):
+        for path in paths:
+            begin = time.perf_counter()
+            classifier = Classifier.load(path)
+            loading[path].append(time.perf_counter() - begin)
+            for call in range(-CALLS, CALLS):
+                begin = time.perf_counter()
+                classifier.logits(image)
+                if call >= 0:
+                    answering[path].append(time.perf_counter() - begin)
+    return [
+        {
+            "file": path.name,
+            "bytes": path.stat().st_size,
+            "load_ms": float(np.median(loading[path])) * 1e3,
+            "answer_us": float(np.median(answering[path])) * 1e6,
+        }
+        for path in paths
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "artifacts/improved")
+    parser.add_argument("--rounds", type=int, default=50)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(files(options.folder, Path(folder)), options.rounds)
+    lines = ["| file | size | load and verify | one answer |", "|---|---|---|---|"]
+    lines += [
+        f"| `{r['file']}` | {r['bytes'] / 1e3:,.0f} kB | {r['load_ms']:.1f} ms | {r['answer_us']:.0f} µs |"
+        for r in rows
+    ]
+    machine = describe_machine()
+    print("\n".join(lines))
+    document = {"machine": machine, "rows": rows}
+    write_atomically(ROOT / "benchmarks/results/variants.json", json.dumps(document, indent=1) + "\n")
+    text = "\n".join([*lines, "", f"{machine['processor']} ({', '.join(machine['flags'])}), {options.rounds} rounds."])
+    replace_section(ROOT / "docs/quantisation.md", "variants", "benchmarks/studies/variants.py", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Float ONNX to int8 ONNX: ranges, rounding, fallbacks and fine-tuning."""

@@ -1,0 +1,1 @@
+"""The command ``fmnist-infer``, and what all commands share."""

@@ -1,0 +1,82 @@
+"""What ``fmnist-infer`` prints: a table for people, JSON lines for programs."""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from fmnist_runtime.batching.ordered_map import Answer
+from fmnist_runtime.cli.console import printable
+from fmnist_runtime.prediction import Prediction
+
+if TYPE_CHECKING:
+    from fmnist_runtime.classifier import Classifier
+    from fmnist_runtime.cli.progress import Progress
+
+__all__ = ["answer_to_dict", "print_predictions", "print_selftest"]
+
+_LABEL_WIDTH = 14
+
+
+def answer_to_dict(answer: Answer) -> dict[str, Any]:
+    """The JSON object of one answer; a bad picture has ``error`` and null answers."""
+    if answer.prediction is None:
+        nothing = {"label": None, "class_id": None, "probability": None, "top": [], "rejected": False}
+        return {"path": answer.path, **nothing, "error": answer.error}
+    p = answer.prediction
+    top = [{"label": t.label, "class_id": t.class_id, "probability": t.probability} for t in p.top]
+    answered = {"label": p.label, "class_id": p.class_id, "probability": p.probability, "top": top}
+    reason = {} if p.reason is None else {"reason": p.reason}
+    return {"path": answer.path, **answered, "rejected": p.rejected, **reason}
+
+
+def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: "Progress | None" = None) -> int:
+    """Print each answer as it comes; errors also go to stderr. Returns the exit code: 1 if any picture was bad."""
+    failed = False
+    for answer in answers:
+        if progress:
+            progress.step()
+        if answer.error is not None:
+            failed = True
+            print(f"error: {printable(f'{answer.path}: {answer.error}')}", file=sys.stderr)
+        if as_json:
+            print(json.dumps(answer_to_dict(answer)), flush=True)
+        elif answer.prediction is not None:
+            print(_row(answer.path, answer.prediction), flush=sys.stdout.isatty())
+    if progress:
+        progress.close()
+    return int(failed)
+
+
+def _row(path: str, prediction: Prediction) -> str:
+    others = ", ".join(
+        f"{top.label} {top.probability:.1%}" for top in prediction.top[0 if prediction.rejected else 1 :]
+    )
+    label = prediction.label or "I don't know"
+    share = "     -" if prediction.rejected else f"{prediction.probability:6.1%}"
+    row = f"{label:<{_LABEL_WIDTH}} {share}  {path}"
+    return printable(f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row)
+
+
+def print_selftest(classifier: "Classifier", *, as_json: bool) -> int:
+    """Replay the golden images and say whether this device agrees. Returns the exit code: 1 if it does not."""
+    import dataclasses
+
+    from fmnist_runtime.selftest import selftest
+
+    result = selftest(classifier)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(result)))
+        return int(not result.passed)
+    agreement = (
+        "to the bit" if result.bit_identical else f"to {result.max_difference:.2g} (allowed {result.tolerance:g})"
+    )
+    print(
+        f"self-test {'passed' if result.passed else 'FAILED'}: {result.images} images, logits agree {agreement}, "
+        f"{result.same_labels} of {result.images} answers the same; {result.machine}, onnxruntime {result.onnxruntime}"
+    )
+    if not result.passed:
+        print(
+            "error: this device does not compute what the model's author did; do not trust its answers", file=sys.stderr
+        )
+    return int(not result.passed)

@@ -1,0 +1,69 @@
+"""The page that classifies in a browser, complete with a model: what ``fmnist-infer --web`` writes.
+
+The sources are in ``runtime/web`` (in a wheel ``fmnist_runtime/web``). All that is added here is the model, and to the
+service worker, which keeps the page for use without a network, the list of files and a hash of them all.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.model_file.integrity import is_ort
+
+__all__ = ["page_files", "write_page"]
+
+_SOURCES = (Path(__file__).parents[1] / "web", Path(__file__).parents[2] / "web")
+_WORKER = "sw.js"
+
+
+def page_files(model: bytes) -> dict[str, bytes]:
+    """The whole page: contents by path, with ``/`` between the parts of a path.
+
+    Args:
+        model: the contents of a model file, verified.
+
+    Raises:
+        FmnistError: this installation lacks the page, or the model is no ONNX file.
+    """
+    if is_ort(model):
+        raise FmnistError(
+            "the page reads the model's metadata from an ONNX file: name the .onnx file beside this .ort file"
+        )
+    source = next((folder for folder in _SOURCES if folder.is_dir()), None)
+    if source is None:
+        raise FmnistError("the page is not part of this installation: install fmnist-edge again")
+    files = {
+        path.relative_to(source).as_posix(): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()
+    }
+    files["model.onnx"] = model
+    worker = files.pop(_WORKER).decode()
+    digest = hashlib.sha256(worker.encode())
+    for name, data in sorted(files.items()):
+        digest.update(f"{name}\n{len(data)}\n".encode() + data)
+    kept = ["./", *sorted(name for name in files if not name.startswith("vendor/") or name.endswith((".mjs", ".gz")))]
+    worker = worker.replace("const FILES = [];", f"const FILES = {json.dumps(kept)};")
+    files[_WORKER] = worker.replace('const VERSION = "";', f'const VERSION = "{digest.hexdigest()[:16]}";').encode()
+    return files
+
+
+def write_page(model: bytes, folder: Path) -> int:
+    """Write the page into a folder, which is made where there is none; return its size in bytes.
+
+    The service worker is replaced last: a visitor's browser then takes the new page whole or keeps the old one.
+
+    Raises:
+        FmnistError: the folder cannot be written, or this installation lacks the page.
+    """
+    files = page_files(model)
+    try:
+        for name, data in files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_name(f".{target.name}.{os.getpid()}")
+            beside.write_bytes(data)
+            beside.replace(target)
+    except OSError as error:
+        raise FmnistError(f"--web: cannot write {folder}: {error.strerror or error}") from error
+    return sum(map(len, files.values()))

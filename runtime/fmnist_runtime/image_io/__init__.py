@@ -1,0 +1,1 @@
+"""Reading image files from any source within limits of time and memory."""

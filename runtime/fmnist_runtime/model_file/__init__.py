@@ -1,0 +1,1 @@
+"""Model files: where they are, whether they are whole, and the metadata they carry."""

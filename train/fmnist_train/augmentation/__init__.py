@@ -1,0 +1,1 @@
+"""Augmentation as batched functions on the training device."""

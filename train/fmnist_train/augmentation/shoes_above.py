@@ -1,0 +1,106 @@
+"""Pairs of shoes drawn as somebody sees them who looks down: what the data set, which shows shoes from the side, lacks.
+
+People photograph shoes as they stand on the floor: two outlines side by side, toes up or down, with laces and the opening
+for the foot, or straps over a sole, or a shaft. The three are drawn from a few random numbers each, in the coordinates of one
+shoe: ``across`` from -1 to 1 within its width, ``along`` from -1 (heel) to 1 (toe). Tensors as in ``drawing.py``.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fmnist_train.augmentation.drawing import coarsen, draw, field, fine, turned
+
+__all__ = ["draw_boots", "draw_sandals", "draw_sneakers"]
+
+Shoe = Callable[[Tensor, Tensor], Tensor]
+"""Tones 0..1 of one shoe, at places across and along it; below 0: not the shoe."""
+
+
+def draw_sneakers(images: Tensor) -> Tensor:
+    """As many pairs as ``images``: an upper with laces or a tongue, the opening, sometimes a toe cap and the sole's rim."""
+    waist, upper, inner, tongue, cap, rim = (draw(images, *span) for span in ((0, 0.2), *[(0.15, 1.0)] * 5))
+    opening = draw(images, 0.25, 0.5)
+    laces = draw(images, 8, 16)
+    laced, capped, rimmed = (draw(images, 0, 1) < chance for chance in (0.7, 0.3, 0.5))
+
+    def sneaker(across: Tensor, along: Tensor) -> Tensor:
+        width = _outline(along, waist)
+        tone = torch.where(capped & (along > 0.55), cap, upper)
+        bars = torch.where(laced & (torch.sin(laces * along) > 0), tongue, upper)
+        tone = torch.where((across.abs() < 0.4) & (along > -0.3) & (along < 0.45), bars, tone)
+        foot = (across / 0.6) ** 2 + ((along + 0.9 - opening) / opening) ** 2 < 1
+        tone = torch.where(foot, inner, tone)
+        tone = torch.where(rimmed & (across.abs() > 0.8 * width), rim, tone)
+        return torch.where(across.abs() < width, tone, -1)
+
+    return _pair(images, sneaker)
+
+
+def draw_sandals(images: Tensor) -> Tensor:
+    """A sole with up to three straps across, or the thong of a flip-flop, sometimes with a strap around the heel."""
+    waist, sole, strap = (draw(images, *span) for span in ((0, 0.2), (0.1, 1.0), (0.1, 1.0)))
+    places = [draw(images, *span) for span in ((0.25, 0.65), (-0.15, 0.3), (-0.7, -0.3))]
+    worn = [draw(images, 0, 1) < chance for chance in (0.85, 0.6, 0.35)]
+    half, tilt, reach = draw(images, 0.07, 0.22), draw(images, -0.3, 0.3), draw(images, 1.0, 1.15)
+    thong = draw(images, 0, 1) < 0.25
+
+    def sandal(across: Tensor, along: Tensor) -> Tensor:
+        width = _outline(along, waist)
+        strapped = torch.zeros_like(across, dtype=torch.bool)
+        for place, there in zip(places, worn, strict=True):
+            strapped = strapped | (there & ((along - place - tilt * across).abs() < half))
+        leg = ((across.abs() - 0.9 * (0.6 - along)).abs() < 0.2) & (along > -0.3) & (along < 0.65)
+        strapped = torch.where(thong, leg, strapped)
+        tone = torch.where(strapped, strap, sole)
+        return torch.where(across.abs() < torch.where(strapped, reach * width, width), tone, -1)
+
+    return _pair(images, sandal)
+
+
+def draw_boots(images: Tensor) -> Tensor:
+    """Seen from the front: a shaft with its opening, an ankle, a round toe, sometimes laces."""
+    ankle, shaft, toe, inner, lace = (draw(images, *span) for span in ((0.05, 0.3), *[(0.2, 1.0)] * 4))
+    sole = draw(images, 0.1, 1.0)
+    opening, laces, turn_up = draw(images, 0.08, 0.25), draw(images, 8, 16), draw(images, -0.1, 0.25)
+    laced, soled, two_tones = (draw(images, 0, 1) < chance for chance in (0.4, 0.4, 0.5))
+
+    def boot(across: Tensor, along: Tensor) -> Tensor:
+        narrow = 1 - ankle * torch.exp(-(((along - 0.1) / 0.3) ** 2))
+        width = 0.92 * narrow * (1 - along.clamp(min=0) ** 5).clamp(min=0).sqrt() * (along > -1)
+        tone = torch.where(two_tones & (along > turn_up + 0.2), toe, shaft)
+        bars = torch.where(torch.sin(laces * along) > 0, lace, tone)
+        tone = torch.where(laced & (across.abs() < 0.35) & (along > -0.7) & (along < 0.4), bars, tone)
+        tone = torch.where((across / 0.75) ** 2 + ((along + 0.97 - opening) / opening) ** 2 < 1, inner, tone)
+        tone = torch.where(soled & (along > 0.8), sole, tone)
+        return torch.where(across.abs() < width, tone, -1)
+
+    return _pair(images, boot, toes_down=0.9)
+
+
+def _outline(along: Tensor, waist: Tensor) -> Tensor:
+    """Half the width of a sole: round at both ends, wider at the toes, narrower in between."""
+    narrow = 0.9 + 0.08 * along - waist * torch.exp(-(((along + 0.15) / 0.35) ** 2))
+    return narrow * (1 - along.abs().clamp(max=1) ** 3.5).sqrt()
+
+
+def _pair(images: Tensor, shoe: Shoe, toes_down: float = 0.5) -> Tensor:
+    """Two of a shoe, the second as in a mirror, each turned a little; rarely one alone, or both lying askew."""
+    askew = torch.where(draw(images, 0, 1) < 0.2, draw(images, -math.pi / 2, math.pi / 2), draw(images, -0.12, 0.12))
+    y, x = turned(images, askew)
+    y = torch.where(draw(images, 0, 1) < toes_down, y, -y)
+    half = draw(images, 0.3, 0.5)
+    apart, drop, alone = half * draw(images, 0.9, 1.25), draw(images, -0.08, 0.08), draw(images, 0, 1) < 0.1
+    picture = torch.full_like(x, -1)
+    for side in (-1, 1):
+        turn = draw(images, -0.12, 0.22)
+        right, down = side * (x - torch.where(alone, 0 * apart, side * apart)), y - side * drop
+        across = (torch.cos(turn) * right - torch.sin(turn) * down) / half
+        along = (torch.cos(turn) * down + torch.sin(turn) * right) / 0.93
+        seen = shoe(across, along)
+        picture = torch.where(seen >= 0, seen, picture)
+    shoes = picture >= 0
+    grain = field(fine(images), 14) * draw(images, 0, 0.12)
+    return coarsen((picture + grain).clamp(0.1, 1) * shoes) * 255

@@ -1,0 +1,25 @@
+"""Fashion-MNIST in small, as gzipped IDX beside this file: real images, balanced over the classes, a fixed draw.
+
+``python -m fmnist_train.data.sample`` writes the files again from the full data set.
+"""
+
+from pathlib import Path
+
+from fmnist_train.data.fashion_mnist import IDX_FILES
+from fmnist_train.data.idx import write_idx
+from fmnist_train.data.sources import SAMPLE_FOLDER, DataSource
+from fmnist_train.data.splits import stratified_draw
+
+__all__ = ["COUNTS", "SEED", "write_sample"]
+
+COUNTS = {"train": 2_000, "test": 1_000}
+SEED = 0
+
+
+def write_sample(source: DataSource, folder: Path = SAMPLE_FOLDER) -> None:
+    """Draw ``COUNTS`` images of each part and write them as four ``.gz`` files; the same data gives the same images."""
+    for part, (images_name, labels_name) in IDX_FILES.items():
+        split = source.load(part)
+        drawn = split.take(stratified_draw(split.labels, COUNTS[part], SEED))
+        write_idx(folder / f"{images_name}.gz", drawn.images)
+        write_idx(folder / f"{labels_name}.gz", drawn.labels)

@@ -1,0 +1,1 @@
+"""Metrics, plots, reports and comparisons of trained networks."""

@@ -1,0 +1,192 @@
+"""Recipes side by side: one row for each, over its seeds, with what its author claims beside what was measured."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import numpy as np
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.image_io.sources import make_folder
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
+from fmnist_train.data.sources import DataSource, Split, find_dataset
+from fmnist_train.evaluation.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
+from fmnist_train.evaluation.comparison_table import SECTION, write_picture, write_readme, write_table
+from fmnist_train.evaluation.metrics import softmax, wilson_interval
+from fmnist_train.evaluation.predictor import open_predictor
+from fmnist_train.files import around_section, read_object, write_atomically
+from fmnist_train.models import count_macs, count_parameters
+from fmnist_train.recipes import CLAIMS, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.training.progress import Progress
+from fmnist_train.training.run import RunOptions, train
+
+__all__ = ["PUBLISHED", "Comparison", "compare"]
+
+PUBLISHED = ("improved", "batchnorm", "fashion", "feedforward", "hybrid", "simple", "custom")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare."""
+
+    names: tuple[str, ...] = ()
+    """Recipes; empty for the published ones."""
+    data: str = "fashion-mnist"
+    data_dir: Path | None = None
+    runs: Path = Path("runs")
+    output: Path = Path("runs/comparison")
+    seeds: int = 1
+    epochs: int | None = None
+    ensembles: tuple[tuple[Path, ...], ...] = ()
+    """Groups of runs whose probabilities are averaged; a row each."""
+    reuse_only: bool = False
+    """Train nothing: a recipe without a finished run keeps its row of the comparison in ``output``, or has none.
+
+    So do ensembles, where none is named."""
+    readme: Path | None = None
+    """A Markdown file that gets the table too, between two marks."""
+
+
+def compare(settings: Comparison) -> list[dict[str, Any]]:
+    """Train what is missing, and write ``comparison.md``, ``comparison.json`` and ``comparison.png``.
+
+    The folder also keeps the figures and the int8 file of every run, and latencies are measured on what it keeps. So rows
+    whose runs are gone stand as they were, with a latency of today; see ``reuse_only``.
+
+    Returns:
+        The content of ``comparison.json``, a mapping each row: ``name``, ``dataset``, ``runs``, ``accuracy`` (mean over the
+        seeds), ``accuracy_std`` (None of one seed), ``interval`` (95%, of the images; None of several seeds),
+        ``parameters``, ``macs``, ``float_bytes``, ``int8_bytes``, ``int8_accuracy`` (mean over the seeds, if all are
+        exported), ``latency_us`` (median, one image, one thread, of the first run's int8 file), ``latency_measured`` (day
+        and processor), ``training_seconds`` (median over the seeds), ``claim``. None where there is no such figure.
+
+    Raises:
+        ConfigError: an unknown name, nothing to compare, or a ``readme`` without the marks.
+    """
+    recipes = [get_recipe(name, epochs=settings.epochs) for name in settings.names or PUBLISHED]
+    source = find_dataset(settings.data, settings.data_dir)
+    if settings.readme is not None:
+        around_section(settings.readme, *SECTION)  # before hours of training
+    make_folder(settings.output)
+    earlier = earlier_rows(settings.output, source.name)
+    rows = []
+    for recipe in recipes:
+        runs, row = _finished_runs(recipe, settings), earlier.get(recipe.name)
+        if row is not None and is_known(runs, row, settings.output):
+            rows.append(row)
+        elif runs:
+            rows.append(_row(recipe.name, runs, source, settings.output))
+    test = source.load("test") if settings.ensembles else None
+    rows += [_ensemble(group, source, test) for group in settings.ensembles if test is not None]
+    if settings.reuse_only and not settings.ensembles:
+        rows += [row for row in earlier.values() if row["name"].startswith("mean of")]
+    if not rows:
+        raise ConfigError(f"no finished run under '{settings.runs}'; train one, or leave out --reuse-only")
+    measure_latency(rows, settings.output)
+    write_atomically(settings.output / "comparison.json", json.dumps(rows, indent=2) + "\n")
+    write_table(rows, settings.output / "comparison.md")
+    write_picture(rows, settings.output / "comparison.png")
+    if settings.readme is not None:
+        write_readme(rows, settings.readme)
+    return rows
+
+
+def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
+    """The folders of a recipe's runs, a seed each, after training those that are missing."""
+    folders = []
+    for seed in range(settings.seeds):
+        options = RunOptions(settings.data, settings.data_dir, seed=seed)
+        folder = settings.runs / options.folder(recipe).name
+        resume = (folder / "last.safetensors").exists()
+        if not is_finished(folder) and not settings.reuse_only:
+            trained = RunOptions(settings.data, settings.data_dir, folder, seed, resume=resume)
+            if (train(recipe, trained, Progress()) or {}).get("interrupted"):
+                raise KeyboardInterrupt
+        if is_finished(folder) and _is_of(recipe, folder, settings):
+            folders.append(folder)
+    return folders
+
+
+def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
+    """Whether a finished run followed the very recipe.
+
+    Raises:
+        ConfigError: it did not, and is in the way of one that would.
+    """
+    stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
+    others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
+    if others and not settings.reuse_only:
+        raise ConfigError(f"{run} was trained with another recipe ({', '.join(others)}): give another --runs")
+    return not others
+
+
+def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[str, Any]:
+    metrics = [json.loads((run / "metrics.json").read_text("utf-8")) for run in runs]
+    for run, figures in zip(runs, metrics, strict=True):
+        if figures["dataset"] != source.name:
+            raise ConfigError(f"{run} was trained on {figures['dataset']}, not {source.name}; give another --runs")
+    accuracies = [figures["test"]["accuracy"] for figures in metrics]
+    checkpoint = load_checkpoint(runs[0])
+    exports = [_exported(run, load_checkpoint(run)) for run in runs]
+    for run, exported in zip(runs, exports, strict=True):
+        keep_evidence(run, output, exported=run == runs[0] and exported["int8_bytes"] is not None)
+    smaller = [exported["int8_accuracy"] for exported in exports]
+    return {
+        "name": name,
+        "dataset": source.name,
+        "runs": [str(run) for run in runs],
+        "accuracy": mean(accuracies),
+        "accuracy_std": stdev(accuracies) if len(runs) > 1 else None,
+        "interval": metrics[0]["test"]["accuracy_interval"] if len(runs) == 1 else None,
+        **_size(checkpoint),
+        **exports[0],
+        "int8_accuracy": None if None in smaller else mean(smaller),
+        **dict.fromkeys(("latency_us", "latency_measured")),
+        "training_seconds": median(figures["training_seconds"] for figures in metrics),
+        "claim": CLAIMS.get(name),
+    }
+
+
+def _size(checkpoint: Checkpoint) -> dict[str, int]:
+    return {"parameters": count_parameters(checkpoint.model), "macs": count_macs(checkpoint.model)}
+
+
+def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the run's export says, if there is one and it came from this very checkpoint."""
+    found: dict[str, Any] = dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
+    path = run / "export" / "parity.json"
+    report = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if report.get("checkpoint_sha256") != checkpoint.sha256:
+        return found
+    for precision, written in (("float", "float32"), ("int8", "int8")):
+        found[f"{precision}_bytes"] = report["files"].get(written, {}).get("bytes")
+    found["int8_accuracy"] = report["accuracy"].get("int8", {}).get("accuracy")
+    return found
+
+
+def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[str, Any]:
+    """The average of the probabilities of several checkpoints: costs what they cost together."""
+    checkpoints = [load_checkpoint(run) for run in runs]
+    models = [open_predictor(run) for run in runs]
+    for run, model in zip(runs, models, strict=True):
+        if model.labels != source.labels:
+            raise ConfigError(f"{run} knows other classes than {source.name} has")
+    answers = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
+    right = int((answers.argmax(axis=1) == test.labels).sum())
+    metrics = [run / "metrics.json" for run in runs]
+    seconds = [json.loads(path.read_text("utf-8"))["training_seconds"] for path in metrics if path.exists()]
+    sizes = [_size(checkpoint) for checkpoint in checkpoints]
+    return {
+        "name": "mean of " + ", ".join(f"{c.info['recipe']['name']} {c.info['seed']}" for c in checkpoints),
+        "dataset": source.name,
+        "runs": [str(run) for run in runs],
+        "accuracy": right / len(test),
+        "accuracy_std": None,
+        "interval": list(wilson_interval(right, len(test))),
+        **{key: sum(size[key] for size in sizes) for key in sizes[0]},
+        **dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy", "latency_us", "latency_measured")),
+        "training_seconds": sum(seconds) if len(seconds) == len(runs) else None,
+        "claim": None,
+    }

@@ -1,0 +1,93 @@
+"""Judging a finished model, checkpoint or ONNX file, on the test split: figures, pictures and one HTML report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import classification_report
+
+from fmnist_runtime.errors import DataError
+from fmnist_train.data.sources import DataSource, Split
+from fmnist_train.evaluation.gallery import most_confident_mistakes, write_sample_predictions, write_worst_mistakes
+from fmnist_train.evaluation.metrics import classification_metrics, softmax
+from fmnist_train.evaluation.occlusion import occlusion_maps
+from fmnist_train.evaluation.plots import write_confusion_matrix, write_reliability_diagram
+from fmnist_train.evaluation.predictor import Predictor, open_predictor
+from fmnist_train.evaluation.report import Mistake, Report, write_report
+from fmnist_train.files import write_atomically
+
+__all__ = ["evaluate_model"]
+
+_MISTAKES = 12
+
+
+def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[str, Any]:
+    """Test a model and write all there is to know about it.
+
+    Args:
+        path: a checkpoint (run folder, ``.safetensors``, ``.json``) or an ``.onnx`` file of the export.
+        source: the data set; its test split is read.
+        output: the folder for ``report.html``, ``evaluation.json``, ``classification_report.txt`` and the pictures
+            ``confusion_matrix.png``, ``reliability.png``, ``sample_predictions.png``, ``worst_mistakes.png``.
+
+    Returns:
+        The content of ``evaluation.json``: ``model``, ``kind``, ``sha256``, ``dataset``, and ``test``, which is what
+        ``classification_metrics`` gives.
+
+    Raises:
+        ModelError, CheckpointError: not a readable model.
+        DataError: the model knows other classes than the data set has.
+    """
+    model = open_predictor(path)
+    if model.labels != source.labels:
+        raise DataError(
+            f"{path}: knows {len(model.labels)} classes ({', '.join(model.labels[:3])}, ...), but the data set "
+            f"'{source.name}' has {len(source.labels)} ({', '.join(source.labels[:3])}, ...)"
+        )
+    test = source.load("test")
+    logits = model.logits(test.images)
+    probabilities = softmax(logits, model.temperature)
+    metrics = classification_metrics(logits, test.labels, model.labels, model.temperature)
+    text = classification_report(
+        test.labels,
+        logits.argmax(axis=1),
+        labels=range(len(model.labels)),
+        target_names=model.labels,
+        digits=4,
+        zero_division=0,
+    )
+    result = {
+        "model": model.name,
+        "kind": model.kind,
+        "sha256": model.sha256,
+        "dataset": source.name,
+        "test": metrics,
+    }
+    write_atomically(output / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    write_atomically(output / "classification_report.txt", text)
+    write_confusion_matrix(np.array(metrics["confusion_matrix"]), model.labels, output / "confusion_matrix.png")
+    write_reliability_diagram(probabilities, test.labels, output / "reliability.png")
+    for write, name in ((write_sample_predictions, "sample_predictions"), (write_worst_mistakes, "worst_mistakes")):
+        write(test.images, test.labels, probabilities, model.labels, output / f"{name}.png")
+    report = Report(
+        title=f"{model.name} on {source.name}",
+        subtitle=f"{model.kind}, tested on {len(test):,} images",
+        sha256=model.sha256,
+        metrics=metrics,
+        text=text,
+        reliability_png=(output / "reliability.png").read_bytes(),
+        mistakes=_explain_mistakes(model, test, probabilities),
+    )
+    write_report(report, output / "report.html")
+    return result
+
+
+def _explain_mistakes(model: Predictor, test: Split, probabilities: np.ndarray) -> list[Mistake]:
+    worst = most_confident_mistakes(probabilities, test.labels, _MISTAKES)
+    wrong, chosen = test.take(worst), probabilities[worst]
+    maps = occlusion_maps(model.logits, wrong.images, chosen.argmax(axis=1), wrong.labels)
+    return [
+        Mistake(image, contribution, int(label), row)
+        for image, contribution, label, row in zip(wrong.images, maps, wrong.labels, chosen, strict=True)
+    ]

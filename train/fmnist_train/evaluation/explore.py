@@ -1,0 +1,104 @@
+"""What a data set looks like: counts, samples, mean images, pixel statistics, and what training makes of the images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fmnist_train.augmentation.augment import augment
+from fmnist_train.data.sources import DataSource, Split
+from fmnist_train.evaluation.explore_plots import write_counts, write_means, write_pixels, write_samples, write_stages
+from fmnist_train.files import write_atomically
+from fmnist_train.models import Normalise
+from fmnist_train.recipes import RECIPES, Augmentation
+
+__all__ = ["explore"]
+
+_SEED = 0
+_SHOWN = 10
+"""Images whose way through training is shown."""
+
+
+def explore(source: DataSource, output: Path, augmentation: Augmentation | None = None) -> dict[str, Any]:
+    """Describe a data set; of the test split, only the class counts.
+
+    Args:
+        source: the data set.
+        output: the folder for ``class_counts.png``, ``samples.png``, ``class_means.png``, ``pixels.png``,
+            ``transforms.png`` and ``explore.json``.
+        augmentation: what the training images go through; by default what the recipe ``improved`` does.
+
+    Returns:
+        The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list a split), ``pixels`` (statistics of
+        the training images), ``classes`` (the same for each class) and ``transforms`` (shape and range by stage).
+    """
+    augmentation = augmentation or RECIPES["improved"].augmentation
+    train, names = source.load("train"), source.labels
+    counts = {part: np.bincount(source.load(part).labels, minlength=len(names)) for part in ("train", "test")}
+    stages = _stages(_some(train, _SHOWN), augmentation)
+    write_counts(counts, names, output / "class_counts.png")
+    write_samples(train, names, output / "samples.png")
+    write_means(train, names, output / "class_means.png")
+    write_pixels(train, names, output / "pixels.png")
+    write_stages(stages, output / "transforms.png")
+    members = (train.images[train.labels == class_id] for class_id in range(len(names)))
+    result = {
+        "name": source.name,
+        "labels": list(names),
+        "counts": {part: count.tolist() for part, count in counts.items()},
+        "pixels": _statistics(train.images),
+        "classes": [{"label": name, **_statistics(images)} for name, images in zip(names, members, strict=True)],
+        "transforms": [_describe(stage, array) for stage, array in stages.items()],
+    }
+    write_atomically(output / "explore.json", json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _some(split: Split, count: int) -> Split:
+    """Images of different classes, as far as there are so many."""
+    firsts = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
+    spread = [members[row] for row in range(count) for members in firsts if row < len(members)]
+    return split.take(np.array(spread[:count]))
+
+
+def _statistics(images: np.ndarray) -> dict[str, Any]:
+    """Of 8-bit pixels, from their histogram: exact, and without a copy of the images as floats."""
+    if not images.size:
+        return {"images": 0}
+    histogram = np.bincount(images.reshape(-1), minlength=256)
+    values, share = np.arange(256), histogram / images.size
+    mean = float(values @ share)
+    present = np.flatnonzero(histogram)
+    return {
+        "images": len(images),
+        "mean": mean,
+        "std": float(np.sqrt(((values - mean) ** 2) @ share)),
+        "min": int(present[0]),
+        "max": int(present[-1]),
+        "share_of_zeros": float(share[0]),
+    }
+
+
+def _stages(some: Split, augmentation: Augmentation) -> dict[str, np.ndarray]:
+    """The same images as they are in the file, as the loop holds them, after augmentation, after normalisation."""
+    held = torch.from_numpy(some.images).unsqueeze(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        augmented, _ = augment(held, torch.from_numpy(some.labels), augmentation)
+    normalised = Normalise()(augmented)
+    stages = {"file": some.images, "batch": held, "augmented": augmented, "normalised": normalised}
+    return {name: np.asarray(array) for name, array in stages.items()}
+
+
+def _describe(stage: str, array: np.ndarray) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "min": float(array.min()),
+        "max": float(array.max()),
+        "mean": float(array.mean()),
+        "std": float(array.std()),
+    }

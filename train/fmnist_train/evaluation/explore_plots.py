@@ -1,0 +1,126 @@
+"""The pictures of ``explore``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from fmnist_train.data.splits import Split
+from fmnist_train.evaluation.figures import BLUE, GREY, ORANGE, save_figure, shorten, style_panel
+
+__all__ = ["write_counts", "write_means", "write_pixels", "write_samples", "write_stages"]
+
+_SEED = 0
+_SAMPLES = 10
+"""Images a row."""
+
+
+def write_counts(counts: dict[str, np.ndarray], names: Sequence[str], path: Path) -> None:
+    """Draw how many images each class has: bars for both splits, a pie for the training split."""
+    size = len(names)
+    figure = Figure(figsize=(12, max(4.2, 0.45 * size)), layout="constrained")
+    bars, pie = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    style_panel(bars, "Images per class")
+    for shift, (part, colour) in zip((-0.2, 0.2), (("train", BLUE), ("test", ORANGE)), strict=True):
+        drawn = bars.barh(
+            np.arange(size) + shift, counts[part], 0.38, color=colour, label=f"{part} {counts[part].sum():,}"
+        )
+        bars.bar_label(drawn, fmt="{:,.0f}", padding=3, fontsize=8)
+    bars.set_yticks(range(size), [shorten(name, 18) for name in names])
+    bars.invert_yaxis()
+    bars.margins(x=0.1)
+    bars.xaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(frameon=False, loc="outside lower left", ncols=2)
+    pie.set_title("Share of the training images", fontweight="bold")
+    shades = [(BLUE, 0.9 if place % 2 else 0.6) for place in range(size)]
+    wedges = {"edgecolor": "white", "linewidth": 1.5}
+    share = counts["train"] / counts["train"].sum()
+    labels = [f"{shorten(name, 14)} {part:.1%}" for name, part in zip(names, share, strict=True)]
+    pie.pie(
+        share, labels=labels, colors=shades, startangle=90, counterclock=False, wedgeprops=wedges, textprops={"size": 9}
+    )
+    save_figure(figure, path)
+
+
+def write_samples(train: Split, names: Sequence[str], path: Path) -> None:
+    """Draw ten training images of each class."""
+    rng = np.random.default_rng(_SEED)
+    rows = []
+    for label in range(len(names)):
+        members = np.flatnonzero(train.labels == label)
+        rows.append(train.images[rng.permutation(members)[:_SAMPLES]])
+    _write_rows("Training images", rows, names, path)
+
+
+def write_means(train: Split, names: Sequence[str], path: Path) -> None:
+    """Draw the mean image of each class, and where its images differ most."""
+    members = [train.images[train.labels == label] for label in range(len(names))]
+    rows = [[f(images, axis=0) for images in members if len(images)] for f in (np.mean, np.std)]
+    present = [name for name, images in zip(names, members, strict=True) if len(images)]
+    _write_rows("Mean and standard deviation of each class", rows, ("mean", "standard deviation"), path, present)
+
+
+def write_stages(stages: dict[str, np.ndarray], path: Path) -> None:
+    """Draw the same images at each stage, ``[N, 28, 28]`` or ``[N, 1, 28, 28]``, with data type and range."""
+    names = [f"{name}\n{values.dtype}\n{values.min():.3g} to {values.max():.3g}" for name, values in stages.items()]
+    rows = [list(values.reshape(len(values), *values.shape[-2:])) for values in stages.values()]
+    _write_rows("What training makes of the images", rows, names, path)
+
+
+def _write_rows(
+    title: str,
+    rows: Sequence[Sequence[np.ndarray]],
+    names: Sequence[str],
+    path: Path,
+    heads: Sequence[str] = (),
+) -> None:
+    """A grid of grey pictures, its rows named at the left; each row has a grey scale of its own."""
+    columns = max(len(row) for row in rows)
+    width, height = 1.5 + 0.85 * columns, 0.65 + 0.85 * len(rows)
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title, y=1, va="top", fontsize=13)
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    figure.subplots_adjust(1.5 / width, 0, 1, 1 - 0.65 / height, wspace=0.05, hspace=0.05)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for line, row, name in zip(panels, rows, names, strict=True):
+        line[0].text(-0.1, 0.5, _shorten_lines(name), transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+        low, high = (min(image.min() for image in row), max(image.max() for image in row)) if len(row) else (0, 1)
+        for axes, image in zip(line, row, strict=False):
+            axes.imshow(image, cmap="gray", vmin=low, vmax=high)
+    for axes, head in zip(panels[0], heads, strict=False):
+        axes.set_title(shorten(head, 12), fontsize=8)
+    save_figure(figure, path)
+
+
+def _shorten_lines(name: str) -> str:
+    return "\n".join(shorten(line, 20) for line in name.split("\n"))
+
+
+def write_pixels(train: Split, names: Sequence[str], path: Path) -> None:
+    """Draw the histogram of all pixels, and how bright the images of each class are."""
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    histogram, spread = figure.subplots(1, 2)
+    style_panel(histogram, "Pixel values")
+    share = np.bincount(train.images.reshape(-1), minlength=256) / train.images.size
+    histogram.fill_between(np.arange(256), share, 0.5 * share[share > 0].min(), step="mid", color=BLUE, linewidth=0)
+    histogram.set(yscale="log", xlabel="pixel value", ylabel="share of all pixels", xlim=(-3, 258))
+    histogram.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
+    histogram.set_title(f"{share[0]:.1%} are 0, the ground", loc="right", fontsize=9, color=GREY)
+    _draw_brightness(spread, train, names)
+    save_figure(figure, path)
+
+
+def _draw_brightness(axes: Axes, train: Split, names: Sequence[str]) -> None:
+    style_panel(axes, "Brightness of the images")
+    brightness = train.images.mean(axis=(1, 2))
+    groups = [brightness[train.labels == label] for label in range(len(names))]
+    box = {"boxprops": {"facecolor": "#cfe3f1", "edgecolor": BLUE}, "medianprops": {"color": BLUE, "linewidth": 2}}
+    labels = [shorten(name, 16) for name in names]
+    axes.boxplot(groups, patch_artist=True, showfliers=False, whis=(5, 95), widths=0.6, **box)
+    axes.set_xticks(range(1, len(names) + 1), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_ylabel("mean pixel of an image")
+    axes.set_title("box: half of them, whiskers: 90%", loc="right", fontsize=9, color=GREY)

@@ -1,0 +1,74 @@
+"""One face for whatever answers: a checkpoint through PyTorch, or an ONNX file through the runtime that devices use."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.evaluation.inference import predict_logits
+
+__all__ = ["Predictor", "open_predictor"]
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that can be asked."""
+
+    name: str
+    kind: str
+    """What computes it, for people: ``"PyTorch checkpoint, float32"``."""
+    labels: tuple[str, ...]
+    temperature: float
+    """``probabilities = softmax(logits / temperature)``."""
+    sha256: str
+    """Of the file."""
+    logits: Callable[[np.ndarray], np.ndarray]
+    """From uint8 ``[N, 28, 28]`` to float32 ``[N, classes]``."""
+
+
+def open_predictor(path: Path | str) -> Predictor:
+    """Open an ``.onnx`` file, or a checkpoint: a run folder, a ``.safetensors`` file or the ``.json`` beside it.
+
+    Raises:
+        ModelError: a damaged or foreign ONNX file.
+        CheckpointError: a damaged or missing checkpoint.
+    """
+    path = Path(path)
+    return _open_onnx(path) if path.suffix == ".onnx" else _open_checkpoint(path)
+
+
+def _open_checkpoint(path: Path) -> Predictor:
+    checkpoint = load_checkpoint(path)
+    return Predictor(
+        name=checkpoint.info["model"]["name"],
+        kind="PyTorch checkpoint, float32",
+        labels=tuple(checkpoint.info["labels"]),
+        temperature=1.0,
+        sha256=checkpoint.sha256,
+        logits=lambda images: predict_logits(checkpoint.model, images),
+    )
+
+
+def _open_onnx(path: Path) -> Predictor:
+    from fmnist_runtime import Classifier
+
+    classifier = Classifier.load(path)
+    metadata = classifier.metadata
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        pixels = images[:, np.newaxis]
+        return np.concatenate([classifier.logits(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)])
+
+    return Predictor(
+        name=metadata.document.get("model", {}).get("name", path.stem),
+        kind=f"ONNX model, {metadata.precision}",
+        labels=metadata.labels,
+        temperature=metadata.temperature,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        logits=logits,
+    )

@@ -1,0 +1,1 @@
+"""One training run: loop, loss, optimizer, teachers, state and progress."""

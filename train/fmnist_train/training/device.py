@@ -1,0 +1,61 @@
+"""Where and how a network is computed: device, mixed precision, and what becomes of freed memory."""
+
+import contextlib
+import ctypes
+import sys
+
+import torch
+
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["DEVICES", "autocast", "choose_device", "keep_freed_memory"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names and numbers of glibc's malloc.h
+_LARGEST_MMAP_THRESHOLD = 32 << 20  # glibc refuses more
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device asked for; ``auto`` takes the fastest one there is.
+
+    Raises:
+        ConfigError: the name is not known, or that device is not there.
+    """
+    available = {"cpu": True, "mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
+    if name == "auto":
+        return torch.device(next(n for n in ("cuda", "mps", "cpu") if available[n]))
+    if name not in available:
+        raise ConfigError(f"unknown device '{name}'; known: {', '.join(DEVICES)}")
+    if not available[name]:
+        raise ConfigError(f"device '{name}' is not available here; use --device auto")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, wanted: bool = True) -> contextlib.AbstractContextManager:
+    """bfloat16 mixed precision where the processor computes it natively, otherwise a context that does nothing."""
+    if wanted and _has_bfloat16(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return False
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees: the next training step needs as much again.
+
+    glibc hands large free blocks back to the system, which then clears thousands of pages anew at each step: a few percent
+    of a step (``benchmarks/studies/training_speed.py --memory`` measures it), for some 50 MB more in use. Elsewhere, and under
+    another allocator, this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

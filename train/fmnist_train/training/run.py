@@ -1,0 +1,212 @@
+"""One whole run: data, training, then the single look at the test set, metrics and pictures."""
+
+import csv
+import dataclasses
+import io
+import json
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.image_io.sources import make_folder
+from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.data.sources import DataSource, find_dataset, split_validation
+from fmnist_train.evaluation import plots
+from fmnist_train.evaluation.inference import predict_logits
+from fmnist_train.evaluation.metrics import classification_metrics, softmax
+from fmnist_train.files import write_atomically
+from fmnist_train.recipes import Recipe
+from fmnist_train.training.device import choose_device, keep_freed_memory
+from fmnist_train.training.distributed import is_first, process_group
+from fmnist_train.training.loop import Training
+from fmnist_train.training.progress import Progress
+from fmnist_train.training.state import Epoch
+from fmnist_train.training.teacher import find_teachers
+from fmnist_train.training.tensorboard import event_writer
+
+__all__ = ["SPLIT_SEED", "RunOptions", "train"]
+
+SPLIT_SEED = 20170828
+"""The validation split is the same for every seed of a recipe, and of two sizes the smaller is in the larger, so that their
+figures compare."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run needs besides its recipe."""
+
+    data: str = "fashion-mnist"
+    data_dir: Path | None = None
+    output: Path | None = None
+    """The run's folder; by default ``runs/<recipe>-<data>-seed<seed>`` (data only where it is not Fashion-MNIST)."""
+    seed: int = 0
+    device: str = "auto"
+    mixed_precision: bool = True
+    resume: bool = False
+    teachers: tuple[Path, ...] = ()
+    """Checkpoints to learn from, where the recipe's ``distillation`` is over 0; none: the run of its ``teacher``."""
+    tensorboard: bool = False
+    """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
+
+    def folder(self, recipe: Recipe) -> Path:
+        name = "" if self.data == "fashion-mnist" else f"-{Path(self.data).name}"
+        return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"
+
+
+def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
+    """Train, test once with the epoch that validation chose, write everything into the run's folder.
+
+    Returns:
+        The content of ``metrics.json``; None in the further processes of ``torchrun``, which write nothing.
+    """
+    keep_freed_memory()
+    with process_group(choose_device(options.device)) as device:
+        return _train(recipe, options, progress if is_first() else Progress(quiet=True), device)
+
+
+def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torch.device) -> dict[str, Any] | None:
+    folder = options.folder(recipe)
+    if not options.resume and (folder / "last.safetensors").exists():
+        raise ConfigError(
+            f"{folder} holds a run already: continue it with --resume, or give another --output or --seed"
+        )
+    source = find_dataset(options.data, options.data_dir)
+    training_split, validation = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
+    about = {"labels": list(source.labels), "dataset": source.name}
+    training = Training(
+        recipe,
+        training_split,
+        validation,
+        folder,
+        seed=options.seed,
+        device=device,
+        mixed_precision=options.mixed_precision,
+        teachers=find_teachers(recipe, options.teachers, source.labels),
+        about=about,
+    )
+    if options.resume:
+        training.resume()
+    if is_first():
+        make_folder(folder)
+    log = event_writer(folder / "tensorboard") if options.tensorboard and is_first() else None
+    interrupted = False
+    with _stop_on_interrupt() as stop, progress.of_run(recipe, len(training_split), len(validation), training.device):
+
+        def tick(batch: int, batches: int) -> None:
+            progress.batch(batch, batches)
+            stop.check()
+
+        def report(epoch: Epoch) -> None:
+            if is_first():
+                _write_history(training.history, folder)
+            if log is not None:
+                log(epoch)
+            progress.epoch(epoch, best=training.best_epoch() == epoch.epoch)
+
+        try:
+            training.run(report, tick)
+        except KeyboardInterrupt:
+            interrupted = True
+    if not training.history:
+        raise CheckpointError("interrupted before the first epoch was finished; nothing to evaluate yet")
+    if not is_first():
+        return None
+    seconds = sum(epoch.seconds for epoch in training.history)
+    progress.note(
+        "interrupted; testing the best epoch so far (--resume goes on)" if interrupted else "testing the best epoch"
+    )
+    return finish(
+        folder,
+        source,
+        training,
+        {"interrupted": interrupted, "training_seconds": seconds},
+    )
+
+
+def finish(folder: Path, source: DataSource, training: Training, timing: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate the best checkpoint on the test set, once, and write metrics and pictures."""
+    checkpoint = load_checkpoint(folder)
+    test = source.load("test")
+    logits = predict_logits(checkpoint.model.to(training.device), test.images)
+    metrics = {
+        **{key: checkpoint.info[key] for key in ("model", "recipe", "seed", "epoch", "dataset", "validation")},
+        "epochs_trained": len(training.history),
+        "checkpoint_sha256": checkpoint.sha256,
+        "test": classification_metrics(logits, test.labels, source.labels),
+        **timing,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "machine": {
+            "device": str(training.device),
+            "threads": torch.get_num_threads(),
+            "platform": platform.platform(),
+        },
+    }
+    _write_history(training.history, folder)
+    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    _write_pictures(folder, training.history, metrics, source, logits)
+    return metrics
+
+
+def _write_pictures(
+    folder: Path, history: list[Epoch], metrics: dict[str, Any], source: DataSource, logits: np.ndarray
+) -> None:
+    test = source.load("test")
+    probabilities = softmax(logits)
+    plots.write_training_curves([dataclasses.asdict(epoch) for epoch in history], folder / "training_curves.png")
+    plots.write_confusion_matrix(
+        np.array(metrics["test"]["confusion_matrix"]), source.labels, folder / "confusion_matrix.png"
+    )
+    shown = (test.images, test.labels, probabilities, source.labels)
+    plots.write_sample_predictions(*shown, folder / "sample_predictions.png")
+    plots.write_worst_mistakes(*shown, folder / "worst_mistakes.png")
+    plots.write_reliability_diagram(probabilities, test.labels, folder / "reliability.png")
+
+
+def _write_history(history: list[Epoch], folder: Path) -> None:
+    rows = [dataclasses.asdict(epoch) for epoch in history]
+    write_atomically(folder / "history.json", json.dumps(rows, indent=1) + "\n")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "history.csv", text.getvalue())
+
+
+class _Stop:
+    """Remembers that somebody pressed Ctrl-C, and raises between two batches, where nothing is half done."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def check(self) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[_Stop]:
+    """Turn the first Ctrl-C into a request; a second one interrupts at once, as usual."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def handler(signum: int, frame: object) -> None:
+        stop.asked = True
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)

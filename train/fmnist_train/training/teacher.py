@@ -1,0 +1,139 @@
+"""Distillation: a small network learns from the answers of better ones, beside the labels (Hinton, Vinyals, Dean 2015,
+arXiv:1503.02531).
+
+The recipe says what the teachers see. ``images``: each image as it is, once, before training; the pupil learns the same
+answer for every changed view of it. That costs a pass or two over the data, so several teachers are affordable, and
+teachers that have never seen a photograph still say how sure one can be of the garment in it. ``views``: the very views that
+the pupil sees, in every epoch, so that doubts about a picture that lost its sleeves are taught, too (Beyer et al. 2022,
+arXiv:2106.05237); made-up photographs are left to those teachers that learnt from some.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
+from fmnist_train.evaluation.inference import predict_logits
+from fmnist_train.recipes import Recipe
+
+__all__ = ["AnsweredOnce", "Teacher", "ViewAnswers", "distillation_loss", "find_teachers", "make_teacher"]
+
+
+class Teacher(Protocol):
+    """What the loop asks for each batch."""
+
+    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Answer for a batch.
+
+        Args:
+            places: int64 ``[N]``, which training images these are.
+            views: ``[N, 1, 28, 28]``, what became of them.
+            photographed: boolean ``[N]``, which of them were made into photographs.
+
+        Returns:
+            Logits ``[M, classes]`` for those that some teacher knows; and which these are, boolean ``[N]``, M of them true.
+        """
+
+
+class AnsweredOnce:
+    """The mean of the teachers' logits for every training image as it is.
+
+    Args:
+        checkpoints: the teachers, at least one.
+        images: uint8 ``[N, 28, 28]``.
+        device: where they are asked, and where the answers lie.
+        mirrored: ask for the mirror images, too, which is right where the pupil sees such.
+    """
+
+    def __init__(
+        self, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device, *, mirrored: bool
+    ) -> None:
+        seen = [images, images[..., ::-1]] if mirrored else [images]
+        answers = [predict_logits(teacher.model.to(device), view) for teacher in checkpoints for view in seen]
+        self.answers = torch.from_numpy(np.mean(answers, axis=0)).to(device)
+
+    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        return self.answers[places], torch.ones_like(photographed)
+
+
+class ViewAnswers:
+    """The mean of the teachers' logits for each view; they never change."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], device: torch.device) -> None:
+        self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints).requires_grad_(False)
+        self.networks.eval().to(device)
+        self.knows_photographs = [_learnt_photographs(checkpoint) for checkpoint in checkpoints]
+
+    @torch.no_grad()
+    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        total, count = 0, torch.zeros(len(views), 1, device=views.device)
+        for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
+            known = torch.ones_like(photographed) if all_of_them else ~photographed
+            logits = network(views[known]).float()
+            total = total + logits.new_zeros(len(views), logits.shape[1]).index_put((known,), logits)
+            count += known.unsqueeze(1)
+        taught = count.squeeze(1) > 0
+        return (total / count)[taught], taught
+
+
+def make_teacher(
+    recipe: Recipe, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device
+) -> Teacher | None:
+    """The teacher that a recipe wants; None without checkpoints. The images are uint8 ``[N, 28, 28]``."""
+    if not checkpoints:
+        return None
+    if recipe.teacher_sees == "views":
+        return ViewAnswers(checkpoints, device)
+    return AnsweredOnce(checkpoints, images, device, mirrored=recipe.augmentation.flip > 0)
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of the pupil's from the teacher's probabilities, both softened; a scalar.
+
+    The factor ``temperature²`` keeps the gradients as large as those of the labels' cross-entropy.
+    """
+    pupil, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
+    return temperature**2 * F.kl_div(pupil, teacher, reduction="batchmean", log_target=True)
+
+
+def _learnt_photographs(checkpoint: Checkpoint) -> bool:
+    return checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0
+
+
+def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that teach a recipe: those that were named, else those of the recipes that its ``teacher`` lists.
+
+    Raises:
+        ConfigError: teachers were named for a recipe that gives them no weight, or one knows other classes.
+        CheckpointError: there is none.
+    """
+    if not recipe.distillation:
+        if named:
+            raise ConfigError(
+                f"recipe '{recipe.name}' does not listen to teachers: set --distillation 0.5, or leave them out"
+            )
+        return []
+    checkpoints = [load_checkpoint(path) for path in named or map(_find, recipe.teacher.split(","))]
+    for checkpoint in checkpoints:
+        if list(checkpoint.info["labels"]) != list(labels):
+            raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with --teacher")
+    return checkpoints
+
+
+def _find(name: str) -> Path:
+    """The folder of a recipe's finished run, or of its checkpoint in this repository."""
+    run = Path("runs") / f"{name}-seed0"
+    kept = Path("artifacts") / name
+    for place in (run, kept):
+        if (place / "best.safetensors").is_file() and (place != run or is_finished(run)):
+            return place
+    raise CheckpointError(
+        f"a finished run of '{name}' is to teach, and none is in {run} or {kept}: start in the "
+        f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher"
+    )

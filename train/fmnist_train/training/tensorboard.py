@@ -1,0 +1,37 @@
+"""The history of a run as TensorBoard events (needs the extra ``tensorboard``)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fmnist_runtime.errors import MissingExtraError
+from fmnist_train.training.state import Epoch
+
+__all__ = ["event_writer"]
+
+
+def event_writer(folder: Path) -> Callable[[Epoch], None]:
+    """Return what writes each finished epoch's figures into ``folder``; look at them with ``tensorboard --logdir``.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("--tensorboard needs: pip install 'fmnist-edge[tensorboard]'") from error
+
+    def write(epoch: Epoch) -> None:
+        figures = {
+            "loss/training": epoch.train_loss,
+            "loss/validation": epoch.validation_loss,
+            "accuracy/training": epoch.train_accuracy,
+            "accuracy/validation": epoch.validation_accuracy,
+            "learning rate": epoch.learning_rate,
+            "seconds": epoch.seconds,
+        }
+        with SummaryWriter(str(folder)) as writer:  # closed each time: a killed run loses nothing
+            for name, value in figures.items():
+                if value is not None:
+                    writer.add_scalar(name, value, epoch.epoch)
+
+    return write
