@@ -116,7 +116,9 @@ def _command(processor: Processor, arm64: Path | None, folder: Path) -> list[str
         return "qemu-user-static is not installed"
     if processor.machine == os.uname().machine:
         paths = os.pathsep.join(p for p in sys.path if p)
-        return [qemu, "-cpu", processor.emulated, "-E", f"PYTHONPATH={paths}", str(Path(sys.executable).resolve())]
+        # numpy's OpenBLAS obeys this variable even where the emulated processor lacks the kernels that it names.
+        settings = ["-E", f"PYTHONPATH={paths}", "-U", "OPENBLAS_CORETYPE"]
+        return [qemu, "-cpu", processor.emulated, *settings, str(Path(sys.executable).resolve())]
     if arm64 is None:
         return "no arm64 userland: benchmarks/studies/arm64_root.sh makes one, --arm64 names it"
     packages, libraries = arm64 / "usr/lib/python3/dist-packages", arm64 / "usr/lib/aarch64-linux-gnu"
