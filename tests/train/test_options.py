@@ -115,7 +115,7 @@ def test_a_run_stores_what_it_was_told(tmp_path: Path) -> None:
     wanted = {"optimiser": "sgd", "momentum": 0.8, "scheduler": "one-cycle", "targets": "soft", "ema_decay": 0.9}
     assert wanted.items() <= recipe.items() and recipe["class_weights"][6] == 2
     assert any(file.stat().st_size > 100 for file in (tmp_path / "run" / "tensorboard").iterdir())
-    assert list(recipe["augmentation"].values()) == [5, 0.05, 1, [0.9, 1.1], 0.5, 0.2, 0.1, 0.1]
+    assert list(recipe["augmentation"].values()) == [5, 0.05, 1, [0.9, 1.1], 0.5, 0.2, 0.1, 0.1, 0]
     assert recipe["model_options"] == {"dropout": 0.0, "kernel": 5, "channels": [4], "hidden": [8]}
 
 

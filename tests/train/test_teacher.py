@@ -15,7 +15,7 @@ from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
 from fmnist_train.training.loop import Training
-from fmnist_train.training.teacher import AnsweredOnce, ViewAnswers, distillation_loss, find_teachers
+from fmnist_train.training.teacher import AnsweredOnce, StoredViews, ViewAnswers, distillation_loss, find_teachers
 
 LABELS = list(find_dataset("sample").labels)
 PLAIN = dataclasses.replace(
@@ -163,8 +163,8 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
 
 def test_only_teachers_that_see_views_know_mixed_pairs() -> None:
     with pytest.raises(ConfigError, match="mixed pairs"):
-        dataclasses.replace(RECIPES["micro"], targets="soft")
-    assert dataclasses.replace(RECIPES["micro"], targets="soft", teacher_sees="views").targets == "soft"
+        dataclasses.replace(PLAIN, distillation=0.5, targets="soft")
+    assert dataclasses.replace(PLAIN, distillation=0.5, targets="soft", teacher_sees="views").targets == "soft"
 
 
 def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
@@ -179,3 +179,103 @@ def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
     again = Training(recipe, part, held, tmp_path / "pupil", device=torch.device("cpu"), teachers=other, about=about)
     with pytest.raises(CheckpointError, match="another teacher"):
         again.resume()
+
+
+VIEWS = dataclasses.replace(
+    PLAIN,
+    distillation=1.0,
+    teacher_sees="views",
+    stored_views=2,
+    epochs=3,
+    monitor="last",
+    augmentation=Augmentation(shift=1, flip=0.5, erase=0.3, mixup=0.5),
+)
+"""A pupil that learns from the teachers' answers to two stored views."""
+
+
+def stored(folder: Path, images: np.ndarray, *seeds: int) -> StoredViews:
+    teachers = [load_checkpoint(small(folder / f"{seed}", seed)) for seed in seeds]
+    pixels = torch.from_numpy(images).unsqueeze(1)
+    return StoredViews(VIEWS, teachers, pixels, folder / "views", mixed_precision=False)
+
+
+def test_a_stored_view_is_the_same_each_time_and_its_answers_are_the_teachers(tmp_path: Path) -> None:
+    images = find_dataset("sample").load("train").images[:600]
+    views = stored(tmp_path, images, 0, 1)
+    first, other = views.load(0), views.load(1)
+    torch.manual_seed(99)
+    again = stored(tmp_path, images, 0, 1).load(0)
+    assert torch.equal(first.images, again.images) and torch.equal(first.logits, again.logits)
+    assert not torch.equal(first.images, other.images)
+    changed = (first.images != torch.from_numpy(images).unsqueeze(1)).flatten(1).any(1)
+    assert changed.float().mean() > 0.9
+    alone = [predict_logits(load_checkpoint(tmp_path / f"{seed}").model, first.images[:, 0].numpy()) for seed in (0, 1)]
+    assert np.allclose(first.logits, np.mean(alone, axis=0), atol=1e-4)
+
+
+def test_answers_are_computed_once_and_belong_to_teachers_and_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = find_dataset("sample").load("train").images[:600]
+    before = stored(tmp_path, images, 0).load(0).logits
+    with monkeypatch.context() as patch:
+        patch.setattr(ViewAnswers, "__call__", lambda *_: pytest.fail("computed again"))
+        assert torch.equal(stored(tmp_path, images, 0).load(0).logits, before)
+    assert not torch.equal(stored(tmp_path, images, 1).load(0).logits, before), "other teachers"
+    assert not torch.equal(stored(tmp_path, images[::-1].copy(), 0).load(0).logits, before), "other images"
+
+
+def test_a_pupil_of_stored_views_learns_and_resumes_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    part = find_dataset("sample").load("train")
+    run(tmp_path / "teacher", PLAIN, part)
+    mislabelled = Split(part.images, (part.labels + 1) % 10)
+    whole = run(tmp_path / "whole", VIEWS, mislabelled, (tmp_path / "teacher",))
+    assert whole.best_epoch() == 3, "the last epoch, whichever was best"
+    assert whole.history[-1].validation_accuracy is not None and whole.history[-1].validation_accuracy > 0.5
+    halves = Training(
+        VIEWS,
+        mislabelled,
+        whole.validation,
+        tmp_path / "halves",
+        device=torch.device("cpu"),
+        teachers=find_teachers(VIEWS, [tmp_path / "teacher"], LABELS),
+        about={"labels": LABELS, "dataset": "sample"},
+    )
+    with pytest.raises(KeyboardInterrupt):
+        halves.run(lambda epoch: stop_after(2, epoch.epoch))
+    halves.resume()
+    halves.run()
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, halves.model.state_dict()[name]), name
+
+
+def stop_after(last: int, epoch: int) -> None:
+    if epoch == last:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distillation": 0.0, "stored_views": 1}, "need a teacher"),
+        ({"distillation": 1.0, "stored_views": 1}, "need a teacher"),
+        ({"distillation": 1.0, "teacher_sees": "views", "stored_views": 1, "targets": "soft"}, "answer to pairs"),
+        ({"augmentation": Augmentation(mixup=0.5)}, "no labels of its own"),
+        ({"distillation": 0.5, "teacher_sees": "views", "augmentation": Augmentation(mixup=0.5)}, "no labels"),
+        (
+            {
+                "distillation": 1.0,
+                "teacher_sees": "views",
+                "stored_views": 1,
+                "augmentation": Augmentation(photo=0.5),
+            },
+            "no photographs",
+        ),
+    ],
+)
+def test_views_that_cannot_be_stored_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(PLAIN, **changes)

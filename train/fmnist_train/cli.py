@@ -81,6 +81,9 @@ def train(
     teacher_sees: Annotated[
         str | None, _option(help=f"Images as they are, once, or views: each one that is learnt from. {_RECIPE}")
     ] = None,
+    stored_views: Annotated[
+        int | None, _option(min=0, help=f"Changed copies of the images, drawn once, that teachers answer. {_RECIPE}")
+    ] = None,
     class_weights: Annotated[str | None, _option(help=f"One for each class, as in 1,1,2. {_RECIPE}")] = None,
     ema_decay: Annotated[
         float | None, _option(min=0, help=f"Of the average of the weights; 0: none. {_RECIPE}")
@@ -98,6 +101,7 @@ def train(
     outliers: Annotated[
         float | None, _option(help=f"Made-up pictures of no garment, as a share of the batch. {_RECIPE}")
     ] = None,
+    mixup: Annotated[float | None, _option(help=f"Share of images blended with another one. {_RECIPE}")] = None,
     model: Annotated[str | None, _option(help=f"Network by name. {_RECIPE}")] = None,
     channels: Annotated[str | None, _option(help="Of custom: convolutions, as in 32,64.")] = None,
     hidden: Annotated[str | None, _option(help="Of custom and feedforward: dense layers, as in 128.")] = None,

@@ -14,7 +14,7 @@ from fmnist_train.augmentation.drawing import draw
 from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.recipes import Augmentation
 
-__all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_shift"]
+__all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_mixup", "random_shift"]
 
 
 def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tuple[Tensor, Tensor]:
@@ -41,6 +41,8 @@ def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tu
         )
     if settings.erase:
         images = random_erase(images, settings.erase)
+    if settings.mixup:
+        images = random_mixup(images, settings.mixup)
     return images, photographed
 
 
@@ -92,3 +94,14 @@ def random_erase(
     inside = (row >= top) & (row < top + box_h) & (column >= left) & (column < left + box_w)
     noise = torch.rand_like(images) * 255
     return torch.where(inside & (draw(images, 0, 1) < probability), noise, images)
+
+
+def random_mixup(images: Tensor, probability: float) -> Tensor:
+    """Blend each chosen image with another one of the batch, in shares drawn uniformly (mixup, arXiv:1710.09412).
+
+    Uniform shares leave no image nearly alone, which suits pupils of a teacher that sees the same blend
+    (Beyer et al. 2022, arXiv:2106.05237).
+    """
+    partner = images[torch.randperm(len(images), device=images.device)]
+    blended = torch.lerp(images, partner, draw(images, 0, 1))
+    return torch.where(draw(images, 0, 1) < probability, blended, images)

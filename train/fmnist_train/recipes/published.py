@@ -34,6 +34,18 @@ _SMALL = dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.0
 _DATA_SET_ALONE = Augmentation(shift=2, flip=0.5, erase=0.5)
 """For the most accurate networks: photographs cost up to a point."""
 
+_TAUGHT: dict[str, Any] = {
+    **_LONG,
+    "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5),
+    "distillation": 1.0,
+    "teacher": "best,teacher,hybrid",
+    "teacher_sees": "views",
+    "stored_views": 25,
+    "monitor": "last",
+}
+"""For pupils that learn the function of larger networks (Beyer et al. 2022, arXiv:2106.05237): from their answers alone,
+to the views that the pupil sees. All pupils share the views, so the teachers answer once for all of them."""
+
 NAMED: tuple[Recipe, ...] = (
     Recipe(
         name="improved",
@@ -47,12 +59,8 @@ NAMED: tuple[Recipe, ...] = (
     Recipe(
         name="improved-best",
         model="improved",
-        model_options={"spatial_dropout": 0.05, "head_dropout": 0.3},
-        **_LONG,
-        augmentation=_PHOTO,
-        distillation=0.7,
-        teacher="teacher",
-        teacher_sees="views",
+        model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
+        **{**_TAUGHT, "epochs": 100},
     ),
     Recipe(
         name="teacher",
@@ -82,9 +90,7 @@ NAMED: tuple[Recipe, ...] = (
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **{**_LONG, "epochs": 40},
-        augmentation=_SMALL,
-        distillation=0.7,
+        **{**_TAUGHT, "epochs": 200},
     ),
     Recipe(
         name="nano",

@@ -13,7 +13,7 @@ __all__ = ["MONITORS", "OPTIMISERS", "SCHEDULERS", "SEEN", "TARGETS", "Augmentat
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 SCHEDULERS = ("plateau", "step", "cosine", "one-cycle", "none")
-MONITORS = ("accuracy", "loss")
+MONITORS = ("accuracy", "loss", "last")
 TARGETS = ("indices", "one-hot", "soft")
 SEEN = ("images", "views")
 
@@ -38,9 +38,11 @@ class Augmentation:
     """Probability that an image is changed the way a photograph would change it (see ``photo_augment.py``)."""
     outliers: float = 0.0
     """Made-up pictures of no garment added to each batch, as a share of it (see ``outliers.py``)."""
+    mixup: float = 0.0
+    """Probability that an image is blended with another one; only a teacher's answers fit such an image."""
 
     def __post_init__(self) -> None:
-        for name in ("translation", "flip", "erase", "photo", "outliers"):
+        for name in ("translation", "flip", "erase", "photo", "outliers", "mixup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{name} must be a share from 0 to 1, not {getattr(self, name):g}")
         if not 0 <= self.rotation <= 180:
@@ -77,7 +79,7 @@ class Recipe:
     validation: float = 0.1
     """Share (below 1) or number of training images held out; 0 trains on everything."""
     monitor: str = "accuracy"
-    """What chooses the best epoch and stops early: validation ``accuracy`` or ``loss``."""
+    """What chooses the best epoch and stops early: validation ``accuracy`` or ``loss``, or always the ``last`` epoch."""
     patience: int = 0
     """Early stopping after so many epochs without progress; 0 never stops early."""
     min_delta: float = 0.0
@@ -96,6 +98,9 @@ class Recipe:
     """Of distillation: the recipes whose finished runs teach, commas between, where no others are named."""
     teacher_sees: str = "images"
     """Of distillation: the ``images`` as they are, once, or all ``views`` of them, which costs a pass an epoch."""
+    stored_views: int = 0
+    """Changed copies of the training set that are drawn once, with the teachers' answers to them; epochs take them in
+    rotation. The answers are cached and shared by all pupils. 0 draws anew at each step."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class in the loss; empty weighs all alike."""
     ema_decay: float = 0.0
@@ -133,6 +138,16 @@ class Recipe:
             raise ConfigError("distillation is a weight from 0 to 1, and its temperature over 0")
         if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
             raise ConfigError("a teacher that sees images alone knows no mixed pairs: set --teacher-sees views")
+        if self.stored_views < 0 or (self.stored_views and not self._learns_from_views()):
+            raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
+        if self.stored_views and self.targets == "soft":
+            raise ConfigError(
+                "stored views hold no answer to pairs that a step mixes: set --mixup in place of soft targets"
+            )
+        if self.stored_views and self.augmentation.photo:
+            raise ConfigError("stored views hold no photographs: set --photo 0")
+        if self.augmentation.mixup and not (self._learns_from_views() and self.distillation == 1):
+            raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
         if not self.mix > 0:
             raise ConfigError(f"mix must be over 0, not {self.mix:g}")
         if self.scheduler_patience < 0 or self.scheduler_step < 1 or not 0 < self.scheduler_factor < 1:
@@ -143,6 +158,9 @@ class Recipe:
             raise ConfigError("validation must be a share below 1 or a number of images, not negative")
         if not self.validation and (self.patience or self.scheduler == "plateau"):
             raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
+
+    def _learns_from_views(self) -> bool:
+        return self.distillation > 0 and self.teacher_sees == "views"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy; ``recipe_from_dict`` is its inverse."""

@@ -20,7 +20,7 @@ from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.augmentation.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
 from fmnist_train.checkpoint import Checkpoint, save_checkpoint
-from fmnist_train.data.sources import Split
+from fmnist_train.data.sources import Split, cache_folder
 from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
@@ -30,7 +30,7 @@ from fmnist_train.training.distributed import average, is_first, rank_and_world,
 from fmnist_train.training.loss import Loss, mix_pairs
 from fmnist_train.training.optim import Schedule, make_optimiser
 from fmnist_train.training.state import Epoch, restore_state, save_state
-from fmnist_train.training.teacher import distillation_loss, make_teacher
+from fmnist_train.training.teacher import StoredViews, View, distillation_loss, make_teacher
 
 __all__ = ["Training", "TrainingError"]
 
@@ -79,6 +79,13 @@ class Training:
         )
         self.spread = spread(self.model, recipe.batch_size)
         self.teacher = make_teacher(recipe, teachers, train.images, device)
+        self.views = (
+            StoredViews(
+                recipe, teachers, self.images, cache_folder().with_name("views"), mixed_precision=mixed_precision
+            )
+            if recipe.stored_views
+            else None
+        )
         self.optimiser = make_optimiser(self.model, recipe)
         self.loss = Loss(recipe, len(about["labels"])).to(device)
         self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
@@ -112,6 +119,7 @@ class Training:
             report(self.history[-1])
 
     def _train_epoch(self, number: int, tick: Callable[[int, int], None]) -> tuple[float, float]:
+        view = None if self.views is None else self.views.load((number - 1) % self.recipe.stored_views)
         torch.manual_seed(self.seed * 1_000_003 + number)
         self.model.train()
         order = torch.randperm(len(self.images), device=self.device)
@@ -124,7 +132,7 @@ class Training:
         for i in range(batches):
             chosen = order[i * self.recipe.batch_size : (i + 1) * self.recipe.batch_size]
             chosen = chosen[rank::world]
-            loss, right = self._train_batch(chosen)
+            loss, right = self._train_batch(chosen, view)
             total_loss += loss
             total_right += right
             if i % 50 == 0 and not torch.isfinite(total_loss):
@@ -135,10 +143,13 @@ class Training:
             self._refuse_nan(number, batches - 1)
         return total_loss.item() / batches, total_right.item() / (batches * self.recipe.batch_size)
 
-    def _train_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        images, labels, settings = self.images[chosen], self.labels[chosen], self.recipe.augmentation
-        strangers = draw_outliers(round(settings.outliers * len(images)), images.float())
-        images, photographed = augment(images, labels if self.fashion else None, settings)
+    def _train_batch(self, chosen: Tensor, view: View | None) -> tuple[Tensor, Tensor]:
+        labels, settings = self.labels[chosen], self.recipe.augmentation
+        strangers = draw_outliers(round(settings.outliers * len(labels)), self.images[chosen].float())
+        if view is None:
+            images, photographed = augment(self.images[chosen], labels if self.fashion else None, settings)
+        else:
+            images, photographed = view.images[chosen].float(), torch.zeros_like(labels, dtype=torch.bool)
         targets = labels
         if self.recipe.targets != "indices":
             targets = F.one_hot(labels, len(self.about["labels"])).float()
@@ -148,6 +159,8 @@ class Training:
         with autocast(self.device, self.mixed_precision):
             logits = self.spread(images).float()
             told = self.teacher(chosen, images[: len(labels)], photographed) if self.teacher is not None else None
+        if view is not None:
+            told = view.logits[chosen], ~photographed
         logits, unsure = logits.split([len(labels), len(strangers)])
         loss = self.loss(logits, targets) if told is None else self._taught_loss(logits, targets, *told)
         if len(strangers):
@@ -193,7 +206,7 @@ class Training:
 
     def _monitored(self, epoch: Epoch) -> float:
         """The figure that chooses, larger being better; without validation the last epoch wins."""
-        if epoch.validation_accuracy is None or epoch.validation_loss is None:
+        if epoch.validation_accuracy is None or epoch.validation_loss is None or self.recipe.monitor == "last":
             return float(epoch.epoch)
         return epoch.validation_accuracy if self.recipe.monitor == "accuracy" else -epoch.validation_loss
 

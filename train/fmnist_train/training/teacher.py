@@ -8,7 +8,11 @@ the pupil sees, in every epoch, so that doubts about a picture that lost its sle
 arXiv:2106.05237); made-up photographs are left to those teachers that learnt from some.
 """
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +22,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
+from fmnist_train.augmentation.augment import augment
+from fmnist_train.checkpoint import FORMAT, Checkpoint, is_finished, load_checkpoint, read_tensors, write_tensors
+from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import Recipe
+from fmnist_train.training.device import autocast
 
-__all__ = ["AnsweredOnce", "Teacher", "ViewAnswers", "distillation_loss", "find_teachers", "make_teacher"]
+__all__ = [
+    "AnsweredOnce",
+    "StoredViews",
+    "Teacher",
+    "View",
+    "ViewAnswers",
+    "distillation_loss",
+    "find_teachers",
+    "make_teacher",
+]
+
+
+_VIEW_SEED = 5_000_011
+"""View ``n`` is drawn with this seed plus ``n``, apart from the seeds of the epochs of small runs."""
+_VIEW_BATCH = 5000
+"""Images that are changed at a time, which bounds memory; part of what decides the draws."""
+_ANSWER_BATCH = 250
+"""Images that the teachers see at a time: their activations stay in the processor's cache."""
 
 
 class Teacher(Protocol):
@@ -82,11 +106,78 @@ class ViewAnswers:
         return (total / count)[taught], taught
 
 
+@dataclass(frozen=True)
+class View:
+    """One changed copy of the training set."""
+
+    images: Tensor
+    """uint8 ``[N, 1, 28, 28]``, in the order of the training images."""
+    logits: Tensor
+    """Mean of the teachers' logits, float32 ``[N, classes]``."""
+
+
+class StoredViews:
+    """Changed copies of the training set that are drawn once, with the teachers' answers to them.
+
+    A view's random draws depend on its number alone, so every pupil with the same augmentation sees the same views, and
+    the teachers' answers are computed once and kept on disk. That pays for teachers larger than the pupil.
+
+    Args:
+        recipe: its ``augmentation`` changes the images.
+        checkpoints: the teachers, at least one.
+        images: uint8 ``[N, 1, 28, 28]``.
+        folder: the answers are kept here, in a file for each view.
+        mixed_precision: compute the answers in bfloat16 where the processor has it.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        checkpoints: Sequence[Checkpoint],
+        images: Tensor,
+        folder: Path,
+        *,
+        mixed_precision: bool,
+    ) -> None:
+        self.images, self.augmentation, self.folder = images, recipe.augmentation, folder
+        self.mixed_precision = mixed_precision
+        self.teachers = ViewAnswers(checkpoints, images.device)
+        identity = {
+            "teachers": [checkpoint.sha256 for checkpoint in checkpoints],
+            "images": arrays_sha256(images.cpu().numpy()),
+            "augmentation": dataclasses.asdict(recipe.augmentation),
+            "bfloat16": mixed_precision,
+            "torch": torch.__version__,
+        }
+        self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def load(self, number: int) -> View:
+        """Draw view ``number`` (from 0) again, and read or compute the answers to it."""
+        torch.manual_seed(_VIEW_SEED + number)
+        parts = [augment(part, None, self.augmentation)[0] for part in torch.split(self.images, _VIEW_BATCH)]
+        images = torch.cat([part.round().to(torch.uint8) for part in parts])
+        path = self.folder / f"{self.key}-{number}.safetensors"
+        if path.is_file():
+            logits = read_tensors(path)[0]["logits"].to(images.device)
+        else:
+            logits = torch.cat([self._ask(part) for part in torch.split(images, _ANSWER_BATCH)])
+            write_tensors(path, {"logits": logits}, {"format": FORMAT, "view": number})
+        return View(images, logits)
+
+    def _ask(self, images: Tensor) -> Tensor:
+        every = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        with autocast(images.device, self.mixed_precision):
+            return self.teachers(every, images.contiguous(memory_format=torch.channels_last), ~every)[0].float()
+
+
 def make_teacher(
     recipe: Recipe, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device
 ) -> Teacher | None:
-    """The teacher that a recipe wants; None without checkpoints. The images are uint8 ``[N, 28, 28]``."""
-    if not checkpoints:
+    """Return the teacher of a recipe, or None without checkpoints or where ``StoredViews`` holds the answers.
+
+    The images are uint8 ``[N, 28, 28]``.
+    """
+    if not checkpoints or recipe.stored_views:
         return None
     if recipe.teacher_sees == "views":
         return ViewAnswers(checkpoints, device)
@@ -103,7 +194,7 @@ def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Ten
 
 
 def _learnt_photographs(checkpoint: Checkpoint) -> bool:
-    return checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0
+    return bool(checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0)
 
 
 def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
