@@ -12,7 +12,7 @@ from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data.sources import Split
 from fmnist_train.data.splits import arrays_sha256
-from fmnist_train.models import Normalise, count_parameters
+from fmnist_train.models import Normalize, count_parameters
 
 __all__ = ["describe", "golden", "prove", "tolerance"]
 
@@ -28,7 +28,7 @@ _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 def describe(checkpoint: Checkpoint, macs: int, temperature: float, reject: dict[str, Any]) -> dict[str, Any]:
     """The metadata that all files of one export share; keys as in ``fmnist_runtime/metadata.py``, without the prefix."""
     info = checkpoint.info
-    normalise = next(m for m in checkpoint.model.modules() if isinstance(m, Normalise))
+    normalise = next(m for m in checkpoint.model.modules() if isinstance(m, Normalize))
     return {
         "labels": info["labels"],
         "input": {

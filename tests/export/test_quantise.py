@@ -16,14 +16,14 @@ from fmnist_export.quantization.quantize import quantise
 from fmnist_export.quantization.rounding import round_in_turn
 from fmnist_export.settings import Quantisation
 from fmnist_train.data.sources import find_dataset
-from fmnist_train.models import Normalise, build_model
+from fmnist_train.models import Normalize, build_model
 
 
 def small_network(groups: int = 1) -> nn.Sequential:
     """Two convolutions and a dense layer; one channel has a range that is many times that of the others."""
     torch.manual_seed(0)
     network = nn.Sequential(
-        Normalise(),
+        Normalize(),
         nn.Conv2d(1, 8, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=groups),
@@ -139,6 +139,6 @@ def test_a_widened_first_convolution_gives_the_same_bits(
 @pytest.mark.parametrize("layer", [nn.Conv2d(1, 8, 3, padding=1, stride=2), nn.Conv2d(1, 8, 5, padding=2)])
 def test_another_first_convolution_stays_as_it_is(images: np.ndarray, layer: nn.Conv2d) -> None:
     side = 28 // layer.stride[0]
-    network = nn.Sequential(Normalise(), layer, nn.ReLU(), nn.Flatten(), nn.Linear(8 * side**2, 10)).eval()
+    network = nn.Sequential(Normalize(), layer, nn.ReLU(), nn.Flatten(), nn.Linear(8 * side**2, 10)).eval()
     found = layers(quantise(to_onnx(network), images, Quantisation()))
     assert found[0].weight == tuple(layer.weight.shape)

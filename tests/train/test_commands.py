@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from fmnist_runtime.cli.console import run_app
-from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
 from fmnist_train.cli import app
 from fmnist_train.evaluation.comparison_table import SECTION
 from fmnist_train.files import around_section

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fmnist_train.data.sources import DataSource, Split, find_dataset
-from fmnist_train.evaluation.explore import explore
+from fmnist_train.evaluation.explore import explore_dataset
 from fmnist_train.recipes import Augmentation
 
 PICTURES = {"class_counts.png", "samples.png", "class_means.png", "pixels.png", "transforms.png"}
@@ -18,7 +18,7 @@ PICTURES = {"class_counts.png", "samples.png", "class_means.png", "pixels.png", 
 def explored(tmp_path_factory):
     output = tmp_path_factory.mktemp("explore") / "new"
     before = torch.random.get_rng_state()
-    result = explore(find_dataset("sample"), output)
+    result = explore_dataset(find_dataset("sample"), output)
     assert torch.equal(torch.random.get_rng_state(), before)
     return output, result
 
@@ -63,7 +63,7 @@ def test_classes_of_uneven_size_and_none(tmp_path):
         return Split(rng.integers(0, 256, (6, 28, 28), np.uint8), labels)
 
     source = DataSource("own", ("$a$", "b" * 40, "none of it"), "", load)
-    result = explore(source, tmp_path, Augmentation())
+    result = explore_dataset(source, tmp_path, Augmentation())
     assert result["counts"]["train"] == [5, 1, 0]
     assert result["classes"][2] == {"label": "none of it", "images": 0}
     assert result["transforms"][2]["min"] == result["transforms"][0]["min"]

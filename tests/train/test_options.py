@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.errors import ConfigError
-from fmnist_train import commands  # noqa: F401 (registers the sub-commands)
 from fmnist_train.cli import app
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe
 from fmnist_train.training.loss import Loss, mix_pairs
@@ -51,13 +50,13 @@ def test_mixed_pairs_keep_image_and_target_together() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs"),
-        ({"label_smoothing": 1.0}, "label smoothing"),
-        ({"ema_decay": 1.0}, "EMA"),
-        ({"gradient_clip": -1.0}, "gradient clip"),
+        ({"epochs": 0}, "--epochs must be at least 1, not 0"),
+        ({"label_smoothing": 1.0}, "--label-smoothing must be at least 0 and below 1, not 1"),
+        ({"ema_decay": 1.0}, "--ema-decay must be at least 0 and below 1, not 1"),
+        ({"gradient_clip": -1.0}, "--gradient-clip must be at least 0, not -1"),
         ({"class_weights": (0.0, 0.0)}, "class weights"),
         ({"targets": "hard"}, "indices, one-hot, soft"),
-        ({"optimiser": "lion"}, "adam, adamw, sgd"),
+        ({"optimizer": "lion"}, "adam, adamw, sgd"),
         ({"warmup": 0.1}, "--scheduler cosine"),
         ({"patience": 3, "validation": 0}, "--validation 0.1"),
         ({"learning_rate": math.nan}, "--learning-rate"),

@@ -98,7 +98,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 def test_impossible_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="larger than the 256"):
         start(tmp_path, dataclasses.replace(quick(), batch_size=1000))
-    for changes in ({"epochs": 0}, {"learning_rate": 0}, {"validation": 0}, {"optimiser": "magic"}, {"scheduler": "x"}):
+    for changes in ({"epochs": 0}, {"learning_rate": 0}, {"validation": 0}, {"optimizer": "magic"}, {"scheduler": "x"}):
         with pytest.raises(ConfigError):
             dataclasses.replace(RECIPES["improved"], **changes)
 

@@ -1,4 +1,4 @@
-"""The sub-commands ``fmnist-train compare``, ``explore`` and ``evaluate``."""
+"""The functions behind ``fmnist-train explore``, ``evaluate`` and ``compare``, and the options that commands share."""
 
 import json
 from pathlib import Path
@@ -6,29 +6,57 @@ from typing import Annotated
 
 import typer
 
-from fmnist_train.cli import app
+from fmnist_train.files import expand_path
+from fmnist_train.options import path_option
+from fmnist_train.recipes import RECIPES
 
-__all__: list[str] = []
-
-_Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
-_DataDir = Annotated[Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)]
-_Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+__all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "recipe_names"]
 
 
-@app.command()
+def recipe_names(beginning: str) -> list[str]:
+    """Completes the name of a recipe."""
+    return [name for name in sorted(RECIPES) if name.startswith(beginning)]
+
+
+def data_names(beginning: str) -> list[str]:
+    """Completes the name of a data set."""
+    return [name for name in ("fashion-mnist", "sample") if name.startswith(beginning)]
+
+
+def devices(beginning: str) -> list[str]:
+    """Completes the name of a device."""
+    return [name for name in ("auto", "cpu", "cuda", "mps") if name.startswith(beginning)]
+
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
+        autocompletion=data_names,
+    ),
+]
+DataFolder = Annotated[
+    Path | None,
+    path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
 def explore(
-    data: _Data = "fashion-mnist",
-    data_dir: _DataDir = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pictures.")] = Path("runs/explore"),
-    recipe: Annotated[str, typer.Option(help="Whose augmentation is shown.")] = "improved",
-    as_json: _Json = False,
+    data: Data = "fashion-mnist",
+    data_dir: DataFolder = None,
+    output: Annotated[Path, path_option("--output", "-o", help="Folder of the pictures.")] = Path("runs/explore"),
+    recipe: Annotated[
+        str, typer.Option(help="Recipe whose augmentation is shown.", autocompletion=recipe_names)
+    ] = "improved",
+    as_json: Json = False,
 ) -> None:
-    """Show what the data looks like: counts, samples, mean images, pixels, and what training makes of them."""
+    """Describe a data set: counts, samples, mean images, pixels, and the images as training changes them."""
     from fmnist_train.data.sources import find_dataset
-    from fmnist_train.evaluation.explore import explore as run_explore
+    from fmnist_train.evaluation.explore import explore_dataset
     from fmnist_train.recipes import get_recipe
 
-    result = run_explore(find_dataset(data, data_dir), output, get_recipe(recipe).augmentation)
+    result = explore_dataset(find_dataset(data, data_dir), output, get_recipe(recipe).augmentation)
     if as_json:
         print(json.dumps(result))
         return
@@ -43,15 +71,20 @@ def explore(
     print(f"pictures in {output}")
 
 
-@app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Run folder, checkpoint, or .onnx file.")],
-    data: _Data = "fashion-mnist",
-    data_dir: _DataDir = None,
+    data: Data = "fashion-mnist",
+    data_dir: DataFolder = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="[default: evaluation/ beside the model]", show_default=False)
+        Path | None,
+        path_option(
+            "--output",
+            "-o",
+            help="Folder of the report.",
+            show_default="evaluation/ beside the model",
+        ),
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Test a model and explain its mistakes: a classification report, pictures, and one HTML report."""
     from fmnist_train.data.sources import find_dataset
@@ -68,35 +101,48 @@ def evaluate(
     print(f"report: {folder / 'report.html'}")
 
 
-@app.command()
 def compare(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Recipes. [default: the seven published ones]", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Recipes.", show_default="the seven published ones", autocompletion=recipe_names),
     ] = None,
-    data: _Data = "fashion-mnist",
-    data_dir: _DataDir = None,
-    runs: Annotated[Path, typer.Option(help="Folder of the runs; what is missing there is trained.")] = Path("runs"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the tables.")] = Path("runs/comparison"),
+    data: Data = "fashion-mnist",
+    data_dir: DataFolder = None,
+    runs: Annotated[Path, path_option(help="Folder of the runs; what is missing there is trained.")] = Path("runs"),
+    output: Annotated[Path, path_option("--output", "-o", help="Folder of the tables.")] = Path("runs/comparison"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, with seeds from 0.")] = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs. [default: the recipes']")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of epochs.", show_default="the recipes'")
+    ] = None,
     ensemble: Annotated[
         list[str] | None,
-        typer.Option(help="Run folders with commas between: their averaged answer as a row. Repeatable."),
+        typer.Option(help="Run folders with commas between; their averaged answer is a row. Repeatable."),
     ] = None,
     reuse_only: Annotated[
         bool,
         typer.Option("--reuse-only", help="Train nothing; recipes without a run keep their earlier row in the output."),
     ] = False,
     readme: Annotated[
-        Path | None, typer.Option(help="Markdown file that gets the table between its marks.", show_default=False)
+        Path | None,
+        path_option(help="Markdown file that gets the table between its marks.", show_default=False),
     ] = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Train recipes, or reuse their finished runs, and write one table: Markdown, JSON and a picture."""
-    from fmnist_train.evaluation.compare import Comparison
-    from fmnist_train.evaluation.compare import compare as run_compare
+    from fmnist_train.evaluation.compare import Comparison, compare_recipes
 
-    groups = tuple(tuple(Path(part) for part in group.split(",")) for group in ensemble or ())
-    settings = Comparison(tuple(names or ()), data, data_dir, runs, output, seeds, epochs, groups, reuse_only, readme)
-    rows = run_compare(settings)
+    rows = compare_recipes(
+        Comparison(
+            names=tuple(names or ()),
+            data=data,
+            data_dir=data_dir,
+            runs=runs,
+            output=output,
+            seeds=seeds,
+            epochs=epochs,
+            ensembles=tuple(tuple(expand_path(part) for part in group.split(",")) for group in ensemble or ()),
+            reuse_only=reuse_only,
+            readme=readme,
+        )
+    )
     print(json.dumps(rows) if as_json else (output / "comparison.md").read_text("utf-8"))

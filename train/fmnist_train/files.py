@@ -1,14 +1,29 @@
-"""Writing files so that a reader, or a loss of power, sees the old file or the new one and never a part; and reading
-what another program may have damaged."""
+"""Files that a reader, or a loss of power, finds whole: the old one or the new one; and small helpers for paths and names."""
 
+import difflib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["around_section", "read_object", "replace_section", "write_atomically"]
+__all__ = ["around_section", "expand_path", "nearest", "read_object", "replace_section", "write_atomically"]
+
+
+def expand_path(path: str | Path) -> Path:
+    """The path with a leading ``~`` expanded, which a shell leaves alone in ``--option=~/x``."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user
+        return Path(path)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``" (did you mean 'simple'?)"`` for a misspelt name, or an empty text."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -26,7 +41,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none, or a damaged one, which must not hinder what does not depend on it."""
+    """Read a JSON object; a missing or damaged file gives an empty one."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -35,7 +50,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def replace_section(path: Path, name: str, writer: str, text: str) -> None:
-    """Replace what a text file holds between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
+    """Replace the text of a file between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
 
     Raises:
         ConfigError: the file does not hold the two marks, once each.
@@ -46,10 +61,10 @@ def replace_section(path: Path, name: str, writer: str, text: str) -> None:
 
 
 def around_section(path: Path, name: str, writer: str) -> tuple[str, str]:
-    """What stands before and after a section; for whoever wants to know beforehand that ``replace_section`` will do.
+    """Return the text before and after a section; also checks in advance that ``replace_section`` can work.
 
     Raises:
-        ConfigError: as there.
+        ConfigError: the file does not hold the two marks, once each.
     """
     text = path.read_text("utf-8") if path.is_file() else ""
     begin, end = _marks(name, writer)

@@ -22,7 +22,7 @@ from fmnist_train.recipes import CLAIMS, Recipe, get_recipe, recipe_from_dict
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
 
-__all__ = ["PUBLISHED", "Comparison", "compare"]
+__all__ = ["PUBLISHED", "Comparison", "compare_recipes"]
 
 PUBLISHED = ("improved", "batchnorm", "fashion", "feedforward", "hybrid", "simple", "custom")
 
@@ -49,7 +49,7 @@ class Comparison:
     """A Markdown file that gets the table too, between two marks."""
 
 
-def compare(settings: Comparison) -> list[dict[str, Any]]:
+def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
     """Train what is missing, and write ``comparison.md``, ``comparison.json`` and ``comparison.png``.
 
     The folder also keeps the figures and the int8 file of every run, and latencies are measured on what it keeps. So rows

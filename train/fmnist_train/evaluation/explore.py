@@ -11,17 +11,17 @@ from fmnist_train.augmentation.augment import augment
 from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.evaluation.explore_plots import write_counts, write_means, write_pixels, write_samples, write_stages
 from fmnist_train.files import write_atomically
-from fmnist_train.models import Normalise
+from fmnist_train.models import Normalize
 from fmnist_train.recipes import RECIPES, Augmentation
 
-__all__ = ["explore"]
+__all__ = ["explore_dataset"]
 
 _SEED = 0
 _SHOWN = 10
 """Images whose way through training is shown."""
 
 
-def explore(source: DataSource, output: Path, augmentation: Augmentation | None = None) -> dict[str, Any]:
+def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation | None = None) -> dict[str, Any]:
     """Describe a data set; of the test split, only the class counts.
 
     Args:
@@ -87,7 +87,7 @@ def _stages(some: Split, augmentation: Augmentation) -> dict[str, np.ndarray]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         augmented, _ = augment(held, torch.from_numpy(some.labels), augmentation)
-    normalised = Normalise()(augmented)
+    normalised = Normalize()(augmented)
     stages = {"file": some.images, "batch": held, "augmented": augmented, "normalised": normalised}
     return {name: np.asarray(array) for name, array in stages.items()}
 

@@ -11,10 +11,11 @@ from torch import nn
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.files import nearest
 from fmnist_train.models import networks
-from fmnist_train.models.layers import Normalise
+from fmnist_train.models.layers import Normalize
 
-__all__ = ["MODELS", "Normalise", "build_model", "count_macs", "count_parameters"]
+__all__ = ["MODELS", "Normalize", "build_model", "count_macs", "count_parameters"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "improved": networks.improved,
@@ -40,7 +41,7 @@ def build_model(name: str, **options: object) -> nn.Module:
         ConfigError: the name is not known, or an option is not one of that model's.
     """
     if name not in MODELS:
-        raise ConfigError(f"unknown model '{name}'; known models: {', '.join(sorted(MODELS))}")
+        raise ConfigError(f"unknown model '{name}'{nearest(name, MODELS)}; known models: {', '.join(sorted(MODELS))}")
     try:
         return MODELS[name](**options)
     except TypeError as error:

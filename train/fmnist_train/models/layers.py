@@ -6,10 +6,10 @@ from torch.nn import functional as F
 
 from fmnist_runtime.spec import IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
 
-__all__ = ["Normalise", "ResidualBlock", "Resize", "SqueezeExcitation", "conv_bn_relu"]
+__all__ = ["Normalize", "ResidualBlock", "Resize", "SqueezeExcitation", "conv_bn_relu"]
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """``(pixel - mean) / std`` on 8-bit pixel values; no parameters."""
 
     def __init__(self, mean: float = PIXEL_MEAN, std: float = PIXEL_STD) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_train.models.layers import Normalise, ResidualBlock, Resize, conv_bn_relu
+from fmnist_train.models.layers import Normalize, ResidualBlock, Resize, conv_bn_relu
 
 __all__ = ["batchnorm", "best", "custom", "fashion", "feedforward", "hybrid", "improved", "residual", "simple"]
 
@@ -39,7 +39,7 @@ def batchnorm(classes: int = 10) -> nn.Sequential:
         return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
 
     return nn.Sequential(
-        Normalise(mean=0, std=255),
+        Normalize(mean=0, std=255),
         Resize(16),
         *block(1, 16),
         *block(16, 32),
@@ -68,7 +68,7 @@ def best(classes: int = 10, spatial_dropout: float = 0.05, head_dropout: float =
 def fashion(classes: int = 10) -> nn.Sequential:
     """Two 3×3 convolutions and two dense layers on pixels in -1..1. 421,642 parameters."""
     return nn.Sequential(
-        Normalise(mean=127.5, std=127.5),
+        Normalize(mean=127.5, std=127.5),
         *_conv_relu_pool(1, 32),
         *_conv_relu_pool(32, 64),
         nn.Flatten(),
@@ -82,13 +82,13 @@ def feedforward(classes: int = 10, hidden: Sequence[int] = (512, 256, 128), drop
     """Dense layers on the flattened pixels, each with batch norm, ReLU and dropout. 568,330 parameters."""
     _check_widths("hidden", hidden)
     _check_dropout(dropout)
-    return nn.Sequential(Normalise(), nn.Flatten(), *_dense_head(IMAGE_SIZE**2, hidden, classes, dropout))
+    return nn.Sequential(Normalize(), nn.Flatten(), *_dense_head(IMAGE_SIZE**2, hidden, classes, dropout))
 
 
 def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     """Three residual blocks with squeeze-and-excitation, mean over the places, one dense layer. 369,930 parameters."""
     return nn.Sequential(
-        Normalise(),
+        Normalize(),
         *conv_bn_relu(1, 32),
         nn.MaxPool2d(2),
         ResidualBlock(32, 64, side=14),
@@ -117,7 +117,7 @@ def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: 
         raise ConfigError(f"--widths must be three numbers, as in 32,64,120; not {list(widths)}")
     full, half, quarter = widths
     return nn.Sequential(
-        Normalise(),
+        Normalize(),
         *conv_bn_relu(1, full),
         *conv_bn_relu(full, half, stride=2),
         ResidualBlock(half, half),
@@ -133,7 +133,7 @@ def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: 
 def simple(classes: int = 10, dropout: float = 0.4) -> nn.Sequential:
     """Three 3×3 convolutions and two dense layers. 241,546 parameters."""
     return nn.Sequential(
-        Normalise(),
+        Normalize(),
         *_conv_relu_pool(1, 32),
         *_conv_relu_pool(32, 64),
         *_conv_relu_pool(64, 128),
@@ -175,13 +175,13 @@ def custom(
             convolutions += _conv_relu_pool(inputs, outputs, kernel)
     features = widths[-1] * (IMAGE_SIZE >> len(channels)) ** 2
     head = _dense_head(features, hidden, classes, dropout, batch_norm)
-    return nn.Sequential(Normalise(), *convolutions, nn.Flatten(), *head)
+    return nn.Sequential(Normalize(), *convolutions, nn.Flatten(), *head)
 
 
 def _two_blocks(spatial_dropout: float) -> list[nn.Module]:
     """What ``improved`` and ``best`` begin with: two convolutions at 28×28 and two at 14×14, each pair pooled."""
     return [
-        Normalise(),
+        Normalize(),
         *conv_bn_relu(1, 32),
         *conv_bn_relu(32, 32),
         nn.MaxPool2d(2),

@@ -5,29 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_train.files import nearest
 from fmnist_train.recipes.published import CLAIMS, NAMED
-from fmnist_train.recipes.recipe import (
-    MONITORS,
-    OPTIMISERS,
-    SCHEDULERS,
-    TARGETS,
-    Augmentation,
-    Recipe,
-    recipe_from_dict,
-)
+from fmnist_train.recipes.recipe import Augmentation, NetworkOptions, Recipe, recipe_from_dict
 
-__all__ = [
-    "CLAIMS",
-    "MONITORS",
-    "OPTIMISERS",
-    "RECIPES",
-    "SCHEDULERS",
-    "TARGETS",
-    "Augmentation",
-    "Recipe",
-    "get_recipe",
-    "recipe_from_dict",
-]
+__all__ = ["CLAIMS", "RECIPES", "Augmentation", "NetworkOptions", "Recipe", "get_recipe", "recipe_from_dict"]
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in NAMED}
 
@@ -41,12 +23,14 @@ def get_recipe(name: str, network: Mapping[str, Any] | None = None, **changes: A
         changes: fields of the recipe.
 
     Raises:
-        ConfigError: the name is not known, or the changed recipe cannot be.
+        ConfigError: an unknown name, or an impossible combination of values.
     """
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}'; known recipes: {', '.join(sorted(RECIPES))}")
+        raise ConfigError(
+            f"unknown recipe '{name}'{nearest(name, RECIPES)}; known recipes: {', '.join(sorted(RECIPES))}"
+        )
     recipe = RECIPES[name]
     given = {key: value for key, value in changes.items() if value is not None}
     kept = recipe.model_options if given.get("model", recipe.model) == recipe.model else {}
-    asked = {key: value for key, value in (network or {}).items() if value is not None}
-    return dataclasses.replace(recipe, **given, model_options={**kept, **asked})
+    chosen = {key: value for key, value in (network or {}).items() if value is not None}
+    return dataclasses.replace(recipe, **given, model_options={**kept, **chosen})

@@ -13,7 +13,7 @@ __all__ = ["CLAIMS", "NAMED"]
 
 _OURS: dict[str, Any] = {
     "batch_size": 256,
-    "optimiser": "adamw",
+    "optimizer": "adamw",
     "learning_rate": 4e-3,
     "weight_decay": 0.05,
     "scheduler": "cosine",
@@ -105,7 +105,7 @@ NAMED: tuple[Recipe, ...] = (
         model="batchnorm",
         epochs=5,
         batch_size=100,
-        optimiser="sgd",
+        optimizer="sgd",
         learning_rate=0.1,
         momentum=0.0,
         validation=0,
@@ -126,7 +126,7 @@ NAMED: tuple[Recipe, ...] = (
         model_options={"channels": [16, 64, 128], "hidden": [128], "dropout": 0.2},  # full resolution costs most
         epochs=4,
         batch_size=256,
-        optimiser="adamw",
+        optimizer="adamw",
         learning_rate=5e-3,
         weight_decay=0.02,
         scheduler="one-cycle",

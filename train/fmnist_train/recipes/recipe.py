@@ -1,4 +1,4 @@
-"""The fields of a recipe, and what each means."""
+"""The fields of a recipe and of its augmentation, each with its help, range and option (see ``settings.py``)."""
 
 import dataclasses
 import math
@@ -8,137 +8,229 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.recipes.settings import check_settings, setting, settings_of
 
-__all__ = ["MONITORS", "OPTIMISERS", "SCHEDULERS", "SEEN", "TARGETS", "Augmentation", "Recipe", "recipe_from_dict"]
+__all__ = ["Augmentation", "NetworkOptions", "Recipe", "recipe_from_dict"]
 
-OPTIMISERS = ("adam", "adamw", "sgd")
-SCHEDULERS = ("plateau", "step", "cosine", "one-cycle", "none")
-MONITORS = ("accuracy", "loss", "last")
-TARGETS = ("indices", "one-hot", "soft")
-SEEN = ("images", "views")
+_SHARE = {"ge": 0, "le": 1, "wording": "a share {}"}
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to the training images; each default leaves the image alone (see ``augment.py``)."""
+    """Random changes to the training images; each default leaves the image alone (see ``augment.py``).
 
-    rotation: float = 0.0
-    """Largest rotation either way, degrees."""
-    translation: float = 0.0
-    """Largest shift either way, as a share of the side."""
-    shift: int = 0
-    """Largest shift either way in whole pixels, which leaves every value sharp."""
-    scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the zoom factor."""
-    flip: float = 0.0
-    """Probability of a left-right mirror."""
-    erase: float = 0.0
-    """Probability that a random rectangle is replaced by noise (Zhong et al. 2017, arXiv:1708.04896)."""
-    photo: float = 0.0
-    """Probability that an image is changed the way a photograph would change it (see ``photo_augment.py``)."""
-    outliers: float = 0.0
-    """Made-up pictures of no garment added to each batch, as a share of it (see ``outliers.py``)."""
-    mixup: float = 0.0
-    """Probability that an image is blended with another one; only a teacher's answers fit such an image."""
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    rotation: float = setting(
+        0.0, "Largest rotation either way, degrees.", panel="Augmentation", ge=0, le=180, wording="{} degrees"
+    )
+    translation: float = setting(
+        0.0, "Largest shift either way, as a share of the side.", panel="Augmentation", **_SHARE
+    )
+    shift: int = setting(
+        0,
+        "Largest shift either way in whole pixels, which keeps every value sharp.",
+        panel="Augmentation",
+        ge=0,
+        le=IMAGE_SIZE - 1,
+        wording="{} pixels",
+    )
+    scale: tuple[float, float] = setting(
+        (1.0, 1.0), "Range of the random zoom factor, as in 0.9,1.1.", panel="Augmentation"
+    )
+    flip: float = setting(0.0, "Probability of a left-right mirror.", panel="Augmentation", **_SHARE)
+    # Zhong et al. 2017, arXiv:1708.04896
+    erase: float = setting(0.0, "Probability that a random rectangle becomes noise.", panel="Augmentation", **_SHARE)
+    photo: float = setting(
+        0.0,
+        "Probability that an image is changed as by a photograph.",
+        panel="Augmentation",
+        **_SHARE,
+    )
+    outliers: float = setting(
+        0.0,
+        "Synthetic images without a garment that join each batch, as a share of it.",
+        panel="Augmentation",
+        **_SHARE,
+    )
+    mixup: float = setting(
+        0.0,
+        "Probability that an image is blended with another one; only a teacher's answers fit such an image.",
+        panel="Augmentation",
+        **_SHARE,
+    )
 
     def __post_init__(self) -> None:
-        for name in ("translation", "flip", "erase", "photo", "outliers", "mixup"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"--{name} must be a share from 0 to 1, not {getattr(self, name):g}")
-        if not 0 <= self.rotation <= 180:
-            raise ConfigError(f"--rotation must be from 0 to 180 degrees, not {self.rotation:g}")
-        if not 0 <= self.shift < IMAGE_SIZE:
-            raise ConfigError(f"--shift must be from 0 to {IMAGE_SIZE - 1} pixels, not {self.shift}")
+        check_settings(self)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
             found = ",".join(f"{factor:g}" for factor in self.scale)
             raise ConfigError(f"--scale must be two factors over 0, the smaller first, as in 0.9,1.1; not '{found}'")
 
 
 @dataclass(frozen=True)
+class NetworkOptions:
+    """Constructor options that networks share; None leaves a network's own default (see ``networks.py``)."""
+
+    channels: tuple[int, ...] | None = setting(
+        None, "Convolutions of custom, as in 32,64.", panel="Network", default_text="the network's"
+    )
+    hidden: tuple[int, ...] | None = setting(
+        None, "Dense layers of custom and feedforward, as in 128.", panel="Network", default_text="the network's"
+    )
+    widths: tuple[int, ...] | None = setting(
+        None,
+        "Channels of residual on 28, 14 and 7 pixels, as in 32,64,120.",
+        panel="Network",
+        default_text="the network's",
+    )
+    dropout: float | None = setting(
+        None,
+        "Dropout of all networks but improved, best, batchnorm and fashion.",
+        panel="Network",
+        default_text="the network's",
+    )
+    kernel: int | None = setting(
+        None, "Size of the convolutions of custom, odd.", panel="Network", default_text="the network's"
+    )
+    batch_norm: bool | None = setting(
+        None,
+        "Batch norm in custom.",
+        panel="Network",
+        default_text="the network's",
+        names=("--batch-norm/--no-batch-norm",),
+    )
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """One training recipe. The defaults are those of plain Adam without any extras."""
+    """Everything that decides a training run besides data and seed. The defaults are those of plain Adam.
+
+    Raises:
+        ConfigError: a value outside its range, or values that exclude each other.
+    """
 
     name: str
-    model: str
+    """Key in ``RECIPES``."""
+    model: str = setting(dataclasses.MISSING, "Network by name.", panel="Network")
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 50
-    batch_size: int = 128
-    optimiser: str = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    scheduler: str = "none"
-    warmup: float = 0.0
-    """Share of all steps in which the rate rises from 0 (cosine only)."""
-    scheduler_patience: int = 5
-    """Epochs without progress before ``plateau`` lowers the rate."""
-    scheduler_factor: float = 0.5
-    """What ``plateau`` and ``step`` multiply the rate with."""
-    scheduler_step: int = 10
-    """Epochs between two cuts of ``step``."""
-    validation: float = 0.1
-    """Share (below 1) or number of training images held out; 0 trains on everything."""
-    monitor: str = "accuracy"
-    """What chooses the best epoch and stops early: validation ``accuracy`` or ``loss``, or always the ``last`` epoch."""
-    patience: int = 0
-    """Early stopping after so many epochs without progress; 0 never stops early."""
-    min_delta: float = 0.0
-    """Progress smaller than this does not count."""
-    label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes, 0 to below 1."""
-    targets: str = "indices"
-    """How the loss gets its targets: class ``indices``, ``one-hot`` rows, or ``soft`` rows, which mix pairs of images."""
-    mix: float = 0.2
-    """Of ``soft`` targets: both parameters of the beta distribution that draws the shares of a pair."""
-    distillation: float = 0.0
-    """Weight of a teacher's answers in the loss, 0 to 1; the labels have the rest (see ``teacher.py``)."""
-    temperature: float = 2.0
-    """What both logits are divided by before their probabilities are compared in distillation."""
-    teacher: str = "teacher,hybrid"
-    """Of distillation: the recipes whose finished runs teach, commas between, where no others are named."""
-    teacher_sees: str = "images"
-    """Of distillation: the ``images`` as they are, once, or all ``views`` of them, which costs a pass an epoch."""
-    stored_views: int = 0
-    """Changed copies of the training set that are drawn once, with the teachers' answers to them; epochs take them in
-    rotation. The answers are cached and shared by all pupils. 0 draws anew at each step."""
-    class_weights: tuple[float, ...] = ()
-    """Weight of each class in the loss; empty weighs all alike."""
-    ema_decay: float = 0.0
-    """Decay of the exponential moving average of the weights, by step; 0 keeps none."""
-    gradient_clip: float = 0.0
-    """Largest norm of the gradient; 0 never clips."""
+    """Keyword arguments of the network's constructor."""
+    epochs: int = setting(50, "Largest number of epochs.", panel="Training", ge=1)
+    batch_size: int = setting(128, "Images in a step; batch norm needs two.", panel="Training", ge=2)
+    optimizer: str = setting(
+        "adam",
+        "Optimizer.",
+        panel="Optimization",
+        choices=("adam", "adamw", "sgd"),
+        names=("--optimiser", "--optimizer"),
+        stored="optimiser",
+    )
+    learning_rate: float = setting(
+        1e-3, "Peak learning rate.", panel="Optimization", gt=0, names=("--learning-rate", "--lr")
+    )
+    weight_decay: float = setting(0.0, "Decay of the weights.", panel="Optimization", ge=0)
+    momentum: float = setting(0.9, "Momentum of sgd.", panel="Optimization", ge=0, le=1)
+    scheduler: str = setting(
+        "none",
+        "Course of the learning rate.",
+        panel="Optimization",
+        choices=("plateau", "step", "cosine", "one-cycle", "none"),
+    )
+    warmup: float = setting(
+        0.0, "Share of all steps in which the rate rises from 0 (cosine only).", panel="Optimization", ge=0, lt=1
+    )
+    scheduler_patience: int = setting(
+        5, "Epochs without progress before plateau lowers the rate.", panel="Optimization", ge=0
+    )
+    scheduler_factor: float = setting(
+        0.5, "Factor on the rate at each cut of plateau and step.", panel="Optimization", gt=0, lt=1
+    )
+    scheduler_step: int = setting(10, "Epochs between two cuts of step.", panel="Optimization", ge=1)
+    validation: float = setting(
+        0.1,
+        "Share (below 1) or number of training images held out; 0 trains on everything.",
+        panel="Training",
+        ge=0,
+    )
+    monitor: str = setting(
+        "accuracy",
+        "Validation figure that chooses the best epoch and stops early, or always the last epoch.",
+        panel="Training",
+        choices=("accuracy", "loss", "last"),
+    )
+    patience: int = setting(
+        0, "Epochs without progress before training stops early; 0 never stops early.", panel="Training", ge=0
+    )
+    min_delta: float = setting(0.0, "Smallest progress that counts.", panel="Training", ge=0)
+    label_smoothing: float = setting(
+        0.0, "Share of the target that is spread over all classes.", panel="Loss", ge=0, lt=1
+    )
+    targets: str = setting(
+        "indices",
+        "Form of the targets: class indices, one-hot rows, or soft rows of mixed pairs of images.",
+        panel="Loss",
+        choices=("indices", "one-hot", "soft"),
+    )
+    mix: float = setting(
+        0.2, "Both parameters of the beta distribution that draws the shares of a mixed pair.", panel="Loss", gt=0
+    )
+    distillation: float = setting(
+        0.0,
+        "Weight of the teachers' answers in the loss; the labels have the rest.",
+        panel="Distillation",
+        ge=0,
+        le=1,
+    )
+    temperature: float = setting(
+        2.0, "Divisor of both logits before their probabilities are compared.", panel="Distillation", gt=0
+    )
+    teacher: str = setting(
+        "teacher,hybrid", "Recipes whose finished runs teach, commas between, unless others are named.", panel=""
+    )
+    teacher_sees: str = setting(
+        "images",
+        "Input of the teachers: the images as they are, once, or all views of them, at a pass an epoch.",
+        panel="Distillation",
+        choices=("images", "views"),
+    )
+    stored_views: int = setting(
+        0,
+        "Changed copies of the training set, drawn once, whose answers are cached for all pupils and that epochs "
+        "take in rotation; 0 draws anew at each step.",
+        panel="Distillation",
+        ge=0,
+    )
+    class_weights: tuple[float, ...] = setting(
+        (), "Weight of each class in the loss, as in 1,1,2; empty weighs all alike.", panel="Loss"
+    )
+    ema_decay: float = setting(
+        0.0,
+        "Decay of the exponential moving average of the weights, by step; 0 keeps none.",
+        panel="Optimization",
+        ge=0,
+        lt=1,
+    )
+    gradient_clip: float = setting(0.0, "Largest norm of the gradient; 0 never clips.", panel="Optimization", ge=0)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"--{name.replace('_', '-')} must be a number, not {value:g}")
-        for value, known, what in (
-            (self.optimiser, OPTIMISERS, "optimiser"),
-            (self.scheduler, SCHEDULERS, "scheduler"),
-            (self.monitor, MONITORS, "monitor"),
-            (self.targets, TARGETS, "kind of targets"),
-            (self.teacher_sees, SEEN, "thing that a teacher may see"),
-        ):
-            if value not in known:
-                raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ConfigError("epochs must be at least 1, and the batch size at least 2, for batch norm to have a mean")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"the learning rate must be over 0, not {self.learning_rate:g}")
-        if not 0 <= self.label_smoothing < 1 or not 0 <= self.ema_decay < 1 or not 0 <= self.warmup < 1:
-            raise ConfigError("label smoothing, EMA decay and warm-up must be at least 0 and below 1")
-        if min(self.weight_decay, self.momentum, self.gradient_clip, self.min_delta, self.patience) < 0:
-            raise ConfigError("weight decay, momentum, gradient clip, min delta and patience cannot be negative")
+        check_settings(self)
         if any(not 0 <= weight < math.inf for weight in self.class_weights) or (
             self.class_weights and not any(self.class_weights)
         ):
             raise ConfigError("class weights must be at least 0 and finite, and one of them over 0")
-        if not 0 <= self.distillation <= 1 or not self.temperature > 0:
-            raise ConfigError("distillation is a weight from 0 to 1, and its temperature over 0")
+        self._check_teacher()
+        if self.warmup and self.scheduler != "cosine":
+            raise ConfigError(f"only the cosine scheduler warms up, not '{self.scheduler}': set --scheduler cosine")
+        if not self.validation and (self.patience or self.scheduler == "plateau"):
+            raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
+
+    def _check_teacher(self) -> None:
+        learns_from_views = self.distillation > 0 and self.teacher_sees == "views"
         if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
-            raise ConfigError("a teacher that sees images alone knows no mixed pairs: set --teacher-sees views")
-        if self.stored_views < 0 or (self.stored_views and not self._learns_from_views()):
+            raise ConfigError("teachers of single images have no answers to mixed pairs: set --teacher-sees views")
+        if self.stored_views and not learns_from_views:
             raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
         if self.stored_views and self.targets == "soft":
             raise ConfigError(
@@ -146,36 +238,27 @@ class Recipe:
             )
         if self.stored_views and self.augmentation.photo:
             raise ConfigError("stored views hold no photographs: set --photo 0")
-        if self.augmentation.mixup and not (self._learns_from_views() and self.distillation == 1):
+        if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
             raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
-        if not self.mix > 0:
-            raise ConfigError(f"mix must be over 0, not {self.mix:g}")
-        if self.scheduler_patience < 0 or self.scheduler_step < 1 or not 0 < self.scheduler_factor < 1:
-            raise ConfigError("the scheduler needs a patience from 0, a step from 1 and a factor between 0 and 1")
-        if self.warmup and self.scheduler != "cosine":
-            raise ConfigError(f"only the cosine scheduler warms up, not '{self.scheduler}': set --scheduler cosine")
-        if self.validation < 0:
-            raise ConfigError("validation must be a share below 1 or a number of images, not negative")
-        if not self.validation and (self.patience or self.scheduler == "plateau"):
-            raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
-
-    def _learns_from_views(self) -> bool:
-        return self.distillation > 0 and self.teacher_sees == "views"
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready copy; ``recipe_from_dict`` is its inverse."""
-        return dataclasses.asdict(self)
+        """A JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is its inverse."""
+        stored = {name: documented.stored or name for name, documented in settings_of(self).items()}
+        return {stored.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Rebuild a recipe that a run stored.
+    """Rebuild a recipe that a run stored; fields that are missing have their defaults.
 
     Raises:
         ConfigError: an unknown field or an impossible value.
     """
     fields = dict(values)
     if fields.get("distillation"):
-        fields.setdefault("teacher_sees", "views")  # as all teachers did before there was a choice
+        fields.setdefault("teacher_sees", "views")  # the only way before there was a choice
+    for name, documented in settings_of(Recipe).items():
+        if documented.stored in fields:
+            fields[name] = fields.pop(documented.stored)
     try:
         augmentation = dict(fields.pop("augmentation"))
         augmentation["scale"] = tuple(augmentation["scale"])

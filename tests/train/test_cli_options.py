@@ -1,0 +1,136 @@
+"""The options of ``fmnist-train``: published spellings, derivation from the dataclasses, help panels, completion."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import typer
+
+from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.cli import app
+from fmnist_train.options import chosen_settings, with_settings
+from fmnist_train.recipes import RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.recipes.settings import check_settings, setting, settings_of
+
+PUBLISHED = """
+--batch-norm --batch-size --channels --class-weights --data --data-dir --device --distillation --dropout --ema-decay
+--epochs --erase --flip --gradient-clip --hidden --json --kernel --label-smoothing --learning-rate --lr --min-delta
+--mix --mixed-precision --model --momentum --monitor --no-batch-norm --no-mixed-precision --optimiser --optimizer
+--outliers --output --patience --photo --quiet --recipe --resume --rotation --scale --scheduler --scheduler-factor
+--scheduler-patience --scheduler-step --seed --shift --targets --teacher --teacher-sees --temperature --tensorboard
+--threads --translation --validation --warmup --weight-decay --widths -o -q
+""".split()  # noqa: SIM905 (legible)
+"""The spellings of version 0.1.0, when each option was written by hand."""
+
+FLAGS = {"--batch-norm", "--no-batch-norm", "--mixed-precision", "--no-mixed-precision"}
+FLAGS |= {"--json", "--quiet", "--resume", "--tensorboard", "-q"}
+VALUES = {
+    "--optimiser": "sgd",
+    "--optimizer": "sgd",
+    "--scheduler": "cosine",
+    "--monitor": "loss",
+    "--targets": "one-hot",
+    "--teacher-sees": "views",
+}
+
+
+def parse(*args: str) -> dict[str, object]:
+    """The values of all options after parsing, without running the command."""
+    command = typer.main.get_command(app)
+    return command.make_context("fmnist-train", list(args), resilient_parsing=False).params
+
+
+@pytest.mark.parametrize("option", PUBLISHED)
+def test_published_spellings_are_accepted(option: str) -> None:
+    args = (option,) if option in FLAGS else (option, VALUES.get(option, "1"))
+    assert parse(*args) != parse() or option in ("--mixed-precision", "--no-batch-norm")
+    assert parse(*args).keys() == parse().keys()
+
+
+def test_every_field_of_recipe_augmentation_and_network_has_an_option() -> None:
+    given = parse()
+    fields = {name for owner in (Recipe, Augmentation, NetworkOptions) for name in owner.__dataclass_fields__}
+    assert fields - given.keys() == {"name", "model_options", "augmentation"}
+    assert all(
+        settings_of(owner)[name].help.endswith(".") for owner in (Recipe, Augmentation) for name in settings_of(owner)
+    )
+
+
+def test_options_become_values_of_the_fields() -> None:
+    given = parse(
+        "--scale", "0.9,1.1", "--optimizer", "sgd", "--class-weights", "1,2", "--channels", "8,16", "--photo", "0"
+    )
+    assert chosen_settings(Augmentation, given) == {"scale": (0.9, 1.1), "photo": 0.0}
+    assert chosen_settings(Recipe, given) == {"optimizer": "sgd", "class_weights": (1.0, 2.0)}
+    assert chosen_settings(NetworkOptions, given) == {"channels": (8, 16)}
+
+
+def test_a_new_field_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        depth: int = setting(2, "Depth of the tree.", panel="Tree", ge=1, le=9)
+
+        def __post_init__(self) -> None:
+            check_settings(self)
+
+    def grow(**settings: object) -> None:
+        print(Options(**chosen_settings(Options, settings)))
+
+    command = typer.Typer(rich_markup_mode="rich")
+    command.command()(with_settings(grow, Options))
+    assert run_app(command, args=["--depth", "3"]) == 0 and "depth=3" in capsys.readouterr().out
+    assert run_app(command, args=["--depth", "10"]) == 2
+    assert "--depth must be from 1 to 9, not 10" in capsys.readouterr().err
+    assert run_app(command, args=["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Tree" in shown and "Depth of the tree (from 1 to 9)." in shown
+
+
+def test_help_has_panels_by_topic(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(app, args=["--help"]) == 0
+    shown = capsys.readouterr().out
+    panels = [line for line in shown.splitlines() if line.startswith("╭")]
+    titles = ["Options", "Distillation", "Network", "Training", "Optimization", "Loss", "Augmentation", "Commands"]
+    assert [panel.split()[1] for panel in panels] == titles
+    assert "<adam|adamw|sgd>" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("fmnist-train --optimizer a", {"adam", "adamw"}),
+        ("fmnist-train --recipe na", {"nano"}),
+        ("fmnist-train --model fe", {"feedforward"}),
+        ("fmnist-train ev", {"evaluate"}),
+        ("fmnist-train compare hy", {"hybrid"}),
+    ],
+)
+def test_shell_completion(
+    words: str, expected: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_FMNIST_TRAIN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        app(args=[], prog_name="fmnist-train", standalone_mode=False)
+    assert set(capsys.readouterr().out.split()) == expected
+
+
+def test_unknown_names_come_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match=r"unknown recipe 'simpel' \(did you mean 'simple'\?\); known recipes: "):
+        get_recipe("simpel")
+
+
+def test_recipes_are_stored_under_the_published_names() -> None:
+    stored = RECIPES["nano"].to_dict()
+    assert stored["optimiser"] == "adamw" and "optimizer" not in stored
+    assert recipe_from_dict(stored) == RECIPES["nano"]
+
+
+def test_a_tilde_after_an_equals_sign_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    given = parse("--data-dir=~/data", "--output=~/run", "--teacher=~/a", "--teacher=~/b")
+    assert (given["data_dir"], given["output"]) == (tmp_path / "data", tmp_path / "run")
+    assert list(given["teacher"]) == [tmp_path / "a", tmp_path / "b"]

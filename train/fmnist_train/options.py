@@ -1,0 +1,120 @@
+"""Command-line options that are derived from documented dataclass fields (see ``recipes/settings.py``)."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.files import expand_path
+from fmnist_train.recipes.settings import Setting, settings_of
+
+__all__ = ["chosen_settings", "parse_numbers", "path_option", "with_settings"]
+
+Completion = Callable[[str], list[str]]
+"""From the beginning of a value to the values that begin with it."""
+
+
+def path_option(*names: str, **details: Any) -> Any:
+    """Return a typer option that takes a path, with ``~`` expanded."""
+    return typer.Option(*names, parser=expand_path, metavar="<path>", **details)
+
+
+def with_settings(
+    function: Callable[..., Any], *owners: type, completions: Mapping[str, Completion] | None = None
+) -> Callable[..., Any]:
+    """Give a typer command one option for each setting of the dataclasses.
+
+    Args:
+        function: a command that takes the options as its variable keyword arguments; an option that was not given is None.
+        owners: dataclasses with fields made by ``setting``.
+        completions: functions that complete the values of free text, by field name.
+    """
+    completions = completions or {}
+    signature = inspect.signature(function, eval_str=True)
+    fixed = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    derived = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for owner in owners
+        for name, annotation in _annotations(owner, completions).items()
+    ]
+
+    def command(**given: Any) -> Any:
+        return function(**given)
+
+    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    parameters = [*fixed, *derived]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def chosen_settings(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a dataclass that were given as options, as values of its fields.
+
+    Raises:
+        ConfigError: a list that does not hold numbers.
+    """
+    chosen = {}
+    hints = typing.get_type_hints(owner)
+    for name in settings_of(owner):
+        value = given.get(name)
+        if value is None or not settings_of(owner)[name].panel:
+            continue
+        kind = _plain(hints[name])
+        if typing.get_origin(kind) is tuple:
+            value = parse_numbers(value, typing.get_args(kind)[0], f"--{name.replace('_', '-')}")
+        chosen[name] = value.value if isinstance(value, Enum) else value
+    return chosen
+
+
+def parse_numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
+    """Return ``"32,64"`` as numbers; an empty text gives none.
+
+    Raises:
+        ConfigError: a part is no number.
+    """
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(f"{option} must be numbers with commas between, as in 32,64; not '{text}'") from None
+
+
+def _annotations(owner: type, completions: Mapping[str, Completion]) -> dict[str, Any]:
+    """The annotation of each option's parameter, by field name."""
+    hints = typing.get_type_hints(owner)
+    return {
+        name: _annotation(name, _plain(hints[name]), documented, completions.get(name))
+        for name, documented in settings_of(owner).items()
+        if documented.panel
+    }
+
+
+def _annotation(name: str, kind: Any, documented: Setting, completion: Completion | None) -> Any:
+    """The range is part of the help; it is checked with the dataclass, so that a file and a command agree."""
+    if documented.choices:
+        kind = Enum(name, {choice: choice for choice in documented.choices})
+    metavar = None
+    if typing.get_origin(kind) is tuple:
+        kind, metavar = str, f"<{typing.get_args(kind)[0].__name__},...>"
+    bounds = documented.bounds()
+    option = typer.Option(
+        *(documented.names or (f"--{name.replace('_', '-')}",)),
+        help=f"{documented.help.removesuffix('.')} ({bounds})." if bounds else documented.help,
+        rich_help_panel=documented.panel,
+        show_default=documented.default_text or False,
+        autocompletion=completion,
+        metavar=metavar,
+    )
+    return Annotated[kind | None, option]
+
+
+def _plain(kind: Any) -> Any:
+    """The type without None."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return next(part for part in typing.get_args(kind) if part is not type(None))
+    return kind

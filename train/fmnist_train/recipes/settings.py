@@ -1,0 +1,96 @@
+"""Documented dataclass fields: help, permitted values and option names stand once, in the field.
+
+``setting`` makes such a field, ``check_settings`` checks an instance, and ``options.py`` derives the command-line options.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fmnist_runtime.errors import ConfigError
+
+__all__ = ["Setting", "check_settings", "setting", "settings_of"]
+
+_KEY = "setting"
+"""Key of the ``Setting`` in a field's metadata."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Documentation and permitted values of one field."""
+
+    help: str
+    """Sentence for the help of the command-line option."""
+    panel: str
+    """Title of the help panel; empty: the field has no option."""
+    ge: float | None = None
+    """Smallest permitted value."""
+    gt: float | None = None
+    """Bound that the value must exceed."""
+    le: float | None = None
+    """Largest permitted value."""
+    lt: float | None = None
+    """Bound that the value must stay below."""
+    choices: tuple[str, ...] = ()
+    """Permitted texts; empty permits all."""
+    wording: str = "{}"
+    """Phrase around the bounds in an error message, such as ``"{} degrees"``."""
+    names: tuple[str, ...] = ()
+    """Spellings of the option; empty: the field's name with hyphens."""
+    default_text: str = "the recipe's"
+    """Default in the help."""
+    stored: str = ""
+    """Key in stored recipes; empty: the field's name."""
+
+    def bounds(self) -> str:
+        """The permitted range in words, or an empty text."""
+        if self.ge is not None and self.le is not None:
+            return f"from {self.ge:g} to {self.le:g}"
+        if self.gt is not None and self.lt is not None:
+            return f"between {self.gt:g} and {self.lt:g}"
+        limits = (("at least", self.ge), ("over", self.gt), ("at most", self.le), ("below", self.lt))
+        return " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
+
+    def permits(self, value: float) -> bool:
+        """Whether a number is within the bounds; NaN is in no range."""
+        return (
+            (self.ge is None or value >= self.ge)
+            and (self.gt is None or value > self.gt)
+            and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
+        )
+
+
+def setting(default: Any, help: str, *, panel: str, **limits: Any) -> Any:
+    """Return a dataclass field with a ``Setting``; ``limits`` are fields of ``Setting``."""
+    return field(default=default, metadata={_KEY: Setting(help=help, panel=panel, **limits)})
+
+
+def settings_of(owner: Any) -> Mapping[str, Setting]:
+    """The settings of a dataclass or of an instance, by field name, in order."""
+    return {each.name: each.metadata[_KEY] for each in dataclasses.fields(owner) if _KEY in each.metadata}
+
+
+def check_settings(instance: Any) -> None:
+    """Check every setting of an instance against its permitted values.
+
+    Raises:
+        ConfigError: a value is not permitted; the message names the option.
+    """
+    for name, documented in settings_of(instance).items():
+        option = documented.names[0] if documented.names else f"--{name.replace('_', '-')}"
+        value = getattr(instance, name)
+        if documented.choices and value not in documented.choices:
+            raise ConfigError(f"{option} must be one of {', '.join(documented.choices)}; not '{value}'")
+        if isinstance(value, int | float):
+            _check_number(option, value, documented)
+
+
+def _check_number(option: str, value: float, documented: Setting) -> None:
+    bounded_above = documented.le is not None or documented.lt is not None
+    if not math.isfinite(value) and not bounded_above:
+        raise ConfigError(f"{option} must be a number, not {value:g}")
+    if not documented.permits(value):
+        raise ConfigError(f"{option} must be {documented.wording.format(documented.bounds())}, not {value:g}")
