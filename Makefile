@@ -1,38 +1,64 @@
-# Two commands: `make demo` shows the whole pipeline, `make test` proves it. Both start from Python 3.11+ and make alone.
+# Python 3.11+ and make are enough for every target. `make` alone lists the targets.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO := runs/demo
-# `make test EXTRAS=test,ray` also proves the recipe for many machines.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# Extras of the environment of `make test`; `make test EXTRAS=test,ray` also tests the job for many machines.
 EXTRAS ?= test
+# The small builds of PyTorch, without CUDA. `make demo TORCH_INDEX=` takes those of the default index.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Test processes. Two are enough to overlap waiting with work; a file's tests stay together.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test lint clean
+comma := ,
+# One stamp for each set of extras: a target never runs in an environment that was installed for another one.
+stamp = $(VENV)/installed-$(subst $(comma),+,$(1))
 
-# The heavy packages come first and by exact version: a matching pair, and nothing else decides which one it is.
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch torchvision
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+.DEFAULT_GOAL := help
+.PHONY: help demo check test coverage lint types docs tables dist clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
+
+$(VENV)/installed-%: pyproject.toml constraints.txt
+	@echo "== Install the extras $(subst +,$(comma),$*) into $(VENV) =="
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import torch, torchvision' 2>/dev/null || $(if $(TORCH_INDEX),$(PIP) --retries 1 --timeout 20 --no-deps --index-url $(TORCH_INDEX) torch torchvision 2>/dev/null || \
+		{ echo "note: no PyTorch without CUDA to be had from $(TORCH_INDEX); the default index is used";) $(PIP) torch torchvision$(if $(TORCH_INDEX),; },)
+	$(PIP) -e '.[$(subst +,$(comma),$*)]'
 	touch $@
 
-demo: $(VENV)/installed
-	@echo "== Train briefly on the embedded sample of real images =="
-	rm -rf $(DEMO)
-	$(BIN)/fmnist-train --data sample --epochs 8 --output $(DEMO)
-	@echo "== Export to ONNX, quantise, prove that all three agree =="
-	$(BIN)/fmnist-export $(DEMO) --quantize --data sample
-	@echo "== Classify photos with the shipped model =="
-	$(BIN)/fmnist-infer examples
-	@echo "== Latency on this machine =="
-	$(BIN)/fmnist-bench --quick
+demo: $(call stamp,export) ## Train, export, verify and classify photos; ends with a page to open.
+	$(BIN)/python benchmarks/demo.py
 
-test: $(VENV)/installed lint
-	$(BIN)/pytest
+check: lint ## Lint, types and the fast tests, in under 90 seconds.
+	$(PYTEST) -q -m 'not slow'
 
-lint: $(VENV)/installed
+test: lint ## Everything: lint, types and all tests.
+	$(PYTEST)
+
+coverage: $(call stamp,$(EXTRAS)) ## All tests, with branch coverage of all packages.
+	$(PYTEST) -q --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage
+
+lint: $(call stamp,$(EXTRAS)) ## Style, formatting and the direction of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-clean:
-	rm -rf $(VENV) $(DEMO) dist build
+types: $(call stamp,$(EXTRAS)) ## Strict type checks of all packages.
+	$(BIN)/mypy
+
+docs: $(call stamp,$(EXTRAS)) ## Build the documentation site into site/; a broken link is an error.
+	$(BIN)/zensical build --strict --clean
+
+tables: $(call stamp,$(EXTRAS)) ## Write the tables of README and guides again from the results on disk.
+	$(BIN)/python benchmarks/studies/tables.py
+
+dist: $(call stamp,$(EXTRAS)) ## Build wheel and source archive into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+clean: ## Remove the environment and what was built.
+	rm -rf $(VENV) runs/demo dist build site

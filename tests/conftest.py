@@ -1,6 +1,39 @@
-"""Property-based tests try the same cases every time: a failure is of the change, not of the day."""
+"""Settings of all tests, and a last line that names what this machine lacks for some of them."""
 
+import shutil
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+# Property-based tests try the same cases every time: a failure comes from the change, not from the day.
 settings.register_profile("same-every-time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same-every-time")
+
+TOOLS: dict[tuple[str, ...], str] = {
+    ("chromium", "chromium-browser", "google-chrome"): "chromium",
+    ("qemu-x86_64-static",): "qemu-user-static",
+    ("cc", "gcc"): "gcc",
+    ("clang",): "clang",
+    ("arm-none-eabi-gcc",): "gcc-arm-none-eabi",
+    ("qemu-system-arm",): "qemu-system-arm",
+    ("node",): "nodejs",
+    ("/usr/share/datasets/fashion-mnist",): "dataset-fashion-mnist",
+}
+"""Programs, or files, that some tests need, by any of their names; and the Debian package that brings each."""
+
+
+def missing_packages() -> list[str]:
+    """Returns the Debian packages of the tools that this machine lacks."""
+    return [
+        package
+        for names, package in TOOLS.items()
+        if not any(Path(name).exists() if name.startswith("/") else shutil.which(name) for name in names)
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the missing tools in one line, with the command that installs them."""
+    if missing := missing_packages():
+        text = f"Tests that need other programs were skipped. To run them: apt-get install {' '.join(missing)}"
+        terminalreporter.write_line(text, yellow=True)
