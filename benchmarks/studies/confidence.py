@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.metrics import roc_auc_score
+from tables import RESULTS, write_tables
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.image_io.decode import find_images
 from fmnist_runtime.reject import RejectRule
 from fmnist_train.data.sources import find_dataset, split_validation
 from fmnist_train.evaluation.metrics import expected_calibration_error, softmax
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 from fmnist_train.training.run import SPLIT_SEED
 
-ROOT = Path(__file__).parents[2]
 COUNT = 300
 """Pictures of each kind, where they are made up or cut out at random."""
 
@@ -162,44 +162,19 @@ def show(model: str, figures: dict[str, dict[str, float]]) -> None:
             )
 
 
-def write_readme(figures: dict[str, dict[str, float]]) -> None:
-    """Write the figures down, and into the README."""
-    write_atomically(ROOT / "benchmarks" / "results" / "confidence.json", json.dumps(figures, indent=1) + "\n")
-    garments = figures["garments"]
-    columns = [
-        "not a garment",
-        "pictures",
-        "AUROC",
-        "accepted where 95% of garments are",
-        "accepted by the model's own threshold",
-    ]
-    lines = [
-        f"Expected calibration error {garments['ece']:.2%} (15 bins), negative log-likelihood {garments['nll']:.4f}. The "
-        f"model's own threshold accepts {garments['accepted']:.1%} of the test images, of which "
-        f"{garments['accuracy_of_accepted']:.2%} are answered right.",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---|---|---|---|---|",
-    ]
-    for kind, row in figures.items():
-        if kind != "garments":
-            lines.append(
-                f"| {kind} | {row['pictures']:,} | {row['auroc']:.3f} | {row['accepted_at_95']:.1%} | {row['accepted']:.1%} |"
-            )
-    replace_section(ROOT / "README.md", "confidence", "benchmarks/studies/confidence.py --readme", "\n".join(lines))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[None], metavar="MODEL")
     parser.add_argument("--photos", type=Path, metavar="FOLDER")
     parser.add_argument("--validation", action="store_true", help="garments of the validation split, for choosing")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--readme", action="store_true", help="write the first model's figures into README.md, too")
+    parser.add_argument("--readme", action="store_true", help="write the first model's results and their table, too")
     options = parser.parse_args()
     results = {m or "default": judge(m, options.photos, validation=options.validation) for m in options.models}
     if options.readme:
-        write_readme(next(iter(results.values())))
+        first = next(iter(results.values()))
+        write_atomically(RESULTS / "confidence.json", json.dumps(first, indent=1) + "\n")
+        write_tables("confidence")
     if options.json:
         print(json.dumps(results))
         return

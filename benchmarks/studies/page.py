@@ -25,16 +25,16 @@ from typing import Any
 
 import numpy as np
 from photos import slug
+from table_text import page_agreement
+from tables import RESULTS, ROOT, write_tables
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.cli.webpage import page_files, write_page
 from fmnist_runtime.image_io.decode import find_images
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.model_file.store import find_model, read_model
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 
-ROOT = Path(__file__).parents[2]
-WRITER = "benchmarks/studies/page.py FOLDER --write"
 WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"
 ASK = """async (text) => {
     const [{ decode }, { toNetworkInput }, { Classifier }] = await Promise.all(
@@ -104,25 +104,6 @@ def sizes(model: bytes) -> dict[str, int]:
     }
 
 
-def write(document: dict[str, Any], unpacked: int, picture: bytes) -> None:
-    """Put the figures into the results and the text, and the picture beside the text."""
-    text, sizes = ROOT / "docs/page.md", document["bytes"]
-    table = ["| | bytes |", "|---|---|", *(f"| {what} | {count:,} |" for what, count in sizes.items())]
-    table.append(f"| together | {sum(sizes.values()):,} |")
-    table += ["", f"The browser unpacks the WebAssembly to {unpacked / 1e6:.1f} MB."]
-    replace_section(text, "sizes", WRITER, "\n".join(table))
-    replace_section(text, "photos", WRITER, _sentence(document))
-    write_atomically(ROOT / "benchmarks/results/page.json", json.dumps(document, indent=1) + "\n")
-    write_atomically(ROOT / "docs/page.png", picture)
-
-
-def _sentence(document: dict[str, Any]) -> str:
-    return (
-        f"{document['photos']} photos: {document['equal_pictures']} equal pictures, {document['equal_answers']} equal "
-        f"answers, probabilities differ by at most {document['largest_difference']:.2g}."
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -146,10 +127,13 @@ def main() -> None:
         "equal_answers": int(results[:, 1].sum()),
         "largest_difference": float(results[:, 2].max()),
         "bytes": sizes(model),
+        "unpacked_bytes": len(gzip.decompress(page_files(model)[WASM])),
     }
-    print(_sentence(document))
+    print(page_agreement(document))
     if options.write:
-        write(document, len(gzip.decompress(page_files(model)[WASM])), picture)
+        write_atomically(RESULTS / "page.json", json.dumps(document, indent=1) + "\n")
+        write_atomically(ROOT / "docs/page.png", picture)
+        write_tables("download", "page agreement")
 
 
 if __name__ == "__main__":

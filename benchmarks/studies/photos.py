@@ -4,8 +4,8 @@
 
 ``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+`` (``pullover+coat``), ``none``
 where a rejection is right. It calls what `fmnist-infer` calls; `--naive` shows what happens without the preprocessing: the
-photo made grey and resized to 28×28, as it is or inverted. `--readme` does all four, and writes
-`benchmarks/results/photos.json` and the table in README.md.
+photo made grey and resized to 28×28, as it is or inverted. `--readme` measures all four ways, and all models
+as they ship; it writes `benchmarks/results/photos.json`, `photos_by_model.json` and the tables in `docs/accuracy.md` and README.md.
 """
 
 import argparse
@@ -14,20 +14,19 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tables import NAMES, RESULTS, ROOT, write_tables
 
 from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.image_io.decode import find_images, open_image
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 
-ROOT = Path(__file__).parents[2]
 WAYS = {
     "the photo resized (`--naive resized`)": {"method": "resized"},
     "resized and inverted (`--naive inverted`)": {"method": "inverted"},
     "**as it ships**": {},
     "as it ships, `--careful`": {"careful": True},
 }
-"""What the README's table compares, each with the same model."""
-KINDS = {"product": "shop pictures", "wild": "people's own"}
+"""What the table of ``docs/accuracy.md`` compares, each with the same model."""
 
 
 def slug(label: str) -> str:
@@ -72,27 +71,16 @@ def show(table: dict[str, dict[str, int]]) -> None:
         print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}")
 
 
-def write_readme(folder: Path, model: str | None) -> None:
-    """Measure all ``WAYS`` and write them down; kinds that hold nothing but ``none`` count as other things."""
-    tables = {
+def write_results(folder: Path, model: str | None) -> None:
+    """Measures all ``WAYS`` with one model, and all models as they ship; writes the results and their tables."""
+    ways = {
         name: measure(folder, Classifier.load(model, careful=way.get("careful", False)), way.get("method"))
         for name, way in WAYS.items()
     }
-    write_atomically(ROOT / "benchmarks" / "results" / "photos.json", json.dumps(tables, indent=1) + "\n")
-    head = ["", *(f"{kind}: {what}" for kind in KINDS.values() for what in ("right", "coverage", "right of kept"))]
-    lines = [[*head, "other things accepted"], ["---"] * 8]
-    for name, table in tables.items():
-        line = [name]
-        for kind in KINDS:
-            photos, kept = table[kind]["photos"], table[kind]["kept"]
-            line += [f"{table[kind]['right'] / photos:.1%}", f"{kept / photos:.1%}"]
-            line += [f"{table[kind]['right_of_kept'] / kept:.1%}" if kept else "–"]
-        lines.append([*line, f"{table['ood']['kept'] / table['ood']['photos']:.1%}"])
-    counts = ", ".join(f"{table[kind]['photos']} {what}" for kind, what in {**KINDS, "ood": "other things"}.items())
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    replace_section(
-        ROOT / "README.md", "photos", "benchmarks/studies/photos.py FOLDER --readme", f"{text}\n\nPhotos: {counts}."
-    )
+    models = {name: measure(folder, Classifier.load(ROOT / "artifacts" / name / "model.int8.onnx")) for name in NAMES}
+    write_atomically(RESULTS / "photos.json", json.dumps(ways, indent=1) + "\n")
+    write_atomically(RESULTS / "photos_by_model.json", json.dumps(models, indent=1) + "\n")
+    write_tables("photos", "which model")
 
 
 def main() -> None:
@@ -106,7 +94,7 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
     if options.readme:
-        write_readme(options.folder, options.model)
+        write_results(options.folder, options.model)
         return
     table = measure(options.folder, Classifier.load(options.model, careful=options.careful), options.naive)
     if options.json:

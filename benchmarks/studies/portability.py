@@ -3,9 +3,9 @@
     python benchmarks/studies/portability.py [--model FILE] [--images N] [--arm64 FOLDER]
 
 Replays test images on the processors of ``processors.py``. Beside the file stands its twin with ordinary 8-bit weights,
-made from the checkpoint, which shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and ``.md``,
-and the table in the README. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` makes where there is none
-yet (in the cache, unless ``--arm64`` says otherwise). Exit code 3: the logits of the file differ somewhere.
+made from the checkpoint, which shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and the table
+in ``docs/verification.md``. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` makes where there is none
+yet (in the cache, unless ``--arm64`` names another folder). Exit code 3: the logits of the file differ somewhere.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from processors import PROCESSORS, replay
+from table_text import portability
+from tables import RESULTS, ROOT, write_tables
 
 from fmnist_runtime.model_file.store import find_model
 from fmnist_train.data.sources import cache_folder, find_dataset
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 MODEL, CHECKPOINT = ROOT / "artifacts/improved/model.int8.onnx", ROOT / "artifacts/improved"
 
 
@@ -44,7 +44,11 @@ def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None
         row["different_logits"] = int((logits != reference).sum())
         row["same_bits"] = logits.tobytes() == reference.tobytes()
         row["sha256"] = hashlib.sha256(logits.tobytes()).hexdigest()
-        print(f"{processor.name:<48}{_outcome(row)}   {row['seconds']:.0f} s", file=sys.stderr, flush=True)
+        print(
+            f"{processor.name:<48}{row['different_logits']:,} logits differ   {row['seconds']:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     return found
 
 
@@ -66,27 +70,6 @@ def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
 
     settings = Quantisation(target="vnni", refine=False)
     return quantise(to_onnx(load_checkpoint(checkpoint).model), calibration, settings).SerializeToString()
-
-
-def markdown(document: dict[str, Any]) -> str:
-    """The table."""
-    images = document["images"]
-    lines = [
-        "| processor | run by | onnxruntime | this file | right | ordinary 8-bit weights | right |",
-        "|" + "---|" * 7,
-    ]
-    for row, twin in zip(document["rows"], document["ordinary"], strict=True):
-        if "missing" in row:
-            lines.append(f"| {row['name']} | not run: {row['missing']} | | | | | |")
-            continue
-        cells = [f"{_outcome(part)} | {part['correct'] / images:.1%}" for part in (row, twin)]
-        lines.append(f"| {row['name']} | {row['how']} | {row['onnxruntime']} | {' | '.join(cells)} |")
-    machine = f"This machine: {document['machine']}. {images:,} test images, {10 * images:,} logits."
-    return "\n".join([*lines, "", machine])
-
-
-def _outcome(row: dict[str, Any]) -> str:
-    return "same bits" if row["same_bits"] else f"{row['different_logits']:,} logits differ"
 
 
 def main() -> int:
@@ -115,11 +98,10 @@ def main() -> int:
         "rows": found[0],
         "ordinary": found[1],
     }
-    print(json.dumps(document) if options.json else markdown(document))
+    print(json.dumps(document) if options.json else portability(document))
     if not options.json:
         write_atomically(RESULTS / "portability.json", json.dumps(document, indent=1) + "\n")
-        write_atomically(RESULTS / "portability.md", markdown(document) + "\n")
-        replace_section(ROOT / "README.md", "portability", "benchmarks/studies/portability.py", markdown(document))
+        write_tables("portability")
     return 3 if any(row.get("same_bits") is False for row in found[0]) else 0
 
 

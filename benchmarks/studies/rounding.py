@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from onnx import ModelProto
+from tables import write_tables
 
 from fmnist_export.convert import to_onnx
 from fmnist_export.quantization.quantize import quantise
 from fmnist_export.settings import Quantisation
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import find_dataset, split_validation
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 from fmnist_train.training.run import SPLIT_SEED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,11 +59,7 @@ def main() -> None:
             print(_line(rows[-1]), flush=True)
     document = {"checkpoint_sha256": checkpoint.sha256, "images": len(validation), "rows": rows}
     write_atomically(ROOT / "benchmarks/results/rounding.json", json.dumps(document, indent=1) + "\n")
-    lines = ["| | validation | training | logits |", "|---|---|---|---|", *map(_line, rows)]
-    text = f"{len(validation):,} images each, of {options.data}; checkpoint {checkpoint.sha256[:12]}."
-    replace_section(
-        ROOT / "docs/quantisation.md", "rounding", "benchmarks/studies/rounding.py", "\n".join([*lines, "", text])
-    )
+    write_tables("rounding")
 
 
 def _line(row: dict[str, object]) -> str:

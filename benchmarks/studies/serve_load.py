@@ -24,12 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from table_text import serve_load
+from tables import write_tables
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.serve.app import REFUSAL_SECONDS
 from fmnist_train.data.sources import find_dataset
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 
 PICTURES = 500
 BATCH = 16
@@ -160,37 +162,9 @@ def main() -> None:
     if not shutil.which("wrk"):
         raise SystemExit("error: wrk is not installed: apt-get install wrk")
     result = measure(options.seconds, options.memory)
-    print(json.dumps(result, indent=2) if options.json else _table(result))
+    print(json.dumps(result, indent=2) if options.json else serve_load(result))
     if options.write:
         _write(result)
-
-
-def _table(result: dict) -> str:
-    own, capacity, overload = result["in_process"], result["capacity"], result["overload"]
-    http, *workers = result["processes_mb"]
-    lines = [
-        f"{result['machine']['processor']}, {result['machine']['cpus_allowed']} CPUs, client on the same machine:",
-        "",
-        f"- `Classifier.batch`, in process, one thread: {own:,.0f} pictures/s",
-        f"- the service, {CONNECTIONS} connections: {capacity['served']:,.0f} requests/s ({capacity['served'] / own:.2f} "
-        f"of that), p50 {capacity['p50_ms']:.0f} ms, p99 {capacity['p99_ms']:.0f} ms, {_counted(capacity)}",
-        f"- overload, {overload['connections']} connections and `--max-in-flight {IN_FLIGHT}`: {overload['offered']:,.0f} "
-        f"requests/s offered, {result['overload_ratio']:.1f} times the capacity, {overload['served']:,.0f} served; "
-        f"{_counted(overload)}",
-        f"- memory: {http:.0f} MiB the process that speaks HTTP, {_workers(workers)}",
-    ]
-    if sizes := result.get("resident_mb"):
-        lines.append(f"- memory of all, at ten times on the way: {min(sizes):.1f} to {max(sizes):.1f} MiB")
-    return "\n".join(lines)
-
-
-def _workers(sizes: list[float]) -> str:
-    return f"{max(sizes):.0f} MiB each of {len(sizes)} workers at most" if sizes else "which classifies too"
-
-
-def _counted(run: dict) -> str:
-    statuses = ", ".join(f"{count:,} × {status}" for status, count in sorted(run["statuses"].items()) if count)
-    return f"answers {statuses}, socket errors {run['socket_errors']}"
 
 
 def _write(result: dict) -> None:
@@ -199,7 +173,7 @@ def _write(result: dict) -> None:
             f"error: only {result['overload_ratio']:.1f} times the capacity was offered; nothing is written"
         )
     write_atomically(ROOT / "benchmarks" / "results" / "serve_load.json", json.dumps(result, indent=2) + "\n")
-    replace_section(ROOT / "docs" / "serve.md", "serve load", "benchmarks/studies/serve_load.py", _table(result))
+    write_tables("serve load")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/studies/speed.py [--quick] [--bench FILE]
 
 Runs ``fmnist-bench`` (or takes the JSON of an earlier run), then the ratios of ``speed_cases.py``; writes
-``benchmarks/results/bench.json``, ``bench.png`` and ``speed.json``, and the tables of the README between its two marks.
+``benchmarks/results/bench.json``, ``speed.json``, ``docs/bench.png`` and the tables of ``docs/benchmark.md``.
 ``--quick`` writes nothing: it shows that everything runs.
 """
 
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import speed_cases as cases
+from table_text import speed
+from tables import RESULTS, ROOT, write_tables
 
 from fmnist_bench.report import table
 from fmnist_bench.statistics import ratio
 from fmnist_runtime.machine import describe_machine
-from fmnist_train.files import replace_section, write_atomically
-
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
+from fmnist_train.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -95,18 +94,6 @@ def against_default(folder: Path, times: int) -> dict[str, Any]:
     return found | {"met": found["met"] and lite >= improved - error}
 
 
-def rows(ratios: list[dict[str, Any]], extra: dict[str, int]) -> str:
-    """The Markdown table of ratios."""
-    lines = ["| | goal | measured | 95% interval | |", "|---|---|---|---|---|"]
-    for r in ratios:
-        sign, (low, high) = "≥" if r["at_least"] else "≤", r["interval"]
-        verdict = "met" if r["met"] else "**not met**"
-        lines.append(f"| {r['what']} | {sign} {r['goal']} | {r['ratio']:.2f} | {low:.2f} to {high:.2f} | {verdict} |")
-    parts = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in extra.items())
-    total = f"{sum(extra.values()) / 1e3:,.0f} kB, unpacked ({parts})"
-    return "\n".join([*lines, "", f"A device installs, over onnxruntime, numpy and Pillow: {total}."])
-
-
 def run_bench(*, quick: bool) -> dict[str, Any]:
     """A run of ``fmnist-bench`` in a process of its own."""
     code = "from fmnist_bench.cli import main; main()"
@@ -129,17 +116,16 @@ def main() -> None:
     if peer := against_peers(bench):
         ratios.insert(0, peer)
     extra = cases.over_the_base()
-    text = f"{rows(ratios, extra)}\n\n{table(bench)}\n\n![Accuracy against latency](benchmarks/results/bench.png)"
-    print(text)
+    document = {"machine": describe_machine(), "ratios": ratios, "over_the_base": extra}
+    print(f"{speed(document)}\n\n{table(bench)}")
     if options.quick:
         return
     from fmnist_bench.report import picture
 
-    document = {"machine": describe_machine(), "ratios": ratios, "over_the_base": extra}
     write_atomically(RESULTS / "bench.json", json.dumps(bench, indent=1) + "\n")
     write_atomically(RESULTS / "speed.json", json.dumps(document, indent=1) + "\n")
-    picture(bench, RESULTS / "bench.png")
-    replace_section(ROOT / "README.md", "speed", "benchmarks/studies/speed.py", text)
+    picture(bench, ROOT / "docs" / "bench.png")
+    write_tables("speed")
 
 
 if __name__ == "__main__":

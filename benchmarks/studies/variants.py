@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+from table_text import variants
+from tables import write_tables
 
 from fmnist_export.quantization.first_conv import narrow_first_convolution
 from fmnist_export.stamp import stamp
@@ -25,7 +27,7 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, PREFIX
 from fmnist_train.data.sources import find_dataset
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = 20
@@ -84,17 +86,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(files(options.folder, Path(folder)), options.rounds)
-    lines = ["| file | size | load and verify | one answer |", "|---|---|---|---|"]
-    lines += [
-        f"| `{r['file']}` | {r['bytes'] / 1e3:,.0f} kB | {r['load_ms']:.1f} ms | {r['answer_us']:.0f} µs |"
-        for r in rows
-    ]
-    machine = describe_machine()
-    print("\n".join(lines))
-    document = {"machine": machine, "rows": rows}
+    document = {"machine": describe_machine(), "rows": rows}
+    print(variants(document))
     write_atomically(ROOT / "benchmarks/results/variants.json", json.dumps(document, indent=1) + "\n")
-    text = "\n".join([*lines, "", f"{machine['processor']} ({', '.join(machine['flags'])}), {options.rounds} rounds."])
-    replace_section(ROOT / "docs/quantisation.md", "variants", "benchmarks/studies/variants.py", text)
+    write_tables("variants")
 
 
 if __name__ == "__main__":
