@@ -1,0 +1,121 @@
+"""Model file to a folder of C: read, write, prove, and only then put in place."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import onnx
+
+from fmnist_export.c.emit import MARKER, Source, generate
+from fmnist_export.c.memory import plan_memory
+from fmnist_export.c.proof import find_compiler, prove_c, write_files
+from fmnist_export.c.reader import read_network
+from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.errors import ConfigError, ModelError
+from fmnist_runtime.model_file.integrity import is_ort
+from fmnist_runtime.model_file.store import find_model, read_model
+
+__all__ = ["Written", "find_source", "write_c"]
+
+_NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
+_STEMS = ("model", "model.int8")
+"""File names that all runs share: the folder names the model."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and how it was proven."""
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    images: int
+    """Images whose logits were compared; 0 without a compiler."""
+    compiler: str | None
+    macs: int
+    scratch: int
+    """Bytes of the scratch arena."""
+
+
+def find_source(model: str | Path, name: str | None = None) -> tuple[Path, str]:
+    """Finds the model file and the name of its C.
+
+    Args:
+        model: file, folder, run folder or embedded model.
+        name: part of all C names; None derives it from the file or, for ``model.int8.onnx``, from its folder.
+
+    Raises:
+        ModelError: there is no such model.
+        ConfigError: the name is no part of a C identifier.
+    """
+    exported = Path(model) / "export"
+    path = find_model(exported if exported.is_dir() else model)
+    stem = path.stem
+    if stem in _STEMS:
+        folder = path.resolve().parent
+        stem = (folder.parent if folder.name == "export" else folder).name
+    chosen = name if name is not None else stem.replace("-", "_")
+    if not _NAME.fullmatch(chosen):
+        raise ConfigError(
+            f"'{chosen}' cannot be part of a C name (letters, digits and _, at most 40): choose another with --name"
+        )
+    return path, chosen
+
+
+def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
+    """Writes an int8 model as C.
+
+    Args:
+        path: model file.
+        name: part of all C names.
+        output: folder; files of an earlier run are replaced.
+        images: uint8 ``[N, 28, 28]`` on which all logits must be those of onnxruntime.
+
+    Raises:
+        ModelError: not an int8 model, or one with an operator that cannot be written.
+        ConfigError: the folder holds other files of these names.
+        GateError: the C computes other logits.
+    """
+    classifier, data = Classifier.load(path), read_model(path)
+    if is_ort(data):
+        raise ModelError(f"{path}: C is written from ONNX, not from the ORT format; name the .onnx file")
+    if classifier.metadata.precision != "int8":
+        raise ModelError(
+            f"{path}: C is written from int8 models, and this one is {classifier.metadata.precision}; "
+            "export with --quantize"
+        )
+    network = read_network(onnx.load_model_from_string(data))
+    files = generate(network, Source(name, path.name, data, classifier.metadata))
+    _refuse_others(files, output)
+    compiler = find_compiler()
+    if compiler:
+        prove_c(files, f"fmnist_{name}", classifier, images, compiler)
+    _put(files, output)
+    return Written(
+        name,
+        output,
+        tuple(str(file) for file in files),
+        len(images) if compiler else 0,
+        " ".join(compiler) if compiler else None,
+        network.macs,
+        plan_memory(network).size,
+    )
+
+
+def _refuse_others(files: Mapping[PurePosixPath, str], output: Path) -> None:
+    """Refuses a folder that holds a file of the same name which an earlier run did not write."""
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"{output} is no folder: choose another --output")
+    for file in files:
+        target = output / file
+        if target.is_dir() or (target.exists() and MARKER not in target.read_text("utf-8", errors="replace")[:2000]):
+            raise ConfigError(f"{target} exists and was not written by this command: choose another --output")
+
+
+def _put(files: Mapping[PurePosixPath, str], output: Path) -> None:
+    try:
+        write_files(files, output)
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
