@@ -16,7 +16,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-_COMMANDS = ("export", "inspect", "verify")
+_COMMANDS = ("export", "inspect", "verify", "c")
 _LIMITS, _QUANTISATION = Limits(), Quantisation()
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
@@ -125,6 +125,31 @@ def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = Non
     wrong = [claim.name for claim in claims if not claim.holds]
     if wrong:
         raise GateError(f"{model}: what the file states does not hold here: {', '.join(wrong)}")
+
+
+@app.command()
+def c(
+    model: _File,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the C files.")],
+    name: Annotated[
+        str | None, typer.Option(help="Part of all C names. [default: the model's]", show_default=False)
+    ] = None,
+    data: _Data = "fashion-mnist",
+    data_dir: _DataDir = None,
+    as_json: _Json = False,
+) -> None:
+    """Write an int8 model as plain C99, after comparing all its logits with onnxruntime.
+
+    Exit code 3: a logit differs; nothing is written.
+    """
+    from fmnist_export.c.pipeline import find_source, write_c
+    from fmnist_train.data.sources import find_dataset
+
+    path, chosen = find_source(model, name)
+    written = write_c(path, chosen, output, find_dataset(data, data_dir).load("test").images)
+    if not written.images:
+        print("note: no C compiler was found, so the C was not compared with onnxruntime", file=sys.stderr)
+    print(json.dumps(dataclasses.asdict(written), default=str) if as_json else written.summary())
 
 
 def main() -> None:

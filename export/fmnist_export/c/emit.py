@@ -93,7 +93,10 @@ def _context(network: Network, source: Source) -> dict[str, Any]:
         "reject": _reject(source.metadata.reject),
         "sha256": hashlib.sha256(source.data).hexdigest(),
         "layers": layers,
-        "uses": {kind: kind in kinds for kind in ("convolution", "max_pool", "mean_pool", "product", "add", "multiply", "lookup")},
+        "uses": {
+            kind: kind in kinds
+            for kind in ("convolution", "max_pool", "mean_pool", "product", "add", "multiply", "lookup")
+        },
         "seven_bits": _seven_bits(network),
         "golden": {
             "images": golden.images.reshape(len(golden.images), -1),
@@ -136,7 +139,11 @@ def _title(layer: Layer) -> str:
 def _constants(layer: Convolution) -> dict[str, np.ndarray]:
     """Weights, biases and multipliers as the kernels read them."""
     if isinstance(layer, Logits):
-        return {"weight": layer.weight.reshape(len(layer.weight), -1), "bias": layer.bias, "multiplier": layer.multiplier}
+        return {
+            "weight": layer.weight.reshape(len(layer.weight), -1),
+            "bias": layer.bias,
+            "multiplier": layer.multiplier,
+        }
     even = len(layer.weight) % 2  # kernels take channels in pairs
     return {
         "weight": _pack(layer),
@@ -147,7 +154,7 @@ def _constants(layer: Convolution) -> dict[str, np.ndarray]:
 
 def _words(layer: Convolution) -> int:
     """Words of four bytes in a row of the kernel."""
-    return -(-layer.weight.shape[2] * layer.weight.shape[3] // _WORD)
+    return -(-int(layer.weight.shape[2] * layer.weight.shape[3]) // _WORD)
 
 
 def _pack(layer: Convolution) -> np.ndarray:
@@ -162,7 +169,7 @@ def _pack(layer: Convolution) -> np.ndarray:
 def _constant_bytes(layer: Mapping[str, Any]) -> int:
     arrays = [layer.get("weight"), layer.get("bias"), layer.get("multiplier")]
     arrays += [getattr(layer["layer"], name, None) for name in ("matrix", "table")]
-    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray) and array is not layer["layer"].output)
+    return int(sum(array.nbytes for array in arrays if isinstance(array, np.ndarray)))
 
 
 def _seven_bits(network: Network) -> bool:

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Add", "Convolution", "Layer", "Logits", "Lookup", "MaxPool", "MeanPool", "Multiply", "Network", "Product", "Tensor"]
+__all__ = [
+    "Add",
+    "Convolution",
+    "Layer",
+    "Logits",
+    "Lookup",
+    "MaxPool",
+    "MeanPool",
+    "Multiply",
+    "Network",
+    "Product",
+    "Tensor",
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ def add_formula(a: Quantized, b: Quantized, y: Quantized) -> Linear:
     left, right = np.repeat(_BYTES, 256), np.tile(_BYTES, 256)
     ratios = [float(scale) / float(y[0]) for scale, _ in (a, b)]
     fixed = y[1] - ratios[0] * a[1] - ratios[1] * b[1]
-    return _fit(_run("QLinearAdd", (left, a), (right, b), y), (left, right), ratios, fixed)
+    return _fit(_run("QLinearAdd", (left, a), (right, b), y=y), (left, right), ratios, fixed)
 
 
 def multiply_formula(a: Quantized, b: Quantized, y: Quantized) -> Linear:
@@ -46,18 +46,18 @@ def multiply_formula(a: Quantized, b: Quantized, y: Quantized) -> Linear:
     left, right = np.repeat(_BYTES, 256), np.tile(_BYTES, 256)
     product = (left.astype(np.int64) - a[1]) * (right.astype(np.int64) - b[1])
     ratio = float(a[0]) * float(b[0]) / float(y[0])
-    return _fit(_run("QLinearMul", (left, a), (right, b), y), (product,), [ratio], y[1])
+    return _fit(_run("QLinearMul", (left, a), (right, b), y=y), (product,), [ratio], y[1])
 
 
 def sigmoid_table(x: Quantized, y: Quantized) -> np.ndarray:
     """Returns QLinearSigmoid of all bytes, uint8 ``[256]``."""
-    return _run("QLinearSigmoid", (_BYTES, x), y)
+    return _run("QLinearSigmoid", (_BYTES, x), y=y)
 
 
 def evaluate(values: tuple[np.ndarray, ...], factors: tuple[int, ...], offset: int) -> np.ndarray:
     """Returns ``clamp((sum(factors * values) + offset) >> SHIFT)`` as uint8, in integers."""
     total = sum(v.astype(np.int64) * factor for v, factor in zip(values, factors, strict=True)) + np.int64(offset)
-    return np.clip(total >> SHIFT, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(total >> SHIFT, 0, 255), np.uint8)
 
 
 def _fit(wanted: np.ndarray, values: tuple[np.ndarray, ...], ratios: list[float], fixed: float) -> Linear:
@@ -71,12 +71,11 @@ def _fit(wanted: np.ndarray, values: tuple[np.ndarray, ...], ratios: list[float]
     return Linear(factors, best, tuple((int(i) // 256, int(i) % 256, int(wanted[i])) for i in wrong))
 
 
-def _run(operator: str, *operands: tuple[np.ndarray, Quantized] | Quantized) -> np.ndarray:
-    """Runs one operator of onnxruntime on bytes; the last operand is the output's scale and zero point."""
-    *inputs, (scale, zero_point) = operands
-    quantization = [(np.float32(s), int(z)) for _, (s, z) in inputs] + [(np.float32(scale), int(zero_point))]
+def _run(operator: str, *operands: tuple[np.ndarray, Quantized], y: Quantized) -> np.ndarray:
+    """Runs one operator of onnxruntime on bytes and returns bytes."""
+    quantization = [(np.float32(scale), int(zero)) for scale, zero in (*(about for _, about in operands), y)]
     session = _session(operator, tuple(quantization))
-    found: np.ndarray = session.run(None, {f"x{i}": values for i, (values, _) in enumerate(inputs)})[0]
+    found: np.ndarray = session.run(None, {f"x{i}": values for i, (values, _) in enumerate(operands)})[0]
     return found
 
 

@@ -12,7 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from fmnist_export.c.layers import Add, Convolution, Layer, Logits, Lookup, MaxPool, MeanPool, Multiply, Network, Product, Tensor
+from fmnist_export.c.layers import (
+    Add,
+    Convolution,
+    Layer,
+    Logits,
+    Lookup,
+    MaxPool,
+    MeanPool,
+    Multiply,
+    Network,
+    Product,
+    Tensor,
+)
 from fmnist_export.c.pairs import SHIFT, add_formula, multiply_formula, sigmoid_table
 from fmnist_export.quantization.first_conv import narrow_first_convolution
 from fmnist_runtime.errors import ModelError
@@ -21,7 +33,8 @@ from fmnist_runtime.spec import IMAGE_SIZE
 __all__ = ["read_network"]
 
 
-class _Value(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Value:
     """A quantized activation in the graph."""
 
     tensor: Tensor
@@ -200,7 +213,9 @@ def _dense(reader: _Reader, node: NodeProto, y: _Quantization, name: str) -> Rea
 def _logits(reader: _Reader, node: NodeProto) -> Layer:
     source, weight, kernel = _dense_parts(reader, node)
     bias, multiplier = _fold(reader, node, weight, kernel, source, None)
-    return Logits(node.output[0], (source,), Tensor("logits", (len(weight),), np.float32(1), 0), weight, bias, multiplier)
+    return Logits(
+        node.output[0], (source,), Tensor("logits", (len(weight),), np.float32(1), 0), weight, bias, multiplier
+    )
 
 
 def _dense_parts(reader: _Reader, node: NodeProto) -> tuple[Tensor, np.ndarray, _Constant]:
@@ -212,7 +227,7 @@ def _dense_parts(reader: _Reader, node: NodeProto) -> tuple[Tensor, np.ndarray, 
         raise _unsupported(node, "its input must be a flat activation")
     ordered = np.empty_like(weight)
     ordered[:, value.index] = weight
-    return value.tensor, ordered[:, None, None, :], kernel
+    return dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel
 
 
 def _product(reader: _Reader, node: NodeProto, y: _Quantization, name: str) -> Read:
@@ -297,20 +312,20 @@ def _transpose(reader: _Reader, node: NodeProto, value: _Value) -> _Value:
     order = _attributes(node)["perm"]
     if order[0] != 0 or len(order) != value.index.ndim + 1:
         raise _unsupported(node, "it moves the batch")
-    return value._replace(index=value.index.transpose([axis - 1 for axis in order[1:]]))
+    return dataclasses.replace(value, index=value.index.transpose([axis - 1 for axis in order[1:]]))
 
 
 def _reshape(reader: _Reader, node: NodeProto, value: _Value) -> _Value:
     shape = reader.initializer(node, 1).tolist()
     if shape[0] not in (-1, 0) or -1 in shape[1:] or int(np.prod(shape[1:])) != value.index.size:
         raise _unsupported(node, f"the shape {shape} does not keep one image a row")
-    return value._replace(index=value.index.reshape(shape[1:]))
+    return dataclasses.replace(value, index=value.index.reshape(shape[1:]))
 
 
 def _flatten(reader: _Reader, node: NodeProto, value: _Value) -> _Value:
     if _attributes(node).get("axis", 1) != 1:
         raise _unsupported(node, "it joins the batch with other axes")
-    return value._replace(index=value.index.reshape(-1))
+    return dataclasses.replace(value, index=value.index.reshape(-1))
 
 
 _MOVES: dict[str, Callable[[_Reader, NodeProto, _Value], _Value]] = {

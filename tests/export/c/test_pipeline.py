@@ -1,0 +1,110 @@
+"""The command ``fmnist-export c``: the gate, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from fmnist_export.c import emit, pipeline
+from fmnist_export.c.proof import find_compiler
+from fmnist_export.cli import main
+from fmnist_runtime.model_file.store import find_model
+
+ARTIFACTS = Path(__file__).parents[3] / "artifacts"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["fmnist-export", "c", *arguments, "--data", "sample"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler is installed")
+
+
+@needs_compiler
+def test_writes_what_it_has_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "firmware"
+    for _ in range(2):  # a second run replaces the files of the first
+        assert run(monkeypatch, "nano", "-o", str(output), "--json") == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["images"] == 1000
+        assert sorted(report["files"]) == sorted(str(p.relative_to(output)) for p in output.rglob("*") if p.is_file())
+    header = (output / "src" / "fmnist_nano.h").read_text()
+    assert f"#define FMNIST_NANO_SCRATCH_BYTES {report['scratch']} " in header
+    assert run(monkeypatch, str(ARTIFACTS / "nano"), "-o", str(tmp_path / "b"), "--name", "x1") == 0
+    assert "fmnist_x1_classify" in (tmp_path / "b" / "src" / "fmnist_x1.h").read_text()
+
+
+@needs_compiler
+def test_gate_refuses_other_logits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = emit._pack
+    monkeypatch.setattr(emit, "_pack", lambda layer: np.where(right(layer) == 64, 63, right(layer)).astype(np.int8))
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "out")) == 3
+    assert "other logits than onnxruntime" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(pipeline, "find_compiler", lambda: None)
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "out")) == 0
+    assert "no C compiler" in capsys.readouterr().err
+    assert (tmp_path / "out" / "src" / "fmnist_nano.c").is_file()
+
+
+def external(path: Path) -> None:
+    model = onnx.load_model_from_string(find_model("nano").read_bytes())
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+
+def damaged(path: Path) -> None:
+    data = bytearray(find_model("nano").read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(external, "external"), (damaged, "damaged"), (lambda path: path.write_bytes(b"x"), "not an ONNX model")],
+)
+def test_refuses_bad_files(
+    make: object, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(make)
+    make(tmp_path / "net.onnx")
+    assert run(monkeypatch, str(tmp_path / "net.onnx"), "-o", str(tmp_path / "out")) == 1
+    error = capsys.readouterr().err
+    assert message in error or "checksum" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_float_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, str(ARTIFACTS / "nano" / "model.onnx"), "-o", str(tmp_path / "out")) == 1
+    assert "this one is float32" in capsys.readouterr().err
+
+
+def test_refuses_names_and_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("", "a b", "größe", "a.b", "x" * 41):
+        assert run(monkeypatch, "nano", "-o", str(tmp_path / "out"), "--name", name) == 2
+        assert "--name" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "file")) == 2
+    other = tmp_path / "project" / "CMakeLists.txt"
+    other.parent.mkdir()
+    other.write_text("project(mine)")
+    assert run(monkeypatch, "nano", "-o", str(other.parent)) == 2
+    assert "was not written by this command" in capsys.readouterr().err
+    assert [p.name for p in other.parent.iterdir()] == ["CMakeLists.txt"]
