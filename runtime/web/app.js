@@ -5,7 +5,7 @@ import { Classifier } from "./classifier.js";
 import { decode } from "./decode.js";
 import { Drawing } from "./draw.js";
 import { occlusionMap } from "./occlusion.js";
-import { toNetworkInput } from "./preprocess.js";
+import { toNetworkInput } from "./pipeline.js";
 import { View } from "./view.js";
 
 const find = (id) => document.getElementById(id);

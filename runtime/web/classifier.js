@@ -2,7 +2,7 @@
 
 import * as ort from "./vendor/ort.wasm.min.mjs";
 import { readMetadata, verifyChecksum } from "./metadata.js";
-import { SIZE } from "./preprocess.js";
+import { SIZE } from "./pipeline.js";
 
 const RUNTIME = "vendor/ort-wasm-simd-threaded.wasm.gz";
 const PIXELS = SIZE * SIZE;

@@ -1,7 +1,7 @@
 // Where the network looked: hide a small square at every place and see how much the answer changes (Zeiler and Fergus
 // 2014, arXiv:1311.2901), as fmnist_train/occlusion.py.
 
-import { SIZE } from "./preprocess.js";
+import { SIZE } from "./pipeline.js";
 
 const PATCH = 6;
 const STRIDE = 2;

@@ -1,6 +1,6 @@
 // Showing an answer.
 
-import { SIZE } from "./preprocess.js";
+import { SIZE } from "./pipeline.js";
 
 const FOR = [230, 159, 0], AGAINST = [86, 180, 233]; // orange and sky blue of Okabe and Ito
 

@@ -77,7 +77,7 @@ def test_what_is_no_garment_is_not_known(page, capsys: pytest.CaptureFixture, tm
 def test_golden_vectors_in_the_browser(page, folder: Path) -> None:
     (folder / "golden.json").write_text(json.dumps(VECTORS))
     wrong = page.evaluate("""async () => {
-        const { toNetworkInput } = await import("./preprocess.js");
+        const { toNetworkInput } = await import("./pipeline.js");
         const bytes = (text) => Uint8ClampedArray.from(atob(text), (c) => c.charCodeAt(0));
         const vectors = await (await fetch("golden.json")).json();
         const same = ({ rgba, width, height, seen }) =>

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.model_file.integrity import is_ort
+from fmnist_runtime.preprocessing.parameters import parameters_json
 
 __all__ = ["page_files", "write_page"]
 
@@ -38,6 +39,7 @@ def page_files(model: bytes) -> dict[str, bytes]:
         path.relative_to(source).as_posix(): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()
     }
     files["model.onnx"] = model
+    files["parameters.js"] = f"export const PARAMETERS = {parameters_json()};\n".encode()
     worker = files.pop(_WORKER).decode()
     digest = hashlib.sha256(worker.encode())
     for name, data in sorted(files.items()):

@@ -1,101 +1,138 @@
-"""The ground of a photo: a smooth surface of colour, fitted to the border, and how far each pixel is from it.
+"""Background model: a smooth color surface over the image, fitted robustly to the image border.
 
-What depends on the picture's shape alone (``Frame``) is computed once for each shape.
+Light falls off and walls have gradients, so each CIELAB channel is a quadratic polynomial of the position. The fit is
+iteratively reweighted least squares with Cauchy weights, because the garment may touch the border.
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from fmnist_runtime.preprocessing.array_ops import box_sum, percentile
+from fmnist_runtime.preprocessing.array_ops import Array, binomial_sum, percentile
+from fmnist_runtime.preprocessing.parameters import PARAMETERS
 
-__all__ = ["Frame", "distance_from", "fit_ground", "frame_of", "lattice_mean", "sample_step"]
+__all__ = ["Background", "Geometry", "background_distance", "fit_background", "geometry_of", "sample_step"]
 
-_SAMPLED_FROM = 64
-"""Pictures whose longer side is larger are sampled."""
-
-_PENALTY = np.diag([0, 0.02, 0.02, 0.1, 0.1, 0.1])
-"""Slopes and curves cost something, or one object at the border bends the whole surface."""
-
-
-class Frame(NamedTuple):
-    """What depends on the size of the picture alone."""
-
-    ring: np.ndarray
-    """Flat indices of the border, 4% of the longer side wide, ``[N]``."""
-    ring_basis: np.ndarray
-    """The polynomials of a smooth surface, 1, x, y, x², y², xy, at the ring's pixels, ``[6, N]``."""
-    rows: np.ndarray
-    """1, y, y² of each row, ``[H, 3]``; and ``columns``: 1, x, x² of each column, ``[3, W]``."""
-    columns: np.ndarray
-    lattice: np.ndarray
-    """Flat indices of the picture with one more pixel on each side, which repeats its border: rows of ``W + 2``."""
-    near: np.ndarray
-    """Preference for the centre over the border, meant over 3×3 pixels, flat ``[H * (W + 2)]``."""
-    central_rows: np.ndarray
-    """How much a pixel counts, 1 at the centre, less towards the corners, is the product of this, ``[H]``,"""
-    central_columns: np.ndarray
-    """and of a weight of its column; here the sums of those before each column, ``[W + 1]``."""
+_P = PARAMETERS.background
+_PENALTY = np.diag(_P.penalty)
+_WEIGHTS = np.array(_P.channel_weights)
 
 
-@lru_cache(maxsize=8)  # a camera and most folders have few sizes, with a sample of each; each takes up to 0.4 MB
-def frame_of(shape: tuple[int, int]) -> Frame:
-    """The frame of pictures of one ``(height, width)``, remembered."""
-    height, width = shape
-    edge = max(2, round(0.04 * max(shape)))
-    ring = np.ones(shape, bool)
-    ring[edge:-edge, edge:-edge] = False
-    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
-    place = 1.2 - 2.4 * np.maximum(np.abs(x), np.abs(y)) ** 2 - 1.5 * ring
-    rows, columns = np.hstack([np.ones_like(y), y, y * y]), np.stack([np.ones_like(x), x, x * x])
-    down, across = (np.arange(-1, side + 1).clip(0, side - 1) for side in shape)
-    lattice = np.append(down[:, None] * width + across, [0] * 2)  # two more, so that the last row's sums are there
-    near = lattice_mean(place.ravel()[lattice], width + 2)
-    central_columns = np.append(0, np.cumsum(np.exp(-columns[2])))
-    down, across = np.nonzero(ring)
-    y, x = y[down, 0], x[across]
-    basis = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
-    return Frame(np.flatnonzero(ring), basis, rows, columns, lattice, near, np.exp(-rows[:, 2]), central_columns)
+class Geometry:
+    """Arrays that depend on the size of an image alone; each is computed when it is first used."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._y, self._x = (np.linspace(-1, 1, side) for side in shape)
+
+    @cached_property
+    def _ring_mask(self) -> Array:
+        """True in the border that shows the background, ``[H, W]``."""
+        edge = max(_P.ring_min, round(_P.ring_share * max(self.shape)))
+        ring = np.ones(self.shape, bool)
+        ring[edge:-edge, edge:-edge] = False
+        return ring
+
+    @cached_property
+    def ring(self) -> Array:
+        """Flat indices of the border pixels, ``[N]``."""
+        return np.flatnonzero(self._ring_mask)
+
+    @cached_property
+    def ring_basis(self) -> Array:
+        """The polynomials 1, x, y, x², y², xy at the border pixels, ``[6, N]``; x and y run from -1 to 1."""
+        rows, columns = np.divmod(self.ring, self.shape[1])
+        x, y = self._x[columns], self._y[rows]
+        return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
+
+    @cached_property
+    def row_powers(self) -> Array:
+        """1, y, y² of each row, ``[H, 3]``."""
+        return np.stack([np.ones_like(self._y), self._y, self._y * self._y], axis=1)
+
+    @cached_property
+    def column_powers(self) -> Array:
+        """1, x, x² of each column, ``[3, W]``."""
+        return np.stack([np.ones_like(self._x), self._x, self._x * self._x])
+
+    @cached_property
+    def padded(self) -> Array:
+        """Flat indices of the image with its border repeated once on each side: rows of ``W + 2``, and two more."""
+        down, across = (np.arange(-1, side + 1).clip(0, side - 1) for side in self.shape)
+        return np.append(down[:, None] * self.shape[1] + across, [0, 0])  # smoothing the last row reads two more
+
+    @cached_property
+    def position_prior(self) -> Array:
+        """Preference for the center over the border, smoothed, rows of ``W + 2``, flat ``[H * (W + 2)]``."""
+        p = PARAMETERS.color_model
+        distance = np.maximum(np.abs(self._x), np.abs(self._y)[:, None])
+        prior = p.position_center - p.position_falloff * distance**2 - p.position_ring * self._ring_mask
+        return binomial_sum(prior.ravel()[self.padded], (self.shape[1] + 2, 1)) / 16
+
+    @cached_property
+    def row_centrality(self) -> Array:
+        """Weight of each row, ``[H]``: a pixel weighs this times the weight of its column, 1 at the center."""
+        return np.exp(-self._y * self._y)
+
+    @cached_property
+    def column_centrality(self) -> Array:
+        """Sums of the column weights before each column, ``[W + 1]``."""
+        return np.append(0, np.cumsum(np.exp(-self._x * self._x)))
+
+
+@lru_cache(maxsize=32)  # a camera and most folders have few sizes; each takes up to 0.1 MB
+def geometry_of(shape: tuple[int, int]) -> Geometry:
+    """Returns the geometry of images of one ``(height, width)``, cached."""
+    return Geometry(shape)
+
+
+class Background(NamedTuple):
+    """The fitted background of one image."""
+
+    surface: Array
+    """Coefficients of 1, x, y, x², y², xy for L, a, b, float64 ``[6, 3]``."""
+    spread: float
+    """Typical color difference of the border from the surface."""
 
 
 def sample_step(shape: tuple[int, int]) -> int:
-    """Every how many-th pixel of every how many-th row is enough to learn the colours of ground and goods from."""
-    return 2 if max(shape) > _SAMPLED_FROM else 1
+    """Returns the step between the rows and columns from which the background and the colors are learned."""
+    return 2 if max(shape) > _P.sampled_from else 1
 
 
-def lattice_mean(values: np.ndarray, row: int) -> np.ndarray:
-    """Means over squares of 3×3 pixels, from a lattice to flat rows of the same length, ``row``."""
-    return box_sum(values, row) / 9
+def fit_background(lab: Array, geometry: Geometry) -> Background:
+    """Fits the color surface to the border.
 
-
-def fit_ground(lab: np.ndarray, frame: Frame) -> tuple[np.ndarray, float]:
-    """The colour that the ground would have at each place, as coefficients ``[6, 3]`` of the ring's polynomials by
-    channels; and how far the border itself is from it."""
-    basis, colour = frame.ring_basis, lab.reshape(3, -1).take(frame.ring, axis=1).astype(np.float64)
-    both = np.concatenate([basis, colour]).T
+    Args:
+        lab: CIELAB image, float32 ``[3, H, W]``.
+        geometry: that of ``(H, W)``.
+    """
+    basis = geometry.ring_basis
+    color = lab.reshape(3, -1).take(geometry.ring, axis=1).astype(np.float64)
+    both = np.concatenate([basis, color]).T
     penalty = _PENALTY * len(both)
     weighted = basis
-    for _ in range(5):  # iteratively reweighted least squares with Cauchy weights: outliers lose their say
+    for remaining in range(_P.rounds - 1, -1, -1):
         normal = weighted @ both
         surface = np.linalg.solve(normal[:, :6] + penalty, normal[:, 6:])
         residual = surface.T @ basis
-        residual -= colour
+        residual -= color
         residual *= residual
         squares = residual[0] + residual[1] + residual[2]
-        away = np.sqrt(squares)
-        scale = max(1.5, 1.48 * percentile(away, 50))
-        weighted = basis * (1 / (1 + squares / (1.5 * scale) ** 2))
-    return surface, percentile(away, 60)
+        distance = np.sqrt(squares)
+        if remaining:
+            scale = max(_P.min_scale, _P.median_to_deviation * percentile(distance, 50))
+            weighted = basis * (1 / (1 + squares / (_P.cauchy_scales * scale) ** 2))
+    return Background(surface, percentile(distance, _P.spread_percentile))
 
 
-def distance_from(lab: np.ndarray, surface: np.ndarray, frame: Frame, precision: type = np.float64) -> np.ndarray:
-    """How far each pixel is from the colour that the ground would have there, ``[H, W]``."""
-    # One, x, y, x², y², xy to a matrix of powers of y by powers of x, for each channel.
-    powers = np.append(surface, [[0, 0, 0]], axis=0)[[[0, 1, 3], [2, 5, 6], [4, 6, 6]]].transpose(2, 0, 1)
-    ground = (frame.rows @ powers).astype(precision) @ frame.columns.astype(precision)
-    ground -= lab
-    ground *= ground
-    # A shadow changes lightness more than colour, so lightness counts less.
-    distance = np.array([0.6, 1.4, 1.4], precision) @ ground.reshape(3, -1)
+def background_distance(lab: Array, background: Background, geometry: Geometry) -> Array:
+    """Returns the color difference of each pixel from the background's color at its place, float64 ``[H, W]``."""
+    # From the coefficients of 1, x, y, x², y², xy to matrices of powers of y by powers of x, one for each channel.
+    powers = np.append(background.surface, [[0, 0, 0]], axis=0)[[[0, 1, 3], [2, 5, 6], [4, 6, 6]]].transpose(2, 0, 1)
+    difference = (geometry.row_powers @ powers) @ geometry.column_powers
+    difference -= lab
+    difference *= difference
+    distance = _WEIGHTS @ difference.reshape(3, -1)
     return np.sqrt(distance, out=distance).reshape(lab.shape[1:])

@@ -1,142 +1,122 @@
-"""Goods and ground where the ground is not plain: histograms of the colours of both, sharpened in turn.
+"""Color segmentation on a background that is not plain: two color histograms that refine each other.
 
-Half the logit of each pixel's chance to be goods is the sum of what its own and its neighbours' colours, places and
-distances from the ground say; its hyperbolic tangent, that chance less the other one, says how the colours are shared.
-How they are is found on a sample of the pixels, in a quarter of the time; only the last look is at all of them.
+::
+
+    color difference from the background ──► distance evidence ─┐
+    position in the image ─────────────────► position prior ────┤
+                                                                ▼
+              ┌──────────────────────────────────────► half log-odds of foreground, per pixel
+              │                                                 │ tanh
+              │ color term: log-ratio of the                    ▼
+              │ pixel's bin, smoothed over                 P(foreground) - P(background), per pixel
+              │ its neighbors                                   │ summed by color bin, smoothed over neighboring bins
+              └──── log(foreground histogram / background histogram) ◄─┘          (``rounds`` times, then one final pass)
+
+This is expectation maximization, as in GrabCut (Rother, Kolmogorov, Blake 2004), with histograms in place of Gaussian
+mixtures and with local averaging in place of the graph cut. All smoothing has the binomial weights 1, 2, 1.
 """
 
 import numpy as np
 
-from fmnist_runtime.preprocessing.array_ops import box_sum
-from fmnist_runtime.preprocessing.background import Frame, distance_from, frame_of, lattice_mean, sample_step
+from fmnist_runtime.preprocessing.array_ops import Array, binomial_sum
+from fmnist_runtime.preprocessing.background import Geometry
+from fmnist_runtime.preprocessing.parameters import PARAMETERS
 
-__all__ = ["separate"]
+__all__ = ["ColorHistogram", "foreground_log_odds"]
 
-_BINS = (16, 24, 24)
-"""Histogram bins of L, a, b."""
-_ROUNDS = 5
-_SAY, _LAST_SAY = 0.675, 0.9
-"""How much the colours count beside distance and place, while they are learnt and at the end."""
-_CLEAR = 1.0
-"""Where the pixels' evidence is less on average, nothing stands out. Noise, grass, gravel and bricks have 0.6 to 0.95, 259
-photos of garments on floors, beds and hangers 1.14 and more."""
-_DOUBT = 2e-5
-"""Over ten times as much as float32 was found to differ from float64 on 634 photos."""
+_P = PARAMETERS.color_model
+_AXES = list(zip(_P.bins, _P.low, _P.span, strict=True))
+_SCALE = np.array([[bins / span] for bins, _, span in _AXES], np.float32)
+_OFFSET = np.array([[-low * bins / span] for bins, low, span in _AXES], np.float32)
+_LAST_BIN = np.array(_P.bins, np.float32) - 1
 
 
-def separate(lab: np.ndarray, surface: np.ndarray, spread: float, frame: Frame) -> np.ndarray:
-    """On any other ground: histograms of both, sharpened in turn. All false where nothing stands out.
+def foreground_log_odds(lab: Array, distance: Array, spread: float, geometry: Geometry) -> Array:
+    """Computes each pixel's half log-odds of being foreground from color, distance and position.
 
-    float32 is nearly twice as fast as float64, and differs by less than ``_DOUBT``: where that could decide about a pixel,
-    float64 is asked.
+    Args:
+        lab: CIELAB image, float32 ``[3, H, W]``.
+        distance: color difference from the background, float64 ``[H, W]``.
+        spread: typical color difference of the background from its model.
+        geometry: that of ``(H, W)``.
+
+    Returns:
+        float64 ``[H, W]``; the hyperbolic tangent is P(foreground) - P(background).
     """
-    bins = _Bins(lab, sample_step(lab.shape[1:]))
-    field = _sharpen(distance_from(lab, surface, frame, np.float32), spread, bins, frame)
-    evidence = np.abs(field)
-    if evidence.min() < _DOUBT:
-        field = _sharpen(distance_from(lab, surface, frame), spread, bins, frame)
-    return field > 0 if evidence.mean() >= _CLEAR else np.zeros(field.shape, bool)
+    height, width = distance.shape
+    row = width + 2
+    evidence = _smooth(_distance_evidence(distance, spread).take(geometry.padded), row)
+    histogram = ColorHistogram(lab)
+    padded_codes = histogram.codes.take(geometry.padded)
+    prior = _P.distance_weight * evidence + _P.position_weight * geometry.position_prior
+    log_odds = _P.start_distance_weight * evidence + _P.start_position_weight * geometry.position_prior
+    for remaining in range(_P.rounds - 1, -1, -1):
+        margin = np.tanh(log_odds, out=log_odds).reshape(height, row)[:, :width]
+        ratio = histogram.log_ratio(margin.ravel())
+        ratio *= _P.learning_weight if remaining else _P.final_weight
+        log_odds = _smooth(ratio.take(padded_codes), row)
+        log_odds += prior
+    return log_odds.reshape(height, row)[:, :width]
 
 
-def _sharpen(distance: np.ndarray, spread: float, bins: "_Bins", frame: Frame) -> np.ndarray:
-    """Half the logit of each pixel's chance to be goods, so that its hyperbolic tangent is that chance less the other."""
-    sample = np.s_[:: bins.step, :: bins.step]
-    grid = _Grid(distance[sample], spread, bins.code[sample], frame_of(bins.code[sample].shape))
-    field = 0.5 * grid.evidence + 0.35 * grid.near
-    for _ in range(_ROUNDS - 1):
-        field = grid.field(bins.log_ratio(grid.tally(field, bins.number)), _SAY)
-    ratio = bins.log_ratio(grid.tally(field, bins.number))
-    whole = _Grid(distance, spread, bins.code, frame)
-    return whole.field(ratio, _LAST_SAY).reshape(distance.shape[0], -1)[:, : distance.shape[1]]
+def _distance_evidence(distance: Array, spread: float) -> Array:
+    """Returns the evidence of the color difference from the background: 0 at a threshold that follows its spread."""
+    threshold = _P.threshold_spreads * max(_P.min_spread, spread)
+    threshold = min(max(threshold, _P.threshold_min), _P.threshold_max)
+    evidence = (distance - threshold) / (_P.threshold_slope * threshold)
+    return np.clip(evidence, -_P.max_evidence, _P.max_evidence, out=evidence)
 
 
-class _Grid:
-    """What is known of each pixel apart from the say of its colour; all arrays flat, with the rows of the lattice.
+def _smooth(padded: Array, row: int) -> Array:
+    """Returns the 1-2-1 means over 3×3 pixels, from a padded image to rows of the same length, flat."""
+    total = binomial_sum(padded, (row, 1))
+    total /= 16
+    return total
 
-    What stands in the two places behind each row means nothing.
+
+class ColorHistogram:
+    """Histogram of an image's colors over the bins that occur.
+
+    Bins lie flat in the smallest box that holds all colors with a margin of empty bins, so that smoothing stays inside.
     """
 
-    def __init__(self, distance: np.ndarray, spread: float, code: np.ndarray, frame: Frame) -> None:
-        self.row, precision = distance.shape[1] + 2, distance.dtype
-        threshold = min(max(2.2 * max(1.5, spread), 7), 26)
-        evidence = distance.take(frame.lattice)
-        evidence -= threshold
-        evidence /= 0.35 * threshold
-        np.clip(evidence, -4, 4, out=evidence)
-        self.evidence = lattice_mean(evidence, self.row)
-        self.near = frame.near.astype(precision)
-        self._prior = 0.375 * self.evidence + 0.6 * self.near
-        self._code, self._spread_code = code, code.take(frame.lattice)
+    def __init__(self, lab: Array) -> None:
+        index = lab.reshape(3, -1) * _SCALE
+        index += _OFFSET
+        np.floor(index, out=index)
+        first, last = index.min(axis=1), index.max(axis=1)
+        if first.min() < 0 or (last > _LAST_BIN).any():
+            np.clip(index, 0, _LAST_BIN[:, None], out=index)
+            first, last = first.clip(0, _LAST_BIN), last.clip(0, _LAST_BIN)
+        _, length_a, length_b = (int(length) for length in last - first + 3)
+        self._strides = (length_a * length_b, length_b, 1)
+        self._margin = sum(self._strides)
+        strides = np.array(self._strides, np.float32)
+        self._bins = (strides @ index + (self._margin - strides @ first)).astype(np.intp)
+        count = np.bincount(self._bins, minlength=int(strides @ (last - first)) + 2 * self._margin + 1)
+        self._size = len(count)
+        occupied = np.flatnonzero(count > 0)
+        self._occupied = occupied - self._margin
+        self._count = self._smooth(count)
+        code = np.empty(self._size, np.intp)
+        code[occupied] = np.arange(len(occupied))
+        self.codes: Array = code.take(self._bins)
+        """The number of each pixel's bin among those that occur, intp, flat ``[H * W]``."""
 
-    def field(self, ratio: np.ndarray, say: float) -> np.ndarray:
-        """Half the logits of the pixels, given the logarithm of how much likelier each bin's colour is among the goods."""
-        field = box_sum((ratio * (say / 9)).astype(self.near.dtype).take(self._spread_code), self.row)
-        field += self._prior
-        return field
-
-    def tally(self, field: np.ndarray, number: int) -> np.ndarray:
-        """Goods less ground in each of ``number`` bins."""
-        margin = np.tanh(field, out=field).reshape(len(self._code), -1)[:, : self._code.shape[1]]
-        return np.bincount(self._code.ravel(), margin.ravel(), number)
-
-
-class _Bins:
-    """Histograms of the colours of a sample, every ``step``-th pixel of every ``step``-th row, in the smallest box that holds
-    all bins in use and a margin of empty ones."""
-
-    def __init__(self, lab: np.ndarray, step: int) -> None:
-        self.step = step
-        code, shape, kept = np.float32(0), [], np.ones(1)
-        for values, bins, low, span in zip(lab, _BINS, (0, -60, -60), (100, 120, 120), strict=True):
-            index, first, last = _indices(values, bins, low, span)
-            index -= first - 1
-            shape.append(last - first + 3)
-            code = code * shape[-1] + index
-            inside = np.ones(shape[-1])  # what is spread over the end of the scale is lost
-            inside[1] -= 0.25 * (first == 0)
-            inside[-2] -= 0.25 * (last == bins - 1)
-            kept = (kept[:, None] * inside).ravel()
-        self.code = code.astype(np.intp)
-        """Each pixel's bin, ``[H, W]``."""
-        self.number = len(kept)
-        self._kept = kept
-        self._steps = (shape[1] * shape[2], shape[2], 1)
-        count = np.bincount(self.code[::step, ::step].ravel(), minlength=self.number)
-        self._count, self._total = self._smooth(count), float(count @ kept)
-
-    def log_ratio(self, margin: np.ndarray) -> np.ndarray:
-        """Logarithm, -4..4, of how much likelier each bin's colour is among the goods than in the ground.
+    def log_ratio(self, margin: Array) -> Array:
+        """Returns, for each bin that occurs, the logarithm of its share in the foreground over that in the background.
 
         Args:
-            margin: goods less ground in each bin of the sample, flat.
+            margin: P(foreground) - P(background) of each pixel, float64, flat ``[H * W]``.
         """
-        lead, smooth = float(margin @ self._kept), self._smooth(margin)
-        goods = (self._count + smooth) / (64 * (self._total + lead + 2e-9)) + 2e-5
-        ground = (self._count - smooth) / (64 * (self._total - lead + 2e-9)) + 2e-5
-        ratio = np.zeros(self.number)
-        edge = sum(self._steps)
-        np.log(goods / ground, out=ratio[edge:-edge])
-        return np.clip(ratio, -4, 4, out=ratio)
+        total, lead = len(self._bins), float(margin.sum())
+        margins = self._smooth(np.bincount(self._bins, margin, self._size))
+        # The factor 2 of both probabilities cancels.
+        foreground = (self._count + margins) / (total + lead + _P.epsilon) + _P.floor
+        background = (self._count - margins) / (total - lead + _P.epsilon) + _P.floor
+        ratio = np.log(foreground / background)
+        return np.clip(ratio, -_P.max_ratio, _P.max_ratio, out=ratio)
 
-    def _smooth(self, histogram: np.ndarray) -> np.ndarray:
-        """Spread each bin over its neighbours, with weights 1, 2, 1 along each axis (64 in all).
-
-        Flat, and without the margin at either end.
-        """
-        for step in self._steps:
-            spread = histogram[: -2 * step] + histogram[2 * step :]
-            spread += 2 * histogram[step:-step]
-            histogram = spread
-        return histogram
-
-
-def _indices(values: np.ndarray, bins: int, low: float, span: float) -> tuple[np.ndarray, int, int]:
-    """Each value's bin, as float32 ``[H, W]``, and the first and the last bin in use."""
-    index = values * np.float32(bins / span)
-    index += np.float32(-low * bins / span)
-    np.floor(index, out=index)
-    first, last = int(index.min()), int(index.max())
-    if first < 0 or last >= bins:
-        np.clip(index, 0, bins - 1, out=index)
-        first, last = (min(max(place, 0), bins - 1) for place in (first, last))
-    return index, first, last
+    def _smooth(self, histogram: Array) -> Array:
+        """Returns the 1-2-1 means over 3×3×3 bins, at those that occur."""
+        return binomial_sum(histogram, self._strides).take(self._occupied) / 64

@@ -11,7 +11,7 @@ which holds for most complexions, because they differ in lightness more than in 
 
 import numpy as np
 
-from fmnist_runtime.preprocessing.array_ops import Parts, box_count, luma, percentile, to_lab
+from fmnist_runtime.preprocessing.array_ops import Components, luma, neighbor_count, percentile, to_lab
 
 __all__ = ["without_wearer"]
 
@@ -24,7 +24,7 @@ _BARE = 0.25
 _LIKE_THE_FACE = 15.0
 """What then is skin differs by less in Cb and Cr from the face, which is in the upper quarter."""
 _CRUMB = 0.1
-"""Parts under this share of the largest are what the skin has left: the edge of an arm, a strand of hair."""
+"""Components under this share of the largest are what the skin has left: the edge of an arm, a strand of hair."""
 
 
 def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def without_wearer(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
         garment = _without_neighbour(
             rgb, garment, above=cut_above and head is None, below=cut_below or head is not None
         )
-    parts = Parts(garment)
+    parts = Components(garment)
     garment = parts.large(parts.sizes(), _CRUMB)
     return garment if garment.sum() >= 0.25 * mask.sum() else mask
 
@@ -63,7 +63,7 @@ def _skin(rgb: np.ndarray, mask: np.ndarray, top: int, bottom: int) -> np.ndarra
     blue_less_grey, red_less_grey = (1000 * rgb[..., channel].astype(np.float32) - grey for channel in (2, 0))
     skin = (blue_less_grey > -48e6 / 564) & (blue_less_grey < -3e6 / 564) & (grey > 50e3) & mask
     skin &= (red_less_grey > 8e6 / 713) & (red_less_grey < 44e6 / 713)
-    skin = (box_count(skin) >= 5) & mask
+    skin = (neighbor_count(skin) >= 5) & mask
     quarter = np.s_[top : top + (bottom - top) // 4]
     face = skin[quarter].copy()
     if np.count_nonzero(skin) > _BARE * np.count_nonzero(mask) and face.any():
@@ -80,7 +80,7 @@ def _head_row(mask: np.ndarray, skin: np.ndarray, top: int, bottom: int) -> int 
     below = mask[top + height // 3 : bottom]
     axis = percentile(np.nonzero(below)[1], 50) if below.any() else mask.shape[1] / 2
     body = percentile(width[top + height // 3 : bottom], 80)
-    parts = Parts(skin)
+    parts = Components(skin)
     size = parts.sizes()
     for part in np.argsort(size, kind="stable")[::-1][:4]:
         if size[part] < 0.006 * np.count_nonzero(mask):

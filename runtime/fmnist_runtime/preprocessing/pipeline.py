@@ -11,7 +11,7 @@ from PIL import Image
 
 from fmnist_runtime.preprocessing.array_ops import luma, percentile
 from fmnist_runtime.preprocessing.person import without_wearer
-from fmnist_runtime.preprocessing.segmentation import find_garment
+from fmnist_runtime.preprocessing.segmentation import segment
 from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["careful_inputs", "to_network_input"]
@@ -109,7 +109,7 @@ def _garment(rgb: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, boo
         return without_wearer(rgb, alpha > 127), True
     if min(rgb.shape[:2]) < _SMALLEST:
         return np.zeros(rgb.shape[:2], bool), True
-    mask, plain = find_garment(rgb)
+    mask, plain = segment(rgb)
     if not plain or not mask.any():
         return mask, True
     if _is_grey(rgb) and not mask.all() and rgb[~mask].mean() < 12:
