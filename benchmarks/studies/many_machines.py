@@ -21,15 +21,14 @@ import ray
 from PIL import Image
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.batching import ray_batch as many
-from fmnist_runtime.batching.threads import classify_all
+from fmnist_runtime.batching.ray_batch import ClassifyFiles, classify_folder
 from fmnist_train.data.sources import find_dataset
 
 KILL_AT = 2
 """The batch of a worker at which it is killed; the first worker that gets there is, and no other."""
 
 
-class Mortal(many.ClassifyFiles):
+class Mortal(ClassifyFiles):
     """Dies in the middle of a batch, once in the whole run: a file says whether that has been."""
 
     def __init__(self, killed: str, **settings: object) -> None:
@@ -63,8 +62,8 @@ def write_images(folder: Path, count: int) -> set[str]:
 
 
 def compare(folder: Path, answers: pa.Table, poisoned: set[str]) -> dict[str, int]:
-    """Count what is missing, doubled, or other than one classifier in one process says."""
-    expected = {a.path: a.prediction for a in classify_all(Classifier.load(), [str(folder)], top_k=1)}
+    """Count what is missing, doubled, or different from the answers of one classifier."""
+    expected = {a.path: a.prediction for a in Classifier.load().stream([folder], top_k=1)}
     rows = answers.to_pylist()
     times = collections.Counter(row["path"] for row in rows)
     found = {row["path"]: row for row in rows}
@@ -92,7 +91,7 @@ def main() -> None:
         folder, killed = Path(name) / "photos", Path(name) / "killed"
         poisoned = write_images(folder, options.images)
         started = time.perf_counter()
-        many.classify_folder(
+        classify_folder(
             str(folder),
             f"{name}/answers",
             workers=options.workers,

@@ -1,48 +1,53 @@
-"""The library: load one model file, ask it about pictures."""
+"""The library: loads one model file and classifies images with it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
-from fmnist_runtime.batching.cpus import MOST_THREADS
-from fmnist_runtime.errors import ConfigError, ImageError, ModelError
+from fmnist_runtime.errors import ImageError, ModelError
+from fmnist_runtime.image_io.decode import Picture, open_image
 from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.model_file.session import OUTPUTS, PROVIDERS, check_signature, first_line, open_session
 from fmnist_runtime.model_file.store import find_model, read_model
-from fmnist_runtime.prediction import Prediction, Top
+from fmnist_runtime.prediction import Answer, Prediction, PredictionOrError, Top
 from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 from fmnist_runtime.reject import RejectRule
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["PROVIDERS", "Classifier", "Picture"]
+__all__ = ["PROVIDERS", "Classifier", "OnInput", "Picture"]
 
-Picture = Image.Image | np.ndarray | str | Path | bytes
-"""A Pillow image; uint8 ``[H, W]``, ``[H, W, 3]`` or ``[H, W, 4]``; a path; or a file's bytes."""
-
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "xnnpack": "XnnpackExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "qnn": "QNNExecutionProvider",
-    "directml": "DmlExecutionProvider",
-}
-"""onnxruntime's execution providers by the names that ``--provider`` takes."""
-
-_INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
-_OUTPUTS = ("logits", "probabilities")
+OnInput = Callable[[Picture, Image.Image, np.ndarray], None]
+"""Callback for each image of a batch: what the caller gave, the decoded image, the network input uint8 ``[28, 28]``."""
+_Pictures = TypeVar("_Pictures", bound=Iterable[Picture])
 
 
 class Classifier:
-    """One loaded model. Thread-safe: nothing changes after ``load``, and onnxruntime's ``run`` may be called at once."""
+    """One loaded model. Thread-safe: nothing changes after ``load``, and onnxruntime allows parallel calls.
 
-    def __init__(self, session: onnxruntime.InferenceSession, metadata: Metadata, *, careful: bool = False) -> None:
+    Attributes:
+        labels: Class names; the position is the class id.
+        metadata: Metadata of the model file.
+        careful: Whether four views of each image are averaged.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        metadata: Metadata,
+        *,
+        careful: bool = False,
+        large_lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
         self._session = session
+        self._large_lock = large_lock
         self._reject = RejectRule.from_metadata(metadata.reject)
         self.metadata = metadata
         self.labels = metadata.labels
@@ -57,64 +62,140 @@ class Classifier:
         provider: str = "cpu",
         sha256: str | None = None,
         careful: bool = False,
+        large_lock: AbstractContextManager[Any] | None = None,
     ) -> "Classifier":
-        """Read, verify and load a model.
+        """Reads, verifies and loads a model.
 
         Args:
-            path: a file, a folder that holds one, or the name of an embedded model; None for the embedded default.
-            threads: of one call, 1 to 256. They never spin while they wait.
-            provider: a key of ``PROVIDERS``; it is used or refused, never replaced.
-            sha256: refuse any file but the one with this hash.
-            careful: average over the picture, its mirror image, and both a little smaller; slower, and refuses more of
-                what is no garment.
+            path: A file, a folder that holds one, or the name of an embedded model; None: the embedded default.
+            threads: Threads of one model call, 1 to 256. They never spin while they wait.
+            provider: A key of ``PROVIDERS``; used or refused, never replaced.
+            sha256: Refuses any file with another hash.
+            careful: Averages over the image, its mirror image, and both a little smaller: slower, and rejects more
+                images that show no garment.
+            large_lock: See ``open_image``.
 
         Raises:
-            ModelError: no such file, damaged, not ours, newer than this runtime, or of another signature.
-            ConfigError: a provider that is not known or not there, or a number of threads outside 1 to 256.
+            ModelError: No such file, damaged, not written by this project, newer than this runtime, or with another
+                signature.
+            ConfigError: An unknown or unavailable provider, or a number of threads outside 1 to 256.
         """
-        if not 1 <= threads <= MOST_THREADS:
-            raise ConfigError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
         data = read_model(find_model(path), sha256)
         refuse_external_data(data)
         verify_checksum(data)
-        session = _session(data, threads, _provider(provider))
+        session = open_session(data, threads=threads, provider=provider)
         metadata = Metadata.from_props(session.get_modelmeta().custom_metadata_map)
-        _check_signature(session, metadata)
-        return cls(session, metadata, careful=careful)
+        check_signature(session, len(metadata.labels))
+        return cls(session, metadata, careful=careful, large_lock=large_lock)
 
     def __call__(self, picture: Picture, *, top_k: int = 3, reject: bool = True) -> Prediction:
-        """Classify one picture.
+        """Classifies one image.
 
         Args:
-            picture: see ``Picture``.
-            top_k: how many of the most probable classes to name, from 1.
-            reject: whether a picture unlike all that the model knows may be answered with "I don't know".
+            picture: See ``Picture``.
+            top_k: Number of most probable classes to return, from 1.
+            reject: Whether an image unlike the model's classes may be rejected ("I don't know").
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: The image cannot be read.
+            ModelError: The model call failed.
         """
-        return self.batch([picture], top_k=top_k, reject=reject)[0]
+        (result,) = self.results([picture], top_k=top_k, reject=reject)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def batch(self, pictures: Sequence[Picture], *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
-        """Classify several pictures in one call of the model; as ``__call__`` otherwise."""
-        views = [self.prepare(picture) for picture in pictures]
-        return self.classify_inputs(np.stack(views), top_k=top_k, reject=reject) if views else []
-
-    def prepare(self, picture: Picture, *, max_pixels: int | None = None) -> np.ndarray:
-        """What the network sees of a picture: uint8 ``[views, 28, 28]``; one view, or several where ``careful``.
-
-        Args:
-            picture: see ``Picture``.
-            max_pixels: see ``open_image``.
+        """Classifies several images in one model call; see ``__call__``. ``stream`` returns errors as values instead.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: An image cannot be read; the message has its position and path.
+            ModelError: The model call failed.
         """
-        image = _as_image(picture, max_pixels)
-        return careful_inputs(image) if self.careful else to_network_input(image)[None]
+        results = self.results(_several(pictures), top_k=top_k, reject=reject)
+        predictions = []
+        for position, result in enumerate(results):
+            if isinstance(result, ImageError):
+                raise ImageError(f"{_name(pictures[position], position)}: {result}") from result
+            if isinstance(result, Exception):
+                raise result
+            predictions.append(result)
+        return predictions
+
+    def stream(
+        self, pictures: Iterable[Picture], *, top_k: int = 3, reject: bool = True, threads: int | None = None
+    ) -> Iterator[Answer]:
+        """Classifies any number of images, in their order; an unreadable image becomes an ``Answer`` with an error.
+
+        Args:
+            pictures: See ``Picture``; a folder stands for all images below it. Read only a few chunks ahead.
+            top_k: See ``__call__``.
+            reject: See ``__call__``.
+            threads: Images decoded and classified at the same time; None: one for each CPU of this process.
+
+        Raises:
+            ModelError: A model call failed.
+        """
+        from fmnist_runtime.batching.batch import classify_sources
+        from fmnist_runtime.image_io.sources import expand
+
+        classify = partial(self.results, top_k=top_k, reject=reject)
+        return classify_sources(classify, expand(_several(pictures)), threads=threads)
+
+    def results(
+        self,
+        pictures: Sequence[Picture],
+        *,
+        top_k: int = 3,
+        reject: bool = True,
+        max_pixels: int | None = None,
+        on_input: OnInput | None = None,
+    ) -> list[PredictionOrError]:
+        """Classifies several images in one model call; an exception of one image is its result and affects no other.
+
+        Args:
+            pictures: See ``Picture``.
+            top_k: See ``__call__``.
+            reject: See ``__call__``.
+            max_pixels: See ``open_image``.
+            on_input: See ``OnInput``.
+
+        Raises:
+            ModelError: The model call failed.
+        """
+        inputs: list[np.ndarray | Exception] = []
+        for picture in pictures:
+            try:
+                inputs.append(self.prepare(picture, max_pixels=max_pixels, on_input=on_input))
+            except MemoryError:
+                inputs.append(ImageError("the picture needs more memory than there is"))
+            except Exception as error:  # a defect that one image meets must not affect the others
+                inputs.append(error)
+        views_of = [each for each in inputs if isinstance(each, np.ndarray)]
+        found = iter(self.classify_inputs(np.stack(views_of), top_k=top_k, reject=reject) if views_of else [])
+        return [next(found) if isinstance(each, np.ndarray) else each for each in inputs]
+
+    def prepare(
+        self, picture: Picture, *, max_pixels: int | None = None, on_input: OnInput | None = None
+    ) -> np.ndarray:
+        """Returns the network input of an image: uint8 ``[views, 28, 28]``, one view, or four where ``careful``.
+
+        Args:
+            picture: See ``Picture``.
+            max_pixels: See ``open_image``.
+            on_input: See ``OnInput``.
+
+        Raises:
+            ImageError: The image cannot be read.
+        """
+        image = open_image(picture, max_pixels=max_pixels, large_lock=self._large_lock)
+        views = careful_inputs(image) if self.careful else to_network_input(image)[None]
+        if on_input:
+            on_input(picture, image, views[0])
+        return views
 
     def classify_inputs(self, inputs: np.ndarray, *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
-        """Classify what ``prepare`` returned, stacked: uint8 ``[N, views, 28, 28]``."""
+        """Classifies stacked results of ``prepare``: uint8 ``[N, views, 28, 28]``."""
         count, views = inputs.shape[:2]
         logits, probabilities = self.run(inputs.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE))
         logits = logits.reshape(count, views, -1).mean(axis=1)
@@ -125,15 +206,15 @@ class Classifier:
         return [self._prediction(*each) for each in zip(order.tolist(), best.tolist(), reasons, strict=True)]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bare model call: uint8 ``[N, 1, 28, 28]`` to logits and probabilities, each float32 ``[N, classes]``.
+        """Calls the model: uint8 ``[N, 1, 28, 28]`` to logits and probabilities, each float32 ``[N, classes]``.
 
         Raises:
-            ModelError: the model does not compute what it says, or other pixels than these were given.
+            ModelError: The call failed, or the outputs have other shapes than the metadata declare.
         """
         try:
-            logits, probabilities = self._session.run(_OUTPUTS, {"image": pixels})
+            logits, probabilities = self._session.run(OUTPUTS, {"image": pixels})
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ModelError(f"onnxruntime cannot run the model: {_first_line(error)}") from error
+            raise ModelError(f"onnxruntime cannot run the model: {first_line(error)}") from error
         expected = (len(pixels), len(self.labels))
         if not (logits.shape == probabilities.shape == expected):
             raise ModelError(
@@ -142,13 +223,13 @@ class Classifier:
         return logits, probabilities
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
-        """The logits alone, float32 ``[N, classes]``."""
+        """Returns the logits alone, float32 ``[N, classes]``; see ``run``."""
         return self.run(pixels)[0]
 
     @property
     def providers(self) -> list[str]:
-        """The execution providers that are in use."""
-        return self._session.get_providers()
+        """Execution providers in use."""
+        return list(self._session.get_providers())
 
     def _prediction(self, order: list[int], best: list[float], reason: str | None) -> Prediction:
         top = tuple([Top(self.labels[i], i, probability) for i, probability in zip(order, best, strict=True)])
@@ -157,66 +238,12 @@ class Classifier:
         return Prediction(top[0].label, top[0].class_id, top[0].probability, top)
 
 
-def _as_image(picture: Picture, max_pixels: int | None) -> Image.Image:
-    from fmnist_runtime.image_io.decode import open_image
-
-    if isinstance(picture, np.ndarray):
-        if (
-            picture.dtype != np.uint8
-            or picture.ndim < 2
-            or picture.shape[2:] not in ((), (3,), (4,))
-            or 0 in picture.shape
-        ):
-            raise ImageError(
-                f"an array must be uint8 [H, W], [H, W, 3] or [H, W, 4], not {picture.dtype} {list(picture.shape)}"
-            )
-        return Image.fromarray(picture)
-    if not isinstance(picture, Image.Image | str | os.PathLike | bytes):
-        raise ImageError(
-            f"a picture is a Pillow image, a uint8 array, a path, or a file's bytes; not {type(picture).__name__}"
-        )
-    return open_image(picture, max_pixels=max_pixels)
+def _several(pictures: _Pictures) -> _Pictures:
+    """Returns the argument; refuses a single path or file, whose characters or bytes would be taken one by one."""
+    if isinstance(pictures, str | bytes | os.PathLike):
+        raise ImageError("a list of pictures is needed here; for one picture, call the classifier itself")
+    return pictures
 
 
-def _provider(name: str) -> str:
-    if name not in PROVIDERS:
-        raise ConfigError(f"unknown provider '{name}'; known: {', '.join(PROVIDERS)}")
-    available = onnxruntime.get_available_providers()
-    if PROVIDERS[name] not in available:
-        here = ", ".join(short for short, full in PROVIDERS.items() if full in available)
-        raise ConfigError(f"provider '{name}' is not in this onnxruntime build; there are: {here}")
-    return PROVIDERS[name]
-
-
-def _session(data: bytes, threads: int, provider: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong arrives as an exception; the log would only repeat it
-    for kind in ("intra_op", "inter_op"):
-        options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=[provider])
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        raise ModelError(f"onnxruntime cannot load the model: {_first_line(error)}") from error
-    session.disable_fallback()  # it would replace the provider that was asked for, and keeps the file's bytes for that
-    session._model_bytes = None
-    return session
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _check_signature(session: onnxruntime.InferenceSession, metadata: Metadata) -> None:
-    inputs, outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
-    found = [(i.name, i.type, [d if isinstance(d, int) else "N" for d in i.shape]) for i in inputs]
-    if found != [_INPUT]:
-        raise ModelError(f"the model's input is {found}, expected image: uint8 [N, 1, 28, 28]; export it again")
-    for name in _OUTPUTS:
-        if name not in outputs or outputs[name].type != "tensor(float)":
-            raise ModelError(f"the model has no float output '{name}'; export it again")
-        if list(outputs[name].shape[1:]) != [len(metadata.labels)]:
-            raise ModelError(
-                f"the model's output '{name}' has shape {outputs[name].shape}, but {len(metadata.labels)} labels; export it again"
-            )
+def _name(picture: Picture, position: int) -> str:
+    return f"[{position}] {os.fsdecode(picture)}" if isinstance(picture, str | os.PathLike) else f"[{position}]"

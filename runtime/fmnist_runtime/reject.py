@@ -1,10 +1,10 @@
-"""The reject option: is this picture like anything that the model knows?
+"""The reject option: scores for images unlike the training classes.
 
-A score says how familiar a picture looks (higher: more familiar); the model's metadata carry which score to use and the
-threshold that was fitted to accept a stated share of real garments. Sources: maximum softmax probability, Hendrycks and
-Gimpel 2017 (arXiv:1610.02136); energy, Liu et al. 2020 (arXiv:2010.03759), here with its sign turned; certainty, which is
-entropy turned round, fits a network that learnt to share its answer evenly among all classes for what is no garment
-(Hendrycks, Mazeika, Dietterich 2019, arXiv:1812.04606).
+A higher score means a more familiar image. The model's metadata hold the score to use, and the threshold fitted to accept a
+stated share of real garments. Sources: maximum softmax probability, Hendrycks and Gimpel 2017 (arXiv:1610.02136); negative
+energy, Liu et al. 2020 (arXiv:2010.03759); certainty, which is one minus normalized entropy. Non-garment images were
+trained towards a uniform distribution, so high entropy means reject (Hendrycks, Mazeika, Dietterich 2019,
+arXiv:1812.04606).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,20 +18,23 @@ __all__ = ["SCORES", "RejectRule"]
 
 
 def max_probability(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The most probable class's calibrated probability, ``[N]``."""
-    return probabilities.max(axis=1)
+    """Returns the calibrated probability of the most probable class, ``[N]`` in 0..1."""
+    largest: np.ndarray = probabilities.max(axis=1)
+    return largest
 
 
 def energy(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """``log(sum(exp(logits)))``, ``[N]``: large where some class has strong evidence, however it is shared."""
-    peak = logits.max(axis=1)
-    return peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    """Returns ``log(sum(exp(logits)))``, ``[N]``: large where any class has strong evidence."""
+    peak: np.ndarray = logits.max(axis=1)
+    values: np.ndarray = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    return values
 
 
 def certainty(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """1 less the entropy of the calibrated probabilities as a share of the largest there is, ``[N]`` in 0..1."""
-    bits = probabilities * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    return 1 + bits.sum(axis=1) / np.log(probabilities.shape[1])
+    """Returns 1 minus the entropy of the calibrated probabilities over its maximum, ``[N]`` in 0..1."""
+    terms = probabilities * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    values: np.ndarray = 1 + terms.sum(axis=1) / np.log(probabilities.shape[1])
+    return values
 
 
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -39,20 +42,21 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "energy": energy,
     "certainty": certainty,
 }
+"""Scores by their names in the metadata: functions of float32 logits and probabilities ``[N, classes]``."""
 
 
 class RejectRule(NamedTuple):
-    """Accept a picture whose ``score`` is at least ``threshold``."""
+    """Accepts an image whose ``score`` is at least ``threshold``."""
 
     score: str
     threshold: float
 
     @classmethod
     def from_metadata(cls, value: Mapping[str, Any] | None) -> "RejectRule | None":
-        """Read the metadata's ``reject`` object; None means: never reject.
+        """Reads the metadata's ``reject`` object; None means: never reject.
 
         Raises:
-            ModelError: it is malformed, or names a score that this runtime does not know.
+            ModelError: The object is malformed, or names an unknown score.
         """
         if value is None:
             return None
@@ -61,26 +65,27 @@ class RejectRule(NamedTuple):
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"the model's reject rule is malformed ({error!r}); export it again") from error
         if rule.score not in SCORES:
-            raise ModelError(f"the model rejects by '{rule.score}'; this runtime knows {', '.join(SCORES)}: upgrade it")
+            raise ModelError(f"the model rejects by '{rule.score}'; this runtime has {', '.join(SCORES)}: upgrade it")
         return rule
 
     def scores(self, pixels: np.ndarray, logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """How familiar each picture looks, ``[N]``; minus infinity where there is nothing to see.
+        """Returns the score of each image, ``[N]``; minus infinity where the input is empty.
 
         Args:
-            pixels: what the network saw, ``[N, ...]``; 0 is ground.
-            logits, probabilities: float32 ``[N, classes]``.
+            pixels: Network inputs, ``[N, ...]``; 0 is background.
+            logits: float32 ``[N, classes]``.
+            probabilities: float32 ``[N, classes]``.
         """
-        something = pixels.reshape(len(pixels), -1).any(axis=1)
-        return np.where(something, SCORES[self.score](logits, probabilities), -np.inf)
+        not_empty = pixels.reshape(len(pixels), -1).any(axis=1)
+        return np.where(not_empty, SCORES[self.score](logits, probabilities), -np.inf)
 
     def reasons(self, pixels: np.ndarray, logits: np.ndarray, probabilities: np.ndarray) -> list[str | None]:
-        """Why each picture is rejected, one line; None where it is accepted. The arguments are those of ``scores``."""
+        """Returns why each image is rejected, one line, or None where it is accepted; arguments as for ``scores``."""
         scores = self.scores(pixels, logits, probabilities)
         return [None if score >= self.threshold else self._reason(score) for score in scores]
 
     def _reason(self, score: float) -> str:
         if score == -np.inf:
-            return "nothing in the picture stands out from its ground"
+            return "nothing in the picture stands out from its background"
         name = self.score.replace("_", " ")
-        return f"unlike the pictures the model knows: {name} {score:.3g} is under the threshold {self.threshold:.3g}"
+        return f"unlike the pictures of the model's classes: {name} {score:.3g} is under the threshold {self.threshold:.3g}"

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.batching.threads import classify_all, count_pictures
 from fmnist_runtime.cli.doctor import advise
 from fmnist_runtime.cli.progress import Progress
+from fmnist_runtime.image_io.sources import count_pictures
 
 FACTS = {"flags": ["avx2"], "memory": 1 << 30}
 
@@ -85,7 +85,7 @@ def test_a_stream_is_read_no_further_than_needed(tmp_path: Path) -> None:
             taken += 1
             yield str(tmp_path / "x.png")
 
-    answers = classify_all(Classifier.load(), names())
+    answers = Classifier.load().stream(names())
     for _ in range(10):
         next(answers)
     assert taken < 1000

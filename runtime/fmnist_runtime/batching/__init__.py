@@ -1,1 +1,1 @@
-"""Many images at once: batches, threads, worker processes and Ray, with results in input order."""
+"""Classification of many images: threads, worker processes, and machines through Ray."""

@@ -1,60 +1,95 @@
-"""Pictures by the batch: each comes to a prediction or to why there is none, and a bad one spoils no other."""
+"""Classification of many sources in order: expanded once, classified in threads; an unreadable image becomes an error value.
 
-from collections.abc import Sequence
+Imports neither numpy nor a model: ``worker_pool`` uses this module in a process that loads neither.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from fmnist_runtime.batching.cpus import available_cpus
+from fmnist_runtime.batching.ordered_map import map_ordered
+from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.image_io.sources import Source
+from fmnist_runtime.prediction import Answer, PredictionOrError
 
-from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import ImageError
-from fmnist_runtime.image_io.decode import open_image
-from fmnist_runtime.prediction import Outcome
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
-__all__ = ["answer_batch"]
+__all__ = ["choose_processes", "classify_sources", "comparison_writer", "to_answers"]
+
+_CHUNK = 8
+"""Images per model call of a thread: larger batches delay answers and are not faster."""
+_MANY = 500
+"""Images from which worker processes pay off: threads classify some hundreds while the processes start."""
+
+Classify = Callable[[list[Any]], list[PredictionOrError]]
+"""Classifies a list of pictures, one result for each: ``Classifier.results``, or a worker process."""
 
 
-def answer_batch(
-    classifier: Classifier,
-    pictures: Sequence[bytes | str],
-    *,
-    top_k: int = 3,
-    reject: bool = True,
-    max_pixels: int | None = None,
-    show: str | Path | None = None,
-) -> list[Outcome]:
-    """Decode one by one, then classify in one call of the model.
+def classify_sources(classify: Classify, sources: Iterable[Source], *, threads: int | None = None) -> Iterator[Answer]:
+    """Classifies sources in their order; a picture that cannot be read becomes an ``Answer`` with an error.
 
     Args:
-        classifier: what to ask.
-        pictures: files' bytes, or their paths.
-        top_k, reject: see ``Classifier.__call__``.
-        max_pixels: see ``open_image``.
-        show: a folder to write, for each path, a PNG of the photo beside what the network saw.
+        classify: Called in each thread with up to 8 pictures.
+        sources: Read only a few chunks ahead.
+        threads: Number of threads; None: one for each CPU that this process may use.
 
     Raises:
-        ModelError: the model call failed.
+        Exception: What ``classify`` raises, or a result that is no ``FmnistError``: a defect of this project.
     """
-    prepared: list[np.ndarray | Exception] = []
-    for picture in pictures:
-        try:
-            prepared.append(_prepare(classifier, picture, max_pixels, show))
-        except MemoryError:
-            prepared.append(ImageError("the picture needs more memory than there is"))
-        except Exception as error:  # even a fault of ours in one picture must not hit its neighbours
-            prepared.append(error)
-    views = [each for each in prepared if isinstance(each, np.ndarray)]
-    predictions = iter(classifier.classify_inputs(np.stack(views), top_k=top_k, reject=reject) if views else [])
-    return [next(predictions) if isinstance(each, np.ndarray) else each for each in prepared]
+    sources = iter(sources)
+    first = list(islice(sources, 2))
+    threads = (threads or available_cpus()) if len(first) > 1 else 1
+    yield from map_ordered(
+        lambda some: to_answers(some, classify), chain(first, sources), threads=threads, chunk=_CHUNK
+    )
 
 
-def _prepare(
-    classifier: Classifier, picture: bytes | str, max_pixels: int | None, show: str | Path | None
-) -> np.ndarray:
-    if show is None:
-        return classifier.prepare(picture, max_pixels=max_pixels)
+def to_answers(sources: list[Source], classify: Classify) -> list[Answer]:
+    """Classifies those sources that are pictures, and returns one answer for each source.
+
+    Raises:
+        Exception: A result that is no ``FmnistError``.
+    """
+    results = classify([source.picture for source in sources if source.error is None])
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, FmnistError):
+            raise result
+    left = iter(results)
+    return [
+        Answer.of(source.name, next(left)) if source.error is None else Answer(source.name, None, source.error)
+        for source in sources
+    ]
+
+
+def choose_processes(sources: Iterable[Source], requested: int | None) -> tuple[int, Iterator[Source]]:
+    """Chooses the number of worker processes; 1 means none.
+
+    Worker processes cannot read standard input: with ``-`` among the sources, request 1.
+
+    Args:
+        sources: Read only as far as the choice needs.
+        requested: Number of processes; None: one for each CPU from ``_MANY`` images on.
+
+    Returns:
+        The number, and all sources from the beginning.
+    """
+    most = requested or available_cpus()
+    sources = iter(sources)
+    if most == 1:
+        return 1, sources
+    least = 2 if requested else _MANY
+    first = list(islice(sources, max(least, most)))
+    return (min(most, len(first)) if len(first) >= least else 1), chain(first, sources)
+
+
+def comparison_writer(folder: str | Path | None) -> "Callable[[Any, Image.Image, np.ndarray], None] | None":
+    """Returns a callback that writes each photo beside the network's input into a folder; None without a folder."""
+    if folder is None:
+        return None
     from fmnist_runtime.cli.comparison_image import write_comparison
 
-    image = open_image(picture, max_pixels=max_pixels)
-    views = classifier.prepare(image)
-    write_comparison(image, views[0], Path(show), str(picture))
-    return views
+    return lambda picture, image, seen: write_comparison(image, seen, Path(folder), str(picture))

@@ -1,4 +1,4 @@
-"""How many processors this process may really use: a container on a large host is a small device."""
+"""CPUs that this process may really use: a container on a large host is a small device."""
 
 import os
 from collections.abc import Iterator
@@ -6,15 +6,17 @@ from pathlib import Path
 
 __all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota"]
 
-MOST_THREADS, MOST_PROCESSES = 256, 1024
-"""More than anything here has use for; many more take minutes to start, or all memory."""
+MOST_THREADS = 256
+"""Threads of one model call: larger numbers are mistakes, and take minutes to start or all memory."""
+MOST_PROCESSES = 1024
+"""Worker processes: larger numbers are mistakes, see ``MOST_THREADS``."""
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """Whole CPUs, at least 1: the affinity of this process, capped by its control groups' quota.
+    """Returns the number of whole CPUs, at least 1: the process's affinity, capped by the quota of its control groups.
 
     Args:
-        root: where ``proc`` and ``sys`` stand; another place only in tests.
+        root: Folder that holds ``proc`` and ``sys``; another one only in tests.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = quota(root)
@@ -22,19 +24,19 @@ def available_cpus(root: Path = Path("/")) -> int:
 
 
 def quota(root: Path = Path("/")) -> float | None:
-    """CPUs that the tightest control group grants, of either version of the kernel's interface; None: no limit.
+    """Returns the CPUs that the tightest control group grants, in version 1 or 2 of the interface; None: no limit.
 
     See "CPU Interface Files" in https://docs.kernel.org/admin-guide/cgroup-v2.html.
     """
-    limits = [limit for folder in _folders(root) if (limit := _limit(folder)) is not None]
+    limits = [limit for folder in _control_groups(root) if (limit := _limit(folder)) is not None]
     return min(limits, default=None)
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """The control group of this process and all above it; inside a container the outermost is all that can be seen."""
+def _control_groups(root: Path) -> Iterator[Path]:
+    """Yields the folders of this process's control group and its parents, as far as visible inside a container."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)

@@ -1,93 +1,97 @@
-"""Many pictures at once, and their answers in the order of the pictures; memory stays bounded. Imports nothing heavy."""
+"""Ordered parallel map with bounded memory."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
-
-from fmnist_runtime.batching.cpus import available_cpus
-from fmnist_runtime.image_io.sources import Source, expand
-from fmnist_runtime.prediction import Outcome, Prediction
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Answer", "answer", "in_order", "name_outcomes", "processes_for", "readable"]
+__all__ = ["map_ordered", "start_threads"]
 
-_WORTHWHILE = 500
-"""From so many pictures on, unasked: to start the processes takes as long as the threads of one take for some hundreds."""
-
-
-class Answer(NamedTuple):
-    """The answer for one picture of many: a prediction, or why there is none."""
-
-    path: str
-    """As given, or below the folder given."""
-    prediction: Prediction | None
-    error: str | None = None
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def readable(sources: Iterable[Source]) -> list[str]:
-    """The paths of those sources that are pictures to be read."""
-    return [source.path for source in sources if source.error is None]
-
-
-def name_outcomes(sources: Iterable[Source], outcomes: Iterable[Outcome]) -> list[Answer]:
-    """An answer for each source, with what those that are ``readable`` came to."""
-    left = iter(outcomes)
-    return [answer(s.name, next(left)) if s.error is None else Answer(s.name, None, s.error) for s in sources]
-
-
-def answer(name: str, outcome: Outcome) -> Answer:
-    """What the picture of this name came to."""
-    return Answer(name, None, str(outcome)) if isinstance(outcome, Exception) else Answer(name, outcome)
-
-
-def in_order(
-    classify: Callable[[list[Source]], list[Answer]],
-    sources: Iterable[Source],
+def map_ordered(
+    function: Callable[[list[_Item]], list[_Result]],
+    items: Iterable[_Item],
     *,
     threads: int,
     chunk: int,
     stop: Callable[[], None] = lambda: None,
-) -> Iterator[Answer]:
-    """Call ``classify`` with a few pictures at a time, in several threads; yield the answers in the order of the pictures.
+) -> Iterator[_Result]:
+    """Calls a function with short lists of items in several threads, and yields the results in the items' order.
+
+    Where the system grants fewer threads, those that started do the work; with none, the calling thread does it.
 
     Args:
-        classify: what to call; each call gets up to ``chunk`` pictures.
-        sources: read no further ahead than two chunks a thread.
-        threads: how many calls go on at once.
-        chunk: at the beginning it is less, so that the first answers come soon and a few pictures keep all threads busy.
-        stop: called at the end, whatever it is; makes calls that still go on come back soon.
+        function: Called with up to ``chunk`` items; returns one result for each.
+        items: Read no further ahead than two chunks for each thread.
+        threads: Largest number of calls at the same time.
+        chunk: Largest number of items in a call. The first calls get fewer, so that the first results come soon and a
+            few items keep all threads busy.
+        stop: Called at the end, also after an error; must make running calls return soon.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    sources, taken = iter(sources), 0
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting: deque[Future[list[Answer]]] = deque()
-        try:
-            while some := list(islice(sources, min(chunk, 1 + taken // (4 * threads)))):
-                taken += len(some)
-                waiting.append(pool.submit(classify, some))
-                if len(waiting) > 2 * threads:
-                    yield from waiting.popleft().result()
-            while waiting:
+    jobs: SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None] = SimpleQueue()
+    started = start_threads(lambda: _work(function, jobs), threads) if threads > 1 else []
+    items, taken = iter(items), 0
+    waiting: deque[Future[list[_Result]]] = deque()
+    try:
+        while not started and (some := list(islice(items, chunk))):
+            yield from function(some)
+        while some := list(islice(items, min(chunk, 1 + taken // (4 * threads)))):
+            taken += len(some)
+            waiting.append(_submit(jobs, some))
+            if len(waiting) > 2 * len(started):
                 yield from waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            stop()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+        for _ in started:
+            jobs.put(None)
+        stop()
+        for thread in started:
+            thread.join()
 
 
-def processes_for(sources: list[str], asked: int | None) -> int:
-    """How many worker processes to start for these sources; 1 means none.
+def start_threads(function: Callable[[], None], count: int) -> list[threading.Thread]:
+    """Starts up to ``count`` threads that each call the function; fewer where the system's limit is reached."""
+    started: list[threading.Thread] = []
+    for _ in range(count):
+        thread = threading.Thread(target=function, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # "can't start new thread": a limit on processes, or no memory for a stack
+            break
+        started.append(thread)
+    return started
 
-    Args:
-        sources: files and folders, or ``-``, which only this process can read.
-        asked: the number that is wanted; None: one for each processor, from ``_WORTHWHILE`` pictures on.
-    """
-    most = asked or available_cpus()
-    if most == 1 or "-" in sources:
-        return 1
-    least = 2 if asked else _WORTHWHILE
-    found = sum(1 for _ in islice(expand(sources), max(least, most)))
-    return min(most, found) if found >= least else 1
+
+def _submit(
+    jobs: "SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None]", items: list[_Item]
+) -> "Future[list[_Result]]":
+    from concurrent.futures import Future
+
+    future: Future[list[_Result]] = Future()
+    jobs.put((future, items))
+    return future
+
+
+def _work(
+    function: Callable[[list[_Item]], list[_Result]],
+    jobs: "SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None]",
+) -> None:
+    while job := jobs.get():
+        future, items = job
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            future.set_result(function(items))
+        except BaseException as error:  # re-raised by ``result`` in the calling thread
+            future.set_exception(error)

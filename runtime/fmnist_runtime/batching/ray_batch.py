@@ -1,8 +1,8 @@
-"""A million photos on many machines: Ray Data reads, ships and writes; each worker is one ``Classifier``.
+"""Classification on many machines: Ray Data reads, distributes and writes; each worker holds one ``Classifier``.
 
     python -m fmnist_runtime.batching.ray_batch s3://shop/photos s3://shop/answers --workers 64
 
-Needs the extra ``ray``; docs/many-machines.md says what is promised when pictures are bad and workers die.
+Needs the extra ``ray``; docs/many-machines.md describes the behavior for bad pictures and workers that die.
 """
 
 import os
@@ -12,27 +12,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.batching.batch import answer_batch
 from fmnist_runtime.batching.cpus import MOST_PROCESSES, available_cpus
 from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.cli.options import Options, up_to
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.decode import EXTENSIONS
-from fmnist_runtime.prediction import Outcome
+from fmnist_runtime.prediction import PredictionOrError
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["ClassifyFiles", "classify_folder", "many", "options"]
+__all__ = ["ClassifyFiles", "classify_folder", "main", "options"]
 
 _BATCH = 64
+"""Images per model call, as in ``worker_pool``."""
 _EXISTS = "{}: exists already; name a new folder for the answers, or remove this one"
 _RETRIES = 3
-"""How often a batch is given to another worker after its own has died; a picture that kills every one ends the run."""
+"""Number of other workers that try a batch whose worker died; a picture that crashes all of them ends the run."""
+_WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
+"""CPUs of a worker and of a task that reads or writes: workers of whole CPUs would leave none to read, and wait forever."""
 
 
 class ClassifyFiles:
-    """For ``Dataset.map_batches``: a table of ``path`` and ``bytes`` to a table of answers.
+    """Callable for ``Dataset.map_batches``: converts a table of ``path`` and ``bytes`` to a table of answers.
 
     The columns are those of ``fmnist-infer --json``: ``path``, ``label`` and ``class_id`` (null where rejected),
     ``probability``, ``rejected``, and ``error`` (null where the picture could be read).
@@ -48,9 +50,9 @@ class ClassifyFiles:
         import pyarrow as pa
 
         pictures = files["bytes"].to_pylist()
-        outcomes = answer_batch(self._classifier, pictures, top_k=1, reject=self._reject)
-        rows = [_row(path, outcome) for path, outcome in zip(files["path"].to_pylist(), outcomes, strict=True)]
-        # A schema, or a block without an error would give that column another type than one with.
+        results = self._classifier.results(pictures, top_k=1, reject=self._reject)
+        rows = [_row(path, result) for path, result in zip(files["path"].to_pylist(), results, strict=True)]
+        # An explicit schema: the column ``error`` would otherwise have another type in a block without errors.
         schema = pa.schema([
             ("path", pa.string()),
             ("label", pa.string()),
@@ -62,10 +64,6 @@ class ClassifyFiles:
         return pa.Table.from_pylist(rows, schema=schema)
 
 
-_WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
-"""Reading and writing need a share too: as many workers of a whole CPU as there are CPUs would wait for it without end."""
-
-
 def classify_folder(
     source: str | list[str],
     output: str,
@@ -74,34 +72,34 @@ def classify_folder(
     worker: type[ClassifyFiles] = ClassifyFiles,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Classify every picture below a folder or an object store's prefix, and write the answers as Parquet files.
+    """Classifies every image below a folder or an object store's prefix, and writes the answers as Parquet files.
 
     Args:
-        source: one or several paths or URLs that pyarrow's file systems know (s3://, gs://, ...).
-        output: a folder or prefix that does not exist yet, so that no answers of an earlier run are in it.
-        workers: processes with a classifier each, about a CPU each, wherever Ray has room for them.
-        worker: what each of them is.
-        settings: how each is made; a model's path must be readable on every machine.
+        source: One or several paths or URLs of pyarrow's file systems (s3://, gs://, ...).
+        output: A folder or prefix that does not exist yet, so that it holds no answers of an earlier run.
+        workers: Number of processes with a classifier each, about one CPU each, on any of Ray's machines.
+        worker: Class of the workers.
+        settings: Arguments of ``worker``; a model's path must be readable on every machine.
 
     Raises:
-        DataError: the source is not there or has no pictures, or the output exists.
+        DataError: The source does not exist or has no images, or the output exists.
     """
     for path in [source] if isinstance(source, str) else source:
-        if "://" not in path and not Path(path).exists():  # said now, not when Ray has started
+        if "://" not in path and not Path(path).exists():  # before Ray starts
             raise DataError(f"{path}: no such folder")
     if "://" not in output and Path(output).exists():
         raise DataError(_EXISTS.format(output))
     import ray.data
 
     if not ray.is_initialized():
-        # A cluster knows its own CPUs; on one machine there are at least as many as workers are asked for.
+        # A cluster has its own CPUs; on one machine Ray gets at least as many as there are workers.
         local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
         ray.init(num_cpus=local, include_dashboard=False)
     extensions = sorted(extension.removeprefix(".") for extension in EXTENSIONS)
     try:
         files = ray.data.read_binary_files(source, include_paths=True, file_extensions=extensions, num_cpus=_TASK_CPUS)
         with warnings.catch_warnings():
-            # Ray wants named parameters, and has none for retries; without one a picture that kills would do so without end.
+            # Ray deprecates this form but has no other for retries; unlimited retries would repeat a crash forever.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             answers = files.map_batches(
                 worker,
@@ -119,26 +117,26 @@ def classify_folder(
         raise DataError(" ".join(str(error).split())) from error
 
 
-def _row(path: str, outcome: Outcome) -> dict[str, Any]:
-    if isinstance(outcome, Exception):
-        return {"path": path, "rejected": False, "error": str(outcome) or type(outcome).__name__}
+def _row(path: str, result: PredictionOrError) -> dict[str, Any]:
+    if isinstance(result, Exception):
+        return {"path": path, "rejected": False, "error": str(result) or type(result).__name__}
     return {
         "path": path,
-        "label": outcome.label,
-        "class_id": outcome.class_id,
-        "probability": outcome.probability,
-        "rejected": outcome.rejected,
+        "label": result.label,
+        "class_id": result.class_id,
+        "probability": result.probability,
+        "rejected": result.rejected,
     }
 
 
 def options() -> Options:
-    """The options of the command."""
+    """Returns the options of the command."""
     parser = Options(
         prog="python -m fmnist_runtime.batching.ray_batch", description="Classify a folder with many workers, on Ray."
     )
     add = parser.add_argument
-    add("source", metavar="FOLDER_OR_URL", help="where the pictures are")
-    add("output", metavar="FOLDER_OR_URL", help="a new folder for the answers, as Parquet")
+    add("source", metavar="FOLDER_OR_URL", help="folder or URL of the images")
+    add("output", metavar="FOLDER_OR_URL", help="new folder for the answers, as Parquet files")
     add(
         "--workers",
         type=up_to(MOST_PROCESSES),
@@ -147,12 +145,12 @@ def options() -> Options:
         help="processes with a classifier each (default: 2)",
     )
     add("--model", help="model file or folder, readable on every machine, or embedded model by name")
-    add("--careful", action="store_true", help="average four views: slower, refuses more of what is no garment")
+    add("--careful", action="store_true", help="average four views: slower, rejects more images that show no garment")
     return parser
 
 
-def many(args: Sequence[str] | None = None) -> int:
-    """Do what the arguments (by default the process's) say; return the exit code."""
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command with these arguments (None: those of the process); returns the exit code."""
     chosen = options().parse_args(args)
     settings = {"model": chosen.model, "careful": chosen.careful}
     classify_folder(chosen.source, chosen.output, workers=chosen.workers, settings=settings)
@@ -160,4 +158,4 @@ def many(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_app(many, extra="ray"))
+    sys.exit(run_app(main, extra="ray"))

@@ -1,7 +1,7 @@
-"""A process that classifies pictures for ``workers.py``: settings and pictures come on standard input, answers go back.
+"""Worker process that classifies pictures for ``worker_pool``: requests on standard input, results on standard output.
 
-Messages are ``marshal``'s bytes behind their length: both ends are the same Python, and pickled answers would take as long
-as the network. The process ends when its input does, so none is left over when the one that asked is gone.
+Messages are ``marshal`` data behind their length: both ends run the same Python, and pickling results would take as long as
+the network. The process ends with its input, so none is left when the parent is gone.
 """
 
 import marshal
@@ -14,23 +14,26 @@ from typing import Any, BinaryIO
 
 from fmnist_runtime import errors
 from fmnist_runtime.errors import FmnistError
-from fmnist_runtime.prediction import Outcome, Prediction, Top
+from fmnist_runtime.prediction import Prediction, PredictionOrError, Top
 
-__all__ = ["error", "failure", "main", "pack", "receive", "send", "unpack"]
+__all__ = ["PackedError", "main", "pack", "pack_error", "receive", "send", "unpack", "unpack_error"]
+
+PackedError = dict[str, str]
+"""Arguments of ``unpack_error``."""
 
 
 def send(file: BinaryIO, message: Any) -> None:
-    """Write one message of plain values (None, numbers, text, bytes, tuples, lists, dictionaries)."""
+    """Writes one message of plain values (None, numbers, text, bytes, tuples, lists, dictionaries)."""
     data = marshal.dumps(message)
     file.write(len(data).to_bytes(4) + data)
     file.flush()
 
 
 def receive(file: BinaryIO) -> Any:
-    """Read one message.
+    """Reads one message.
 
     Raises:
-        EOFError: the other side has gone.
+        EOFError: The other side has gone.
     """
     header = file.read(4)
     length = int.from_bytes(header)
@@ -40,26 +43,27 @@ def receive(file: BinaryIO) -> Any:
     return marshal.loads(data)
 
 
-def pack(outcomes: Iterable[Outcome]) -> list[tuple | dict[str, str]]:
-    """Outcomes as plain values: a tuple for a prediction, a dictionary for an error."""
-    return [failure(each) if isinstance(each, Exception) else _plain(each) for each in outcomes]
+def pack(results: Iterable[PredictionOrError]) -> list[tuple[Any, ...] | PackedError]:
+    """Converts results to plain values: a tuple for a prediction, a dictionary for an error."""
+    return [pack_error(each) if isinstance(each, Exception) else _to_tuple(each) for each in results]
 
 
-def _plain(prediction: Prediction) -> tuple:
-    return tuple(prediction._replace(top=[tuple(top) for top in prediction.top]))
+def _to_tuple(prediction: Prediction) -> tuple[Any, ...]:
+    return (*prediction[:3], [tuple(top) for top in prediction.top], *prediction[4:])
 
 
-def unpack(outcomes: Iterable[tuple | dict[str, str]]) -> list[Outcome]:
-    """What ``pack`` has packed; what was a fault is a ``RuntimeError`` with the traceback as its note."""
-    return [error(**each) if isinstance(each, dict) else _typed(each) for each in outcomes]
+def unpack(results: Iterable[tuple[Any, ...] | PackedError]) -> list[PredictionOrError]:
+    """Restores what ``pack`` converted; a defect becomes a ``RuntimeError`` with the traceback as its note."""
+    return [unpack_error(**each) if isinstance(each, dict) else _to_prediction(each) for each in results]
 
 
-def _typed(values: tuple) -> Prediction:
-    return Prediction._make(values)._replace(top=tuple([Top._make(top) for top in values[3]]))
+def _to_prediction(values: tuple[Any, ...]) -> Prediction:
+    prediction = Prediction._make(values)
+    return prediction._replace(top=tuple([Top._make(top) for top in prediction.top]))
 
 
-def failure(error: Exception) -> dict[str, str]:
-    """An error as plain values, the arguments of ``error``."""
+def pack_error(error: Exception) -> PackedError:
+    """Converts an exception to the arguments of ``unpack_error``."""
     if isinstance(error, FmnistError):
         return {"kind": type(error).__name__, "message": str(error)}
     from traceback import format_exception, format_exception_only
@@ -68,17 +72,22 @@ def failure(error: Exception) -> dict[str, str]:
     return {"message": f"a worker process failed: {message}", "note": "".join(format_exception(error))}
 
 
-def error(message: str, kind: str = "", note: str = "") -> Exception:
-    """What ``failure`` has packed."""
+def unpack_error(message: str, kind: str = "", note: str = "") -> Exception:
+    """Restores what ``pack_error`` converted."""
     if kind:
-        return getattr(errors, kind)(message)
-    fault = RuntimeError(message)
-    fault.add_note(note)
-    return fault
+        refusal: Exception = getattr(errors, kind)(message)
+        return refusal
+    defect = RuntimeError(message)
+    defect.add_note(note)
+    return defect
 
 
-class _OneLarge:
-    """One process at a time decodes a large picture; the system lets go of the lock of a process that was killed."""
+class FileLock:
+    """Lock between processes; the system releases the lock of a process that is killed.
+
+    Args:
+        descriptor: An open file that all these processes inherit.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -95,38 +104,37 @@ class _OneLarge:
 
 
 def main() -> None:
-    """Serve until the input ends."""
-    # Whoever stops a service may tell all its processes at once; the one that asks still has pictures to be answered.
+    """Answers requests until the input ends."""
+    # A service may be stopped by a signal to all its processes; its pictures in progress still need their answers.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not come between the messages
+    os.dup2(2, 1)  # what a library prints must not come between the messages
     with suppress(EOFError, BrokenPipeError):
         _serve(sys.stdin.buffer, answers)
-    os._exit(0)  # nothing is left to write, and to take everything down would take as long as some pictures
+    os._exit(0)  # nothing is left to write, and the interpreter's shutdown takes as long as some pictures
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     load, checked, lock = receive(requests)
-    from fmnist_runtime.batching.batch import answer_batch
+    from fmnist_runtime.batching.batch import comparison_writer
     from fmnist_runtime.classifier import Classifier
-    from fmnist_runtime.image_io import decode as images
 
-    if lock is not None:
-        images.one_large = _OneLarge(lock)
     try:
-        classifier = Classifier.load(**load)
+        classifier = Classifier.load(**load, large_lock=None if lock is None else FileLock(lock))
         if checked:
             from fmnist_runtime.selftest import require_selftest
 
             require_selftest(classifier)
     except FmnistError as refusal:
-        send(answers, failure(refusal))
+        send(answers, pack_error(refusal))
         return
     send(answers, list(classifier.labels))
     while True:
         pictures, options = receive(requests)
+        on_input = comparison_writer(options.pop("show", None))
+        reply: list[Any] | PackedError
         try:
-            reply = pack(answer_batch(classifier, pictures, **options))
-        except Exception as fault:  # of the model, not of a picture
-            reply = failure(fault)
+            reply = pack(classifier.results(pictures, **options, on_input=on_input))
+        except Exception as defect:  # of the model call, not of one picture
+            reply = pack_error(defect)
         send(answers, reply)

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import threading
 import zlib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.files import write_atomically
 
 __all__ = ["compare", "write_comparison"]
 
@@ -36,13 +36,8 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
     file = io.BytesIO()
     compare(photo, seen).save(file, "PNG")
     target = folder / f"{_stem(name)}.png"
-    beside = target.with_name(
-        f".{target.name}.{os.getpid()}.{threading.get_ident()}"
-    )  # the same photo may be asked for twice at once
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(file.getvalue())
-        beside.replace(target)
+        write_atomically(target, file.getvalue())
     except OSError as error:
         raise FmnistError(f"--show: cannot write {target}: {error.strerror or error}") from error
 

@@ -3,31 +3,18 @@
 import json
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fmnist_runtime.batching.ordered_map import Answer
 from fmnist_runtime.cli.console import printable
-from fmnist_runtime.prediction import Prediction
+from fmnist_runtime.prediction import Answer, Prediction
 
 if TYPE_CHECKING:
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.cli.progress import Progress
 
-__all__ = ["answer_to_dict", "print_predictions", "print_selftest"]
+__all__ = ["print_predictions", "print_selftest"]
 
 _LABEL_WIDTH = 14
-
-
-def answer_to_dict(answer: Answer) -> dict[str, Any]:
-    """The JSON object of one answer; a bad picture has ``error`` and null answers."""
-    if answer.prediction is None:
-        nothing = {"label": None, "class_id": None, "probability": None, "top": [], "rejected": False}
-        return {"path": answer.path, **nothing, "error": answer.error}
-    p = answer.prediction
-    top = [{"label": t.label, "class_id": t.class_id, "probability": t.probability} for t in p.top]
-    answered = {"label": p.label, "class_id": p.class_id, "probability": p.probability, "top": top}
-    reason = {} if p.reason is None else {"reason": p.reason}
-    return {"path": answer.path, **answered, "rejected": p.rejected, **reason}
 
 
 def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: "Progress | None" = None) -> int:
@@ -40,7 +27,7 @@ def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: "Pr
             failed = True
             print(f"error: {printable(f'{answer.path}: {answer.error}')}", file=sys.stderr)
         if as_json:
-            print(json.dumps(answer_to_dict(answer)), flush=True)
+            print(json.dumps(answer.to_dict()), flush=True)
         elif answer.prediction is not None:
             print(_row(answer.path, answer.prediction), flush=sys.stdout.isatty())
     if progress:

@@ -14,7 +14,7 @@ from fmnist_runtime.cli.console import run_app
 from fmnist_runtime.cli.options import Options, positive, up_to
 
 if TYPE_CHECKING:
-    from fmnist_runtime.batching.ordered_map import Answer
+    from fmnist_runtime.prediction import Answer
 
 __all__ = ["infer", "main", "options"]
 
@@ -110,30 +110,34 @@ def _classify(chosen: argparse.Namespace) -> int:
 
 
 def _answers(chosen: argparse.Namespace) -> "Iterator[Answer]":
-    from fmnist_runtime.batching.ordered_map import processes_for
+    from fmnist_runtime.batching.batch import choose_processes, classify_sources, comparison_writer
+    from fmnist_runtime.image_io.sources import expand
 
     if chosen.show:
-        from fmnist_runtime.image_io.sources import make_folder
+        from fmnist_runtime.files import make_folder
 
         make_folder(chosen.show)
-    options = {"top_k": chosen.top_k, "reject": chosen.reject, "show": chosen.show and str(chosen.show)}
-    processes = processes_for(chosen.photos, chosen.workers)
-    if processes > 1 and not _read_once(chosen.model):
+    options = {"top_k": chosen.top_k, "reject": chosen.reject}
+    one_process = "-" in chosen.photos or _is_pipe(chosen.model)  # neither can be read by several
+    processes, sources = choose_processes(expand(chosen.photos), 1 if one_process else chosen.workers)
+    if processes > 1:
         from fmnist_runtime.batching.worker_pool import classify_in_processes
 
-        return classify_in_processes(chosen.photos, processes, load=_loading(chosen), options=options)
-    from fmnist_runtime.batching.threads import classify_all
+        options["show"] = chosen.show and str(chosen.show)
+        return classify_in_processes(sources, processes, load=_loading(chosen), options=options)
+    from functools import partial
+
     from fmnist_runtime.classifier import Classifier
 
-    threads = 1 if chosen.workers == 1 else None
-    return classify_all(Classifier.load(**_loading(chosen)), chosen.photos, **options, threads=threads)
+    classifier = Classifier.load(**_loading(chosen))
+    classify = partial(classifier.results, **options, on_input=comparison_writer(chosen.show))
+    return classify_sources(classify, sources, threads=1 if chosen.workers == 1 else None)
 
 
-def _read_once(model: str | None) -> bool:
-    """Whether the model is a pipe, which several processes cannot read."""
+def _is_pipe(model: str | None) -> bool:
     try:
         return model is not None and not S_ISREG(mode := os.stat(model).st_mode) and not S_ISDIR(mode)  # noqa: PTH116
-    except (OSError, ValueError):  # the name of an embedded model, or an error that loading it tells
+    except (OSError, ValueError):  # the name of an embedded model, or an error that loading it reports
         return False
 
 

@@ -6,10 +6,10 @@ service worker, which keeps the page for use without a network, the list of file
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.preprocessing.parameters import parameters_json
 
@@ -61,11 +61,7 @@ def write_page(model: bytes, folder: Path) -> int:
     files = page_files(model)
     try:
         for name, data in files.items():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = target.with_name(f".{target.name}.{os.getpid()}")
-            beside.write_bytes(data)
-            beside.replace(target)
+            write_atomically(folder / name, data)
     except OSError as error:
         raise FmnistError(f"--web: cannot write {folder}: {error.strerror or error}") from error
     return sum(map(len, files.values()))

@@ -1,5 +1,6 @@
 """The comparison as a picture: shares side by side, with the range in which chance would keep today's."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fmnist_runtime.drift.counts import EDGES, Tally
 from fmnist_runtime.drift.permutation import Finding
 from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.files import write_atomically
 
 __all__ = ["draw", "write_picture"]
 
@@ -44,14 +46,12 @@ def write_picture(path: Path, reference: Tally, today: Tally, findings: list[Fin
     Raises:
         FmnistError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.part")
+    file = io.BytesIO()
+    draw(reference, today, findings).save(file, "PNG")
     try:
-        draw(reference, today, findings).save(beside, "PNG")
-        beside.replace(path)
+        write_atomically(path, file.getvalue())
     except OSError as error:
         raise FmnistError(f"--picture: cannot write {path}: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _panel(pen: ImageDraw.ImageDraw, top: int, title: str, rows: list[str], before: np.ndarray, day: np.ndarray) -> int:

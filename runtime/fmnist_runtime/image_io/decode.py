@@ -1,7 +1,7 @@
-"""Open pictures that somebody else made: any format of Pillow's, or one clear ``ImageError``, in bounded time and memory.
+"""Decoding of untrusted images: any format that Pillow reads, or one ``ImageError``, in bounded time and memory.
 
-What a file may cost is checked from its header (``limits.py``) before anything is decoded; a large JPEG is decoded at a
-reduced scale, which is several times faster and all that a 28×28 network needs.
+The cost of a file is checked from its header (``limits``) before anything is decoded. A large JPEG is decoded at a reduced
+scale, which is several times faster and enough for a 28×28 network input.
 """
 
 import os
@@ -9,61 +9,117 @@ import sys
 import threading
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
+from fmnist_runtime.image_io.repair import drop_long_text
 from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
+from fmnist_runtime.image_io.unsupported import describe_unsupported, heif_is_readable
 
-__all__ = ["EXTENSIONS", "find_images", "open_image"]
+__all__ = ["EXTENSIONS", "BinaryReader", "Picture", "find_images", "open_image"]
+
+
+class BinaryReader(Protocol):
+    """A file object opened in binary mode."""
+
+    def read(self, size: int, /) -> bytes:
+        """Reads up to ``size`` bytes."""
+
+
+Picture = Image.Image | np.ndarray | str | os.PathLike[str] | bytes | BinaryReader
+"""A Pillow image; uint8 ``[H, W]``, ``[H, W, 3]`` (RGB) or ``[H, W, 4]`` (RGBA); a path, ``-`` for standard input; a file's
+bytes; or a binary file object."""
 
 DRAFT_SIDE = 256
-"""A JPEG is decoded at the smallest scale that leaves its shorter side at least this long."""
+"""Pixels. A JPEG is decoded at the smallest scale that leaves its shorter side at least this long: nine times the 28 pixels
+of the network input, so that the segmentation still has detail."""
+_LARGE_PIXELS = 16_000_000
+"""Pixels. Decoding an image of more takes 50 MB and more, so one is decoded at a time; phone photos mostly stay below."""
+_one_large = threading.Lock()
 
 
-def open_image(source: str | Path | bytes | Image.Image, *, max_pixels: int | None = None) -> Image.Image:
-    """Read a picture, upright, in a mode that keeps its tones (``L``, ``RGB`` or ``RGBA``), at most 2,048 pixels a side.
+def open_image(
+    source: Picture, *, max_pixels: int | None = None, large_lock: AbstractContextManager[Any] | None = None
+) -> Image.Image:
+    """Reads an image: upright, in mode ``L``, ``RGB`` or ``RGBA``, at most 2,048 pixels a side.
 
     Args:
-        source: a file's path, ``-`` for standard input, the file's bytes, or what Pillow has opened already.
-        max_pixels: refuse larger pictures, by their header; besides the limits that hold for all.
+        source: See ``Picture``.
+        max_pixels: Refuses images with more pixels, by their header; the limits of ``limits`` hold besides.
+        large_lock: Held while a large image is decoded; None: one lock for all threads of this process.
 
     Raises:
-        ImageError: no such file, unreadable, not a picture, truncated, of size zero, or too large.
+        ImageError: No such file, unreadable, not an image, truncated, of size zero, or too large.
     """
     try:
-        with _silence:
-            return _decode(source, max_pixels)
-    except UnidentifiedImageError as error:
-        raise ImageError("not a picture, or in a format that this Pillow does not read") from error
+        with _no_warnings:
+            return _decode(source, max_pixels, large_lock or _one_large)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageError("the picture needs more memory than there is") from error
     except Exception as error:
-        # Pillow's decoders raise whatever their format's parser does (OSError, SyntaxError, struct.error, ...): from
-        # bytes that somebody else wrote, each of them means a damaged file.
+        # Pillow's decoders raise what the parser of the format raises (OSError, SyntaxError, struct.error, ...): for
+        # untrusted bytes, each of them means a damaged file.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ImageError(f"damaged or truncated picture ({reason})") from error
 
 
-def _read(source: str | Path | bytes) -> bytes:
+def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContextManager[Any]) -> Image.Image:
+    data = b""
+    if isinstance(source, Image.Image):
+        image = source
+    elif isinstance(source, np.ndarray):
+        image = _from_array(source)
+    else:
+        data = _read(source)
+        image = _open(data)
+    refuse_too_much(image, max_pixels)
+    if data:
+        _reduce(image)
+    with large_lock if image.width * image.height > _LARGE_PIXELS else nullcontext():
+        try:
+            image.load()
+        except OSError:
+            if image.format != "JPEG" or not data:
+                raise
+            image = _load_without_end(data)
+        return to_8_bits(upright(shrink_large(image)))
+
+
+def _reduce(image: Image.Image) -> None:
+    """Chooses the scale at which a JPEG is decoded."""
+    if image.format == "JPEG" and min(image.size) > DRAFT_SIDE:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.shape[2:] not in ((), (3,), (4,)) or 0 in pixels.shape:
+        advice = "; scale floats in 0..1 with (255 * x).round().astype('uint8')" if pixels.dtype.kind == "f" else ""
+        found = f"{pixels.dtype} {list(pixels.shape)}"
+        raise ImageError(f"an array must be uint8 [H, W], [H, W, 3] or [H, W, 4], not {found}{advice}")
+    return Image.fromarray(pixels)
+
+
+def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
     if isinstance(source, bytes):
         data = source
-    elif str(source) == "-":
-        if sys.stdin is None:
-            raise ImageError("cannot be read: standard input is closed")
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    elif isinstance(source, str | os.PathLike):
+        data = _read_path(source)
+    elif hasattr(source, "read"):
+        data = source.read(MAX_BYTES + 1)
+        if not isinstance(data, bytes):
+            raise ImageError("a file object must be opened in binary mode: open(path, 'rb')")
     else:
-        try:
-            with open(source, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
-                size = os.fstat(file.fileno()).st_size  # 0 of a pipe; what is asked for is allocated at once
-                data = file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
-        except (OSError, ValueError) as error:  # ValueError: a name with a null character
-            raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(
+            "a picture is a Pillow image, a uint8 array, a path, a file's bytes or a binary file object; "
+            f"not {type(source).__name__}"
+        )
     if not data:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
@@ -71,42 +127,61 @@ def _read(source: str | Path | bytes) -> bytes:
     return data
 
 
+def _read_path(path: str | os.PathLike[str]) -> bytes:
+    if os.fspath(path) == "-":
+        if sys.stdin is None:
+            raise ImageError("cannot be read: standard input is closed")
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
+            size = os.fstat(file.fileno()).st_size  # 0 for a pipe; ``read`` allocates what it is given at once
+            return file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _open(data: bytes) -> Image.Image:
-    """Read the header. The two most common formats are known here, so that none of Pillow's other decoders is imported."""
+    """Reads the header. JPEG and PNG are recognized here, so that Pillow imports none of its other decoders for them."""
     refuse_many_pieces(data)
-    file = Metered(data)
-    if data.startswith(b"\xff\xd8\xff"):  # also where Pillow would say MPO: the first picture is the one wanted
+    if data.startswith(b"\xff\xd8\xff"):  # also where Pillow would choose MPO: the first picture is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 
-        return JpegImageFile(file)
+        return JpegImageFile(Metered(data))
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         from PIL.PngImagePlugin import PngImageFile
 
-        return PngImageFile(file)
+        return PngImageFile(Metered(drop_long_text(data)))
     try:
-        return Image.open(file)
+        return Image.open(Metered(data))
     except Image.DecompressionBombError as error:
         raise ImageError(f"{error}: refused") from error
+    except UnidentifiedImageError as error:
+        if heif_is_readable(data):
+            return Image.open(Metered(data))
+        raise ImageError(describe_unsupported(data)) from error
 
 
-def _decode(source: str | Path | bytes | Image.Image, max_pixels: int | None) -> Image.Image:
-    image = source if isinstance(source, Image.Image) else _open(_read(source))
-    refuse_too_much(image, max_pixels)
-    if image is not source and image.format == "JPEG" and min(image.size) > DRAFT_SIDE:
-        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-    with one_large if image.width * image.height > _LARGE else nullcontext():
+def _load_without_end(data: bytes) -> Image.Image:
+    """Decodes a JPEG whose data are whole but for the end marker, which some cameras omit.
+
+    Whether they are whole shows by what is decoded with other data appended: missing blocks would take their values.
+
+    Raises:
+        OSError: It is no such file.
+    """
+    decoded = []
+    for ending in (b"", b"\x55" * 64, b"\xaa" * 64):
+        image = _open(data.removesuffix(b"\xff") + ending + b"\xff\xd9")
+        _reduce(image)
         image.load()
-        return to_8_bits(upright(shrink_large(image)))
+        decoded.append(image)
+    if any(image.tobytes() != decoded[0].tobytes() for image in decoded[1:]):
+        raise OSError("image file is truncated")
+    return decoded[0]
 
 
-_LARGE = 16_000_000
-one_large: AbstractContextManager = threading.Lock()
-"""Of pictures that take 50 MB and more while they are decoded, there is one at a time, however many threads there are; a
-worker process puts a lock in this place that holds for all of them."""
-
-
-class _Silence:
-    """Drops Pillow's warnings about oddities of files. ``warnings.catch_warnings`` by itself is not for several threads."""
+class _NoWarnings:
+    """Suppresses Pillow's warnings about irregular files; ``warnings.catch_warnings`` alone is not safe between threads."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
@@ -127,4 +202,4 @@ class _Silence:
                 self._filters.__exit__(None, None, None)
 
 
-_silence = _Silence()
+_no_warnings = _NoWarnings()

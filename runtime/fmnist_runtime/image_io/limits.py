@@ -105,7 +105,7 @@ def _count_pairs(data: bytes, pair: bytes) -> int:
     pairs = (
         np.frombuffer(data, np.uint16, (len(data) - start) // 2, start) for start in (0, 1) if len(data) > start + 1
     )
-    return sum(np.count_nonzero(each == np.frombuffer(pair, np.uint16)[0]) for each in pairs)
+    return sum(int(np.count_nonzero(each == np.frombuffer(pair, np.uint16)[0])) for each in pairs)
 
 
 def _jpeg_markers(data: bytes) -> Iterator[int]:

@@ -1,38 +1,43 @@
-"""Which pictures there are: files, folders and standard input, as they were asked for; and folders for what is written.
-
-Imports nothing heavy.
-"""
+"""Sources of images: files, folders, standard input and images in memory. Imports nothing heavy."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from fmnist_runtime.errors import ConfigError
+if TYPE_CHECKING:
+    from fmnist_runtime.image_io.decode import Picture
 
-__all__ = ["EXTENSIONS", "Source", "count_pictures", "expand", "find_images", "make_folder"]
+__all__ = ["EXTENSIONS", "Source", "count_pictures", "expand", "find_images", "is_hidden"]
 
 EXTENSIONS = frozenset([
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
     ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
     ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
 ])  # fmt: skip
-"""What counts as a picture in a folder; a file that is named is opened whatever it is called. Telephones' HEIC is among
-them so that it is reported, not passed over, where Pillow does not read it."""
+"""Extensions that count as images in a folder; a file given by name is opened whatever its extension. HEIC is among
+them so that phone photos are reported, not left out, where Pillow cannot read them."""
 
 
 class Source(NamedTuple):
-    """One picture to be read, or a folder that holds none."""
+    """One image to read, or a folder without images."""
 
     name: str
-    path: str
+    """Name for messages and answers."""
+    picture: "Picture"
+    """A path, or what the caller gave."""
     error: str | None = None
+    """Why there is nothing to read."""
 
 
-def expand(sources: Iterable[str]) -> Iterator[Source]:
-    """Every picture, in the order given; ``-`` is standard input, a folder means all pictures below it."""
-    for name in sources:
+def expand(pictures: Iterable["Picture"]) -> Iterator[Source]:
+    """Yields every image in the order given; a folder stands for all images below it, ``-`` for standard input."""
+    for index, picture in enumerate(pictures):
+        if not isinstance(picture, str | os.PathLike):
+            yield Source(f"[{index}]", picture)
+            continue
+        name = os.fsdecode(picture)
         if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
             yield Source(name, name)
             continue
@@ -44,69 +49,61 @@ def expand(sources: Iterable[str]) -> Iterator[Source]:
             yield Source(name, name, "the folder holds no pictures")
 
 
-def count_pictures(sources: Iterable[str]) -> int:
-    """How many answers there will be for these sources; folders are searched through."""
-    return sum(1 for _ in expand(sources))
+def count_pictures(pictures: Iterable["Picture"]) -> int:
+    """Counts the answers that these sources will have; searches folders and keeps no names."""
+    return sum(1 for _ in expand(pictures))
 
 
 def find_images(folder: str | Path) -> Iterator[Path]:
-    """Yield the pictures below a folder in sorted order, one directory's names in memory at a time.
+    """Yields the images below a folder in sorted order, with one directory's names in memory at a time.
 
-    Links to folders are not followed; pipes and devices are no pictures. A folder that cannot be read is itself yielded:
-    ``open_image`` says why.
+    Hidden names (see ``is_hidden``), pipes and devices are left out, and links to folders are not followed. A folder that
+    cannot be read is yielded itself, so that ``open_image`` reports the reason.
     """
     root = os.fspath(folder)
-    waiting = [
-        ("", [root], {root})
-    ]  # a folder, the names in it that are still to come, last first, and which are folders
+    waiting = [("", [root], {root})]  # folder, its names still to come in reverse order, those that are folders
     while waiting:
         parent, names, folders = waiting[-1]
         if not names:
             waiting.pop()
             continue
         name = names.pop()
-        path = os.path.join(parent, name)  # noqa: PTH118 (a Path would take longer than all else here)
+        path = os.path.join(parent, name)  # noqa: PTH118 (a Path would take longer than the rest of the loop)
         if name in folders:
             with suppress(OSError):
-                waiting.append((path, *_listed(path)))
+                waiting.append((path, *_list_folder(path)))
                 continue
         yield Path(path)
 
 
-def _listed(folder: str) -> tuple[list[str], set[str]]:
-    """The names of the pictures and folders in a folder, last first; and which of them are folders."""
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder name is no content of the user's.
+
+    Names with a leading dot are editors' and systems' own (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of
+    a Mac); archives made on a Mac have the folder ``__MACOSX``.
+    """
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _list_folder(folder: str) -> tuple[list[str], set[str]]:
+    """Returns the names of images and folders in reverse order, and which of them are folders."""
     names, folders = [], set()
     with os.scandir(folder) as entries:
-        for entry in entries:  # only the names are kept: a folder may hold a million
+        for entry in entries:  # keeps names only: a folder may hold a million
+            if is_hidden(entry.name):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 folders.add(entry.name)
-            elif not _is_picture(entry):
+            elif not _is_image(entry):
                 continue
             names.append(entry.name)
     names.sort(reverse=True)
     return names, folders
 
 
-def _is_picture(entry: os.DirEntry) -> bool:
-    stem, dot, extension = entry.name.rpartition(".")
-    if not stem or (dot + extension).lower() not in EXTENSIONS:
+def _is_image(entry: "os.DirEntry[str]") -> bool:
+    if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 (see find_images)
         return False
-    # A link to nowhere is one too: it is reported when it is opened. os.path raises for none of the names that Path does.
+    # A link to nowhere counts, so that opening it reports it. os.path raises for none of the names that Path refuses.
     regular = entry.is_file(follow_symlinks=False)
     return regular or os.path.isfile(entry.path) or not os.path.exists(entry.path)  # noqa: PTH110, PTH113
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder where there is none; for whoever wants to know beforehand that it can be written into.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    import tempfile  # not for those who only look for pictures
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error

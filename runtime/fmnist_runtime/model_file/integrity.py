@@ -84,7 +84,7 @@ def file_checksum(data: bytes, span: slice) -> str:
     digest = sha256(view[: span.start])
     digest.update(b"0" * DIGITS)
     digest.update(view[span.stop :])
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def verify_checksum(data: bytes) -> None:

@@ -16,10 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fmnist_runtime.batching.ordered_map import answer
-from fmnist_runtime.cli.formatting import answer_to_dict
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.prediction import Outcome
+from fmnist_runtime.prediction import Answer, PredictionOrError
 from fmnist_runtime.serve.batcher import Batcher, Options
 from fmnist_runtime.serve.body import BUSY, Room, while_there
 from fmnist_runtime.serve.metrics import Metrics
@@ -45,7 +43,7 @@ class Service:
 
     Args:
         labels: the model's.
-        work: ``batch.answer_batch`` of a classifier, or ``workers.Workers.answer``; called in ``settings.workers`` threads.
+        work: ``Classifier.results`` or ``WorkerPool.classify``; called in ``settings.workers`` threads.
         settings: see there.
         page: the files of the browser's page, by path; none: there is no page.
         replaced: how many worker processes have been, for the metrics.
@@ -54,7 +52,7 @@ class Service:
     def __init__(
         self,
         labels: Sequence[str],
-        work: Callable[..., list[Outcome]],
+        work: Callable[..., list[PredictionOrError]],
         settings: Settings | None = None,
         page: Mapping[str, bytes] | None = None,
         *,
@@ -119,7 +117,7 @@ class Service:
         header = request.headers["content-type"]
         return await asyncio.to_thread(read_files, header, body, self.settings.limits.files)
 
-    async def _outcomes(self, request: Request, files: list[File], options: Options) -> list[Outcome]:
+    async def _outcomes(self, request: Request, files: list[File], options: Options) -> list[PredictionOrError]:
         seconds = self.settings.limits.answer_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -160,13 +158,13 @@ def _media_type(request: Request) -> str:
     raise HTTPException(415, f"cannot take '{kind}': send image/*, application/octet-stream or multipart/form-data")
 
 
-def _answer(files: list[File], outcomes: list[Outcome]) -> Response:
+def _answer(files: list[File], outcomes: list[PredictionOrError]) -> Response:
     """200 where at least one picture could be read, 422 where none could."""
     answers: list[dict[str, Any]] = []
     for file, outcome in zip(files, outcomes, strict=True):
         if isinstance(outcome, Exception) and not isinstance(outcome, ImageError):
             raise outcome
-        answers.append(answer_to_dict(answer(file.name, outcome)))
+        answers.append(Answer.of(file.name, outcome).to_dict())
     errors = [_named(answer) for answer in answers if "error" in answer]
     if len(errors) < len(answers):
         return JsonLine({"answers": answers})

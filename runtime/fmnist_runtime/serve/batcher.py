@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-from fmnist_runtime.prediction import Outcome
+from fmnist_runtime.prediction import PredictionOrError
 
 __all__ = ["Batcher", "Options"]
 
@@ -21,7 +21,7 @@ _BATCH_BYTES = 1 << 20
 
 
 class Options(NamedTuple):
-    """What a request asks of its pictures, see ``batch.answer_batch``; a batch holds one kind."""
+    """What a request asks of its pictures, see ``Classifier.results``; a batch holds one kind."""
 
     top_k: int
     reject: bool
@@ -31,20 +31,20 @@ class Options(NamedTuple):
 class Batcher:
     """Hands pictures and ``Options`` to ``work``, in ``threads`` calls at once; to be used from one event loop."""
 
-    def __init__(self, work: Callable[..., list[Outcome]], threads: int) -> None:
+    def __init__(self, work: Callable[..., list[PredictionOrError]], threads: int) -> None:
         self._work = work
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
         self._idle = threads
-        self._waiting: deque[tuple[bytes, Options, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[tuple[bytes, Options, asyncio.Future[PredictionOrError]]] = deque()
 
-    async def answer(self, pictures: Sequence[bytes], options: Options) -> list[Outcome]:
+    async def answer(self, pictures: Sequence[bytes], options: Options) -> list[PredictionOrError]:
         """What each picture came to, in order; if this is cancelled, what has not begun is dropped.
 
         Raises:
             Exception: the model call itself failed.
         """
         loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in pictures]
+        futures: list[asyncio.Future[PredictionOrError]] = [loop.create_future() for _ in pictures]
         self._waiting.extend((data, options, future) for data, future in zip(pictures, futures, strict=True))
         self._start()
         try:
@@ -66,7 +66,7 @@ class Batcher:
             job = asyncio.get_running_loop().run_in_executor(self._pool, call)
             job.add_done_callback(partial(self._finish, futures))
 
-    def _take(self, options: Options) -> "tuple[list[bytes], list[asyncio.Future[Outcome]]]":
+    def _take(self, options: Options) -> "tuple[list[bytes], list[asyncio.Future[PredictionOrError]]]":
         """The next pictures, as far as they are asked about in this way."""
         pictures, futures, size = [], [], 0
         while self._waiting and self._waiting[0][1] == options and len(pictures) < _BATCH and size < _BATCH_BYTES:
@@ -76,7 +76,9 @@ class Batcher:
             size += len(data)
         return pictures, futures
 
-    def _finish(self, futures: "list[asyncio.Future[Outcome]]", job: "asyncio.Future[list[Outcome]]") -> None:
+    def _finish(
+        self, futures: "list[asyncio.Future[PredictionOrError]]", job: "asyncio.Future[list[PredictionOrError]]"
+    ) -> None:
         self._idle += 1
         failure = job.exception()
         outcomes = job.result() if failure is None else [failure] * len(futures)

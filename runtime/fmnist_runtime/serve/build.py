@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.model_file.store import find_model, read_model
-from fmnist_runtime.prediction import Outcome
+from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-_Loaded = tuple[Sequence[str], Callable[..., list[Outcome]], Callable[[], int]]
-"""A model's labels, what answers as ``batch.answer_batch`` does, and how many processes have been replaced."""
+_Loaded = tuple[Sequence[str], Callable[..., list[PredictionOrError]], Callable[[], int]]
+"""A model's labels, a function like ``Classifier.results``, and how many processes have been replaced."""
 
 
 @contextmanager
@@ -42,23 +41,22 @@ def build(model: str | None, settings: Settings, *, careful: bool = False) -> "I
 
 
 def _here(load: dict[str, Any]) -> _Loaded:
-    from fmnist_runtime.batching.batch import answer_batch
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.selftest import require_selftest
 
     classifier = Classifier.load(**load)
     require_selftest(classifier)
-    return classifier.labels, partial(answer_batch, classifier), lambda: 0
+    return classifier.labels, classifier.results, lambda: 0
 
 
 def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) -> _Loaded:
     from concurrent.futures import ThreadPoolExecutor
 
-    from fmnist_runtime.batching.worker_pool import Workers
+    from fmnist_runtime.batching.worker_pool import WorkerPool
 
     seconds = settings.limits.work_seconds
-    workers = stack.enter_context(Workers(settings.workers, load, checked=True, seconds=seconds))
+    workers = stack.enter_context(WorkerPool(settings.workers, load, checked=True, seconds=seconds))
     with ThreadPoolExecutor(1) as thread:
         labels = thread.submit(workers.start)
         import_module("fmnist_runtime.serve.server")  # takes as long as the workers
-    return labels.result(), workers.answer, lambda: workers.replaced
+    return labels.result(), workers.classify, lambda: workers.replaced

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.prediction import Outcome, Prediction
+from fmnist_runtime.prediction import Prediction, PredictionOrError
 from fmnist_runtime.serve.body import Room
 
 __all__ = ["Metrics"]
@@ -57,7 +57,7 @@ class Metrics:
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def outcomes(self, outcomes: Iterable[Outcome]) -> None:
+    def outcomes(self, outcomes: Iterable[PredictionOrError]) -> None:
         """Count what pictures came to."""
         for outcome in outcomes:
             if not isinstance(outcome, Prediction):

@@ -18,8 +18,7 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.batching.batch import answer_batch
-from fmnist_runtime.prediction import Outcome
+from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.multipart import read_files
 from fmnist_runtime.serve.settings import Limits, Settings
@@ -139,9 +138,9 @@ def in_process(settings: Settings, go: threading.Event | None = None) -> Service
     """A service without processes of its own, whose answers wait until they are let go."""
     classifier = Classifier.load()
 
-    def work(pictures: list[bytes], **options: object) -> list[Outcome]:
+    def work(pictures: list[bytes], **options: object) -> list[PredictionOrError]:
         assert go is None or go.wait(30)
-        return answer_batch(classifier, pictures, **options)
+        return classifier.results(pictures, **options)
 
     return Service(classifier.labels, work, settings)
 

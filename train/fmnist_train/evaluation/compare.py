@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_runtime.image_io.sources import make_folder
+from fmnist_runtime.files import make_folder
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset
 from fmnist_train.evaluation.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_runtime.image_io.sources import make_folder
+from fmnist_runtime.files import make_folder
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import DataSource, find_dataset, split_validation
 from fmnist_train.evaluation import plots

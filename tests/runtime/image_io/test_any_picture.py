@@ -14,7 +14,7 @@ from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIDE = st.one_of(st.integers(1, 12), st.integers(13, 300))
 COLOUR = st.tuples(*[st.integers(0, 255)] * 4)
 

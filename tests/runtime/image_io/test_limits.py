@@ -15,7 +15,7 @@ from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io import limits
 from fmnist_runtime.image_io.decode import open_image
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:

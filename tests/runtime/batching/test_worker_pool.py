@@ -15,21 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime.batching import ordered_map as order
-from fmnist_runtime.batching import worker_pool as workers
-from fmnist_runtime.batching.batch import answer_batch
-from fmnist_runtime.batching.ordered_map import Answer, processes_for
-from fmnist_runtime.batching.threads import classify_all
-from fmnist_runtime.batching.worker_pool import Workers
+from fmnist_runtime.batching.batch import choose_processes
+from fmnist_runtime.batching.worker_pool import WorkerPool, classify_in_processes
 from fmnist_runtime.batching.worker_process import pack, unpack
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import FmnistError, ImageError, ModelError
-from fmnist_runtime.prediction import Prediction, Top
+from fmnist_runtime.image_io.sources import expand
+from fmnist_runtime.prediction import Answer, Prediction, Top
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
 COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
-PHOTO = str(next((Path(__file__).parents[2] / "examples").glob("*.jpg")))
+PHOTO = str(next((Path(__file__).parents[3] / "examples").glob("*.jpg")))
 OPTIONS = {"top_k": 3, "reject": True, "show": None}
 
 
@@ -45,7 +42,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def in_processes(folder: Path, count: int = 3, **load: object) -> Iterator[Answer]:
-    return workers.classify_in_processes([str(folder)], count, load={"path": None, **load}, options=OPTIONS)
+    return classify_in_processes(expand([folder]), count, load={"path": None, **load}, options=OPTIONS)
 
 
 def children(process: int | str = "self") -> list[int]:
@@ -61,7 +58,7 @@ def wait_until_gone(processes: list[int]) -> None:
 
 
 def test_the_same_answers_in_the_same_order(pictures: Path) -> None:
-    expected = list(classify_all(Classifier.load(), [str(pictures)], threads=1))
+    expected = list(Classifier.load().stream([pictures], threads=1))
     assert [a.path for a in expected if a.error] == [str(pictures / f"{i:03}.png") for i in (0, 150, 299)]
     before = children()
     assert list(in_processes(pictures)) == expected
@@ -83,8 +80,8 @@ def test_a_model_that_is_refused(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_a_process_that_cannot_start(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_COMMAND", "raise SystemExit(7)  # {path}")
-    with pytest.raises(FmnistError, match="ended with code 7 at its start; --workers 1 does without"):
+    monkeypatch.setattr("fmnist_runtime.batching.worker_pool._COMMAND", "raise SystemExit(7)  # {path}")
+    with pytest.raises(FmnistError, match="ended with code 7 at its start; --workers 1 uses none"):
         list(in_processes(pictures))
     monkeypatch.setattr(sys, "executable", "/no/python")
     with pytest.raises(FmnistError, match="cannot start"):
@@ -98,20 +95,20 @@ def test_a_process_that_is_killed_is_replaced(pictures: Path) -> None:
     for victim in set(children()) - set(before):
         os.kill(victim, signal.SIGKILL)
     found += answers
-    assert found == list(classify_all(Classifier.load(), [str(pictures)], threads=1))
+    assert found == list(Classifier.load().stream([pictures], threads=1))
 
 
 def test_a_picture_that_kills_is_named_and_no_other_is_lost(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     murder = """
 import sys; sys.path[:] = {path}
 import os, signal
-from fmnist_runtime.image_io import decode as images
-from fmnist_runtime.batching import worker_process as worker
-read = images._read
-images._read = lambda source: os.kill(os.getpid(), signal.SIGKILL) if source.endswith("200.png") else read(source)
-worker.main()
+from fmnist_runtime.image_io import decode
+from fmnist_runtime.batching.worker_process import main
+read = decode._read
+decode._read = lambda source: os.kill(os.getpid(), signal.SIGKILL) if source.endswith("200.png") else read(source)
+main()
 """
-    monkeypatch.setattr(workers, "_COMMAND", murder)
+    monkeypatch.setattr("fmnist_runtime.batching.worker_pool._COMMAND", murder)
     answers = list(in_processes(pictures))
     assert [a.path for a in answers] == [str(pictures / f"{i:03}.png") for i in range(300)]
     assert answers[200].error == "the process that read it was ended by SIGKILL"
@@ -161,38 +158,49 @@ def test_files_bytes_with_options_of_each_request(pictures: Path, careful: bool)
     files = [path.read_bytes() for path in sorted(pictures.iterdir())[:5]]
     files.append(Path(PHOTO).read_bytes())
     classifier = Classifier.load(careful=careful)
-    with Workers(2, {"path": None, "careful": careful}, checked=True) as pool:
+    with WorkerPool(2, {"path": None, "careful": careful}, checked=True) as pool:
         assert pool.start() == list(classifier.labels)
         for options in ({"top_k": 1, "reject": False}, {"top_k": 9, "reject": True, "max_pixels": 28 * 28}):
-            outcomes, expected = pool.answer(files, **options), answer_batch(classifier, files, **options)
+            outcomes, expected = pool.classify(files, **options), classifier.results(files, **options)
             assert [repr(each) for each in outcomes] == [repr(each) for each in expected]
             assert len(outcomes[1].top) == options["top_k"]
         assert isinstance(outcomes[-1], ImageError) and "over the limit" in str(outcomes[-1])
-        assert pool.answer([]) == []
+        assert pool.classify([]) == []
 
 
 def test_one_alone_is_tried_again(pictures: Path) -> None:
     before = children()
-    with Workers(1, {"path": None}) as pool:
+    with WorkerPool(1, {"path": None}) as pool:
         pool.start()
         (victim,) = set(children()) - set(before)
         os.kill(victim, signal.SIGKILL)
-        assert isinstance(pool.answer([Path(PHOTO).read_bytes()])[0], Prediction)
+        assert isinstance(pool.classify([Path(PHOTO).read_bytes()])[0], Prediction)
     assert children() == before
     with pytest.raises(FmnistError, match="interrupted"):
-        pool.answer([b""])
+        pool.classify([b""])
 
 
 def test_few_pictures_start_no_process(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "available_cpus", lambda: 4)
-    folder = str(pictures)
-    assert processes_for([folder], None) == 1
-    assert processes_for([folder, folder], None) == 4
-    assert processes_for([folder, folder, "-"], None) == 1
-    assert processes_for([folder], 8) == 8 and processes_for([folder, folder], 1) == 1
-    assert processes_for([PHOTO, PHOTO], 8) == 2 and processes_for([PHOTO], 8) == 1
-    monkeypatch.setattr(order, "available_cpus", lambda: 1)
-    assert processes_for([folder, folder], None) == 1
+    def chosen(names: list[object], requested: int | None) -> int:
+        count, sources = choose_processes(expand(names), requested)
+        assert list(sources) == list(expand(names))
+        return count
+
+    monkeypatch.setattr("fmnist_runtime.batching.batch.available_cpus", lambda: 4)
+    assert chosen([pictures], None) == 1
+    assert chosen([pictures, pictures], None) == 4
+    assert chosen([pictures], 8) == 8 and chosen([pictures, pictures], 1) == 1
+    assert chosen([PHOTO, PHOTO], 8) == 2 and chosen([PHOTO], 8) == 1
+    monkeypatch.setattr("fmnist_runtime.batching.batch.available_cpus", lambda: 1)
+    assert chosen([pictures, pictures], None) == 1
+
+
+def test_folders_are_searched_once(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    scandir = os.scandir
+    monkeypatch.setattr("os.scandir", lambda folder: searched.append(folder) or scandir(folder))
+    assert len(list(Classifier.load("nano").stream([pictures, pictures]))) == 600
+    assert searched == [str(pictures)] * 2
 
 
 def test_outcomes_survive_the_way() -> None:
@@ -209,8 +217,8 @@ def test_outcomes_survive_the_way() -> None:
 
 def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:
     code = (
-        "import sys; from fmnist_runtime.batching.worker_process import _OneLarge\n"
-        "with _OneLarge(int(sys.argv[1])): print(flush=True); input()"
+        "import sys; from fmnist_runtime.batching.worker_process import FileLock\n"
+        "with FileLock(int(sys.argv[1])): print(flush=True); input()"
     )
     with tempfile.TemporaryFile() as file:
         holder = subprocess.Popen(

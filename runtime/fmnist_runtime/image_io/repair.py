@@ -1,0 +1,52 @@
+"""Removal of PNG text that Pillow refuses: the pixels are whole, and nothing here reads the text."""
+
+import zlib
+
+__all__ = ["drop_long_text"]
+
+_SIGNATURE_BYTES = 8
+_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+"""Chunks of text and of color profiles (PNG specification, 11.3.2 and 11.3.3): all that Pillow unpacks besides pixels."""
+_MAX_CHUNK = 1 << 20
+"""Bytes of one chunk once unpacked. Pillow refuses a whole file for more (``PngImagePlugin.MAX_TEXT_CHUNK``)."""
+_MAX_TOTAL = 1 << 24
+"""Bytes of all chunks together; a quarter of what Pillow refuses, and what unpacks in some hundredths of a second."""
+_MAX_CHUNKS = 100_000
+"""Number of chunks examined; a screenshot has some hundreds."""
+
+
+def drop_long_text(data: bytes) -> bytes:
+    """Returns a PNG file without its chunks of text and color profiles that are over ``_MAX_CHUNK`` once unpacked.
+
+    Short text stays: some programs keep the orientation there. A malformed file is returned as far as it was examined,
+    followed by the rest unchanged, so that the decoder reports it.
+    """
+    if not any(kind in data for kind in _TEXT):
+        return data
+    kept, start, position, total = [], 0, _SIGNATURE_BYTES, 0
+    for _ in range(_MAX_CHUNKS):
+        end = position + 12 + int.from_bytes(data[position : position + 4])
+        if end > len(data):
+            break
+        kind = data[position + 4 : position + 8]
+        if kind in _TEXT:
+            size = _unpacked_size(kind, data[position + 8 : end - 4])
+            total += min(size, _MAX_CHUNK)
+            if size > _MAX_CHUNK or total > _MAX_TOTAL:
+                kept.append(data[start:position])
+                start = end
+        position = end
+    return b"".join([*kept, data[start:]]) if kept else data
+
+
+def _unpacked_size(kind: bytes, content: bytes) -> int:
+    """Returns the size of a chunk's text in bytes; unpacks no more than ``_MAX_CHUNK`` + 1."""
+    packed = content.partition(b"\0")[2][1:]  # keyword, zero, compression method, data
+    if kind == b"tEXt" or (kind == b"iTXt" and content.partition(b"\0")[2][:1] != b"\1"):
+        return len(content)
+    if kind == b"iTXt":  # compression flag and method, language, zero, translated keyword, zero, data
+        packed = packed[1:].partition(b"\0")[2].partition(b"\0")[2]
+    try:
+        return len(zlib.decompressobj().decompress(packed, _MAX_CHUNK + 1))
+    except zlib.error:  # Pillow ignores such a chunk
+        return len(content)

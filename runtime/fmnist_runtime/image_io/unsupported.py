@@ -1,0 +1,63 @@
+"""Names of the formats that Pillow cannot read, with advice: phone photos, camera raw files, documents, downloads gone wrong."""
+
+__all__ = ["describe_unsupported", "heif_is_readable"]
+
+_HEIF_BRANDS = frozenset([b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
+"""Major brands of HEIF files (ISO/IEC 23008-12, annex B)."""
+_RAW = "a camera's raw file; export it as JPEG or PNG"
+_SIGNATURES = {
+    b"%PDF": "a PDF document; export the page as PNG or JPEG",
+    b"FUJIFILMCCD-RAW": _RAW,
+    b"IIU\0": _RAW,  # Panasonic
+    b"IIRO": _RAW,  # Olympus
+    b"IIRS": _RAW,
+    b"MMOR": _RAW,
+    b"\0MRM": _RAW,  # Minolta
+    b"FOVb": _RAW,  # Sigma
+    b"\xff\x0a": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
+    b"PK\x03\x04": "a ZIP archive or office document; unpack it first",
+    b"\x1f\x8b": "a gzip archive; unpack it first",
+    b"\x1aE\xdf\xa3": "a video; export a frame as PNG or JPEG",
+}
+_TEXT_BYTES = 1024
+"""Bytes searched for the tags of text formats: comments and declarations may precede them."""
+
+
+def describe_unsupported(data: bytes) -> str:
+    """Returns one line on a file that Pillow does not recognize: its format and what to do, as far as known."""
+    for signature, description in _SIGNATURES.items():
+        if data.startswith(signature):
+            return description
+    if data[4:8] == b"ftyp":
+        return _describe_ftyp(data)
+    text = data[:_TEXT_BYTES].lower()
+    if b"<svg" in text:
+        return "an SVG drawing; export it as PNG"
+    if text.lstrip().startswith((b"<!doctype html", b"<html")):
+        return "a web page, not a picture; download the picture itself"
+    return "not a picture, or in a format that this Pillow does not read"
+
+
+def _describe_ftyp(data: bytes) -> str:
+    """Describes a file of ISO base media boxes by its major brand."""
+    brand = data[8:12]
+    if brand in _HEIF_BRANDS:
+        return "a HEIC photo, which Pillow does not read; pip install 'fmnist-edge[heic]', or convert it to JPEG"
+    if brand in (b"avif", b"avis"):
+        return "an AVIF image, which this Pillow does not read; pip install --upgrade pillow, or convert it to JPEG"
+    if brand == b"crx ":
+        return _RAW
+    return "a video; export a frame as PNG or JPEG"
+
+
+def heif_is_readable(data: bytes) -> bool:
+    """Returns whether a file is HEIF and pillow-heif is installed, whose decoder is then registered with Pillow."""
+    if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
+        return False
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True

@@ -1,0 +1,91 @@
+"""onnxruntime sessions: one explicit execution provider, few threads, and a checked signature."""
+
+import onnxruntime
+
+from fmnist_runtime.batching.cpus import MOST_THREADS
+from fmnist_runtime.errors import ConfigError, ModelError
+from fmnist_runtime.spec import IMAGE_SIZE
+
+__all__ = ["OUTPUTS", "PROVIDERS", "check_signature", "first_line", "open_session"]
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+"""onnxruntime's execution providers by the names that ``--provider`` takes."""
+
+OUTPUTS = ("logits", "probabilities")
+"""Names of the model's outputs."""
+_INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
+
+
+def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.InferenceSession:
+    """Loads a model into onnxruntime.
+
+    Args:
+        data: A model file's contents.
+        threads: Threads of one model call, 1 to 256. They never spin while they wait.
+        provider: A key of ``PROVIDERS``; never replaced by another.
+
+    Raises:
+        ConfigError: An unknown or unavailable provider, or a number of threads out of range.
+        ModelError: onnxruntime refuses the model.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
+    chosen = _find_provider(provider)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors arrive as exceptions; the log would repeat them
+    for kind in ("intra_op", "inter_op"):
+        options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=[chosen])
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise ModelError(f"onnxruntime cannot load the model: {first_line(error)}") from error
+    session.disable_fallback()  # it would replace the requested provider, and keeps the file's bytes for that
+    session._model_bytes = None
+    return session
+
+
+def check_signature(session: onnxruntime.InferenceSession, classes: int) -> None:
+    """Checks the names, types and shapes of a model's inputs and outputs.
+
+    Args:
+        session: The loaded model.
+        classes: Number of labels in its metadata.
+
+    Raises:
+        ModelError: The signature is not ``image: uint8 [N, 1, 28, 28]`` to float ``logits`` and ``probabilities``.
+    """
+    inputs, outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
+    found = [(i.name, i.type, [d if isinstance(d, int) else "N" for d in i.shape]) for i in inputs]
+    if found != [_INPUT]:
+        raise ModelError(f"the model's input is {found}, expected image: uint8 [N, 1, 28, 28]; export it again")
+    for name in OUTPUTS:
+        if name not in outputs or outputs[name].type != "tensor(float)":
+            raise ModelError(f"the model has no float output '{name}'; export it again")
+        shape = outputs[name].shape
+        if list(shape[1:]) != [classes]:
+            raise ModelError(f"the model's output '{name}' has shape {shape}, but {classes} labels; export it again")
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an exception's message, or its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _find_provider(name: str) -> str:
+    if name not in PROVIDERS:
+        raise ConfigError(f"unknown provider '{name}'; known: {', '.join(PROVIDERS)}")
+    available = onnxruntime.get_available_providers()
+    if PROVIDERS[name] not in available:
+        here = ", ".join(short for short, full in PROVIDERS.items() if full in available)
+        raise ConfigError(f"provider '{name}' is not in this onnxruntime build; available: {here}")
+    return PROVIDERS[name]
