@@ -47,6 +47,21 @@ def train(
             rich_help_panel="Distillation",
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        path_option(
+            help="Run folder or checkpoint with the first weights.",
+            show_default="the recipe's start",
+            rich_help_panel="Training",
+        ),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        path_option(
+            help="Folder of labelled photos: a table train.csv and the pictures that it names.",
+            rich_help_panel="Photos",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=commands.devices)] = "auto",
     mixed_precision: Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")] = True,
@@ -78,6 +93,8 @@ def train(
         mixed_precision=mixed_precision,
         resume=resume,
         teachers=tuple(teacher or ()),
+        start=start,
+        photos=photos,
         tensorboard=tensorboard,
     )
     metrics = train_run(chosen, options, Progress(quiet=quiet))

@@ -46,6 +46,27 @@ _TAUGHT: dict[str, Any] = {
 """For pupils that learn the function of larger networks (Beyer et al. 2022, arXiv:2106.05237): from their answers alone,
 to the views that the pupil sees. All pupils share the views, so the teachers answer once for all of them."""
 
+_WITH_PHOTOS: dict[str, Any] = {
+    **_OURS,
+    "epochs": 8,
+    "epoch_images": 24_000,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.02,
+    "warmup": 0.1,
+    "ema_decay": 0.99,
+    "validation": 5000,
+    "monitor": "photos",
+    "augmentation": _PHOTO,
+    "distillation": 0.7,
+    "teacher": "",
+    "teacher_sees": "views",
+    "photo_share": 0.27,
+    "photo_minimum": 300,
+    "photo_balance": 0.4,
+    "weight_shares": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+}
+"""For the second phase: a short fine-tuning of a finished network with photos, beside the data set's images."""
+
 NAMED: tuple[Recipe, ...] = (
     Recipe(
         name="improved",
@@ -99,6 +120,40 @@ NAMED: tuple[Recipe, ...] = (
         **{**_LONG, "epochs": 150},
         augmentation=dataclasses.replace(_SMALL, erase=0.0, photo=0.05, outliers=0.02),
         distillation=0.7,
+    ),
+    Recipe(
+        name="improved-photos",
+        model="improved",
+        model_options={"spatial_dropout": 0.0, "head_dropout": 0.1},
+        start="improved-best",
+        **_WITH_PHOTOS,
+    ),
+    Recipe(
+        name="best-photos",
+        model="best",
+        start="best",
+        **_WITH_PHOTOS,
+    ),
+    Recipe(
+        name="improved-lite-photos",
+        model="residual",
+        model_options={"widths": [16, 32, 64]},
+        start="improved-lite",
+        **_WITH_PHOTOS,
+    ),
+    Recipe(
+        name="micro-photos",
+        model="residual",
+        model_options={"widths": [16, 32, 56]},
+        start="micro",
+        **_WITH_PHOTOS,
+    ),
+    Recipe(
+        name="nano-photos",
+        model="residual",
+        model_options={"widths": [8, 16, 22]},
+        start="nano",
+        **{**_WITH_PHOTOS, "epochs": 12, "augmentation": _SMALL},
     ),
     Recipe(
         name="batchnorm",

@@ -155,9 +155,10 @@ class Recipe:
     )
     monitor: str = setting(
         "accuracy",
-        "Validation figure that chooses the best epoch and stops early, or always the last epoch.",
+        "Validation figure that chooses the best epoch and stops early (photos: the mean of both accuracies), or always the "
+        "last epoch.",
         panel="Training",
-        choices=("accuracy", "loss", "last"),
+        choices=("accuracy", "loss", "photos", "last"),
     )
     patience: int = setting(
         0, "Epochs without progress before training stops early; 0 never stops early.", panel="Training", ge=0
@@ -212,6 +213,35 @@ class Recipe:
         lt=1,
     )
     gradient_clip: float = setting(0.0, "Largest norm of the gradient; 0 never clips.", panel="Optimization", ge=0)
+    start: str = setting(
+        "", "Recipe whose finished run gives the first weights, and teaches where no teacher is set.", panel=""
+    )
+    epoch_images: int = setting(0, "Training images in an epoch, drawn anew for each; 0 takes all.", panel="Training", ge=0)
+    photo_share: float = setting(
+        0.0, "Share of photos in each step, beside the batch of data set images.", panel="Photos", ge=0, lt=1
+    )
+    photo_views: int = setting(6, "Views made of each photo; the first is the photo unchanged.", panel="Photos", ge=1)
+    photo_minimum: int = setting(
+        0,
+        "Classes with fewer photos get data set images pasted on photographed backgrounds, up to this number.",
+        panel="Photos",
+        ge=0,
+    )
+    photo_balance: float = setting(
+        0.0, "Draw rare kinds of photos more often: 0 draws photos alike, 1 kinds alike.", panel="Photos", **_SHARE
+    )
+    # WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903
+    weight_shares: tuple[float, ...] = setting(
+        (),
+        "Shares of the way from the first to the last weights, as in 0.6,0.8, among which validation chooses.",
+        panel="Photos",
+    )
+    weight_drop: float = setting(
+        0.001,
+        "Largest drop of accuracy on validation images, against the first weights, for the chosen share.",
+        panel="Photos",
+        ge=0,
+    )
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -221,6 +251,7 @@ class Recipe:
         ):
             raise ConfigError("class weights must be at least 0 and finite, and one of them over 0")
         self._check_teacher()
+        self._check_photos()
         if self.warmup and self.scheduler != "cosine":
             raise ConfigError(f"only the cosine scheduler warms up, not '{self.scheduler}': set --scheduler cosine")
         if not self.validation and (self.patience or self.scheduler == "plateau"):
@@ -240,6 +271,16 @@ class Recipe:
             raise ConfigError("stored views hold no photographs: set --photo 0")
         if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
             raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
+
+    def _check_photos(self) -> None:
+        if self.photo_share and not self.start:
+            raise ConfigError(f"photos are for fine-tuning: recipe '{self.name}' starts from random weights")
+        if self.weight_shares and not self.photo_share:
+            raise ConfigError("shares of the weights are chosen on photos: set --photo-share")
+        if any(not 0 < share <= 1 for share in self.weight_shares):
+            raise ConfigError("shares of the weights are over 0 and at most 1")
+        if self.monitor == "photos" and not self.photo_share:
+            raise ConfigError("without photos they cannot choose the epoch: set --photo-share, or another --monitor")
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is its inverse."""
@@ -262,7 +303,8 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     try:
         augmentation = dict(fields.pop("augmentation"))
         augmentation["scale"] = tuple(augmentation["scale"])
-        fields["class_weights"] = tuple(fields.get("class_weights", ()))
+        for name in ("class_weights", "weight_shares"):
+            fields[name] = tuple(fields.get(name, ()))
         return Recipe(**fields, augmentation=Augmentation(**augmentation))
     except (TypeError, KeyError) as error:
         raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error

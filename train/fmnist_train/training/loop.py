@@ -19,7 +19,7 @@ from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.augmentation.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
-from fmnist_train.checkpoint import Checkpoint, save_checkpoint
+from fmnist_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fmnist_train.data.sources import Split, cache_folder
 from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.evaluation.inference import predict_logits
@@ -29,6 +29,14 @@ from fmnist_train.training.device import autocast
 from fmnist_train.training.distributed import average, is_first, rank_and_world, share_buffers, spread
 from fmnist_train.training.loss import Loss, mix_pairs
 from fmnist_train.training.optim import Schedule, make_optimiser
+from fmnist_train.training.photos import (
+    PhotoData,
+    PhotoSampler,
+    choose_average,
+    load_first_weights,
+    photo_loss,
+    validate_photos,
+)
 from fmnist_train.training.state import Epoch, restore_state, save_state
 from fmnist_train.training.teacher import StoredViews, View, distillation_loss, make_teacher
 
@@ -53,6 +61,8 @@ class Training:
         device: torch.device,
         mixed_precision: bool = True,
         teachers: Sequence[Checkpoint] = (),
+        start: Checkpoint | None = None,
+        photos: PhotoData | None = None,
         about: Mapping[str, Any],
     ) -> None:
         if recipe.batch_size > len(train):
@@ -66,12 +76,19 @@ class Training:
         self.history: list[Epoch] = []
         self.validation = validation
         self.data_sha256 = arrays_sha256(train.images, train.labels, validation.images, validation.labels)
+        if start is not None:
+            self.about = {**self.about, "start": start.sha256}
+        if photos is not None:
+            self.about = {**self.about, "photos_sha256": photos.sha256}
         self.images = torch.from_numpy(train.images).unsqueeze(1).to(device)
         self.labels = torch.from_numpy(train.labels).to(device)
         torch.manual_seed(seed)
         options = {"classes": len(about["labels"]), **recipe.model_options}
         self.model = build_model(recipe.model, **options).to(device, memory_format=torch.channels_last)
         self.model_info = {"name": recipe.model, "options": options}
+        self.start = start
+        if start is not None:
+            load_first_weights(self.model, start)
         self.average = (
             AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
             if recipe.ema_decay
@@ -88,7 +105,10 @@ class Training:
         )
         self.optimiser = make_optimiser(self.model, recipe)
         self.loss = Loss(recipe, len(about["labels"])).to(device)
-        self.schedule = Schedule(self.optimiser, recipe, len(train) // recipe.batch_size)
+        self.photos = photos
+        self.sampler = None if photos is None else PhotoSampler(photos.train, recipe.photo_balance, device)
+        self.epoch_images = min(recipe.epoch_images or len(train), len(train))
+        self.schedule = Schedule(self.optimiser, recipe, self.epoch_images // recipe.batch_size)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -110,10 +130,11 @@ class Training:
             share_buffers(self.model, self.average)
             validated = self._validate()
             rate = self.optimiser.param_groups[0]["lr"]
-            self.history.append(Epoch(number, loss, accuracy, *validated, rate, time.perf_counter() - start))
+            seconds = time.perf_counter() - start
+            self.history.append(Epoch(number, loss, accuracy, *validated, rate, seconds, *self._validate_photos()))
             self.schedule.after_epoch(self._monitored(self.history[-1]))
             if is_first() and self.best_epoch() == number:
-                save_checkpoint(self.folder / "best", self.shipped_model(), self.describe())
+                save_checkpoint(self.folder / self.best_name, self.shipped_model(), self.describe())
             if is_first():
                 save_state(self, self.folder / "last.safetensors")
             report(self.history[-1])
@@ -122,7 +143,7 @@ class Training:
         view = None if self.views is None else self.views.load((number - 1) % self.recipe.stored_views)
         torch.manual_seed(self.seed * 1_000_003 + number)
         self.model.train()
-        order = torch.randperm(len(self.images), device=self.device)
+        order = torch.randperm(len(self.images), device=self.device)[: self.epoch_images]
         batches = len(order) // self.recipe.batch_size
         rank, world = rank_and_world()
         if rank:  # the order is the same everywhere, the augmentation is not
@@ -155,16 +176,23 @@ class Training:
             targets = F.one_hot(labels, len(self.about["labels"])).float()
         if self.recipe.targets == "soft":
             images, targets = mix_pairs(images, targets, self.recipe.mix)
-        images = torch.cat([images, strangers]).contiguous(memory_format=torch.channels_last)
+        parts = [images, strangers]
+        if self.sampler is not None:
+            share = self.recipe.photo_share
+            photos, answers = self.sampler.draw(round(len(labels) * share / (1 - share)))
+            parts.append(photos)
+        images = torch.cat(parts).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.mixed_precision):
             logits = self.spread(images).float()
             told = self.teacher(chosen, images[: len(labels)], photographed) if self.teacher is not None else None
         if view is not None:
             told = view.logits[chosen], ~photographed
-        logits, unsure = logits.split([len(labels), len(strangers)])
+        logits, unsure, of_photos = logits.tensor_split([len(labels), len(labels) + len(strangers)])
         loss = self.loss(logits, targets) if told is None else self._taught_loss(logits, targets, *told)
         if len(strangers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(unsure)
+        if len(of_photos):
+            loss = torch.lerp(loss, photo_loss(of_photos, answers), share)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self.recipe.gradient_clip:
@@ -192,6 +220,25 @@ class Training:
         labels = torch.from_numpy(self.validation.labels)
         return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
 
+    def _validate_photos(self) -> tuple[float | None, float | None]:
+        """Accuracy on validation photos, over all their views: the share of photos, and the mean of the kinds."""
+        if self.photos is None:
+            return None, None
+        return validate_photos(self.shipped_model(), self.photos.validation)
+
+    @property
+    def best_name(self) -> str:
+        """File name of the best epoch's checkpoint; ``best`` is then an average of it and the first weights, if any."""
+        return "fine-tuned" if self.recipe.weight_shares else "best"
+
+    def write_averaged(self) -> None:
+        """Write ``best``: the average of the first and the fine-tuned weights with the share that validation chooses."""
+        if not self.recipe.weight_shares or self.start is None or self.photos is None:
+            return
+        end = load_checkpoint(self.folder / f"{self.best_name}.safetensors")
+        averaged, found = choose_average(self.start, end, self.recipe, self.validation, self.photos.validation)
+        save_checkpoint(self.folder / "best", averaged, {**end.info, **found})
+
     def _refuse_nan(self, epoch: int, step: int) -> None:
         raise TrainingError(
             f"the loss is no number any more at epoch {epoch}, by step {step + 1}; lower --learning-rate "
@@ -208,7 +255,9 @@ class Training:
         """The figure that chooses, larger being better; without validation the last epoch wins."""
         if epoch.validation_accuracy is None or epoch.validation_loss is None or self.recipe.monitor == "last":
             return float(epoch.epoch)
-        return epoch.validation_accuracy if self.recipe.monitor == "accuracy" else -epoch.validation_loss
+        if self.recipe.monitor == "photos" and epoch.photo_accuracy is not None:
+            return (epoch.validation_accuracy + epoch.photo_accuracy) / 2
+        return -epoch.validation_loss if self.recipe.monitor == "loss" else epoch.validation_accuracy
 
     def best_epoch(self) -> int | None:
         """Number of the best epoch so far; the first of equals."""

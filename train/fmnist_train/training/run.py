@@ -19,7 +19,7 @@ import torch
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder
 from fmnist_train.checkpoint import load_checkpoint
-from fmnist_train.data.sources import DataSource, find_dataset, split_validation
+from fmnist_train.data.sources import DataSource, cache_folder, find_dataset, split_validation
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
@@ -28,9 +28,10 @@ from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.distributed import is_first, process_group
 from fmnist_train.training.loop import Training
+from fmnist_train.training.photos import load_photo_data
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.state import Epoch
-from fmnist_train.training.teacher import find_teachers
+from fmnist_train.training.teacher import find_start, find_teachers
 from fmnist_train.training.tensorboard import event_writer
 
 __all__ = ["SPLIT_SEED", "RunOptions", "train"]
@@ -54,6 +55,10 @@ class RunOptions:
     resume: bool = False
     teachers: tuple[Path, ...] = ()
     """Checkpoints to learn from, where the recipe's ``distillation`` is over 0; none: the run of its ``teacher``."""
+    start: Path | None = None
+    """Run folder or checkpoint with the first weights; none: the run of the recipe's ``start``."""
+    photos: Path | None = None
+    """Folder of labelled photos (see ``data/photos.py``), for recipes that learn from some."""
     tensorboard: bool = False
     """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
 
@@ -82,6 +87,10 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
     source = find_dataset(options.data, options.data_dir)
     training_split, validation = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
     about = {"labels": list(source.labels), "dataset": source.name}
+    start = find_start(recipe, options.start, source.labels)
+    photos = load_photo_data(
+        recipe, options.photos, source.labels, training_split, cache_folder().with_name("photos"), progress.note
+    )
     training = Training(
         recipe,
         training_split,
@@ -90,7 +99,9 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         seed=options.seed,
         device=device,
         mixed_precision=options.mixed_precision,
-        teachers=find_teachers(recipe, options.teachers, source.labels),
+        teachers=find_teachers(recipe, options.teachers, source.labels, start),
+        start=start,
+        photos=photos,
         about=about,
     )
     if options.resume:
@@ -120,6 +131,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         raise CheckpointError("interrupted before the first epoch was finished; nothing to evaluate yet")
     if not is_first():
         return None
+    training.write_averaged()
     seconds = sum(epoch.seconds for epoch in training.history)
     progress.note(
         "interrupted; testing the best epoch so far (--resume goes on)" if interrupted else "testing the best epoch"

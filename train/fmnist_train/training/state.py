@@ -33,6 +33,8 @@ class Epoch:
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
+    photo_accuracy: float | None = None
+    photo_class_mean: float | None = None
 
 
 def save_state(training: "Training", path: Path) -> None:
@@ -88,6 +90,7 @@ def _refuse_another_run(training: "Training", path: Path, info: Mapping[str, Any
         ours["data"] = training.data_sha256
     if "teachers" in about:
         ours["teacher"] = about["teachers"]
+    ours |= {key: about[key] for key in ("start", "photos_sha256") if key in about}
     # A recipe stored before a field existed means that field's default.
     theirs = {**info, "recipe": recipe_from_dict(info["recipe"]).to_dict(), "teacher": info.get("teachers")}
     theirs |= {"classes": info["labels"], "data": info.get("data_sha256")}

@@ -36,6 +36,7 @@ __all__ = [
     "View",
     "ViewAnswers",
     "distillation_loss",
+    "find_start",
     "find_teachers",
     "make_teacher",
 ]
@@ -197,7 +198,24 @@ def _learnt_photographs(checkpoint: Checkpoint) -> bool:
     return bool(checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0)
 
 
-def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
+def find_start(recipe: Recipe, named: Path | None, labels: Sequence[str]) -> Checkpoint | None:
+    """The checkpoint with the first weights: the one named, else that of the recipe's ``start``; None: random weights.
+
+    Raises:
+        ConfigError: it knows other classes.
+        CheckpointError: there is none.
+    """
+    if named is None and not recipe.start:
+        return None
+    checkpoint = load_checkpoint(named or _find(recipe.start))
+    if list(checkpoint.info["labels"]) != list(labels):
+        raise ConfigError(f"{checkpoint.path} was trained on other classes; name another with --start")
+    return checkpoint
+
+
+def find_teachers(
+    recipe: Recipe, named: Sequence[Path], labels: Sequence[str], start: Checkpoint | None = None
+) -> list[Checkpoint]:
     """The checkpoints that teach a recipe: those that were named, else those of the recipes that its ``teacher`` lists.
 
     Raises:
@@ -210,6 +228,8 @@ def find_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) 
                 f"recipe '{recipe.name}' does not listen to teachers: set --distillation 0.5, or leave them out"
             )
         return []
+    if start is not None and not named and not recipe.teacher:
+        return [load_checkpoint(start.path)]  # a copy: training changes the other
     checkpoints = [load_checkpoint(path) for path in named or map(_find, recipe.teacher.split(","))]
     for checkpoint in checkpoints:
         if list(checkpoint.info["labels"]) != list(labels):

@@ -1,0 +1,240 @@
+"""Views of photos as a network sees them: each photo changed at random, then put through the device's preprocessing.
+
+View 0 is the photo as it is. The others imitate what another photo of the same garment would differ in: crop, tilt,
+distance, tone, color, blur, JPEG quality. Views are made in worker processes and cached; the cache's key covers the
+pictures' bytes, the settings, and the source of the preprocessing, so a change of any of them makes the views anew.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image, ImageEnhance, ImageFilter
+
+import fmnist_runtime.preprocessing
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.preprocessing.pipeline import to_network_input
+from fmnist_runtime.preprocessing.segmentation import find_garment
+from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.files import write_atomically
+
+__all__ = ["ViewSettings", "load_views", "paste_views", "photo_views"]
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How far the views of a photo differ from it; each range is drawn from uniformly."""
+
+    count: int = 6
+    """Views of each photo, the first unchanged."""
+    crop: float = 0.12
+    """Largest share of the side cut off at each edge."""
+    tilt: float = 10.0
+    """Largest rotation either way, degrees."""
+    distance: tuple[int, int] = (96, 320)
+    """Longest side of the photo, pixels: a small one is a garment far from the camera."""
+    tone: float = 0.3
+    """Largest relative change of brightness and of contrast."""
+    gamma: float = 0.35
+    """Largest change of the exponent's logarithm."""
+    color: float = 0.12
+    """Largest relative change of each color channel (the light's color); three times as much of the saturation."""
+    blur: float = 1.2
+    """Largest radius, pixels; half of the views stay sharp."""
+    quality: tuple[int, int] = (30, 95)
+    """JPEG quality."""
+
+
+def load_views(
+    paths: Sequence[Path], settings: ViewSettings, folder: Path, *, note: Callable[[str], None] = lambda text: None
+) -> np.ndarray:
+    """Return every photo's views from the cache, or make them: uint8 ``[N, count, 28, 28]``.
+
+    Args:
+        paths: pictures that can be read.
+        settings: what the views are.
+        folder: of the cache.
+        note: called with one line before views are made.
+    """
+    shape = (len(paths), settings.count, IMAGE_SIZE, IMAGE_SIZE)
+    key = _key("photos", settings, paths, b"")
+    make = partial(photo_views, settings=settings)
+    return _cached(folder / f"{key}.npy", make, [(path,) for path in paths], shape, note)
+
+
+def paste_views(
+    images: np.ndarray,
+    backgrounds: Sequence[Path],
+    settings: ViewSettings,
+    folder: Path,
+    *,
+    note: Callable[[str], None] = lambda text: None,
+) -> np.ndarray:
+    """Return views of data set images pasted on the backgrounds of photos: uint8 ``[N, count, 28, 28]``.
+
+    Args:
+        images: uint8 ``[N, 28, 28]``, light garment on black.
+        backgrounds: N pictures; the widest strip beside the garment is taken.
+        settings: what the views are.
+        folder: of the cache.
+        note: called with one line before views are made.
+    """
+    shape = (len(images), settings.count, IMAGE_SIZE, IMAGE_SIZE)
+    key = _key("pasted", settings, backgrounds, images.tobytes())
+    make = partial(_pasted_views, settings=settings)
+    jobs = [(image, path) for image, path in zip(images, backgrounds, strict=True)]
+    return _cached(folder / f"{key}.npy", make, jobs, shape, note)
+
+
+def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
+    """Make the views of one photo: uint8 ``[count, 28, 28]``; the draws depend on the picture's bytes alone."""
+    data = path.read_bytes()
+    photo = open_image(data).convert("RGB")
+    rng = np.random.default_rng(list(hashlib.sha256(data).digest()))
+    changed = [to_network_input(_change(photo, settings, rng)) for _ in range(settings.count - 1)]
+    return np.stack([to_network_input(open_image(data)), *changed])
+
+
+def _pasted_views(image: np.ndarray, path: Path, settings: ViewSettings) -> np.ndarray:
+    rng = np.random.default_rng(list(hashlib.sha256(image.tobytes()).digest()))
+    strip = _background(open_image(path).convert("RGB"))
+    photos = [_paste(image, strip, rng) for _ in range(settings.count)]
+    return np.stack([to_network_input(_change(photo, settings, rng)) for photo in photos])
+
+
+def _change(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator) -> Image.Image:
+    """One random view of a photo."""
+    width, height = photo.size
+    left, top, right, bottom = rng.uniform(0, settings.crop, 4) * (rng.random(4) < 0.6)
+    tilt = rng.uniform(-settings.tilt, settings.tilt) if rng.random() < 0.6 else 0.0
+    if tilt:
+        photo = _tilt(photo, tilt)
+    photo = photo.crop(
+        (round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height))
+    )
+    if (scale := rng.uniform(*settings.distance) / max(photo.size)) < 1:
+        photo = photo.resize(
+            (max(8, round(photo.width * scale)), max(8, round(photo.height * scale))), Image.Resampling.BOX
+        )
+    photo = _change_tones(photo, settings, rng)
+    if rng.random() < 0.5:
+        photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0, settings.blur)))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=int(rng.integers(*settings.quality)))
+    return open_image(buffer.getvalue())
+
+
+def _tilt(photo: Image.Image, degrees: float) -> Image.Image:
+    """Rotate about the center; the corners are filled with the reflected picture."""
+    pad = round(0.2 * max(photo.size))
+    padded = Image.fromarray(np.pad(np.asarray(photo), ((pad, pad), (pad, pad), (0, 0)), "symmetric"))
+    turned = padded.rotate(degrees, Image.Resampling.BILINEAR)
+    return turned.crop((pad, pad, pad + photo.width, pad + photo.height))
+
+
+def _change_tones(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator) -> Image.Image:
+    photo = ImageEnhance.Contrast(photo).enhance(1 + rng.uniform(-settings.tone, settings.tone))
+    photo = ImageEnhance.Color(photo).enhance(1 + rng.uniform(-3 * settings.color, 3 * settings.color))
+    exponent = np.exp(rng.uniform(-settings.gamma, settings.gamma))
+    gain = 1 + rng.uniform(-settings.tone, settings.tone) * 0.5
+    channels = gain * (1 + rng.uniform(-settings.color, settings.color, 3))
+    steps = (np.arange(256) / 255) ** exponent * 255
+    table = np.concatenate([np.clip(steps * factor, 0, 255) for factor in channels]).round().astype(int)
+    return photo.point(table.tolist())
+
+
+def _background(photo: Image.Image) -> Image.Image:
+    """The largest strip of a photo beside its garment; the whole photo where that is narrow."""
+    small = photo.copy()
+    small.thumbnail((128, 128))
+    mask, _ = find_garment(np.asarray(small))
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return photo
+    width, height = small.size
+    strips = [
+        (0, 0, width, int(rows[0])),
+        (0, int(rows[-1]) + 1, width, height),
+        (0, 0, int(columns[0]), height),
+        (int(columns[-1]) + 1, 0, width, height),
+    ]
+    best = max(strips, key=lambda box: min(box[2] - box[0], box[3] - box[1]))
+    if min(best[2] - best[0], best[3] - best[1]) < 8:
+        return photo
+    scale = photo.width / width
+    left, top, right, bottom = (round(edge * scale) for edge in best)
+    return photo.crop((left, top, min(right, photo.width), min(bottom, photo.height)))
+
+
+def _paste(image: np.ndarray, background: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A data set image, enlarged and colored, with a shadow, on a mirrored and repeated background."""
+    side = int(rng.integers(112, 200))
+    canvas = _tiled(background, (side, side), rng)
+    size = round(side * rng.uniform(0.55, 0.95))
+    big = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC), np.float32) / 255
+    outline = Image.fromarray(((image > 8) * 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    alpha = np.clip((np.asarray(outline, np.float32) - 64) / 128, 0, 1)
+    # The preprocessing negates tones, so the garment is darkest where the data set's image is lightest.
+    low, high = rng.uniform(0, 0.5), rng.uniform(0.5, 1)
+    tones = low + (high - low) * (1 - big)
+    color = 1 + rng.uniform(-0.5, 0.3, 3) * rng.integers(0, 2)
+    garment = np.clip(tones[..., None] * color * 255, 0, 255)
+    top, left = (int(rng.integers(0, side - size + 1)) for _ in range(2))
+    place = np.s_[top : top + size, left : left + size]
+    shadow = np.asarray(outline.filter(ImageFilter.GaussianBlur(size / 20)), np.float32) / 255
+    canvas[place] *= 1 - rng.uniform(0, 0.5) * shadow[..., None]
+    canvas[place] += alpha[..., None] * (garment - canvas[place])
+    return Image.fromarray(canvas.round().astype(np.uint8))
+
+
+def _tiled(background: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """The background, mirrored at its edges until it covers ``size``: float32 ``[H, W, 3]``."""
+    scale = rng.uniform(0.6, 1.0) * max(size) / max(background.size)
+    small = background.resize((max(4, round(background.width * scale)), max(4, round(background.height * scale))))
+    pixels = np.asarray(small, np.float32)
+    pad = [(0, max(0, side - found)) for side, found in zip(size, pixels.shape[:2], strict=True)]
+    return np.pad(pixels, (*pad, (0, 0)), "symmetric")[: size[0], : size[1]].copy()
+
+
+def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes) -> str:
+    """A name for the views: it changes with the pictures, the settings, and the code and libraries that make them."""
+    digest = hashlib.sha256(extra)
+    about = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
+    digest.update(json.dumps(about).encode())
+    sources = sorted(Path(fmnist_runtime.preprocessing.__file__).parent.rglob("*.py"))
+    for source in (*sources, Path(__file__)):
+        digest.update(source.read_bytes())
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:20]
+
+
+def _cached(
+    path: Path,
+    make: Callable[..., np.ndarray],
+    jobs: Sequence[tuple[object, ...]],
+    shape: tuple[int, ...],
+    note: Callable[[str], None],
+) -> np.ndarray:
+    if path.is_file():
+        views: np.ndarray = np.load(path, allow_pickle=False)
+        if views.shape == shape and views.dtype == np.uint8:
+            return views
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    note(f"making {shape[1]} views of {shape[0]:,} photos in {workers} processes")
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        views = np.stack(list(pool.map(make, *zip(*jobs, strict=True), chunksize=16)))
+    buffer = io.BytesIO()
+    np.save(buffer, views)
+    write_atomically(path, buffer.getvalue())
+    return views

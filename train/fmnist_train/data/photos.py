@@ -1,0 +1,160 @@
+"""A folder of labelled photos: a table ``train.csv``, and the pictures that it names.
+
+| column | content |
+|---|---|
+| ``file`` | path of the picture, relative to the folder |
+| ``answers`` | every class that counts as correct, joined by ``+`` (``pullover+coat``), or ``none``: a rejection is correct |
+| ``label`` | the source's own label; may be empty |
+| ``sender`` | who sent the photo; validation holds out whole senders |
+| ``part`` | optional: ``train`` or ``validation``, where the division of senders is the user's own |
+
+Class names are slugs of the data set's labels: ``T-shirt/top`` is ``tshirt-top``, ``Ankle boot`` is ``ankle-boot``.
+"""
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist_runtime.errors import ConfigError, DataError, ImageError
+from fmnist_runtime.image_io.decode import open_image
+
+__all__ = ["NONE", "PHOTOS_ORIGIN", "TABLE", "Photo", "read_photos", "slug", "split_by_sender"]
+
+TABLE = "train.csv"
+"""Name of the table in the folder."""
+NONE = "none"
+"""The answer to a photo that shows none of the classes."""
+PHOTOS_ORIGIN = (
+    "photos come from the public 'Clothing dataset' (CC0): clone https://github.com/alexeygrigorev/clothing-dataset, run "
+    "'fmnist-train photos CLONE FOLDER', then add --photos FOLDER"
+)
+"""What to do where a recipe needs photos and none were given."""
+
+_COLUMNS = ("file", "answers", "label", "sender")
+_PARTS = ("train", "validation")
+_SPLIT_SALT = 1781
+"""Chosen among 2,000 numbers: the held-out senders' photos have the answers in about the proportions of all photos."""
+_VALIDATION_SHARE = 0.15
+"""Share of the senders held out; enough photos for a standard error of about 2 points."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One row of the table."""
+
+    path: Path
+    answers: tuple[int, ...]
+    """Class ids that count as correct; empty where a rejection is correct."""
+    sender: str
+    part: str = ""
+    """``train`` or ``validation``; empty where the sender's hash decides."""
+
+
+def slug(label: str) -> str:
+    """Return the name of a class in tables and folders: lower case, without slashes and spaces."""
+    return label.lower().replace("-", "").replace("/", "-").replace(" ", "-")
+
+
+def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
+    """Read the table of a folder, and check every row and every picture.
+
+    Args:
+        folder: holds ``train.csv``.
+        labels: names of the classes; the position is the class id.
+
+    Raises:
+        DataError: a missing table, column or picture, an unknown class, a picture that cannot be read, a file named
+            twice, a sender in both parts, or no rows; the message names file and line.
+    """
+    table = folder / TABLE
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+            columns = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: not a readable table of photos ({error}); {PHOTOS_ORIGIN}") from error
+    if missing := [name for name in _COLUMNS if name not in columns]:
+        raise DataError(f"{table}: line 1: no column '{missing[0]}'; the columns are {', '.join(_COLUMNS)}")
+    if not rows:
+        raise DataError(f"{table}: line 1: holds no photos below its header")
+    classes = {slug(label): number for number, label in enumerate(labels)}
+    photos = [_photo(folder, row, classes, f"{table}: line {line}") for line, row in rows]
+    _check_files(photos, [f"{table}: line {line}" for line, _ in rows])
+    _check_senders(photos, [f"{table}: line {line}" for line, _ in rows])
+    return photos
+
+
+def split_by_sender(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Divide photos into training and validation so that no sender is in both.
+
+    The column ``part`` decides where it is filled in, else a hash of the sender: equal on every machine.
+
+    Raises:
+        ConfigError: one of the two is empty.
+    """
+    held_out = [photo.part == "validation" if photo.part else _is_held_out(photo.sender) for photo in photos]
+    parts = [[p for p, held in zip(photos, held_out, strict=True) if held == wanted] for wanted in (False, True)]
+    if not all(parts):
+        raise ConfigError(
+            "the photos of too few senders leave nothing to train on or to validate with: add senders, or fill in a "
+            "column 'part' with train and validation"
+        )
+    return parts[0], parts[1]
+
+
+def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: str) -> Photo:
+    if None in row.values() or None in row:
+        raise DataError(f"{place}: another number of fields than the header has")
+    names = row["answers"].split("+")
+    if unknown := [name for name in names if name not in classes and name != NONE]:
+        raise DataError(f"{place}: unknown class '{unknown[0]}'; known: {', '.join(classes)}, {NONE}")
+    if NONE in names and len(names) > 1:
+        raise DataError(f"{place}: '{NONE}' stands beside a class; give one or the other")
+    part = row.get("part", "")
+    if part and part not in _PARTS:
+        raise DataError(f"{place}: unknown part '{part}'; known: {', '.join(_PARTS)}")
+    if not row["sender"]:
+        raise DataError(f"{place}: no sender; give each person a name or number")
+    return Photo(folder / row["file"], tuple(sorted({classes[n] for n in names if n != NONE})), row["sender"], part)
+
+
+def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:
+    seen: dict[Path, str] = {}
+    for photo, place in zip(photos, places, strict=True):
+        if (resolved := photo.path.resolve()) in seen:
+            raise DataError(f"{place}: {photo.path.name} stands in the table twice, first in {seen[resolved]}")
+        seen[resolved] = place.rpartition(": ")[2]
+    with ThreadPoolExecutor() as threads:
+        for place, fault in zip(places, threads.map(_fault, photos), strict=True):
+            if fault:
+                raise DataError(f"{place}: {fault}")
+
+
+def _fault(photo: Photo) -> str | None:
+    """Why a picture cannot be read; None where it can."""
+    if not photo.path.is_file():
+        return f"{photo.path}: no such file"
+    try:
+        open_image(photo.path)
+    except ImageError as error:
+        return f"{photo.path}: cannot be read as a picture ({error})"
+    return None
+
+
+def _check_senders(photos: Sequence[Photo], places: Sequence[str]) -> None:
+    parts: dict[str, str] = {}
+    for photo, place in zip(photos, places, strict=True):
+        if parts.setdefault(photo.sender, photo.part) != photo.part:
+            raise DataError(
+                f"{place}: sender '{photo.sender}' is in both training and validation; give all of a sender's photos "
+                "the same part"
+            )
+
+
+def _is_held_out(sender: str) -> bool:
+    digest = hashlib.sha256(f"{_SPLIT_SALT}:{sender}".encode()).hexdigest()
+    return int(digest[:8], 16) / 16**8 < _VALIDATION_SHARE
