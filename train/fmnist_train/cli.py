@@ -130,6 +130,7 @@ app.callback()(with_settings(train, Recipe, Augmentation, NetworkOptions, comple
 app.command("explore")(commands.explore)
 app.command("evaluate")(commands.evaluate)
 app.command("compare")(commands.compare)
+app.command("photos")(commands.photos)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The functions behind ``fmnist-train explore``, ``evaluate`` and ``compare``, and the options that commands share."""
+"""The functions behind ``fmnist-train explore``, ``evaluate``, ``compare`` and ``photos``, and the options that commands share."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from fmnist_train.files import expand_path
 from fmnist_train.options import path_option
 from fmnist_train.recipes import RECIPES
 
-__all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "recipe_names"]
+__all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "photos", "recipe_names"]
 
 
 def recipe_names(beginning: str) -> list[str]:
@@ -146,3 +146,13 @@ def compare(
         )
     )
     print(json.dumps(rows) if as_json else (output / "comparison.md").read_text("utf-8"))
+
+
+def photos(
+    clone: Annotated[Path, typer.Argument(help="Clone of github.com/alexeygrigorev/clothing-dataset.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the table and the pictures.")],
+) -> None:
+    """Turn a clone of the public Clothing dataset (CC0) into the folder that --photos takes."""
+    from fmnist_train.data.clothing_dataset import convert_clothing_dataset
+
+    print(f"{convert_clothing_dataset(clone, folder):,} photos in {folder}")

@@ -114,18 +114,17 @@ def _pasted_views(image: np.ndarray, path: Path, settings: ViewSettings) -> np.n
 
 def _change(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator) -> Image.Image:
     """One random view of a photo."""
-    width, height = photo.size
-    left, top, right, bottom = rng.uniform(0, settings.crop, 4) * (rng.random(4) < 0.6)
-    tilt = rng.uniform(-settings.tilt, settings.tilt) if rng.random() < 0.6 else 0.0
-    if tilt:
-        photo = _tilt(photo, tilt)
-    photo = photo.crop(
-        (round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height))
-    )
     if (scale := rng.uniform(*settings.distance) / max(photo.size)) < 1:
         photo = photo.resize(
             (max(8, round(photo.width * scale)), max(8, round(photo.height * scale))), Image.Resampling.BOX
         )
+    if rng.random() < 0.6:
+        photo = _tilt(photo, rng.uniform(-settings.tilt, settings.tilt))
+    left, top, right, bottom = rng.uniform(0, settings.crop, 4) * (rng.random(4) < 0.6)
+    width, height = photo.size
+    photo = photo.crop(
+        (round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height))
+    )
     photo = _change_tones(photo, settings, rng)
     if rng.random() < 0.5:
         photo = photo.filter(ImageFilter.GaussianBlur(rng.uniform(0, settings.blur)))

@@ -216,7 +216,9 @@ class Recipe:
     start: str = setting(
         "", "Recipe whose finished run gives the first weights, and teaches where no teacher is set.", panel=""
     )
-    epoch_images: int = setting(0, "Training images in an epoch, drawn anew for each; 0 takes all.", panel="Training", ge=0)
+    epoch_images: int = setting(
+        0, "Training images in an epoch, drawn anew for each; 0 takes all.", panel="Training", ge=0
+    )
     photo_share: float = setting(
         0.0, "Share of photos in each step, beside the batch of data set images.", panel="Photos", ge=0, lt=1
     )

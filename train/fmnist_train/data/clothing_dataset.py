@@ -1,0 +1,97 @@
+"""The public "Clothing dataset" as a folder of labelled photos.
+
+Grigorev and contributors, GitHub ``alexeygrigorev/clothing-dataset``, CC0: people's own photos of garments on floors, beds
+and hangers, with the sender of each. Only the senders listed here are for training; the others' photos are left for
+measuring.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from fmnist_runtime.errors import DataError, ImageError
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_train.data.photos import TABLE
+from fmnist_train.files import write_atomically
+
+__all__ = ["TRAINING_SENDERS", "convert_clothing_dataset"]
+
+TRAINING_SENDERS = frozenset(
+    "2 8 16 22 24 30 32 34 37 43 45 46 48 49 52 56 58 66 67 68 70 82 84 85 87 113 116 118 119 133 134 144 150 151 154 "
+    "157 158 163 181 185 187 190 191 194 201 202 204 209 213 218 219 224 228 230 231 232 236 238 240 242 246 252 257 260 "
+    "262 267 278 282 286 292 297 300 304 310 311 319 322 324 329 330 336 338 339 342 344 353 357 360 364 367 369".split()
+)
+"""Senders whose photos may be trained on; 91 of them."""
+
+_ANSWERS = {
+    "T-Shirt": "tshirt-top",
+    "Top": "tshirt-top",
+    "Undershirt": "tshirt-top",
+    "Polo": "tshirt-top+shirt",
+    "Longsleeve": "pullover+shirt",
+    "Shirt": "shirt",
+    "Blouse": "shirt",
+    "Pants": "trouser",
+    "Dress": "dress",
+    "Hoodie": "pullover+coat",
+    "Outwear": "coat+pullover",
+    "Blazer": "coat",
+    "Shoes": "sandal+sneaker+ankle-boot",
+    "Hat": "none",
+}
+"""The data set's labels, and the classes of Fashion-MNIST that count as correct; other labels are left out."""
+_SIDE = 320
+"""Longest side of the copies, pixels: more than twice what the preprocessing works on."""
+_COLUMNS = ("image", "sender_id", "label", "kids")
+
+
+def convert_clothing_dataset(clone: Path, folder: Path) -> int:
+    """Write the training photos of a clone, made smaller, and their table.
+
+    Args:
+        clone: of the repository; holds ``images.csv`` and ``images/``.
+        folder: gets ``train.csv`` and ``images/``.
+
+    Returns:
+        The number of photos written; pictures that are missing or cannot be read are left out.
+
+    Raises:
+        DataError: no such clone, another table, or no photo of a training sender.
+    """
+    rows = []
+    for row in _rows(clone / "images.csv"):
+        if row["sender_id"] not in TRAINING_SENDERS or row["label"] not in _ANSWERS:
+            continue
+        name = f"images/{row['image']}.jpg"
+        if (data := _small(clone / name)) is not None:
+            write_atomically(folder / name, data)
+            rows.append([name, _ANSWERS[row["label"]], row["label"], row["sender_id"]])
+    if not rows:
+        raise DataError(f"{clone}: no photo of a training sender; clone the repository with its pictures")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["file", "answers", "label", "sender"], *rows])
+    write_atomically(folder / TABLE, text.getvalue())
+    return len(rows)
+
+
+def _rows(table: Path) -> Iterator[dict[str, str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or [])]:
+                raise DataError(f"{table}: no column '{missing[0]}'; it must be the table of the Clothing dataset")
+            yield from reader
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: not a readable table ({error}); name a clone of the Clothing dataset") from error
+
+
+def _small(path: Path) -> bytes | None:
+    try:
+        photo = open_image(path).convert("RGB")
+    except ImageError:
+        return None
+    photo.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
