@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["average", "is_first", "process_group", "rank_and_world", "share_buffers", "spread"]
+__all__ = ["is_first", "mean_over_processes", "process_group", "rank_and_world", "share_buffers", "wrap_distributed"]
 
 
 @contextlib.contextmanager
@@ -39,11 +39,11 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def is_first() -> bool:
-    """Whether this process writes files and speaks."""
+    """Whether this process writes files and messages."""
     return rank_and_world()[0] == 0
 
 
-def spread(model: nn.Module, batch_size: int) -> nn.Module:
+def wrap_distributed(model: nn.Module, batch_size: int) -> nn.Module:
     """The network as the loop calls it: wrapped by PyTorch's own DDP where there are several processes.
 
     Raises:
@@ -66,7 +66,7 @@ def share_buffers(*models: nn.Module | None) -> None:
             distributed.broadcast(buffer, 0)
 
 
-def average(value: torch.Tensor) -> torch.Tensor:
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """The mean of a figure over the processes."""
     world = rank_and_world()[1]
     if world > 1:

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules by name."""
+"""Optimizers and learning-rate schedules by name."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from torch.optim import lr_scheduler
 
 from fmnist_train.recipes import Recipe
 
-__all__ = ["Schedule", "make_optimiser"]
+__all__ = ["Schedule", "make_optimizer"]
 
 
-def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all parameters. AdamW's weight decay spares biases and batch norm, as is usual there."""
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters. AdamW's weight decay spares biases and batch norm, as is usual there."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "sgd":
@@ -30,13 +30,13 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 class Schedule:
     """A learning-rate schedule that moves by step or by epoch, whichever its kind does."""
 
-    def __init__(self, optimiser: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
         self._kind = recipe.scheduler
         self._by_step = recipe.scheduler in ("cosine", "one-cycle")
-        self._scheduler = _SCHEDULERS[recipe.scheduler](optimiser, recipe, recipe.epochs * steps_per_epoch)
+        self._scheduler = _SCHEDULERS[recipe.scheduler](optimizer, recipe, recipe.epochs * steps_per_epoch)
 
     def after_step(self) -> None:
-        """Call after each optimiser step."""
+        """Call after each optimizer step."""
         if self._by_step:
             self._scheduler.step()
 
@@ -55,22 +55,22 @@ class Schedule:
         self._scheduler.load_state_dict(state)
 
 
-def _plateau(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+def _plateau(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
     return lr_scheduler.ReduceLROnPlateau(
-        optimiser, mode="max", factor=recipe.scheduler_factor, patience=recipe.scheduler_patience
+        optimizer, mode="max", factor=recipe.scheduler_factor, patience=recipe.scheduler_patience
     )
 
 
-def _step(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
-    return lr_scheduler.StepLR(optimiser, recipe.scheduler_step, recipe.scheduler_factor)
+def _step(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.StepLR(optimizer, recipe.scheduler_step, recipe.scheduler_factor)
 
 
-def _one_cycle(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+def _one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
     # One step more than taken: the loop asks for the rate after the last step, too.
-    return lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps + 1)
+    return lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps + 1)
 
 
-def _cosine(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+def _cosine(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
     warmup = max(1, round(recipe.warmup * steps))
 
     def factor(step: int) -> float:
@@ -78,11 +78,11 @@ def _cosine(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
-    return lr_scheduler.LambdaLR(optimiser, factor)
+    return lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _constant(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
-    return lr_scheduler.LambdaLR(optimiser, lambda epoch: 1.0)
+def _constant(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
 
 
 _SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer, Recipe, int], lr_scheduler.LRScheduler]] = {

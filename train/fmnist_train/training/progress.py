@@ -64,7 +64,7 @@ class Progress:
             f"{epoch.epoch:>4}/{self._epochs:<4}  {epoch.train_loss:7.4f}  {epoch.train_accuracy:8.2%}  "
             f"{_or_dash(epoch.validation_loss, '8.4f')}  {_or_dash(epoch.validation_accuracy, '7.2%')}  "
             f"{epoch.learning_rate:8.2g}  {epoch.seconds:7.1f}  {time.strftime('%H:%M:%S', time.gmtime(left))}"
-            f"{'  best' if best else ''}"
+            f"{'' if epoch.photo_accuracy is None else f'  photos {epoch.photo_accuracy:.2%}'}{'  best' if best else ''}"
         )
         if self._bar is not None:
             self._bar.reset(self._task)

@@ -1,0 +1,245 @@
+"""Photos: the table is checked, views are cached by content, and fine-tuning keeps the data set's classes."""
+
+import csv
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fmnist_runtime.errors import ConfigError, DataError
+from fmnist_runtime.spec import DATASET_LABELS
+from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
+from fmnist_train.data import photo_views
+from fmnist_train.data.clothing_dataset import TRAINING_SENDERS, convert_clothing_dataset
+from fmnist_train.data.photo_views import ViewSettings, load_views
+from fmnist_train.data.photos import read_photos, slug, split_by_sender
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.models import build_model
+from fmnist_train.recipes import RECIPES
+from fmnist_train.training.loop import Training
+from fmnist_train.training.photos import (
+    PhotoSampler,
+    PhotoViews,
+    average_weights,
+    load_photo_data,
+    pack_logits,
+    photo_accuracy,
+    photo_loss,
+    unpack_logits,
+)
+
+HEADER = ["file", "answers", "label", "sender", "part"]
+ROWS = [
+    ["0.jpg", "tshirt-top", "T-Shirt", "ann", "train"],
+    ["1.jpg", "pullover+coat", "Hoodie", "ann", "train"],
+    ["2.jpg", "none", "Hat", "bob", "validation"],
+    ["3.jpg", "shirt", "", "bob", "validation"],
+]
+
+
+def write_folder(folder: Path, rows: Sequence[Sequence[str]] = ROWS, header: Sequence[str] = HEADER) -> Path:
+    """Photos of a dark patch on a light background, each another one, and their table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(4):
+        photo = Image.new("RGB", (60, 50), (230, 225, 220))
+        photo.paste((20 + 40 * number, 30, 60), (12, 8, 44 - number, 42))
+        photo.save(folder / f"{number}.jpg")
+    with (folder / "train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return folder
+
+
+def changed(row: int, column: int, value: str) -> list[list[str]]:
+    rows = [list(each) for each in ROWS]
+    rows[row][column] = value
+    return rows
+
+
+def test_a_table_is_read_with_all_accepted_answers(tmp_path: Path) -> None:
+    photos = read_photos(write_folder(tmp_path), DATASET_LABELS)
+    assert [photo.answers for photo in photos] == [(0,), (2, 4), (), (6,)]
+    train, validation = split_by_sender(photos)
+    assert {photo.sender for photo in train} == {"ann"} and {photo.sender for photo in validation} == {"bob"}
+    assert [slug(label) for label in ("T-shirt/top", "Ankle boot")] == ["tshirt-top", "ankle-boot"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (changed(1, 1, "pullover+cape"), "train.csv: line 3: unknown class 'cape'"),
+        (changed(0, 1, "none+coat"), "line 2: 'none' stands beside a class"),
+        (changed(3, 0, "missing.jpg"), "line 5: .*missing.jpg: no such file"),
+        (changed(2, 0, "1.jpg"), "line 4: 1.jpg stands in the table twice, first in line 3"),
+        (changed(1, 3, "bob"), "line 4: sender 'bob' is in both training and validation"),
+        (changed(0, 4, "test"), "line 2: unknown part 'test'"),
+        (changed(0, 3, ""), "line 2: no sender"),
+        ([], "line 1: holds no photos"),
+        ([["0.jpg", "coat"]], "line 2: another number of fields"),
+    ],
+)
+def test_a_bad_table_is_refused_with_file_and_line(tmp_path: Path, rows: list[list[str]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_photos(write_folder(tmp_path, rows), DATASET_LABELS)
+
+
+def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "1.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"line 3: .*1\.jpg: cannot be read as a picture"):
+        read_photos(tmp_path, DATASET_LABELS)
+    write_folder(tmp_path, header=["file", "answers", "label", "who", "part"])
+    with pytest.raises(DataError, match="line 1: no column 'sender'"):
+        read_photos(tmp_path, DATASET_LABELS)
+    with pytest.raises(DataError, match="Clothing dataset"):
+        read_photos(tmp_path / "nowhere", DATASET_LABELS)
+
+
+def test_senders_are_divided_by_hash(tmp_path: Path) -> None:
+    rows = [[*row[:3], sender, ""] for row, sender in zip(ROWS, ("8", "16", "22", "45"), strict=True)]
+    photos = read_photos(write_folder(tmp_path, rows), DATASET_LABELS)
+    first = [[photo.sender for photo in part] for part in split_by_sender(photos)]
+    assert first == [[photo.sender for photo in part] for part in split_by_sender(photos[::-1])]
+    with pytest.raises(ConfigError, match="too few senders"):
+        split_by_sender([photo for photo in photos if photo.sender == first[0][0]])
+
+
+def test_views_are_made_once_for_the_same_photos_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [write_folder(tmp_path / "photos") / f"{number}.jpg" for number in range(4)]
+    settings = ViewSettings(count=3)
+    views = load_views(paths, settings, tmp_path / "cache")
+    assert views.shape == (4, 3, 28, 28) and views.any(axis=(2, 3)).all()
+    assert not np.array_equal(views[:, 0], views[:, 1])
+    monkeypatch.setattr(photo_views, "ProcessPoolExecutor", lambda *_: pytest.fail("made again"))
+    assert np.array_equal(load_views(paths, settings, tmp_path / "cache"), views)
+    for other in (
+        lambda: load_views(paths, ViewSettings(count=2), tmp_path / "cache"),
+        lambda: damage(paths, tmp_path),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            other()
+
+
+def damage(paths: list[Path], folder: Path) -> None:
+    """Load the views of photos of which one has changed."""
+    Image.new("RGB", (40, 40)).save(paths[0])
+    load_views(paths, ViewSettings(count=3), folder / "cache")
+
+
+def test_the_loss_of_a_photo_counts_every_accepted_answer() -> None:
+    logits = torch.randn(3, 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    answers = torch.zeros(3, 10, dtype=torch.bool)
+    answers[0, 3] = answers[1, 2] = answers[1, 4] = True
+    p = logits.softmax(1)
+    none = 0.5 * (-logits.log_softmax(1)[2].mean() - math.log(10))
+    expected = (-p[0, 3].log() - (p[1, 2] + p[1, 4]).log() + none) / 3
+    loss = photo_loss(logits, answers)
+    assert torch.isclose(loss, expected)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_rare_answers_are_drawn_as_often_as_common_ones_when_balanced() -> None:
+    answers = np.zeros((100, 10), bool)
+    answers[:90, 0] = answers[90:, 1] = True
+    images = np.full((100, 2, 28, 28), 100, np.uint8)
+    images[0] = 0  # both views have lost the garment
+    images[1:, :, 0, 0] = np.arange(1, 100)[:, None]
+    torch.manual_seed(0)
+    for balance, share in ((0.0, 0.1), (1.0, 0.5)):
+        views, drawn = PhotoSampler(PhotoViews(images, answers), balance, torch.device("cpu")).draw(4000)
+        assert abs(drawn[:, 1].float().mean().item() - share) < 0.03
+        assert views.shape == (4000, 1, 28, 28) and views.flatten(1).any(1).all()
+
+
+def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:
+    logits = np.eye(10)[[0, 0, 1, 5]]
+    answers = np.zeros((4, 10), bool)
+    answers[0, 0] = answers[1, 0] = answers[2, [2, 4]] = True
+    assert photo_accuracy(logits, answers) == (pytest.approx(2 / 3), 0.5)
+
+
+def test_weights_are_averaged_with_their_statistics() -> None:
+    start, end = {"w": torch.zeros(2), "count": torch.tensor(2)}, {"w": torch.ones(2), "count": torch.tensor(4)}
+    average = average_weights(start, end, 0.75)
+    assert torch.equal(average["w"], torch.full((2,), 0.75)) and average["count"].dtype == torch.int64
+
+
+def test_packed_answers_come_back() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float16).astype(np.float32)
+    answers = logits > 0.5
+    found, accepted = unpack_logits(pack_logits(logits, answers))
+    assert np.array_equal(found, logits) and np.array_equal(accepted, answers)
+
+
+def test_photos_are_asked_for_and_refused(tmp_path: Path) -> None:
+    split = find_dataset("sample").load("train")
+    with pytest.raises(ConfigError, match="fmnist-train photos CLONE FOLDER"):
+        load_photo_data(RECIPES["improved-photos"], None, DATASET_LABELS, split, tmp_path)
+    with pytest.raises(ConfigError, match="does not learn from photos"):
+        load_photo_data(RECIPES["improved"], tmp_path, DATASET_LABELS, split, tmp_path)
+    with pytest.raises(ConfigError, match="starts from random weights"):
+        dataclasses.replace(RECIPES["improved"], photo_share=0.3)
+
+
+def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
+    clone = write_folder(tmp_path / "clone")
+    (clone / "images").mkdir()
+    for number in range(3):
+        (clone / f"{number}.jpg").rename(clone / "images" / f"{number}.jpg")
+    sender = min(TRAINING_SENDERS)
+    rows = [["0", sender, "Hoodie", "False"], ["1", "another", "Dress", "False"], ["2", sender, "Skip", "False"]]
+    with (clone / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "sender_id", "label", "kids"], *rows])
+    assert convert_clothing_dataset(clone, tmp_path / "photos") == 1
+    (photo,) = read_photos(tmp_path / "photos", DATASET_LABELS)
+    assert photo.answers == (2, 4) and photo.sender == sender
+    (clone / "images.csv").write_text("image,label\n")
+    with pytest.raises(DataError, match="no column 'sender_id'"):
+        convert_clothing_dataset(clone, tmp_path / "photos")
+
+
+def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = list(DATASET_LABELS)
+    options = {"classes": 10, "widths": [4, 4, 4]}
+    recipe = dataclasses.replace(
+        RECIPES["nano-photos"], model_options={"widths": [4, 4, 4]}, epochs=1, batch_size=64, epoch_images=128
+    )
+    torch.manual_seed(0)
+    info = {"model": {"name": "residual", "options": options}, "labels": labels, "recipe": recipe.to_dict()}
+    save_checkpoint(tmp_path / "start" / "best", build_model("residual", **options), info)
+    split = find_dataset("sample").load("train")
+    photos = load_photo_data(
+        dataclasses.replace(recipe, photo_views=2, photo_minimum=1),
+        write_folder(tmp_path / "photos"),
+        labels,
+        split,
+        tmp_path,
+    )
+    assert photos is not None and len(photos.train.images) == 2 + 9, (
+        "an image for each class without a photo of its own"
+    )
+    start = load_checkpoint(tmp_path / "start")
+    training = Training(
+        recipe,
+        split,
+        find_dataset("sample").load("test"),
+        tmp_path / "run",
+        device=torch.device("cpu"),
+        start=start,
+        teachers=[load_checkpoint(tmp_path / "start")],
+        photos=photos,
+        about={"labels": labels, "dataset": "sample"},
+    )
+    training.run()
+    training.write_averaged()
+    written = load_checkpoint(tmp_path / "run")
+    share = written.info["weight_share"]
+    end = load_checkpoint(tmp_path / "run" / "fine-tuned.safetensors").model.state_dict()
+    expected = average_weights(start.model.state_dict(), end, share)
+    assert all(torch.allclose(tensor, expected[name]) for name, tensor in written.model.state_dict().items())
+    assert training.history[0].photo_accuracy is not None and written.info["photos"]["count"] == 2

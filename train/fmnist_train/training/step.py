@@ -1,0 +1,119 @@
+"""One training step: assemble a batch, compute the loss, update the weights and their average."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+
+from fmnist_train.augmentation.augment import augment
+from fmnist_train.augmentation.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
+from fmnist_train.recipes import Recipe
+from fmnist_train.training.device import autocast
+from fmnist_train.training.loss import Loss, mix_pairs
+from fmnist_train.training.photos import PhotoSampler, photo_loss
+from fmnist_train.training.state import TrainingState
+from fmnist_train.training.teacher import Teacher, View, distillation_loss
+
+__all__ = ["TrainingImages", "TrainingStep"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImages:
+    """The training images of the data set, on the device."""
+
+    images: Tensor
+    """uint8 ``[N, 1, 28, 28]``."""
+    labels: Tensor
+    """int64 ``[N]``."""
+    classes: int
+    fashion: bool
+    """Whether the classes are those of Fashion-MNIST."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """Everything that a step uses besides the images' places and the stored view of the epoch."""
+
+    recipe: Recipe
+    data: TrainingImages
+    state: TrainingState
+    network: nn.Module
+    """The network as it is called: wrapped where several processes train."""
+    loss: Loss
+    teacher: Teacher | None
+    sampler: PhotoSampler | None
+    mixed_precision: bool
+
+    def __call__(self, chosen: Tensor, view: View | None) -> tuple[Tensor, Tensor]:
+        """Train on the images at these places.
+
+        Args:
+            chosen: int64 ``[N]``.
+            view: the stored view of this epoch, for recipes with some.
+
+        Returns:
+            The loss, and the number of images answered correctly; scalars on the device.
+        """
+        labels, outliers = self.data.labels[chosen], self._draw_outliers(chosen)
+        images, targets, photographed = self._change(chosen, view)
+        photos, answers = self._draw_photos(len(labels))
+        inputs = torch.cat([images, outliers, photos]).contiguous(memory_format=torch.channels_last)
+        with autocast(inputs.device, self.mixed_precision):
+            logits = self.network(inputs).float()
+            taught = None if self.teacher is None else self.teacher(chosen, inputs[: len(labels)], photographed)
+        if view is not None:
+            taught = view.logits[chosen], ~photographed
+        of_images, of_outliers, of_photos = logits.split([len(labels), len(outliers), len(photos)])
+        loss = self.loss(of_images, targets) if taught is None else self._distill(of_images, targets, *taught)
+        if len(outliers):
+            loss = loss + OUTLIER_WEIGHT * uniform_loss(of_outliers)
+        if len(photos):
+            loss = torch.lerp(loss, photo_loss(of_photos, answers), self.recipe.photo_share)
+        self._update(loss)
+        return loss.detach(), (of_images.argmax(1) == labels).sum()
+
+    def _draw_outliers(self, chosen: Tensor) -> Tensor:
+        count = round(self.recipe.augmentation.outliers * len(chosen))
+        return draw_outliers(count, self.data.images[chosen].float())
+
+    def _change(self, chosen: Tensor, view: View | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Changed images, their targets, and which of them look photographed."""
+        labels, recipe = self.data.labels[chosen], self.recipe
+        if view is None:
+            known = labels if self.data.fashion else None
+            images, photographed = augment(self.data.images[chosen], known, recipe.augmentation)
+        else:
+            images, photographed = view.images[chosen].float(), torch.zeros_like(labels, dtype=torch.bool)
+        targets = labels if recipe.targets == "indices" else F.one_hot(labels, self.data.classes).float()
+        if recipe.targets == "soft":
+            images, targets = mix_pairs(images, targets, recipe.mix)
+        return images, targets, photographed
+
+    def _draw_photos(self, images: int) -> tuple[Tensor, Tensor]:
+        if self.sampler is None:
+            return self.data.images.new_empty(0, *self.data.images.shape[1:]).float(), self.data.labels.new_empty(0)
+        share = self.recipe.photo_share
+        return self.sampler.draw(round(images * share / (1 - share)))
+
+    def _distill(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
+        """The loss by labels where no teacher answered, else by the teachers' answers and the labels, weighted."""
+        share, loss = taught.float().mean(), logits.new_zeros(())
+        if share > 0:
+            divergence = distillation_loss(logits[taught], answers, self.recipe.temperature)
+            by_labels = self.loss(logits[taught], targets[taught])
+            loss = share * torch.lerp(by_labels, divergence, self.recipe.distillation)
+        if share < 1:
+            loss = loss + (1 - share) * self.loss(logits[~taught], targets[~taught])
+        return loss
+
+    def _update(self, loss: Tensor) -> None:
+        self.state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+        if self.recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self.state.model.parameters(), self.recipe.gradient_clip)
+        self.state.optimizer.step()
+        self.state.schedule.after_step()
+        if isinstance(self.state.average, AveragedModel):
+            self.state.average.update_parameters(self.state.model)
