@@ -5,6 +5,7 @@ distance, tone, color, blur, JPEG quality. Views are made in worker processes an
 pictures' bytes, the settings, and the source of the preprocessing, so a change of any of them makes the views anew.
 """
 
+import ast
 import dataclasses
 import hashlib
 import io
@@ -24,7 +25,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 import fmnist_runtime.preprocessing
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
-from fmnist_runtime.preprocessing.segmentation import find_garment
+from fmnist_runtime.preprocessing.segmentation import segment
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.files import write_atomically
 
@@ -156,7 +157,7 @@ def _background(photo: Image.Image) -> Image.Image:
     """The largest strip of a photo beside its garment; the whole photo where that is narrow."""
     small = photo.copy()
     small.thumbnail((128, 128))
-    mask, _ = find_garment(np.asarray(small))
+    mask, _ = segment(np.asarray(small))
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return photo
@@ -210,12 +211,25 @@ def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes)
     digest = hashlib.sha256(extra)
     about = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
     digest.update(json.dumps(about).encode())
-    sources = sorted(Path(fmnist_runtime.preprocessing.__file__).parent.rglob("*.py"))
-    for source in (*sources, Path(__file__)):
-        digest.update(source.read_bytes())
+    folder = Path(fmnist_runtime.preprocessing.__file__).parent
+    for source in (*sorted(folder.rglob("*.py")), Path(__file__)):
+        digest.update(_code(source).encode())
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:20]
+
+
+def _code(source: Path) -> str:
+    """A module's code without its docstrings and comments, which change no view."""
+    tree = ast.parse(source.read_bytes())
+    for node in ast.walk(tree):
+        if hasattr(node, "body") and isinstance(node.body, list):
+            node.body = [each for each in node.body if not _is_text(each)]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _cached(
