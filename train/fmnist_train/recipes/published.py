@@ -40,7 +40,7 @@ _TAUGHT: dict[str, Any] = {
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
     "teacher_sees": "views",
-    "stored_views": 25,
+    "stored_views": 15,
     "monitor": "last",
 }
 """For pupils that learn the function of larger networks (Beyer et al. 2022, arXiv:2106.05237): from their answers alone,
@@ -81,7 +81,7 @@ NAMED: tuple[Recipe, ...] = (
         name="improved-best",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
-        **{**_TAUGHT, "epochs": 100},
+        **_TAUGHT,
     ),
     Recipe(
         name="teacher",
@@ -111,7 +111,9 @@ NAMED: tuple[Recipe, ...] = (
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **{**_TAUGHT, "epochs": 200},
+        **{**_LONG, "epochs": 40},
+        augmentation=_SMALL,
+        distillation=0.7,
     ),
     Recipe(
         name="nano",
