@@ -55,6 +55,10 @@ class _Quantization(NamedTuple):
     zero_point: int
 
 
+_RAW_IMAGE = Tensor("image", (IMAGE_SIZE, IMAGE_SIZE, 1), np.float32(1), 0)
+"""The graph's input before its DequantizeLinear."""
+
+
 def read_network(model: ModelProto) -> Network:
     """Reads the layers of an int8 model.
 
@@ -78,7 +82,8 @@ class _Reader:
     def __init__(self, model: ModelProto) -> None:
         self.initializers = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
         self.constants: dict[str, _Constant] = {}
-        self.values: dict[str, _Value] = {}
+        pixels = np.arange(_RAW_IMAGE.size).reshape(1, IMAGE_SIZE, IMAGE_SIZE)
+        self.values = {"image": _Value(_RAW_IMAGE, pixels)}
         self.pending: dict[str, NodeProto] = {}
         """Nodes whose result waits for its QuantizeLinear, by output."""
         self.layers: list[Layer] = []
@@ -119,11 +124,10 @@ class _Reader:
         if source in self.initializers:
             self.constants[node.output[0]] = _Constant(self.initializers[source], scale, zero_point)
             return
-        if source == "image":
-            shape = (IMAGE_SIZE, IMAGE_SIZE, 1)
-            self.image = Tensor("image", shape, np.float32(scale), int(zero_point))
-            self.values["image"] = _Value(self.image, np.arange(self.image.size).reshape(1, *shape[:2]))
         value = self.value(node, 0)
+        if value.tensor is _RAW_IMAGE:  # the first scale on the way is the image's
+            self.image = dataclasses.replace(_RAW_IMAGE, scale=np.float32(scale), zero_point=int(zero_point))
+            value = dataclasses.replace(value, tensor=self.image)
         self._require_same(node, value.tensor, _Quantization(np.float32(scale), int(zero_point)))
         self.values[node.output[0]] = value
 

@@ -1,0 +1,48 @@
+"""Every registered network, as each published recipe shapes it, can be written as C with the bits of onnxruntime."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from fmnist_export.c.emit import Source, generate
+from fmnist_export.c.proof import compile_harness, run_harness, write_files
+from fmnist_export.c.reader import read_network
+from fmnist_export.convert import to_onnx
+from fmnist_export.quantization.integer_form import for_integers
+from fmnist_export.quantization.quantize import quantise
+from fmnist_export.settings import Quantisation
+from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.selftest import Golden, pack_golden
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.models import MODELS, build_model
+from fmnist_train.recipes import RECIPES
+
+SHAPES = {f"{recipe.model} {recipe.model_options or ''}": name for name, recipe in RECIPES.items()}
+
+
+def test_recipes_cover_the_registry() -> None:
+    assert {RECIPES[name].model for name in SHAPES.values()} == set(MODELS)
+
+
+@pytest.mark.parametrize("recipe", SHAPES.values())
+def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> None:
+    compiler = need("gcc")
+    images = find_dataset("sample").load("train").images[:64]
+    torch.manual_seed(0)
+    network = build_model(RECIPES[recipe].model, **RECIPES[recipe].model_options)
+    network(torch.from_numpy(images[:, None]))  # gives batch norms their statistics
+    network.eval()
+    model = quantise(to_onnx(for_integers(network) or network), images, Quantisation(refine=False))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = np.concatenate([session.run(["logits"], {"image": image[None, None]})[0] for image in images])
+
+    golden = Golden(images[:1, None], expected[:1], 0.0)
+    metadata = Metadata(tuple("0123456789"), "int8", 1.0, None, {"selftest": pack_golden(golden)})
+    write_files(generate(read_network(model), Source("net", "net.onnx", b"", metadata)), tmp_path)
+    program = compile_harness(tmp_path, "fmnist_net", (compiler, "-std=c99", "-O3", "-march=native"))
+    found = run_harness((str(program),), images, 10)
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
