@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.cli.console import run_app
-from fmnist_runtime.cli.options import Options
+from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.options import CommandParser
 from fmnist_runtime.errors import ConfigError
 
 __all__ = ["bench", "main"]
 
 
-def options() -> Options:
+def options() -> CommandParser:
     """The options of ``fmnist-bench``."""
-    parser = Options(
+    parser = CommandParser(
         prog="fmnist-bench",
         description="Measure one answer of each runtime that is installed, on the same weights, in interleaved rounds.",
         epilog="fmnist-bench compare OLD.json NEW.json tells a regression (exit code 1) from noise.",
@@ -50,7 +50,7 @@ def bench(args: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if args is None else args)
     if arguments[:1] == ["compare"]:
         return _compare(arguments[1:])
-    chosen = options().parse_args(arguments)
+    chosen = options().parse_arguments(arguments)
     from fmnist_bench.report import picture, table
 
     document = _measure(chosen)
@@ -123,7 +123,7 @@ def _note(text: str) -> None:
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = Options(prog="fmnist-bench compare", description="Tell a regression (exit code 1) from noise.")
+    parser = CommandParser("fmnist-bench compare", "Tell a regression (exit code 1) from noise.")
     parser.add_argument("old", type=Path, metavar="OLD.json")
     parser.add_argument("new", type=Path, metavar="NEW.json")
     parser.add_argument(
@@ -133,7 +133,7 @@ def _compare(arguments: list[str]) -> int:
         metavar="SHARE",
         help="differences up to this never count (default: 0.05)",
     )
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_arguments(arguments)
     from fmnist_bench.compare import compare, read_run
 
     lines, regressed = compare(read_run(chosen.old), read_run(chosen.new), chosen.tolerance)
@@ -143,4 +143,4 @@ def _compare(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(bench))
+    sys.exit(run_argparse(bench))

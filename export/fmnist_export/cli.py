@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
-from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 
 __all__ = ["app", "main"]
@@ -157,4 +157,4 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] not in _COMMANDS:
         arguments = ["export", *arguments]
-    sys.exit(run_app(app, extra="export", args=arguments))
+    sys.exit(run_typer(app, extra="export", args=arguments))

@@ -81,6 +81,19 @@ class Classifier:
             ConfigError: An unknown or unavailable provider, or a number of threads outside 1 to 256.
         """
         data = read_model(find_model(path), sha256)
+        return cls.from_bytes(data, threads=threads, provider=provider, careful=careful, large_lock=large_lock)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        data: bytes,
+        *,
+        threads: int = 1,
+        provider: str = "cpu",
+        careful: bool = False,
+        large_lock: AbstractContextManager[Any] | None = None,
+    ) -> "Classifier":
+        """Verifies and loads the contents of a model file; arguments and errors as ``load``."""
         refuse_external_data(data)
         verify_checksum(data)
         session = open_session(data, threads=threads, provider=provider)

@@ -85,7 +85,7 @@ def require_selftest(classifier: Classifier) -> None:
         ModelError: this machine does not compute what the model's author did.
     """
     if not selftest(classifier).passed:
-        raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer --selftest")
+        raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer selftest")
 
 
 def selftest(classifier: Classifier) -> SelfTest:

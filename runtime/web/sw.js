@@ -1,4 +1,4 @@
-// Keeps the whole page for use without a network. fmnist-infer --web fills in what the page consists of.
+// Keeps the whole page for use without a network. fmnist-infer web fills in what the page consists of.
 
 const FILES = [];
 const VERSION = "";

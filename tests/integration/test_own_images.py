@@ -8,7 +8,7 @@ from PIL import Image
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.console import run_typer
 from fmnist_train.cli import app
 
 
@@ -28,7 +28,7 @@ def test_own_labels_travel_to_the_device(tmp_path: Path) -> None:
     write_pictures(tmp_path / "things")
     options = "--recipe custom --channels 8 --hidden 16 --epochs 8 --batch-size 16 --validation 0.2 --quiet"
     data, run = str(tmp_path / "things"), tmp_path / "run"
-    assert run_app(app, args=[*options.split(), "--data", data, "--output", str(run)]) == 0
+    assert run_typer(app, args=[*options.split(), "--data", data, "--output", str(run)]) == 0
     export(run, ExportOptions(quantise=True, data=data, limits=Limits(max_latency_ratio=None)))
     classifier = Classifier.load(run / "export" / "model.int8.onnx")
     assert classifier.metadata.labels == ("lamp post", "sofa")

@@ -1,6 +1,5 @@
 """What the device is told about itself, and that long use costs it nothing."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -11,29 +10,7 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli.doctor import advise
-from fmnist_runtime.cli.progress import Progress
 from fmnist_runtime.image_io.sources import count_pictures
-
-FACTS = {"flags": ["avx2"], "memory": 1 << 30}
-
-
-@pytest.mark.parametrize(("flags", "saturates"), [(["avx2"], True), (["avx512_vnni"], False), (["asimddp"], False)])
-def test_advice_follows_the_instruction_set(flags: list[str], saturates: bool) -> None:
-    advice = advise({**FACTS, "flags": flags})
-    assert advice.target == "portable" and any("saturate" in reason for reason in advice.reasons) == saturates
-
-
-def test_short_memory_is_said() -> None:
-    assert any("memory is short" in reason for reason in advise({**FACTS, "memory": 1 << 26}).reasons)
-
-
-def test_the_doctors_report() -> None:
-    code = "from fmnist_runtime.cli.infer import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, "--doctor", "--json"], capture_output=True, check=True)
-    found = json.loads(done.stdout)
-    assert "cpu" in found["device"]["providers"] and found["device"]["memory"] > 0
-    assert found["advice"]["model"] in found["device"]["models"]
 
 
 @pytest.mark.slow
@@ -91,10 +68,3 @@ def test_a_stream_is_read_no_further_than_needed(tmp_path: Path) -> None:
     assert taken < 1000
     answers.close()
     assert count_pictures([str(tmp_path), str(tmp_path / "x.png")]) == 2
-
-
-def test_the_progress_bar_says_how_far_it_is() -> None:
-    progress = Progress(40)
-    for _ in range(10):
-        progress.step()
-    assert progress.line(2.0) == f"[{'#' * 7:<30}] 10 of 40, 5 a second, 6 s left"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
 from fmnist_train.options import chosen_settings, with_settings
@@ -79,16 +79,16 @@ def test_a_new_field_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
     command = typer.Typer(rich_markup_mode="rich")
     command.command()(with_settings(grow, Options))
-    assert run_app(command, args=["--depth", "3"]) == 0 and "depth=3" in capsys.readouterr().out
-    assert run_app(command, args=["--depth", "10"]) == 2
+    assert run_typer(command, args=["--depth", "3"]) == 0 and "depth=3" in capsys.readouterr().out
+    assert run_typer(command, args=["--depth", "10"]) == 2
     assert "--depth must be from 1 to 9, not 10" in capsys.readouterr().err
-    assert run_app(command, args=["--help"]) == 0
+    assert run_typer(command, args=["--help"]) == 0
     shown = capsys.readouterr().out
     assert "Tree" in shown and "Depth of the tree (from 1 to 9)." in shown
 
 
 def test_help_has_panels_by_topic(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_app(app, args=["--help"]) == 0
+    assert run_typer(app, args=["--help"]) == 0
     shown = capsys.readouterr().out
     panels = [line for line in shown.splitlines() if line.startswith("╭")]
     titles = ["Options", "Distillation", "Network", "Training", "Optimization", "Loss", "Augmentation", "Commands"]

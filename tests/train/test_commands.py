@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.console import run_typer
 from fmnist_train.cli import app
 from fmnist_train.evaluation.comparison_table import SECTION
 from fmnist_train.files import around_section
@@ -45,10 +45,10 @@ def test_compare_takes_no_run_of_another_recipe_and_stops_when_it_is_told(
     monkeypatch.chdir(tmp_path)
     once = ("compare", "batchnorm", "--data", "sample", "--epochs")
     call(*once, "1")
-    assert run_app(app, args=[*once, "2"]) == 2
+    assert run_typer(app, args=[*once, "2"]) == 2
     assert "another recipe (epochs)" in capsys.readouterr().err
     monkeypatch.setattr("fmnist_train.evaluation.compare.train", lambda *_: {"interrupted": True})
-    assert run_app(app, args=[*once, "1", "--runs", "others"]) == 130
+    assert run_typer(app, args=[*once, "1", "--runs", "others"]) == 130
 
 
 def rows_outlive_their_runs(rows: list[dict]) -> None:
@@ -82,5 +82,5 @@ def rows_outlive_their_runs(rows: list[dict]) -> None:
 def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "README.md").write_text("Nothing.")
     folders = ("--runs", tmp_path / "runs", "--output", tmp_path / "out", "--readme", tmp_path / "README.md")
-    assert run_app(app, args=[*COMPARE, *map(str, folders)]) == 2
+    assert run_typer(app, args=[*COMPARE, *map(str, folders)]) == 2
     assert "must hold, once" in capsys.readouterr().err and not (tmp_path / "runs").exists()

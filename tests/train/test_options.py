@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe
@@ -20,7 +20,7 @@ QUICK = ("--data", "sample", "--epochs", "1", "--quiet", "--recipe", "custom", "
 
 
 def run(*args: object) -> int:
-    return run_app(app, args=[str(arg) for arg in args])
+    return run_typer(app, args=[str(arg) for arg in args])
 
 
 def test_losses_are_those_of_the_formula() -> None:

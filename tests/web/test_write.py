@@ -1,4 +1,4 @@
-"""What ``fmnist-infer --web`` writes, without a browser."""
+"""What ``fmnist-infer web`` writes, without a browser."""
 
 import base64
 import gzip
@@ -27,7 +27,7 @@ def test_golden_vectors(vector: dict) -> None:
 
 
 def test_the_command_writes_a_page_with_the_model(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert infer(["--web", str(tmp_path / "page")]) == 0
+    assert infer(["web", str(tmp_path / "page")]) == 0
     assert "MB" in capsys.readouterr().out
     model = (tmp_path / "page" / "model.onnx").read_bytes()
     written = {p.relative_to(tmp_path / "page").as_posix(): p for p in (tmp_path / "page").rglob("*") if p.is_file()}
@@ -55,5 +55,5 @@ def test_the_runtime_is_the_published_one() -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FmnistError, match="--web: cannot write"):
+    with pytest.raises(FmnistError, match="web: cannot write"):
         write_page(b"model", tmp_path / "file")

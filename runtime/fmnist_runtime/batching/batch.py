@@ -3,7 +3,7 @@
 Imports neither numpy nor a model: ``worker_pool`` uses this module in a process that loads neither.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,9 @@ Classify = Callable[[list[Any]], list[PredictionOrError]]
 """Classifies a list of pictures, one result for each: ``Classifier.results``, or a worker process."""
 
 
-def classify_sources(classify: Classify, sources: Iterable[Source], *, threads: int | None = None) -> Iterator[Answer]:
+def classify_sources(
+    classify: Classify, sources: Iterable[Source], *, threads: int | None = None
+) -> Generator[Answer, None, None]:
     """Classifies sources in their order; a picture that cannot be read becomes an ``Answer`` with an error.
 
     Args:

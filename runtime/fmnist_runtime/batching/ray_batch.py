@@ -1,6 +1,6 @@
 """Classification on many machines: Ray Data reads, distributes and writes; each worker holds one ``Classifier``.
 
-    python -m fmnist_runtime.batching.ray_batch s3://shop/photos s3://shop/answers --workers 64
+    fmnist-infer ray s3://shop/photos s3://shop/answers --workers 64
 
 Needs the extra ``ray``; docs/many-machines.md describes the behavior for bad pictures and workers that die.
 """
@@ -8,13 +8,12 @@ Needs the extra ``ray``; docs/many-machines.md describes the behavior for bad pi
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.batching.cpus import MOST_PROCESSES, available_cpus
-from fmnist_runtime.cli.console import run_app
-from fmnist_runtime.cli.options import Options, up_to
+from fmnist_runtime.batching.cpus import available_cpus
+from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.decode import EXTENSIONS
 from fmnist_runtime.prediction import PredictionOrError
@@ -22,7 +21,7 @@ from fmnist_runtime.prediction import PredictionOrError
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["ClassifyFiles", "classify_folder", "main", "options"]
+__all__ = ["ClassifyFiles", "classify_folder"]
 
 _BATCH = 64
 """Images per model call, as in ``worker_pool``."""
@@ -129,33 +128,7 @@ def _row(path: str, result: PredictionOrError) -> dict[str, Any]:
     }
 
 
-def options() -> Options:
-    """Returns the options of the command."""
-    parser = Options(
-        prog="python -m fmnist_runtime.batching.ray_batch", description="Classify a folder with many workers, on Ray."
-    )
-    add = parser.add_argument
-    add("source", metavar="FOLDER_OR_URL", help="folder or URL of the images")
-    add("output", metavar="FOLDER_OR_URL", help="new folder for the answers, as Parquet files")
-    add(
-        "--workers",
-        type=up_to(MOST_PROCESSES),
-        default=2,
-        metavar="N",
-        help="processes with a classifier each (default: 2)",
-    )
-    add("--model", help="model file or folder, readable on every machine, or embedded model by name")
-    add("--careful", action="store_true", help="average four views: slower, rejects more images that show no garment")
-    return parser
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command with these arguments (None: those of the process); returns the exit code."""
-    chosen = options().parse_args(args)
-    settings = {"model": chosen.model, "careful": chosen.careful}
-    classify_folder(chosen.source, chosen.output, workers=chosen.workers, settings=settings)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(run_app(main, extra="ray"))
+    from fmnist_runtime.cli.infer import infer
+
+    sys.exit(run_argparse(lambda _: infer(["ray", *sys.argv[1:]])))

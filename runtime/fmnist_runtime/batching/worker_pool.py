@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, BinaryIO, cast
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 def classify_in_processes(
     sources: Iterable[Source], processes: int, *, load: dict[str, Any], options: dict[str, Any]
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """Classifies sources in their order, as ``batch.classify_sources``, in several processes; see ``WorkerPool``.
 
     Args:

@@ -1,1 +1,1 @@
-"""The command ``fmnist-infer``, and what all commands share."""
+"""The command ``fmnist-infer``, and modules shared by all commands."""

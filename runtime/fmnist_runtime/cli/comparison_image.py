@@ -1,4 +1,4 @@
-"""A picture of what the network saw: the photo, and beside it the 28×28 input, enlarged."""
+"""Comparison images: a photo beside the network's 28×28 input, enlarged."""
 
 import io
 import os
@@ -12,13 +12,14 @@ from PIL import Image
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.files import write_atomically
 
-__all__ = ["compare", "write_comparison"]
+__all__ = ["side_by_side", "write_comparison"]
 
 _SIDE = 280
+"""Pixels of each half: ten for each pixel of the network's input."""
 
 
-def compare(photo: Image.Image, seen: np.ndarray) -> Image.Image:
-    """The photo (shrunk to 280 pixels) on the left, the network's input uint8 ``[28, 28]`` on the right."""
+def side_by_side(photo: Image.Image, seen: np.ndarray) -> Image.Image:
+    """Draws the photo, shrunk to 280 pixels, on the left and the network's input uint8 ``[28, 28]`` on the right."""
     left = photo.convert("RGB")
     left.thumbnail((_SIDE, _SIDE))
     sheet = Image.new("RGB", (2 * _SIDE + 8, _SIDE), "white")
@@ -28,13 +29,19 @@ def compare(photo: Image.Image, seen: np.ndarray) -> Image.Image:
 
 
 def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: str) -> None:
-    """Write ``compare`` as a PNG into the folder, under a name made of the photo's path; atomically.
+    """Writes ``side_by_side`` as a PNG into a folder, whole or not at all.
+
+    Args:
+        photo: Decoded photo.
+        seen: Network input, uint8 ``[28, 28]``.
+        folder: Made where there is none.
+        name: Path of the photo; the file name is derived from it.
 
     Raises:
-        FmnistError: the folder cannot be written.
+        FmnistError: The folder cannot be written.
     """
     file = io.BytesIO()
-    compare(photo, seen).save(file, "PNG")
+    side_by_side(photo, seen).save(file, "PNG")
     target = folder / f"{_stem(name)}.png"
     try:
         write_atomically(target, file.getvalue())
@@ -46,5 +53,5 @@ def _stem(name: str) -> str:
     stem = re.sub(r"[^\w.-]+", "_", name).strip("_.-") or "stdin"
     if len(stem.encode()) > 200:  # file systems take 255 bytes
         stem = stem[-40:]
-    # Two names may become one; what keeps its name apart is a sum of it.
+    # Different paths may give the same stem; a checksum of the path keeps their files apart.
     return stem if stem == name else f"{stem}_{zlib.crc32(os.fsencode(name)):08x}"

@@ -1,6 +1,6 @@
-"""How every command of the toolkit ends: one line on stderr and a documented exit code, never a traceback for bad input.
+"""Exit codes and error messages of all commands: one line on stderr, never a traceback for bad input.
 
-Exit codes: 0 done, 1 our error, 2 usage, 3 a failed gate, 130 interrupted.
+Exit codes: 0 done, 1 error, 2 usage, 3 failed gate, 130 interrupted.
 """
 
 import os
@@ -8,93 +8,117 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError
 
-__all__ = ["printable", "run_app", "run_main"]
+__all__ = ["printable", "run_argparse", "run_main", "run_typer", "use_color"]
 
-_OURS = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
+_OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
+"""Packages of this project: a missing module of theirs is a defect, not a missing extra."""
 
 
-def run_app(app: Callable[..., Any], *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code.
+def run_argparse(
+    command: Callable[[Sequence[str] | None], int | None],
+    *,
+    extra: str | None = None,
+    args: Sequence[str] | None = None,
+) -> int:
+    """Runs a command that parses with argparse, and returns its exit code.
 
     Args:
-        app: a function of the arguments that returns the exit code (the runtime's commands, which use argparse), or a
-            ``typer.Typer`` (training and export).
-        extra: the optional dependency set that the command needs; named where one of its modules is missing.
-        args: the arguments; by default those of the process.
+        command: Takes the arguments, returns the exit code; None counts as 0.
+        extra: Optional dependency set of the command; the message about a missing module names it.
+        args: Arguments; None: those of the process.
     """
-    _prepare_streams()
-    try:
-        code = app(args) if isinstance(app, FunctionType) else app(args=args, standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has gone (`| head`): nothing to say
-        _abandon_stdout()
-        return 0
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
-    except SystemExit as end:  # argparse has said what there was to say
-        return end.code if isinstance(end.code, int) else 0
-    except FmnistError as error:
-        return _say(str(error), error.exit_code)
-    except OSError as error:  # no space left, no permission: the user's to mend, not a fault of the program
-        _abandon_stdout()
-        name = f"{error.filename}: " if error.filename is not None else ""
-        return _say(f"{name}{error.strerror or error}", 1)
-    except MemoryError:
-        return _say("this needs more memory than there is", 1)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if extra is None or missing in _OURS:
-            raise
-        return _say(f"{missing} is not installed; this command needs: pip install 'fmnist-edge[{extra}]'", 1)
-    except Exception as error:
-        # click's own errors and exits carry their code; looked up by name so that click need not be imported here
-        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "exit_code"):
-            if hasattr(error, "show"):
-                error.show()
-            elif type(error).__name__ == "Abort":
-                return _say("interrupted", 130)
-            return int(error.exit_code)
-        if type(error).__name__ == "Abort":
-            return _say("interrupted", 130)
-        raise
-    return code if isinstance(code, int) else 0
+    return _run(lambda: command(args), extra)
+
+
+def run_typer(app: Callable[..., Any], *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
+    """Runs a ``typer.Typer``, and returns its exit code.
+
+    Args:
+        app: The ``typer.Typer``.
+        extra: See ``run_argparse``.
+        args: See ``run_argparse``.
+    """
+    return _run(lambda: _call_typer(app, args), extra)
 
 
 def run_main(module: str, *, extra: str) -> int:
-    """Import a module, which may need the extra, and run its ``main``; return the exit code."""
-
-    def command(args: Sequence[str] | None) -> None:
-        import_module(module).main()
-
-    return run_app(command, extra=extra)
+    """Imports a module that may need the extra, calls its ``main``, and returns the exit code."""
+    return _run(lambda: import_module(module).main(), extra)
 
 
 def printable(text: str) -> str:
-    """One line without control characters: names of files and messages about them may hold any."""
+    """Returns the text as one line without control characters: file names may hold any."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _say(message: str, code: int) -> int:
-    print(f"error: {printable(message)}" if code != 130 else message, file=sys.stderr)
+def use_color(stream: Any) -> bool:
+    """Returns whether a stream is a terminal that shows colors; ``NO_COLOR`` disables them (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def _run(call: Callable[[], Any], extra: str | None) -> int:
+    _prepare_streams()
+    try:
+        code = call()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has ended (`| head`)
+        _abandon_stdout()
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as end:  # argparse has printed its message
+        return end.code if isinstance(end.code, int) else 0
+    except FmnistError as error:
+        return _fail(str(error), error.exit_code)
+    except OSError as error:  # a full disk or a missing permission is no defect of the program
+        _abandon_stdout()
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{name}{error.strerror or error}")
+    except MemoryError:
+        return _fail("this needs more memory than there is")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if extra is None or missing in _OWN_PACKAGES:
+            raise
+        return _fail(f"{missing} is not installed; this command needs: pip install 'fmnist-edge[{extra}]'")
+    return code if isinstance(code, int) else 0
+
+
+def _call_typer(app: Callable[..., Any], args: Sequence[str] | None) -> Any:
+    from typer import Abort, BadParameter
+
+    # Typer's releases bring click or a copy of it. The base class of its usage errors is the same class in both cases.
+    click_error: Any = next(base for base in BadParameter.__mro__ if base.__name__ == "ClickException")
+    try:
+        return app(args=args, standalone_mode=False)
+    except Abort:
+        raise KeyboardInterrupt from None
+    except click_error as error:
+        error.show()
+        return error.exit_code
+
+
+def _fail(message: str, code: int = 1) -> int:
+    print(f"error: {printable(message)}", file=sys.stderr)
     return code
 
 
 def _prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started this process
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (for as long as the process lives)
+        if stream is None:  # closed by the parent process
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open as long as the process lives)
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal lacks is no failure
+            stream.reconfigure(errors="backslashreplace")  # characters that the terminal lacks are no failure
 
 
 def _abandon_stdout() -> None:
-    """Let what cannot be written vanish, so that Python does not complain when it flushes at exit."""
+    """Discards unwritable output, so that Python reports no error when it flushes at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""``fmnist-infer --doctor``: what this device can do, and which model, target and threads suit it."""
+"""``fmnist-infer doctor``: properties of this device, and the model, target and threads that suit it."""
 
 import json
 import platform
@@ -14,25 +14,28 @@ from fmnist_runtime.model_file.store import DEFAULT_MODEL, embedded_models
 
 __all__ = ["Advice", "advise", "examine", "report"]
 
-_EIGHT_BIT = frozenset(["avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"])
-"""Instruction sets whose 8-bit products are summed in 32 bits: weights of 8 bits cannot saturate."""
-_LEAST_MEMORY = 128 << 20
-"""Bytes: twice what the process takes."""
+_SAFE_INT8 = frozenset(["avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"])
+"""Instruction sets that sum 8-bit products in 32 bits: 8-bit weights cannot saturate there."""
+_MIN_MEMORY = 128 << 20
+"""Bytes: twice the memory of one process."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to use here, and why."""
+    """Options that suit a device, with reasons."""
 
     model: str
+    """Value for ``--model``."""
     target: str
-    """Of ``fmnist-export --target``."""
+    """Value for ``fmnist-export --target``."""
     threads: int
+    """Value for ``--threads``."""
     reasons: tuple[str, ...]
+    """One line each."""
 
 
 def examine() -> dict[str, Any]:
-    """Facts about this device, JSON-ready: those of the benchmark, and the wheel and providers of onnxruntime."""
+    """Returns the properties of this device, JSON-ready: ``describe_machine``, onnxruntime's wheel and its providers."""
     short = {full: name for name, full in PROVIDERS.items()}
     return describe_machine() | {
         "pillow": PIL.__version__,
@@ -43,19 +46,23 @@ def examine() -> dict[str, Any]:
 
 
 def advise(facts: dict[str, Any]) -> Advice:
-    """The choice that suits the facts; see ``examine``."""
-    reasons = ["one thread: the network is so small that a second one gains little and costs power; --threads for more"]
-    if _EIGHT_BIT & set(facts["flags"]):
-        reasons.append("target portable is as fast here as 8-bit weights (vnni), and gives the same bits everywhere")
+    """Returns the options that suit a device.
+
+    Args:
+        facts: Result of ``examine``; ``flags`` and ``memory`` are read.
+    """
+    reasons = ["one thread: the network is small; a second thread gains little and costs power; --threads for more"]
+    if _SAFE_INT8 & set(facts["flags"]):
+        reasons.append("target portable: as fast here as 8-bit weights (vnni), with the same bits on every processor")
     else:
         reasons.append("target portable: 8-bit weights may saturate on this processor, silently; 7-bit weights cannot")
-    if facts["memory"] and facts["memory"] < _LEAST_MEMORY:
-        reasons.append(f"memory is short: {facts['memory'] >> 20} MiB, and the process takes about 70")
+    if facts["memory"] and facts["memory"] < _MIN_MEMORY:
+        reasons.append(f"memory is short: {facts['memory'] >> 20} MiB; the process takes about 70")
     return Advice(DEFAULT_MODEL, "portable", 1, tuple(reasons))
 
 
 def report(*, as_json: bool) -> str:
-    """Facts and advice, as text or JSON."""
+    """Returns facts and advice, as text or JSON."""
     facts = examine()
     advice = advise(facts)
     if as_json:
@@ -63,7 +70,7 @@ def report(*, as_json: bool) -> str:
     limit = facts["cgroup_limit"]
     rows = {
         "processor": f"{facts['processor']} ({facts['architecture']})",
-        "for int8": ", ".join(facts["flags"]) or "nothing known",
+        "for int8": ", ".join(facts["flags"]) or "unknown",
         "CPUs": f"{facts['cpus_allowed']} of {facts['cpus']}" + (f", control group {limit:g}" if limit else ""),
         "memory": f"{facts['memory'] >> 20} MiB" if facts["memory"] else "unknown",
         "onnxruntime": facts["wheel"],

@@ -1,24 +1,26 @@
-"""What ``fmnist-infer`` prints: a table for people, JSON lines for programs."""
+"""Output of ``fmnist-infer``: a table for people, JSON lines for programs."""
 
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fmnist_runtime.cli.console import printable
 from fmnist_runtime.prediction import Answer, Prediction
 
 if TYPE_CHECKING:
-    from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.cli.progress import Progress
+    from fmnist_runtime.selftest import SelfTest
 
 __all__ = ["print_predictions", "print_selftest"]
 
 _LABEL_WIDTH = 14
+"""Characters: those of the longest label and some more."""
 
 
 def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: "Progress | None" = None) -> int:
-    """Print each answer as it comes; errors also go to stderr. Returns the exit code: 1 if any picture was bad."""
+    """Prints each answer as it comes, errors also on stderr; returns the exit code: 1 where a picture was unreadable."""
     failed = False
     for answer in answers:
         if progress:
@@ -45,15 +47,10 @@ def _row(path: str, prediction: Prediction) -> str:
     return printable(f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row)
 
 
-def print_selftest(classifier: "Classifier", *, as_json: bool) -> int:
-    """Replay the golden images and say whether this device agrees. Returns the exit code: 1 if it does not."""
-    import dataclasses
-
-    from fmnist_runtime.selftest import selftest
-
-    result = selftest(classifier)
+def print_selftest(result: "SelfTest", *, as_json: bool) -> int:
+    """Prints the result of a self-test, and returns the exit code: 1 where it failed."""
     if as_json:
-        print(json.dumps(dataclasses.asdict(result)))
+        print(json.dumps(asdict(result)))
         return int(not result.passed)
     agreement = (
         "to the bit" if result.bit_identical else f"to {result.max_difference:.2g} (allowed {result.tolerance:g})"
@@ -64,6 +61,6 @@ def print_selftest(classifier: "Classifier", *, as_json: bool) -> int:
     )
     if not result.passed:
         print(
-            "error: this device does not compute what the model's author did; do not trust its answers", file=sys.stderr
+            "error: this device computes other logits than the exported model; its answers are wrong", file=sys.stderr
         )
     return int(not result.passed)

@@ -1,94 +1,100 @@
-"""The command ``fmnist-infer``: parse, call, print. Everything heavy is imported inside, so ``--help`` is instant."""
+"""The command ``fmnist-infer``: parses, calls, prints. Heavy modules are imported on use, so that ``--help`` is instant."""
 
 import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.batching.cpus import MOST_PROCESSES, MOST_THREADS
-from fmnist_runtime.cli.console import run_app
-from fmnist_runtime.cli.options import Options, positive, up_to
+from fmnist_runtime.batching.cpus import MOST_PROCESSES
+from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.options import CommandParser, add_model_options, positive_int, positive_int_up_to
 
 if TYPE_CHECKING:
     from fmnist_runtime.prediction import Answer
 
-__all__ = ["infer", "main", "options"]
+__all__ = ["COMMANDS", "build_parser", "infer", "main"]
+
+COMMANDS = {
+    "web": "write a page that classifies in the browser",
+    "selftest": "check that this device computes the logits stored in the model file",
+    "doctor": "print the properties of this device and the options that suit it",
+    "models": "list the embedded models: size, accuracy, and what each is good for",
+    "ray": "classify a folder or object store with many workers, on Ray",
+}
+"""Subcommands and their help. A file of such a name is classified as ./NAME."""
+
+_EARLIER_SPELLINGS = {f"--{name}": name for name in ("web", "selftest", "doctor")}
+"""Options of version 0.1 that became subcommands."""
 
 
-def options() -> Options:
-    """The options of ``fmnist-infer``."""
-    parser = Options(
-        prog="fmnist-infer",
-        description="Say what garment a picture shows, or that it shows none that the model knows.",
+def build_parser() -> CommandParser:
+    """Returns the parser of ``fmnist-infer`` without a subcommand."""
+    commands = ", ".join(f"{name} ({text})" for name, text in COMMANDS.items())
+    parser = CommandParser(
+        "fmnist-infer",
+        "Classify photos of clothing; photos that show no known garment are rejected.",
+        f"Commands: {commands}. fmnist-infer COMMAND --help lists a command's options. "
+        "A file that has the name of a command: ./NAME.",
+        commands=COMMANDS,
     )
     add = parser.add_argument
     add("photos", metavar="PHOTO", nargs="*", help="picture files, folders (searched through), or - for standard input")
-    add("--model", help="model file, folder, or embedded model by name (default: improved)")
-    add("--top-k", type=positive, default=3, metavar="N", help="how many classes to show (default: 3)")
-    add("--json", action="store_true", help="one JSON object a picture, a line each")
+    add_model_options(parser)
+    add("--top-k", type=positive_int, default=3, metavar="N", help="number of classes to print (default: 3)")
+    add("--json", action="store_true", help="print one JSON object for each picture, one a line")
     add(
         "--reject",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="answer I don't know to what looks like no garment (default: yes)",
+        help="answer I don't know to pictures unlike any garment (default: yes)",
     )
-    add("--careful", action="store_true", help="average four views: slower, refuses more of what is no garment")
-    add("--show", type=Path, metavar="DIR", help="folder for pictures of what the network saw")
-    add(
-        "--web", type=Path, metavar="DIR", help="write a page that classifies in the browser, with this model, and stop"
-    )
-    add("--threads", type=up_to(MOST_THREADS), default=1, metavar="N", help="threads of one model call (default: 1)")
-    add(
+    add("--show", type=Path, metavar="DIR", help="write each photo beside the network's input into this folder")
+    parser.add_environment_option(
         "--workers",
-        type=up_to(MOST_PROCESSES),
+        env="FMNIST_WORKERS",
+        type=positive_int_up_to(MOST_PROCESSES),
         metavar="N",
-        help="processes for many pictures (default: one for each processor allowed, from 500 on); 1: one thread",
+        help="processes for many pictures (default: one for each CPU, from 500 pictures on); 1: one thread",
     )
-    add("--provider", default="cpu", help="onnxruntime execution provider, used or refused (default: cpu)")
-    add("--sha256", metavar="HASH", help="refuse any model file but this one")
-    add("--selftest", action="store_true", help="check that this device computes what the model's author did")
-    add("--doctor", action="store_true", help="print what this device can do and what to use on it")
-    add("--version", action="store_true", help="print the version")
     return parser
 
 
 def infer(args: Sequence[str] | None = None) -> int:
-    """Do what the arguments (by default the process's) say; return the exit code."""
-    parser = options()
-    chosen = parser.parse_args(args)
-    if chosen.version:
-        import fmnist_runtime
+    """Runs the command, and returns its exit code.
 
-        print(fmnist_runtime.__version__)
-        return 0
-    if chosen.photos and (chosen.doctor or chosen.selftest or chosen.web):
-        parser.error("--doctor, --selftest and --web take no pictures; ask about those in a call of their own")
+    Args:
+        args: Arguments; None: those of the process.
+    """
+    name, arguments = _split_command(list(sys.argv[1:] if args is None else args))
+    if name is not None:
+        from fmnist_runtime.cli.commands import RUNNERS
+
+        return RUNNERS[name](arguments)
+    parser = build_parser()
+    chosen = parser.parse_arguments(arguments)
     if chosen.photos.count("-") > 1:
         parser.error("standard input can be read only once; give one -")
-    if chosen.doctor:
-        given = [name for name, value in vars(chosen).items() if value != parser.get_default(name)]
-        if others := [f"--{name.replace('_', '-')}" for name in given if name not in ("photos", "doctor", "json")]:
-            parser.error(f"--doctor examines the device, whatever the model: leave out {', '.join(others)}")
-        from fmnist_runtime.cli.doctor import report
-
-        print(report(as_json=chosen.json))
-        return 0
-    if not chosen.photos and not chosen.selftest and not chosen.web:
+    if not chosen.photos:
         parser.error("name at least one picture or folder, or - for standard input")
-    if not chosen.selftest and not chosen.web:
-        return _classify(chosen)
-    from fmnist_runtime.classifier import Classifier
+    return _classify(chosen)
 
-    classifier = Classifier.load(**_loading(chosen))
-    if chosen.web:
-        return _write_page(chosen.model, chosen.sha256, chosen.web)
-    from fmnist_runtime.cli.formatting import print_selftest
 
-    return print_selftest(classifier, as_json=chosen.json)
+def _split_command(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Returns the subcommand, if any, and its arguments; accepts ``--web DIR`` and the like at any place."""
+    if arguments and arguments[0] in COMMANDS:
+        return arguments[0], arguments[1:]
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        option, equals, value = argument.partition("=")
+        if option in _EARLIER_SPELLINGS:
+            rest = [*([value] if equals else []), *arguments[:position], *arguments[position + 1 :]]
+            return _EARLIER_SPELLINGS[option], rest
+    return None, arguments
 
 
 def _classify(chosen: argparse.Namespace) -> int:
@@ -97,19 +103,19 @@ def _classify(chosen: argparse.Namespace) -> int:
     from fmnist_runtime.cli.formatting import print_predictions
 
     progress = None
-    if sys.stderr.isatty() and not sys.stdout.isatty():  # answers on the same terminal would break the bar
+    if sys.stderr.isatty() and not sys.stdout.isatty():  # on one terminal, answers would break the bar
         from fmnist_runtime.cli.progress import Progress
         from fmnist_runtime.image_io.sources import count_pictures
 
         progress = Progress(count_pictures(chosen.photos))
     with closing(_answers(chosen)) as answers:
-        if not gc.isenabled():  # what is there now, stays
+        if not gc.isenabled():  # objects of the imports live until the end
             gc.freeze()
             gc.enable()
         return print_predictions(answers, as_json=chosen.json, progress=progress)
 
 
-def _answers(chosen: argparse.Namespace) -> "Iterator[Answer]":
+def _answers(chosen: argparse.Namespace) -> "Generator[Answer, None, None]":
     from fmnist_runtime.batching.batch import choose_processes, classify_sources, comparison_writer
     from fmnist_runtime.image_io.sources import expand
 
@@ -135,33 +141,22 @@ def _answers(chosen: argparse.Namespace) -> "Iterator[Answer]":
 
 
 def _is_pipe(model: str | None) -> bool:
+    """Returns whether the model is a pipe, which only one process can read."""
     try:
         return model is not None and not S_ISREG(mode := os.stat(model).st_mode) and not S_ISDIR(mode)  # noqa: PTH116
-    except (OSError, ValueError):  # the name of an embedded model, or an error that loading it reports
+    except (OSError, ValueError):  # the name of an embedded model, or an error that loading reports
         return False
 
 
 def _loading(chosen: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of ``Classifier.load``."""
-    return {"path": chosen.model} | {
-        name: getattr(chosen, name) for name in ("threads", "provider", "sha256", "careful")
-    }
-
-
-def _write_page(model: str | None, sha256: str | None, folder: Path) -> int:
-    from fmnist_runtime.cli.webpage import write_page
-    from fmnist_runtime.model_file.store import find_model, read_model
-
-    size = write_page(read_model(find_model(model), sha256), folder)
-    print(
-        f"wrote {folder}: {size / 1e6:.1f} MB; serve it with any web server, for example: python -m http.server -d {folder}"
-    )
-    return 0
+    """Returns the arguments of ``Classifier.load``."""
+    names = ("threads", "provider", "sha256", "careful")
+    return {"path": chosen.model} | {name: getattr(chosen, name) for name in names}
 
 
 def main() -> None:
     """Entry point."""
-    # numpy's linear algebra would start a thread for each processor, and the matrices here are tiny.
+    # The matrices here are tiny; numpy's linear algebra would start a thread for each CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.disable()  # while modules are imported there is nothing to collect, and much to look through
-    sys.exit(run_app(infer))
+    gc.disable()  # imports create no garbage, and collections during them take time
+    sys.exit(run_argparse(infer))

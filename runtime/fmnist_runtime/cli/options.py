@@ -1,42 +1,144 @@
-"""Command-line options of the runtime's commands: argparse, which Python brings, so that a device installs nothing for it."""
+"""Command-line parsers of the runtime: argparse from the standard library, so that a device installs nothing for it."""
 
 import argparse
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
-__all__ = ["Options", "positive", "up_to"]
+__all__ = ["CommandParser", "add_model_options", "positive_int", "positive_int_up_to"]
 
 
-class Options(argparse.ArgumentParser):
-    """An ``ArgumentParser`` whose usage errors are one line on stderr and exit code 2; abbreviated options are refused."""
+class CommandParser(argparse.ArgumentParser):
+    """``ArgumentParser`` with one-line usage errors (exit code 2), suggestions, ``--version`` and environment defaults.
 
-    def __init__(self, **settings: object) -> None:
-        # A width that is given, because asking the terminal for it imports what takes longer than all else here.
+    Abbreviated options are refused.
+    """
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None, *, commands: Iterable[str] = ()) -> None:
+        """Creates a parser with ``--help`` and ``--version``.
+
+        Args:
+            prog: Name of the command.
+            description: First line of the help.
+            epilog: Text after the options.
+            commands: Names of subcommands, for suggestions.
+        """
+        # A fixed width: reading the terminal's imports shutil, which takes longer than the rest of the parser.
         formatter = partial(argparse.HelpFormatter, width=100)
-        super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
+        super().__init__(prog, None, description, epilog, formatter_class=formatter, allow_abbrev=False)
+        self._commands = tuple(commands)
+        self._environment: list[tuple[argparse.Action, str, Any]] = []
+        self.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+
+    def add_environment_option(self, *names: str, env: str, default: Any = None, help: str, **settings: Any) -> None:
+        """Adds an option whose default comes from an environment variable.
+
+        Args:
+            names: Of the option, as for ``add_argument``.
+            env: Name of the variable. It is converted and checked like the option; an empty one counts as unset.
+            default: Value where neither is given.
+            help: Text of ``--help``; the name of the variable is added.
+            settings: See ``add_argument``.
+        """
+        action = self.add_argument(*names, default=argparse.SUPPRESS, help=f"{help} [env: {env}]", **settings)
+        self._environment.append((action, env, default))
+
+    def parse_arguments(self, args: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parses arguments, options and positional ones in any order; ends the process where one is unknown or malformed.
+
+        Args:
+            args: Arguments; None: those of the process.
+        """
+        chosen, unknown = self.parse_known_intermixed_args(args)
+        if unknown:
+            self.error(self._explain(unknown))
+        for action, env, default in self._environment:
+            if not hasattr(chosen, action.dest):
+                setattr(chosen, action.dest, self._from_environment(action, env, default))
+        return chosen
 
     def error(self, message: str) -> NoReturn:
-        """End the process."""
+        """Prints one line on stderr and ends the process with exit code 2."""
         self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
+    def _explain(self, unknown: list[str]) -> str:
+        from difflib import get_close_matches
 
-def positive(text: str) -> int:
-    """A whole number from 1, for ``type=``.
+        commands = {f"--{command}": f"{self.prog} {command}" for command in self._commands}
+        known = [
+            name for action in self._actions if action.help is not argparse.SUPPRESS for name in action.option_strings
+        ]
+        options = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        for option in options:
+            if near := get_close_matches(option, [*known, *commands], 1, 0.7):
+                return f"there is no option {option}; did you mean {commands.get(near[0], near[0])}?"
+        return f"{self.prog} does not take {' '.join(unknown)}: leave out {', '.join(options or unknown)}"
+
+    def _from_environment(self, action: argparse.Action, env: str, default: Any) -> Any:
+        text = os.environ.get(env)
+        if not text:
+            return default
+        try:
+            return action.type(text) if callable(action.type) else text
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            self.error(f"environment variable {env}: {error}")
+
+
+class _Version(argparse.Action):
+    """Prints the version; reads it only then, because ``importlib.metadata`` is slow to import."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        import fmnist_runtime
+
+        print(fmnist_runtime.__version__)
+        parser.exit()
+
+
+def add_model_options(parser: CommandParser) -> None:
+    """Adds the options that choose and load a model: the arguments of ``Classifier.load``."""
+    from fmnist_runtime.batching.cpus import MOST_THREADS
+
+    add, add_environment = parser.add_argument, parser.add_environment_option
+    add_environment(
+        "--model",
+        env="FMNIST_MODEL",
+        help="model file, folder, or embedded model by name: see fmnist-infer models (default: improved)",
+    )
+    add_environment(
+        "--threads",
+        env="FMNIST_THREADS",
+        type=positive_int_up_to(MOST_THREADS),
+        default=1,
+        metavar="N",
+        help="threads of one model call (default: 1)",
+    )
+    add_environment(
+        "--provider",
+        env="FMNIST_PROVIDER",
+        default="cpu",
+        help="onnxruntime execution provider; refused where unavailable (default: cpu)",
+    )
+    add("--sha256", metavar="HASH", help="refuse a model file with another hash")
+    add("--careful", action="store_true", help="average four views: slower, rejects more images without a garment")
+
+
+def positive_int(text: str) -> int:
+    """Converts a whole number from 1; for ``type=``.
 
     Raises:
-        ArgumentTypeError: anything else.
+        ArgumentTypeError: Any other text.
     """
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
     return int(text)
 
 
-def up_to(most: int) -> Callable[[str], int]:
-    """A whole number from 1 to ``most``, for ``type=``."""
+def positive_int_up_to(most: int) -> Callable[[str], int]:
+    """Returns a converter of whole numbers from 1 to ``most``, for ``type=``."""
 
     def number(text: str) -> int:
-        if positive(text) > most:
+        if positive_int(text) > most:
             raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to {most}")
         return int(text)
 

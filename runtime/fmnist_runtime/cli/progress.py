@@ -1,16 +1,18 @@
-"""A progress bar on standard error, for a person who waits while the answers go to a file or another program."""
+"""Progress bar on standard error, for answers that go to a file or another program."""
 
 import sys
 import time
 
 __all__ = ["Progress"]
 
-_EVERY = 0.1  # seconds between two drawings
+_INTERVAL = 0.1
+"""Seconds between two drawings."""
 _WIDTH = 30
+"""Characters of the bar."""
 
 
 class Progress:
-    """Draws a bar of ``total`` steps on a terminal."""
+    """Bar of ``total`` steps on a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done = total, 0
@@ -18,20 +20,24 @@ class Progress:
         self._drawn = self._begin
 
     def step(self) -> None:
-        """One more is done."""
+        """Counts one step, and draws the bar at most ten times a second."""
         self._done += 1
         now = time.monotonic()
-        if now - self._drawn >= _EVERY:
+        if now - self._drawn >= _INTERVAL:
             self._drawn = now
             print(f"\r\x1b[K{self.line(now - self._begin)}", end="", file=sys.stderr, flush=True)
 
     def line(self, seconds: float) -> str:
-        """The bar as text, after so many seconds."""
+        """Returns the bar as text.
+
+        Args:
+            seconds: Time since the first step.
+        """
         rate = self._done / max(seconds, 1e-9)
         filled = _WIDTH * min(self._done, self._total) // max(self._total, 1)
         left = max(self._total - self._done, 0) / max(rate, 1e-9)
         return f"[{'#' * filled:<{_WIDTH}}] {self._done:,} of {self._total:,}, {rate:,.0f} a second, {left:.0f} s left"
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Removes the bar from the terminal."""
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""The page that classifies in a browser, complete with a model: what ``fmnist-infer --web`` writes.
+"""The browser page with a model, written by ``fmnist-infer web``.
 
-The sources are in ``runtime/web`` (in a wheel ``fmnist_runtime/web``). All that is added here is the model, and to the
-service worker, which keeps the page for use without a network, the list of files and a hash of them all.
+Sources: ``runtime/web`` (in a wheel ``fmnist_runtime/web``). Added here: the model, and in the service worker, which keeps
+the page for offline use, the list of files and their hash.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ _WORKER = "sw.js"
 
 
 def page_files(model: bytes) -> dict[str, bytes]:
-    """The whole page: contents by path, with ``/`` between the parts of a path.
+    """Returns the files of the page by path, with ``/`` between the parts of a path.
 
     Args:
-        model: the contents of a model file, verified.
+        model: Contents of a model file, verified.
 
     Raises:
-        FmnistError: this installation lacks the page, or the model is no ONNX file.
+        FmnistError: This installation lacks the page, or the model is no ONNX file.
     """
     if is_ort(model):
         raise FmnistError(
@@ -51,17 +51,17 @@ def page_files(model: bytes) -> dict[str, bytes]:
 
 
 def write_page(model: bytes, folder: Path) -> int:
-    """Write the page into a folder, which is made where there is none; return its size in bytes.
+    """Writes the page into a folder, which is made where there is none; returns its size in bytes.
 
-    The service worker is replaced last: a visitor's browser then takes the new page whole or keeps the old one.
+    The service worker is written last: a browser then loads the new page whole or keeps the old one.
 
     Raises:
-        FmnistError: the folder cannot be written, or this installation lacks the page.
+        FmnistError: The folder cannot be written, or this installation lacks the page.
     """
     files = page_files(model)
     try:
         for name, data in files.items():
             write_atomically(folder / name, data)
     except OSError as error:
-        raise FmnistError(f"--web: cannot write {folder}: {error.strerror or error}") from error
+        raise FmnistError(f"web: cannot write {folder}: {error.strerror or error}") from error
     return sum(map(len, files.values()))

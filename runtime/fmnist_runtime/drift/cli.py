@@ -1,79 +1,83 @@
-"""The command ``fmnist-drift``: read two sets of answers, test, print."""
+"""The command ``fmnist-drift``: reads two sets of answers, tests, prints."""
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_runtime.cli.console import run_app
-from fmnist_runtime.cli.options import Options
+from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.options import CommandParser
 
 if TYPE_CHECKING:
-    from fmnist_runtime.drift.counts import Tally
+    from fmnist_runtime.drift.counts import AnswerCounts
     from fmnist_runtime.drift.permutation import Finding
 
-__all__ = ["CHANGED", "drift", "main", "options"]
+__all__ = ["CHANGED", "build_parser", "drift", "main"]
 
 CHANGED = 3
-"""Exit code where something changed: a failed gate, for use in a timer."""
+"""Exit code where something has changed: that of a failed gate."""
 
 
-def options() -> Options:
-    """The options of ``fmnist-drift``."""
-    parser = Options(
-        prog="fmnist-drift",
-        description="Have answers changed, or is it chance? Exit code 3 where they have.",
-        epilog="A FILE holds lines of fmnist-infer --json, responses of fmnist-serve, or a reading of its /metrics.",
+def build_parser() -> CommandParser:
+    """Returns the parser of ``fmnist-drift``."""
+    parser = CommandParser(
+        "fmnist-drift",
+        "Test whether answers have changed, or differ by chance. Exit code 3 where they have changed.",
+        "A FILE holds lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics.",
     )
     add = parser.add_argument
     add("reference", metavar="REFERENCE_FILE", type=Path, help="answers to compare with")
     add("today", metavar="FILE", type=Path, help="answers of today; - for standard input")
     add("--since", type=Path, metavar="FILE", help="an earlier reading of today's /metrics, to subtract")
-    add("--picture", type=Path, metavar="PNG", help="draw the comparison")
+    add("--picture", type=Path, metavar="PNG", help="draw the comparison into this file")
     add(
         "--alpha",
-        type=_between(0.0003, 0.5),
+        type=_number_between(0.0003, 0.5),
         default=0.01,
         metavar="P",
-        help="how often, at most, an unchanged world may be called changed (default: 0.01)",
+        help="largest probability of reporting a change where there is none (default: 0.01)",
     )
     add(
         "--least",
-        type=_between(0, 1),
+        type=_number_between(0, 1),
         default=0.0,
         metavar="SIZE",
-        help="smaller differences are no change, however sure (default: 0)",
+        help="smallest share of answers that counts as a change (default: 0)",
     )
-    add("--json", action="store_true", help="one JSON object")
+    add("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def drift(args: Sequence[str] | None = None) -> int:
-    """Do what the arguments (by default the process's) say; return the exit code."""
-    chosen = options().parse_args(args)
-    from fmnist_runtime.drift.counts import read_tally
-    from fmnist_runtime.drift.permutation import compare
+    """Runs the command, and returns its exit code.
 
-    before, now = read_tally(chosen.reference), read_tally(chosen.today)
+    Args:
+        args: Arguments; None: those of the process.
+    """
+    chosen = build_parser().parse_arguments(args)
+    from fmnist_runtime.drift.counts import read_counts
+    from fmnist_runtime.drift.permutation import detect_drift
+
+    before, now = read_counts(chosen.reference), read_counts(chosen.today)
     if chosen.since is not None:
-        now = now.since(read_tally(chosen.since))
-    findings = compare(before, now, alpha=chosen.alpha, least=chosen.least)
+        now = now.since(read_counts(chosen.since))
+    findings = detect_drift(before, now, alpha=chosen.alpha, least=chosen.least)
     if chosen.picture is not None:
-        from fmnist_runtime.drift.chart import write_picture
+        from fmnist_runtime.drift.chart import write_chart
 
-        write_picture(chosen.picture, before, now, findings)
+        write_chart(chosen.picture, before, now, findings)
     if chosen.json:
         counts = {"reference": before.total, "today": now.total}
-        print(json.dumps({**counts, "findings": [dataclasses.asdict(finding) for finding in findings]}))
+        print(json.dumps({**counts, "findings": [asdict(finding) for finding in findings]}))
     else:
         print(_table(before, now, findings))
     return CHANGED if any(finding.changed for finding in findings) else 0
 
 
-def _between(low: float, high: float) -> Callable[[str], float]:
+def _number_between(low: float, high: float) -> Callable[[str], float]:
     def number(text: str) -> float:
         try:
             value = float(text)
@@ -86,12 +90,12 @@ def _between(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
-def _table(before: "Tally", now: "Tally", findings: "list[Finding]") -> str:
+def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]") -> str:
     lines = [f"{'':<14}{'reference':>12}{'today':>12}", f"{'pictures':<14}{before.total:12,}{now.total:12,}"]
     for name in sorted({*before.labels, *now.labels}):
-        shares = [tally.labels.get(name, 0) / tally.total for tally in (before, now)]
+        shares = [counts.labels.get(name, 0) / counts.total for counts in (before, now)]
         lines.append(f"{name:<14}{shares[0]:12.1%}{shares[1]:12.1%}")
-    shares = [tally.rejected / tally.total for tally in (before, now)]
+    shares = [counts.rejected / counts.total for counts in (before, now)]
     lines += [f"{'I do not know':<14}{shares[0]:12.1%}{shares[1]:12.1%}", ""]
     lines.append(f"{'test':<14}{'size':>12}{'p':>12}")
     for finding in findings:
@@ -102,4 +106,4 @@ def _table(before: "Tally", now: "Tally", findings: "list[Finding]") -> str:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_app(drift))
+    sys.exit(run_argparse(drift))

@@ -1,5 +1,6 @@
-"""A day of answers, as counts: from the lines of ``fmnist-infer --json``, or from the service's ``/metrics``."""
+"""Counts of answers, from lines of ``fmnist-infer --json`` or from the service's ``/metrics``."""
 
+import codecs
 import json
 import re
 import sys
@@ -11,47 +12,51 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED
+from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, label_text
 from fmnist_runtime.errors import DataError
 
-__all__ = ["EDGES", "Tally", "read_tally"]
+__all__ = ["EDGES", "AnswerCounts", "read_counts"]
 
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
-_BLANK = re.compile(r"\s*")
+_NOT_BLANK = re.compile(r"\S")
 _LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
 
-_EXPECTED = "it must be lines of fmnist-infer --json, responses of fmnist-serve, or a reading of its /metrics"
+_EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics"
 _RESTARTED = "the service was restarted since the earlier reading, and counts from 0 again: leave --since out"
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MAX_COUNT = 1 << 53
+"""Largest count: that up to which a float, as metrics are written, holds every whole number."""
 
 
 @dataclass(frozen=True)
-class Tally:
-    """How often what was answered."""
+class AnswerCounts:
+    """Number of answers by label, rejection and confidence."""
 
     labels: Mapping[str, int]
-    """Answers by label, rejected pictures left out."""
+    """Answers by label, without rejected pictures."""
     rejected: int
+    """Rejected pictures."""
     confidence: np.ndarray
     """int64 ``[len(EDGES) + 1]``: answers by their probability, rejected or not."""
     started: tuple[int, ...] = ()
-    """When the services started whose counters these are, seconds since 1970; empty where that is not known."""
+    """Start times of the services that counted, seconds since 1970; empty where unknown."""
 
     @property
     def total(self) -> int:
         """Pictures answered, rejected or not."""
         return sum(self.labels.values()) + self.rejected
 
-    def since(self, earlier: "Tally") -> "Tally":
-        """What came after an earlier reading of the same counters.
+    def since(self, earlier: "AnswerCounts") -> "AnswerCounts":
+        """Returns what was counted after an earlier reading of the same counters.
 
         Raises:
-            DataError: nothing did, or the service was restarted in between: it says so, or the earlier one counts more.
+            DataError: There are no new answers, or the service was restarted between the readings.
         """
         if self.started and earlier.started and self.started != earlier.started:
             raise DataError(_RESTARTED)
         names = sorted({*self.labels, *earlier.labels})
         labels = {name: self.labels.get(name, 0) - earlier.labels.get(name, 0) for name in names}
-        later = Tally(labels, self.rejected - earlier.rejected, self.confidence - earlier.confidence)
+        later = AnswerCounts(labels, self.rejected - earlier.rejected, self.confidence - earlier.confidence)
         if min([later.rejected, *labels.values(), *later.confidence]) < 0:
             raise DataError(_RESTARTED)
         if not later.total:
@@ -59,30 +64,39 @@ class Tally:
         return later
 
 
-def read_tally(path: Path) -> Tally:
-    """Read answers or metrics; ``-`` is standard input. Pictures that could not be read are left out.
+def read_counts(path: Path) -> AnswerCounts:
+    """Reads answers or metrics; ``-`` is standard input. Unreadable pictures are left out.
 
-    Readings of several services may stand one after the other: what they count is added up.
+    A file may hold the readings of several services, one after the other: their counts are added.
 
     Raises:
-        DataError: unreadable, of neither kind, or without a single answer.
+        DataError: Unreadable, in no known format, or without an answer.
     """
     try:
-        text = (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not text; {_EXPECTED}") from error
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    text = _decode(path, data)
     try:
-        tally = _from_answers(text) if text.lstrip().startswith("{") else _from_metrics(text)
+        counts = _from_answers(text) if text.lstrip().startswith("{") else _from_metrics(text)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    if not tally.total:
+    if not counts.total:
         raise DataError(f"{path}: no answers in it; {_EXPECTED}")
-    return tally
+    return counts
 
 
-def _from_answers(text: str) -> Tally:
+def _decode(path: Path, data: bytes) -> str:
+    """Decodes UTF-8, with or without byte order marks: files put together with ``cat`` may hold several."""
+    if data.startswith(_UTF16_MARKS) or b"\0" in data[:100]:
+        raise DataError(f"{path}: UTF-16, not UTF-8: in PowerShell, write it with | Out-File -Encoding utf8")
+    try:
+        return data.decode("utf-8").replace("\ufeff", "")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text; {_EXPECTED}") from error
+
+
+def _from_answers(text: str) -> AnswerCounts:
     labels: Counter[str] = Counter()
     probabilities: list[float] = []
     rejected = 0
@@ -95,39 +109,43 @@ def _from_answers(text: str) -> Tally:
                 if answer["rejected"]:
                     rejected += 1
                 else:
-                    labels[str(answer["label"])] += 1
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    labels[label_text(str(answer["label"]))] += 1
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"line {line} is no answer of fmnist-infer --json ({error!r})") from error
     bins = np.searchsorted(EDGES, probabilities)
-    return Tally(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1))
+    return AnswerCounts(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1))
 
 
 def _values(text: str) -> Iterator[tuple[int, Any]]:
-    """The JSON values that stand one after the other, on lines of their own or not, and where each begins."""
+    """Yields consecutive JSON values, with or without line breaks between them, and the line of each."""
     decoder, line, at = json.JSONDecoder(), 1, 0
-    while (start := _BLANK.match(text, at).end()) < len(text):
+    while found := _NOT_BLANK.search(text, at):
+        start = found.start()
         line += text.count("\n", at, start)
         try:
             value, at = decoder.raw_decode(text, start)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"line {line} is no JSON ({error})") from error
         yield line, value
         line += text.count("\n", start, at)
 
 
 def _probability(value: Any) -> float:
-    if not 0 <= float(value) <= 1.000001:  # a float32 softmax may end a little over 1
+    if not 0 <= float(value) <= 1.000001:  # the rounding of a float32 softmax may exceed 1
         raise ValueError(f"{value} is no probability")
     return float(value)
 
 
 def _answers(value: Any) -> list[dict[str, Any]]:
-    """One line of the command, or one response of the service."""
-    return value.get("answers", [value])
+    """Returns the answers of one line of the command, or of one response of the service."""
+    found = value.get("answers", [value])
+    if not isinstance(found, list):
+        raise TypeError("answers is no list")
+    return found
 
 
-def _from_metrics(text: str) -> Tally:
-    """The Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+def _from_metrics(text: str) -> AnswerCounts:
+    """Reads the Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
     labels: Counter[str] = Counter()
     rejected = 0
     cumulative: Counter[float] = Counter()
@@ -144,11 +162,14 @@ def _from_metrics(text: str) -> Tally:
     if sum(labels.values()) + rejected and sorted(cumulative) != [*EDGES, float("inf")]:
         raise ValueError("its histogram of confidence has other bins: it is of another version of the service")
     counts = [cumulative[edge] for edge in sorted(cumulative)]
-    return Tally(labels, rejected, np.diff(counts, prepend=0), tuple(sorted(started)))
+    bins = np.diff(np.array(counts, np.int64), prepend=0)
+    if bins.size and bins.min() < 0:
+        raise ValueError("its histogram of confidence decreases: it is damaged")
+    return AnswerCounts(labels, rejected, bins, tuple(sorted(started)))
 
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
-    """Name, labels and value of our own counters."""
+    """Yields name, labels and value of this project's counters."""
     for line in text.splitlines():
         sample = _SAMPLE.match(line)
         if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, CONFIDENCE, STARTED)):
@@ -157,5 +178,7 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
             value = int(float(sample["value"]))
         except (OverflowError, ValueError) as error:
             raise ValueError(f"'{line}' is no count") from error
+        if not 0 <= value <= _MAX_COUNT:
+            raise ValueError(f"'{line}' is no count")
         keys = {m["key"]: re.sub(r"\\(.)", r"\1", m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
         yield sample["name"], keys, value

@@ -1,1 +1,1 @@
-"""The service ``fmnist-serve``: the classifier over HTTP. Needs the extra ``serve``; ``app`` says how it fits together."""
+"""The service ``fmnist-serve``: the classifier over HTTP; needs the extra ``serve``. ``app`` documents its structure."""

@@ -1,8 +1,8 @@
 """The service as an ASGI application.
 
-A request passes, from outside in: ``watch`` (time, count, log), a look whether there is room at all, Starlette's router,
-the token, ``body`` (limits), then ``batcher``, where its pictures join those of others on their way to the processes that
-decode and classify. The event loop itself only moves bytes.
+A request passes, from outside in: ``request_log`` (time, count, log), a check of the capacity, Starlette's router, the
+token, the body within its limits, then ``batcher``, which combines its pictures with those of other requests for the
+processes that decode and classify. The event loop itself only moves bytes.
 """
 
 import asyncio
@@ -18,41 +18,46 @@ from starlette.types import Receive, Scope, Send
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.prediction import Answer, PredictionOrError
-from fmnist_runtime.serve.batcher import Batcher, Options
-from fmnist_runtime.serve.body import BUSY, Room, while_there
+from fmnist_runtime.serve.auth import require_token
+from fmnist_runtime.serve.batcher import Batcher, RequestOptions
+from fmnist_runtime.serve.capacity import OVERLOADED, Capacity, cancel_on_disconnect
 from fmnist_runtime.serve.metrics import Metrics
 from fmnist_runtime.serve.multipart import File, read_files
 from fmnist_runtime.serve.openapi import describe
 from fmnist_runtime.serve.page import page_routes
+from fmnist_runtime.serve.request_log import RequestLog
+from fmnist_runtime.serve.responses import INTERNAL_ERROR, JsonLine, busy, error_response
 from fmnist_runtime.serve.settings import Settings
-from fmnist_runtime.serve.token import guard
-from fmnist_runtime.serve.watch import FAULT, JsonLine, Watched, busy
 
 __all__ = ["REFUSAL_SECONDS", "Service"]
 
-_BUSY = busy(BUSY)
-_CROWDED = JsonLine(
-    {"error": "busy: too many connections; try again"}, 503, {"Retry-After": "1", "Connection": "close"}
-)
+_OVERLOADED = error_response(busy(OVERLOADED))
+_TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
 REFUSAL_SECONDS = 0.2
-"""A refusal waits so long, or clients that ask again at once would keep the event loop from those that are served."""
+"""Seconds before a refusal: clients that retry at once would otherwise keep the event loop from the others."""
 
 
 class Service:
-    """A classifier, wherever it runs, and everything that answers for it; ``asgi`` is the application.
+    """A classifier behind HTTP.
 
     Args:
-        labels: the model's.
-        work: ``Classifier.results`` or ``WorkerPool.classify``; called in ``settings.workers`` threads.
-        settings: see there.
-        page: the files of the browser's page, by path; none: there is no page.
-        replaced: how many worker processes have been, for the metrics.
+        labels: Class names of the model.
+        classify: ``Classifier.results`` or ``WorkerPool.classify``; called in ``settings.workers`` threads.
+        settings: See ``Settings``.
+        page: Files of the browser page by path; None: no page.
+        replaced: Returns the number of worker processes replaced so far, for the metrics.
+
+    Attributes:
+        asgi: The ASGI application.
+        settings: Settings of the service.
+        ready: Whether ``/readyz`` answers 200; False while the service drains.
+        connections: Returns the number of open connections; set by the server.
     """
 
     def __init__(
         self,
         labels: Sequence[str],
-        work: Callable[..., list[PredictionOrError]],
+        classify: Callable[..., list[PredictionOrError]],
         settings: Settings | None = None,
         page: Mapping[str, bytes] | None = None,
         *,
@@ -60,39 +65,38 @@ class Service:
     ) -> None:
         self.settings = settings or Settings()
         self.ready = True
-        self.connections: Callable[[], int] = lambda: 0  # how many are open: known to who runs this
+        self.connections: Callable[[], int] = lambda: 0
         self._labels = labels
-        self._room = Room(self.settings.limits)
-        self._metrics = Metrics(labels, self._room, replaced)
-        self._batcher = Batcher(work, self.settings.workers)
+        self._capacity = Capacity(self.settings.limits)
+        self._metrics = Metrics(labels, self._capacity, replaced)
+        self._batcher = Batcher(classify, self.settings.workers)
         self._document = describe(labels, self.settings)
         routes = self._routes()
-        app = Starlette(
+        self._app = Starlette(
             routes=[*routes, *page_routes(page or {})],
-            exception_handlers={HTTPException: _refuse, ClientDisconnect: _gone, Exception: _fault},
+            exception_handlers={HTTPException: _refuse, ClientDisconnect: _disconnected, Exception: _fault},
         )
-        self._app = app
         known = {route.path for route in routes} | {"/"}
-        self.asgi = Watched(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
+        self.asgi = RequestLog(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
 
     def close(self) -> None:
-        """Let the threads end that wait for ``work``."""
+        """Ends the threads that call ``classify``."""
         self._batcher.close()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse before anything else is done for a request: under overload, refusing must cost next to nothing."""
+        """Refuses over the limits before any other work: under overload a refusal must be cheap."""
         crowded = self.connections() > self.settings.limits.connections
-        if crowded or (scope.get("path") == "/classify" and self._room.full):
+        if crowded or (scope.get("path") == "/classify" and self._capacity.full):
             await asyncio.sleep(REFUSAL_SECONDS)
-            await (_CROWDED if crowded else _BUSY)(scope, receive, send)
+            await (_TOO_MANY_CONNECTIONS if crowded else _OVERLOADED)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def _routes(self) -> list[Route]:
         token = self.settings.token
         return [
-            Route("/classify", guard(self._classify, token), methods=["POST"]),
-            Route("/metrics", guard(self._show_metrics, token)),
+            Route("/classify", require_token(self._classify, token), methods=["POST"]),
+            Route("/metrics", require_token(self._show_metrics, token)),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
             Route("/openapi.json", self._openapi),
@@ -101,15 +105,15 @@ class Service:
     async def _classify(self, request: Request) -> Response:
         options = _options(request, len(self._labels), self.settings.limits.pixels)
         kind = _media_type(request)
-        with self._room.lease() as lease:
-            body = await lease.read(request)
-            with self._room.slot():
+        with self._capacity.body() as buffer:
+            body = await buffer.read(request)
+            with self._capacity.request():
                 files = await self._files(request, kind, body)
-                with self._room.shelf(len(files)):
-                    outcomes = await self._outcomes(request, files, options)
+                with self._capacity.several_pictures(len(files)):
+                    results = await self._results(request, files, options)
         request.scope["fmnist"] = {"bytes": len(body), "pictures": len(files)}
-        self._metrics.outcomes(outcomes)
-        return _answer(files, outcomes)
+        self._metrics.results(results)
+        return _response(files, results)
 
     async def _files(self, request: Request, kind: str, body: bytes) -> list[File]:
         if kind != "multipart/form-data":
@@ -117,13 +121,14 @@ class Service:
         header = request.headers["content-type"]
         return await asyncio.to_thread(read_files, header, body, self.settings.limits.files)
 
-    async def _outcomes(self, request: Request, files: list[File], options: Options) -> list[PredictionOrError]:
+    async def _results(self, request: Request, files: list[File], options: RequestOptions) -> list[PredictionOrError]:
         seconds = self.settings.limits.answer_seconds
+        pictures = [file.data for file in files]
         try:
             async with asyncio.timeout(seconds):
-                return await while_there(request, self._batcher.answer([file.data for file in files], options))
+                return await cancel_on_disconnect(request, self._batcher.classify(pictures, options))
         except TimeoutError:
-            raise HTTPException(503, f"busy: no answer within {seconds:g} s; try again", {"Retry-After": "1"}) from None
+            raise busy(f"busy: no answer within {seconds:g} s; try again") from None
 
     async def _show_metrics(self, request: Request) -> Response:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
@@ -133,22 +138,22 @@ class Service:
 
     async def _readyz(self, request: Request) -> Response:
         if not self.ready:
-            return busy("draining")
+            raise busy("draining")
         return JsonLine({"status": "ready"})
 
     async def _openapi(self, request: Request) -> Response:
         return JsonLine(self._document)
 
 
-def _options(request: Request, classes: int, max_pixels: int) -> Options:
-    """The query's ``top_k`` and ``reject``."""
+def _options(request: Request, classes: int, max_pixels: int) -> RequestOptions:
+    """Reads ``top_k`` and ``reject`` from the query."""
     top_k = request.query_params.get("top_k", "3")
     if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
         raise HTTPException(422, f"top_k must be a whole number from 1 to {classes}")
     reject = request.query_params.get("reject", "true")
     if reject not in ("true", "false"):
         raise HTTPException(422, "reject must be true or false")
-    return Options(int(top_k), reject == "true", max_pixels)
+    return RequestOptions(int(top_k), reject == "true", max_pixels)
 
 
 def _media_type(request: Request) -> str:
@@ -158,32 +163,32 @@ def _media_type(request: Request) -> str:
     raise HTTPException(415, f"cannot take '{kind}': send image/*, application/octet-stream or multipart/form-data")
 
 
-def _answer(files: list[File], outcomes: list[PredictionOrError]) -> Response:
-    """200 where at least one picture could be read, 422 where none could."""
+def _response(files: list[File], results: list[PredictionOrError]) -> Response:
+    """Returns 200 where at least one picture was readable, otherwise 422."""
     answers: list[dict[str, Any]] = []
-    for file, outcome in zip(files, outcomes, strict=True):
-        if isinstance(outcome, Exception) and not isinstance(outcome, ImageError):
-            raise outcome
-        answers.append(Answer.of(file.name, outcome).to_dict())
-    errors = [_named(answer) for answer in answers if "error" in answer]
+    for file, result in zip(files, results, strict=True):
+        if isinstance(result, Exception) and not isinstance(result, ImageError):
+            raise result
+        answers.append(Answer.of(file.name, result).to_dict())
+    errors = [_error_with_name(answer) for answer in answers if "error" in answer]
     if len(errors) < len(answers):
         return JsonLine({"answers": answers})
     return JsonLine({"error": "; ".join(errors)}, 422)
 
 
-def _named(answer: dict[str, Any]) -> str:
-    return answer["error"] if answer["path"] == "-" else f"{answer['path']}: {answer['error']}"
+def _error_with_name(answer: dict[str, Any]) -> str:
+    return str(answer["error"]) if answer["path"] == "-" else f"{answer['path']}: {answer['error']}"
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JsonLine({"error": error.detail}, error.status_code, error.headers)
+    return error_response(error)
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    return JsonLine(FAULT, 500)  # and ``watch`` logs it
+    return JsonLine(INTERNAL_ERROR, 500)  # ``request_log`` logs the exception
 
 
-async def _gone(request: Request, error: Exception) -> Response:
-    # Nobody reads this; it gives the log and the metrics a status that is not a fault of ours.
-    return JsonLine({"error": "the client went away"}, 400)
+async def _disconnected(request: Request, error: Exception) -> Response:
+    # No client reads this response; its status in log and metrics is one of no fault in the service.
+    return JsonLine({"error": "the client disconnected"}, 400)

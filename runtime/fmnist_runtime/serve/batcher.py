@@ -1,7 +1,7 @@
-"""Pictures of many requests, answered in batches, a few at once.
+"""Batches of pictures from many requests, several classified at the same time.
 
-A batch is whatever waits when there is room for another: one picture when it is quiet, up to ``_BATCH`` under load. Nothing
-is delayed to fill one up.
+A batch holds whatever waits when a thread is idle: one picture at low load, up to ``_MAX_BATCH`` at high load. No picture
+waits for a batch to fill.
 """
 
 import asyncio
@@ -13,35 +13,39 @@ from typing import NamedTuple
 
 from fmnist_runtime.prediction import PredictionOrError
 
-__all__ = ["Batcher", "Options"]
+__all__ = ["Batcher", "RequestOptions"]
 
-_BATCH = 16
-_BATCH_BYTES = 1 << 20
-"""A batch that has so many takes no more pictures: it is copied on its way to another process."""
+_MAX_BATCH = 16
+"""Pictures of one model call: more would delay the first answers."""
+_MAX_BATCH_BYTES = 1 << 20
+"""Bytes from which a batch takes no more pictures: it is copied to another process."""
 
 
-class Options(NamedTuple):
-    """What a request asks of its pictures, see ``Classifier.results``; a batch holds one kind."""
+class RequestOptions(NamedTuple):
+    """Options of a request; all pictures of a batch have the same. See ``Classifier``."""
 
     top_k: int
+    """Number of classes in an answer."""
     reject: bool
+    """Whether pictures may be rejected."""
     max_pixels: int
+    """Upper bound of a picture's pixels."""
 
 
 class Batcher:
-    """Hands pictures and ``Options`` to ``work``, in ``threads`` calls at once; to be used from one event loop."""
+    """Passes pictures and ``RequestOptions`` to ``classify``, in ``threads`` calls at the same time; for one event loop."""
 
-    def __init__(self, work: Callable[..., list[PredictionOrError]], threads: int) -> None:
-        self._work = work
+    def __init__(self, classify: Callable[..., list[PredictionOrError]], threads: int) -> None:
+        self._classify = classify
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
         self._idle = threads
-        self._waiting: deque[tuple[bytes, Options, asyncio.Future[PredictionOrError]]] = deque()
+        self._waiting: deque[tuple[bytes, RequestOptions, asyncio.Future[PredictionOrError]]] = deque()
 
-    async def answer(self, pictures: Sequence[bytes], options: Options) -> list[PredictionOrError]:
-        """What each picture came to, in order; if this is cancelled, what has not begun is dropped.
+    async def classify(self, pictures: Sequence[bytes], options: RequestOptions) -> list[PredictionOrError]:
+        """Returns one result for each picture, in order. On cancellation, drops pictures that are still waiting.
 
         Raises:
-            Exception: the model call itself failed.
+            Exception: The model call failed.
         """
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[PredictionOrError]] = [loop.create_future() for _ in pictures]
@@ -49,12 +53,12 @@ class Batcher:
         self._start()
         try:
             return await asyncio.gather(*futures)
-        except asyncio.CancelledError:  # nobody waits for these pictures any more
+        except asyncio.CancelledError:
             self._waiting = deque(one for one in self._waiting if not one[2].done())
             raise
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Ends the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
@@ -62,14 +66,18 @@ class Batcher:
             options = self._waiting[0][1]
             pictures, futures = self._take(options)
             self._idle -= 1
-            call = partial(self._work, pictures, **options._asdict())
+            call = partial(self._classify, pictures, **options._asdict())
             job = asyncio.get_running_loop().run_in_executor(self._pool, call)
             job.add_done_callback(partial(self._finish, futures))
 
-    def _take(self, options: Options) -> "tuple[list[bytes], list[asyncio.Future[PredictionOrError]]]":
-        """The next pictures, as far as they are asked about in this way."""
-        pictures, futures, size = [], [], 0
-        while self._waiting and self._waiting[0][1] == options and len(pictures) < _BATCH and size < _BATCH_BYTES:
+    def _take(self, options: RequestOptions) -> "tuple[list[bytes], list[asyncio.Future[PredictionOrError]]]":
+        """Removes the next pictures with these options from the queue, up to one batch."""
+        pictures: list[bytes] = []
+        futures: list[asyncio.Future[PredictionOrError]] = []
+        size = 0
+        while (
+            self._waiting and self._waiting[0][1] == options and len(pictures) < _MAX_BATCH and size < _MAX_BATCH_BYTES
+        ):
             data, _, future = self._waiting.popleft()
             pictures.append(data)
             futures.append(future)
@@ -81,8 +89,10 @@ class Batcher:
     ) -> None:
         self._idle += 1
         failure = job.exception()
-        outcomes = job.result() if failure is None else [failure] * len(futures)
+        if failure is not None and not isinstance(failure, Exception):
+            raise failure
+        outcomes: list[PredictionOrError] = job.result() if failure is None else [failure] * len(futures)
         for future, outcome in zip(futures, outcomes, strict=True):
-            if not future.done():  # a request that was cancelled waits no more
+            if not future.done():  # canceled requests have ended
                 future.set_result(outcome)
         self._start()

@@ -1,4 +1,4 @@
-"""The command ``fmnist-serve``: parse, load, serve."""
+"""The command ``fmnist-serve``: parses, loads, serves."""
 
 import argparse
 import os
@@ -7,57 +7,96 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_runtime.batching.cpus import MOST_PROCESSES
-from fmnist_runtime.cli.console import run_app
-from fmnist_runtime.cli.options import Options, positive, up_to
+from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.options import CommandParser, positive_int, positive_int_up_to
 
-__all__ = ["main", "options", "serve"]
+__all__ = ["build_parser", "main", "serve"]
 
 
-def options() -> Options:
-    """The options of ``fmnist-serve``."""
-    parser = Options(prog="fmnist-serve", description="Answer POST /classify over HTTP; see /openapi.json.")
-    add = parser.add_argument
-    add("--model", help="model file, folder, or embedded model by name (default: improved)")
-    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)")
-    add("--port", type=_port, default=8000, metavar="N", help="0 picks a free one (default: 8000)")
-    add("--token-file", type=Path, metavar="FILE", help="the bearer token to ask for")
-    add("--careful", action="store_true", help="average four views: slower, refuses more of what is no garment")
-    add(
-        "--workers",
-        type=up_to(MOST_PROCESSES),
+def build_parser() -> CommandParser:
+    """Returns the parser of ``fmnist-serve``."""
+    parser = CommandParser("fmnist-serve", "Classify photos over HTTP: POST /classify; /openapi.json describes it.")
+    add, add_environment = parser.add_argument, parser.add_environment_option
+    add_environment(
+        "--model", env="FMNIST_MODEL", help="model file, folder, or embedded model by name (default: improved)"
+    )
+    add_environment(
+        "--host",
+        env="FMNIST_HOST",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)",
+    )
+    add_environment(
+        "--port",
+        env="FMNIST_PORT",
+        type=_port,
+        default=8000,
         metavar="N",
-        help="processes that decode and classify (default: one a CPU allowed); 1: none beside the service's own",
+        help="port; 0 picks a free one (default: 8000)",
     )
-    add("--max-body", type=up_to(256), default=16, metavar="MIB", help="of one request; more gets 413 (default: 16)")
-    add("--max-files", type=up_to(1024), default=32, metavar="N", help="of one request; more gets 413 (default: 32)")
-    add("--max-pixels", type=positive, default=50, metavar="MILLIONS", help="of a picture; more gets 422 (default: 50)")
-    add("--max-in-flight", type=positive, default=256, metavar="N", help="requests; more get 503 (default: 256)")
-    add("--body-seconds", type=positive, default=20, metavar="S", help="for a body to arrive, else 408 (default: 20)")
+    add_environment(
+        "--token-file", env="FMNIST_TOKEN_FILE", type=Path, metavar="FILE", help="file with the required bearer token"
+    )
+    add("--careful", action="store_true", help="average four views: slower, rejects more images without a garment")
+    add_environment(
+        "--workers",
+        env="FMNIST_WORKERS",
+        type=positive_int_up_to(MOST_PROCESSES),
+        metavar="N",
+        help="processes that decode and classify (default: one for each CPU); 1: the service's own process does",
+    )
+    _add_limits(parser)
     add(
-        "--answer-seconds",
-        type=positive,
-        default=120,
+        "--drain-seconds",
+        type=_count,
+        default=0,
         metavar="S",
-        help="for an answer, else 503; a worker that takes a third of it for a call is replaced (default: 120)",
+        help="seconds from SIGTERM in which it serves on while /readyz answers 503 (default: 0)",
     )
-    add("--drain-seconds", type=_count, default=0, metavar="S", help="from SIGTERM, serve on while /readyz says no")
     add(
         "--log-requests",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="a JSON line a request on standard error (default: yes)",
+        help="log each request as a JSON line on standard error (default: yes)",
     )
     return parser
 
 
-def serve(args: Sequence[str] | None = None) -> int:
-    """Do what the arguments (by default the process's) say until a signal ends it; return the exit code."""
-    chosen = options().parse_args(args)
-    from fmnist_runtime.batching.cpus import available_cpus
-    from fmnist_runtime.serve.build import build
-    from fmnist_runtime.serve.settings import Limits, Settings, read_token
+def _add_limits(parser: CommandParser) -> None:
+    add = parser.add_argument
+    mebibytes, files = positive_int_up_to(256), positive_int_up_to(1024)
+    add("--max-body", type=mebibytes, default=16, metavar="MIB", help="size of a request; else 413 (default: 16)")
+    add("--max-files", type=files, default=32, metavar="N", help="pictures in a request; else 413 (default: 32)")
+    add(
+        "--max-pixels",
+        type=positive_int,
+        default=50,
+        metavar="MILLIONS",
+        help="pixels of a picture; else 422 (default: 50)",
+    )
+    add("--max-in-flight", type=positive_int, default=256, metavar="N", help="requests; else 503 (default: 256)")
+    add("--body-seconds", type=positive_int, default=20, metavar="S", help="time for a body; else 408 (default: 20)")
+    add(
+        "--answer-seconds",
+        type=positive_int,
+        default=120,
+        metavar="S",
+        help="time for an answer, else 503; a worker's call may take a third of it (default: 120)",
+    )
 
-    limits = Limits(
+
+def serve(args: Sequence[str] | None = None) -> int:
+    """Runs the command until a signal ends it, and returns its exit code.
+
+    Args:
+        args: Arguments; None: those of the process.
+    """
+    chosen = build_parser().parse_arguments(args)
+    from fmnist_runtime.batching.cpus import available_cpus
+    from fmnist_runtime.serve.build import build_service
+    from fmnist_runtime.serve.settings import RequestLimits, Settings, read_token
+
+    limits = RequestLimits(
         body_bytes=chosen.max_body << 20,
         files=chosen.max_files,
         pixels=chosen.max_pixels * 1_000_000,
@@ -72,7 +111,7 @@ def serve(args: Sequence[str] | None = None) -> int:
         log_requests=chosen.log_requests,
         limits=limits,
     )
-    with build(chosen.model, settings, careful=chosen.careful) as service:
+    with build_service(chosen.model, settings, careful=chosen.careful) as service:
         from fmnist_runtime.serve.server import listen, run
 
         run(service, listen(chosen.host, chosen.port))
@@ -87,12 +126,12 @@ def _count(text: str) -> int:
 
 def _port(text: str) -> int:
     if _count(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is no port: they end at 65535")
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: the largest is 65535")
     return int(text)
 
 
 def main() -> None:
     """Entry point."""
-    # numpy's linear algebra would start a thread for each processor, and the matrices here are tiny.
+    # The matrices here are tiny; numpy's linear algebra would start a thread for each CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(run_app(serve, extra="serve"))
+    sys.exit(run_argparse(serve, extra="serve"))

@@ -1,15 +1,25 @@
-"""The files of a multipart/form-data body (RFC 7578), from memory; nothing is written to disk."""
+"""Files of a multipart/form-data body (RFC 7578), from memory; nothing is written to disk."""
 
+import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 __all__ = ["File", "read_files"]
 
 _OTHER_PARTS = 16
-"""Parts that are no files, which a form may have too."""
+"""Parts without a file name that a form may have as well: a few form fields."""
+_PARAMETER = re.compile(rb';\s*(?P<name>[^\s=;"]+)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^;]*)')
+"""One parameter of a header value (RFC 9110, section 5.6.6)."""
+_CHARSETS = {b"utf-8": "utf-8", b"iso-8859-1": "iso-8859-1"}
+"""Character sets of an extended parameter that RFC 5987 requires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +27,20 @@ class File:
     """One uploaded file."""
 
     name: str
+    """File name, as sent."""
     data: bytes
+    """Contents."""
 
 
 def read_files(content_type: str, body: bytes, limit: int) -> list[File]:
-    """The parts that have a file name, in order.
+    """Returns the parts that have a file name, in order.
+
+    A preamble before the first boundary is discarded (RFC 2046, section 5.1.1).
 
     Args:
-        content_type: the request's header, which carries the boundary.
-        body: the whole body.
-        limit: how many files there may be.
+        content_type: Header of the request, which has the boundary.
+        body: The whole body.
+        limit: Largest number of files.
 
     Raises:
         HTTPException: 413 too many, 422 malformed, truncated, or without a file.
@@ -35,9 +49,8 @@ def read_files(content_type: str, body: bytes, limit: int) -> list[File]:
     if not boundary:
         raise HTTPException(422, "multipart/form-data without a boundary")
     form = _Form(limit)
-    callbacks = {name: getattr(form, name) for name in dir(form) if name.startswith("on_")}
     try:
-        MultipartParser(boundary, callbacks).write(body)
+        MultipartParser(boundary, form.callbacks()).write(_without_preamble(body, boundary))
     except FormParserError as error:
         raise HTTPException(422, f"malformed multipart/form-data: {error}") from error
     if not form.complete:
@@ -47,9 +60,30 @@ def read_files(content_type: str, body: bytes, limit: int) -> list[File]:
     return form.files
 
 
+def _without_preamble(body: bytes, boundary: bytes) -> bytes:
+    if body.startswith(b"--" + boundary):
+        return body
+    first = re.search(rb"\r\n--" + re.escape(boundary) + rb"(?=\r\n|--)", body)
+    return body[first.start() + 2 :] if first else body
+
+
+def _file_name(disposition: bytes) -> str:
+    """Returns the file name of a Content-Disposition, empty without one; ``filename*`` (RFC 5987) wins over ``filename``.
+
+    RFC 7578 forbids ``filename*`` in forms, but clients send it for names that are not ASCII.
+    """
+    for parameter in _PARAMETER.finditer(disposition):
+        if parameter["name"].lower() == b"filename*":
+            charset, _, rest = parameter["value"].strip(b' \t"').partition(b"'")
+            _, quote, encoded = rest.partition(b"'")
+            if quote and encoded and charset.lower() in _CHARSETS:
+                return unquote_to_bytes(encoded).decode(_CHARSETS[charset.lower()], "replace")
+    return parse_options_header(disposition)[1].get(b"filename", b"").decode("utf-8", "replace")
+
+
 @dataclass
 class _Form:
-    """What the parser's callbacks gather."""
+    """State of the parser's callbacks."""
 
     limit: int
     files: list[File] = field(default_factory=list)
@@ -59,6 +93,17 @@ class _Form:
     header: bytes = b""
     value: bytes = b""
     pieces: list[bytes] = field(default_factory=list)
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self.on_part_begin,
+            "on_header_field": self.on_header_field,
+            "on_header_value": self.on_header_value,
+            "on_header_end": self.on_header_end,
+            "on_part_data": self.on_part_data,
+            "on_part_end": self.on_part_end,
+            "on_end": self.on_end,
+        }
 
     def on_part_begin(self) -> None:
         self.parts += 1
@@ -74,8 +119,7 @@ class _Form:
 
     def on_header_end(self) -> None:
         if self.header.lower() == b"content-disposition":
-            name = parse_options_header(self.value)[1].get(b"filename", b"")
-            self.name = name.decode("utf-8", "replace")
+            self.name = _file_name(self.value)
         self.header, self.value = b"", b""
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

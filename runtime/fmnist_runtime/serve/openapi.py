@@ -1,4 +1,4 @@
-"""The service's own description, OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0); served at ``/openapi.json``."""
+"""OpenAPI 3.1 description of the service (https://spec.openapis.org/oas/v3.1.0), served at ``/openapi.json``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -48,19 +48,19 @@ _SCHEMAS = {
 _REFUSALS = {
     400: "The body ended early, or its length is no number.",
     401: "The token is missing or wrong.",
-    408: "The body came too slowly.",
+    408: "The body arrived too slowly.",
     413: "The body is too large, or has too many files.",
-    415: "A body of another kind.",
+    415: "The media type of the body is not supported.",
     422: "No picture that can be read, one of too many pixels, a malformed form, or a parameter out of range.",
-    503: "Too much is going on; `Retry-After` says when to try again.",
+    503: "The service is overloaded; `Retry-After` is the time until the next attempt, in seconds.",
 }
 
 
 def describe(labels: Sequence[str], settings: Settings) -> _Json:
-    """The document, for this model and these settings."""
+    """Returns the document for a model and settings."""
     document: _Json = {
         "openapi": "3.1.0",
-        "info": {"title": "fmnist-serve", "version": "1", "description": f"Knows {', '.join(labels)}."},
+        "info": {"title": "fmnist-serve", "version": "1", "description": f"Classes: {', '.join(labels)}."},
         "paths": {
             "/classify": {"post": _classify(len(labels), settings.limits.files)},
             "/healthz": {"get": _get("The process is alive.", "Status")},

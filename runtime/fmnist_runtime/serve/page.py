@@ -1,4 +1,4 @@
-"""The browser's page at ``/``: it classifies on the visitor's own device, so it asks nothing of the service but its files."""
+"""Routes of the browser page at ``/``: static files; the page classifies on the visitor's own device."""
 
 import hashlib
 import mimetypes
@@ -11,13 +11,14 @@ from starlette.routing import Route
 __all__ = ["page_routes"]
 
 _TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".webmanifest": "application/manifest+json"}
+"""Media types that the operating system's table may lack or hold wrong."""
 
 
 def page_routes(files: Mapping[str, bytes]) -> list[Route]:
-    """A route for each file of the page, served from memory; ``/`` is its ``index.html``.
+    """Returns a route for each file, served from memory; ``/`` is ``index.html``.
 
     Args:
-        files: contents by path, as ``webpage.page_files`` gives them.
+        files: Contents by path, see ``webpage.page_files``.
     """
     routes = [Route(f"/{name}", _serve(name, data)) for name, data in files.items()]
     if "index.html" in files:
@@ -29,8 +30,8 @@ def _serve(name: str, data: bytes) -> Callable[[Request], Awaitable[Response]]:
     suffix = name[name.rfind(".") :]
     headers = {
         "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
-        "Cache-Control": "no-cache",  # kept, but asked about: the page's own worker keeps it for use without a network
-        "Content-Security-Policy": "frame-ancestors 'none'",  # the one rule that the page's own meta element cannot set
+        "Cache-Control": "no-cache",  # stored, but revalidated: the page's service worker keeps it for offline use
+        "Content-Security-Policy": "frame-ancestors 'none'",  # the one rule that a meta element cannot set
         "X-Content-Type-Options": "nosniff",
     }
     kind = _TYPES.get(suffix) or mimetypes.guess_type(name, strict=False)[0]

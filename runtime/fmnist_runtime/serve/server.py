@@ -1,4 +1,4 @@
-"""Run the service under uvicorn until it is told to stop, and then without dropping anybody."""
+"""Serving under uvicorn until a signal, and a stop that drops no request."""
 
 import asyncio
 import ipaddress
@@ -15,27 +15,27 @@ import uvicorn
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.protocol import ImpatientProtocol
-from fmnist_runtime.serve.watch import JsonLines, say
+from fmnist_runtime.serve.request_log import JsonFormatter, log_event
 
 __all__ = ["listen", "run"]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Returns a listening socket.
 
     Raises:
-        ConfigError: the address is not ours, not allowed, or in use.
+        ConfigError: The address belongs to no interface, is not allowed, or is in use.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
-        why = (error.strerror or str(error)).partition(" (while attempting")[0]  # Python adds the address, said already
+        why = (error.strerror or str(error)).partition(" (while attempting")[0]  # Python repeats the address
         raise ConfigError(f"cannot listen on {host}, port {port}: {why}") from error
 
 
 def run(service: Service, sock: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; returns when the last request in flight has been answered."""
+    """Serves until SIGTERM or SIGINT; returns after the last request in flight."""
     _log_to_stderr()
     settings = service.settings
     config = uvicorn.Config(
@@ -52,13 +52,15 @@ def run(service: Service, sock: socket.socket) -> None:
     )
     host, port = sock.getsockname()[:2]
     if settings.token is None and not ipaddress.ip_address(host).is_loopback:
-        say("anyone who reaches this address may use it: set --token-file", logging.WARNING, address=host)
-    say("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        log_event("no token: every client of this address is served; set --token-file", logging.WARNING, address=host)
+    log_event("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     _DrainingServer(config, service).run(sockets=[sock])
-    say("stopped")
+    log_event("stopped")
 
 
 class _DrainingServer(uvicorn.Server):
+    """uvicorn's server, with a time in which it serves on while ``/readyz`` answers 503."""
+
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
@@ -66,7 +68,7 @@ class _DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but the process then ends with code 0, not by the signal: it did what it was told."""
+        """Handles the signals as uvicorn does; the process then ends with code 0, not by the signal."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self.handle_exit) for number in signals}
         try:
@@ -76,10 +78,10 @@ class _DrainingServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal starts the drain, a second one cuts it short."""
+        """Starts the drain at the first signal, and ends it at the second."""
         first, self._service.ready = self._service.ready, False
         delay = self._service.settings.drain_seconds
-        say("draining" if first else "stopping", signal=signal.Signals(sig).name)
+        log_event("draining" if first else "stopping", signal=signal.Signals(sig).name)
         if first and delay:
             loop = asyncio.get_running_loop()
             loop.call_soon_threadsafe(loop.call_later, delay, super().handle_exit, sig, frame)
@@ -89,6 +91,8 @@ class _DrainingServer(uvicorn.Server):
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it reports what clients do wrong; so do we
+    logging.getLogger("python_multipart").setLevel(
+        logging.CRITICAL
+    )  # it logs errors of clients, which the request log has

@@ -1,41 +1,42 @@
-"""What may be set, with its defaults; the limits say how a request is refused."""
+"""Settings of the service, with defaults."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["Limits", "Settings", "read_token"]
+__all__ = ["RequestLimits", "Settings", "read_token"]
 
 _MIN_TOKEN = 16
+"""Characters: 64 bits in hexadecimal digits, too many to guess over a network."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one request, and all of them together, may ask for."""
+class RequestLimits:
+    """Upper bounds of one request, and of all requests together."""
 
     body_bytes: int = 16 << 20
-    """Of one request's body; more is answered with 413."""
+    """Bytes of one request's body; a larger one is answered with 413."""
     files: int = 32
-    """Pictures in one request; more is answered with 413."""
+    """Pictures in one request; more are answered with 413."""
     pixels: int = 50_000_000
-    """Of one picture, by its header, before anything is decoded; more is answered with 422."""
+    """Pixels of one picture, from its header, before it is decoded; more are answered with 422."""
     body_seconds: float = 20.0
-    """From the first header to the last byte of the body; slower is answered with 408."""
+    """Seconds from the first header to the last byte of the body; a slower one is answered with 408."""
     in_flight: int = 256
-    """Requests that are being answered; one more is answered with 503."""
+    """Requests in flight; one more is answered with 503."""
     pictures: int = 1024
-    """Pictures of those requests; more are answered with 503."""
+    """Pictures of the requests in flight; more are answered with 503."""
     answer_seconds: float = 120.0
-    """From the last byte of the body to the answer, else it is 503; a third is what a worker has for a call."""
+    """Seconds from the last byte of the body to the response; a later one is replaced by a 503."""
     held_bytes: int = 256 << 20
-    """Of all bodies together, arriving or being answered; more is answered with 503."""
+    """Bytes of all bodies together, arriving or in flight; more are answered with 503."""
     connections: int = 1000
     """Open connections; a request on one more is answered with 503."""
 
     @property
     def work_seconds(self) -> float:
-        """A worker that takes longer for a call hangs: a third, so that there is time to try its pictures again."""
+        """Seconds after which a worker's call counts as hanging: a third, which leaves time to retry its pictures."""
         return self.answer_seconds / 3
 
     def __post_init__(self) -> None:
@@ -49,25 +50,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """How the service runs."""
+    """Settings of one service."""
 
     token: str | None = None
-    """What ``Authorization: Bearer`` must carry for /classify and /metrics; None: anyone may."""
+    """Bearer token required for /classify and /metrics; None: no token is required."""
     workers: int = 1
-    """Processes that decode and classify, beside the one of the event loop; 1: none, but a thread of that one."""
+    """Processes that decode and classify; 1: a thread of the process that serves HTTP does so."""
     drain_seconds: float = 0.0
-    """From SIGTERM on, answer as ever but say not ready for so long, then stop listening."""
-    grace_seconds: float = 30.0
-    """After that, how long requests in flight may take to end."""
+    """Seconds from SIGTERM until it stops listening; meanwhile /readyz answers 503, and all else as before."""
+    grace_seconds: int = 30
+    """Seconds after that in which requests in flight may end."""
     log_requests: bool = True
-    limits: Limits = field(default_factory=Limits)
+    """Whether each request is logged."""
+    limits: RequestLimits = field(default_factory=RequestLimits)
+    """Upper bounds of requests."""
 
 
 def read_token(path: Path) -> str:
-    """The bearer token in a file, without surrounding white space.
+    """Returns the bearer token in a file, without surrounding white space.
 
     Raises:
-        ConfigError: unreadable, too short to be a secret, or with characters that no header can carry.
+        ConfigError: Unreadable, too short for a secret, or with characters that no header can carry.
     """
     try:
         token = path.read_text("ascii").strip()

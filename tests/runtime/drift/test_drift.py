@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime.drift.counts import EDGES, Tally, read_tally
-from fmnist_runtime.drift.permutation import chi_square, compare, kolmogorov_smirnov
+from fmnist_runtime.drift.counts import EDGES, AnswerCounts, read_counts
+from fmnist_runtime.drift.permutation import chi_square, detect_drift, kolmogorov_smirnov
 from fmnist_runtime.errors import DataError
 
 LABELS = ("Bag", "Coat", "Dress", "Shirt")
@@ -31,8 +31,8 @@ def write(path: Path, lines) -> Path:
     return path
 
 
-def tally(path: Path, *args: object, **changes: object) -> Tally:
-    return read_tally(write(path / "day", day(*args, **changes)))
+def tally(path: Path, *args: object, **changes: object) -> AnswerCounts:
+    return read_counts(write(path / "day", day(*args, **changes)))
 
 
 def drift(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":
@@ -45,7 +45,7 @@ def drift(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[s
 def test_an_unchanged_world_is_called_changed_as_rarely_as_promised(tmp_path: Path) -> None:
     alarms = 0
     for seed in range(60):
-        findings = compare(tally(tmp_path, 2 * seed, 200), tally(tmp_path, 2 * seed + 1, 150), alpha=0.1)
+        findings = detect_drift(tally(tmp_path, 2 * seed, 200), tally(tmp_path, 2 * seed + 1, 150), alpha=0.1)
         alarms += any(finding.changed for finding in findings)
     assert alarms <= 12  # 6 expected at most; more than 12 of 60 happen once in 150 worlds at a true rate of 10%
 
@@ -60,9 +60,9 @@ def test_an_unchanged_world_is_called_changed_as_rarely_as_promised(tmp_path: Pa
     ],
 )
 def test_a_change_is_found_where_it_is(tmp_path: Path, changes: dict, what: set[str]) -> None:
-    findings = compare(tally(tmp_path, 1), tally(tmp_path, 2, **changes))
+    findings = detect_drift(tally(tmp_path, 1), tally(tmp_path, 2, **changes))
     assert {finding.what for finding in findings if finding.changed} == what
-    assert not any(f.changed for f in compare(tally(tmp_path, 1), tally(tmp_path, 2, **changes), least=1.0))
+    assert not any(f.changed for f in detect_drift(tally(tmp_path, 1), tally(tmp_path, 2, **changes), least=1.0))
 
 
 def test_the_statistics_are_the_textbook_s() -> None:
@@ -77,7 +77,7 @@ def test_the_statistics_are_the_textbook_s() -> None:
 def test_p_agrees_with_the_textbook_where_that_holds(tmp_path: Path) -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy is the witness")
     before, now = tally(tmp_path, 1, 3000), tally(tmp_path, 4, 3000, shares=(0.38, 0.31, 0.2, 0.11))
-    labels = compare(before, now)[0]
+    labels = detect_drift(before, now)[0]
     table = [[t.labels[label] for label in LABELS] for t in (before, now)]
     assert labels.p == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue, abs=0.02)
 
@@ -85,31 +85,31 @@ def test_p_agrees_with_the_textbook_where_that_holds(tmp_path: Path) -> None:
 def test_the_service_s_metrics_say_the_same_as_the_answers(tmp_path: Path) -> None:
     pytest.importorskip("prometheus_client", reason="the service needs the extra `serve`")
     from fmnist_runtime.prediction import Prediction
-    from fmnist_runtime.serve.body import Room
+    from fmnist_runtime.serve.capacity import Capacity
     from fmnist_runtime.serve.metrics import Metrics
-    from fmnist_runtime.serve.settings import Limits
+    from fmnist_runtime.serve.settings import RequestLimits
 
     odd = 'odd "name"} \\ 5'
     lines = [*day(3), json.dumps({"label": odd, "probability": EDGES[4], "rejected": False})]
-    metrics = Metrics([*LABELS, odd], Room(Limits()))
+    metrics = Metrics([*LABELS, odd], Capacity(RequestLimits()))
     for answer in map(json.loads, lines):
-        metrics.outcomes([Prediction(answer["label"], None, answer["probability"], (), answer["rejected"])])
+        metrics.results([Prediction(answer["label"], None, answer["probability"], (), answer["rejected"])])
     (tmp_path / "evening").write_bytes(metrics.text())
-    evening, answers = read_tally(tmp_path / "evening"), read_tally(write(tmp_path / "answers", lines))
+    evening, answers = read_counts(tmp_path / "evening"), read_counts(write(tmp_path / "answers", lines))
     assert evening.rejected == answers.rejected and evening.confidence.tolist() == answers.confidence.tolist()
     assert {label: n for label, n in evening.labels.items() if n} == answers.labels
     (tmp_path / "night").write_bytes(metrics.text())
-    metrics.outcomes([Prediction("Bag", 0, 0.9, ())])
+    metrics.results([Prediction("Bag", 0, 0.9, ())])
     (tmp_path / "later").write_bytes(metrics.text())
-    later = read_tally(tmp_path / "later").since(evening)
+    later = read_counts(tmp_path / "later").since(evening)
     assert later.total == later.labels["Bag"] == 1
     with pytest.raises(DataError, match="restarted"):
-        evening.since(read_tally(tmp_path / "later"))
+        evening.since(read_counts(tmp_path / "later"))
     with pytest.raises(DataError, match="no answers between"):
-        evening.since(read_tally(tmp_path / "night"))
+        evening.since(read_counts(tmp_path / "night"))
 
 
-def reading(path: Path, *, bag: int, rejected: int, started: float | None = None, labels: str = "") -> Tally:
+def reading(path: Path, *, bag: int, rejected: int, started: float | None = None, labels: str = "") -> AnswerCounts:
     """A made-up reading of /metrics, all answers of which have a confidence over 0.999."""
     total, more = bag + rejected, f",{labels}" if labels else ""
     lines = [f'fmnist_confidence_bucket{{le="{edge}"{more}}} 0' for edge in EDGES]
@@ -119,14 +119,14 @@ def reading(path: Path, *, bag: int, rejected: int, started: float | None = None
     ]
     lines += [f"fmnist_rejected_total {rejected}"]
     lines += [] if started is None else [f"process_start_time_seconds {started}"]
-    return read_tally(write(path, lines))
+    return read_counts(write(path, lines))
 
 
 def test_several_services_add_up(tmp_path: Path) -> None:
     one = reading(tmp_path / "one", bag=5, rejected=2, started=100.5, labels='instance="a"')
     two = reading(tmp_path / "two", bag=7, rejected=1, started=50.5, labels='instance="b"')
     (tmp_path / "both").write_text((tmp_path / "one").read_text() + (tmp_path / "two").read_text())
-    both = read_tally(tmp_path / "both")
+    both = read_counts(tmp_path / "both")
     assert both.labels == {"Bag": 12} and both.rejected == 3 and both.total == both.confidence.sum() == 15
     assert both.started == (50, 100) and (one.total, two.total) == (7, 8)
 
@@ -146,8 +146,8 @@ def test_responses_may_stand_on_one_line(tmp_path: Path, between: str) -> None:
     answers[0]["path"] = "a\u2028b"  # JSON lets it stand, str.splitlines takes it for the end of a line
     responses = [json.dumps({"answers": answers[i : i + 2]}, ensure_ascii=False) for i in range(0, 40, 2)]
     (tmp_path / "responses").write_text(between.join([*responses, '{"error": "busy"}']), "utf-8")
-    found = read_tally(tmp_path / "responses")
-    expected = read_tally(write(tmp_path / "lines", map(json.dumps, answers)))
+    found = read_counts(tmp_path / "responses")
+    expected = read_counts(write(tmp_path / "lines", map(json.dumps, answers)))
     assert found.total == 40 and (found.labels, found.rejected) == (expected.labels, expected.rejected)
 
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
     done = drift(tmp_path / "picture", tmp_path / "picture")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "picture: not text; it must be lines of fmnist-infer --json" in done.stderr
+    assert "picture: not text; expected lines of fmnist-infer --json" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fmnist_runtime.serve.cli import options
-from fmnist_runtime.serve.settings import Limits
+from fmnist_runtime.serve.cli import build_parser
+from fmnist_runtime.serve.settings import RequestLimits
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.jpg"))
 
@@ -142,9 +142,9 @@ def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: b
 
 
 def test_the_options_keep_to_what_all_requests_together_may_have() -> None:
-    chosen = options().parse_args(["--max-body", "256", "--max-files", "1024"])
-    assert chosen.max_body << 20 == Limits.held_bytes and chosen.max_files == Limits.pictures
-    assert options().parse_args([]).answer_seconds == Limits.answer_seconds
+    chosen = build_parser().parse_arguments(["--max-body", "256", "--max-files", "1024"])
+    assert chosen.max_body << 20 == RequestLimits.held_bytes and chosen.max_files == RequestLimits.pictures
+    assert build_parser().parse_arguments([]).answer_seconds == RequestLimits.answer_seconds
 
 
 def test_a_port_in_use_is_one_clear_line(service) -> None:

@@ -21,7 +21,7 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.multipart import read_files
-from fmnist_runtime.serve.settings import Limits, Settings
+from fmnist_runtime.serve.settings import RequestLimits, Settings
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -147,14 +147,14 @@ def in_process(settings: Settings, go: threading.Event | None = None) -> Service
 
 def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> None:
     go = threading.Event()
-    limits = Limits(in_flight=2, body_bytes=10_000, held_bytes=10_000)
+    limits = RequestLimits(in_flight=2, body_bytes=10_000, held_bytes=10_000)
     service = in_process(Settings(limits=limits), go)
 
     async def scene() -> None:
         transport = httpx.ASGITransport(service.asgi)
         async with httpx.AsyncClient(transport=transport, base_url="http://a", timeout=30) as client:
             served = [asyncio.create_task(client.post("/classify", content=small)) for _ in range(2)]
-            while service._room.in_flight < 2:
+            while service._capacity.in_flight < 2:
                 await asyncio.sleep(0.001)
             refused = await client.post("/classify", content=small)
             assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
@@ -162,37 +162,37 @@ def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> Non
             go.set()
             assert [response.status_code for response in await asyncio.gather(*served)] == [200, 200]
             assert (await client.post("/classify", content=small)).status_code == 200
-        assert service._room.in_flight == service._room.held_bytes == 0
+        assert service._capacity.in_flight == service._capacity.held_bytes == 0
 
     asyncio.run(scene())
 
 
 def test_more_pictures_than_allowed_are_refused(small: bytes) -> None:
     go = threading.Event()
-    service = in_process(Settings(limits=Limits(files=2, pictures=3)), go)
+    service = in_process(Settings(limits=RequestLimits(files=2, pictures=3)), go)
 
     async def scene() -> None:
         transport = httpx.ASGITransport(service.asgi)
         async with httpx.AsyncClient(transport=transport, base_url="http://a", timeout=30) as client:
             two = {"content": form(("a.png", small), ("b.png", small)), "headers": FORM}
             served = [asyncio.create_task(client.post("/classify", **two))]
-            while service._room.pictures < 2:
+            while service._capacity.pictures < 2:
                 await asyncio.sleep(0.001)
             refused = await client.post("/classify", **two)
             assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
             served.append(asyncio.create_task(client.post("/classify", content=small)))
-            while service._room.pictures < 3:
+            while service._capacity.pictures < 3:
                 await asyncio.sleep(0.001)
             go.set()
             assert [response.status_code for response in await asyncio.gather(*served)] == [200, 200]
-        assert service._room.in_flight == service._room.pictures == service._room.held_bytes == 0
+        assert service._capacity.in_flight == service._capacity.pictures == service._capacity.held_bytes == 0
 
     asyncio.run(scene())
 
 
 def test_one_connection_too_many_is_refused_and_counted(serving, small: bytes) -> None:
-    code = "from fmnist_runtime.serve import settings; fixed = settings.Limits.__init__\n"
-    code += "settings.Limits.__init__ = lambda self, **options: fixed(self, **options, connections=2)\n"
+    code = "from fmnist_runtime.serve import settings; fixed = settings.RequestLimits.__init__\n"
+    code += "settings.RequestLimits.__init__ = lambda self, **options: fixed(self, **options, connections=2)\n"
     with serving("--workers", 1, code=code) as running, running.client() as one, running.client() as two:
         assert one.get("/healthz").status_code == two.get("/healthz").status_code == 200
         with running.client() as three:
@@ -212,7 +212,7 @@ def test_a_form_without_a_picture_says_what_is_wrong_with_each_file(strict, smal
 
 
 def test_bodies_together_take_no_more_memory_than_allowed(small: bytes) -> None:
-    service = in_process(Settings(limits=Limits(body_bytes=5000, held_bytes=6000)))
+    service = in_process(Settings(limits=RequestLimits(body_bytes=5000, held_bytes=6000)))
     half_sent, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> "asyncio.AsyncIterator[bytes]":
@@ -225,13 +225,13 @@ def test_bodies_together_take_no_more_memory_than_allowed(small: bytes) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
             first = asyncio.create_task(client.post("/classify", content=slow()))
             await half_sent.wait()
-            while not service._room.held_bytes:
+            while not service._capacity.held_bytes:
                 await asyncio.sleep(0.001)
             assert (await client.post("/classify", content=bytes(3000))).status_code == 503
             assert (await client.post("/classify", content=small)).status_code == 200
             go_on.set()
             assert (await first).status_code == 422
-        assert service._room.held_bytes == 0
+        assert service._capacity.held_bytes == 0
 
     asyncio.run(scene())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_runtime.model_file.store import find_model
-from fmnist_runtime.serve.batcher import Batcher, Options
+from fmnist_runtime.serve.batcher import Batcher, RequestOptions
 
 TWO = ("--workers", 2)
 MARK = b"the end of me"
@@ -85,7 +85,7 @@ def test_a_picture_that_hangs_gets_an_error_and_the_others_their_answers(serving
 
 
 def test_no_answer_in_time_is_503_and_so_is_a_stop_in_the_middle(serving, small: bytes) -> None:
-    code = "from fmnist_runtime.serve.settings import Limits, Settings; Limits.work_seconds = 1000\n"
+    code = "from fmnist_runtime.serve.settings import RequestLimits, Settings; RequestLimits.work_seconds = 1000\n"
     code += "start = Settings.__init__\n"
     code += "Settings.__init__ = lambda self, **options: start(self, **options, grace_seconds=1)\n"
     with serving(*TWO, "--answer-seconds", 1, code=code) as running, running.client() as client:
@@ -221,8 +221,8 @@ def test_pictures_that_nobody_waits_for_are_dropped() -> None:
         return list(pictures)
 
     async def scene() -> None:
-        batcher, kind = Batcher(work, 1), Options(1, True, 5)
-        first, left, last = (asyncio.create_task(batcher.answer([name] * 2, kind)) for name in (b"a", b"b", b"c"))
+        batcher, kind = Batcher(work, 1), RequestOptions(1, True, 5)
+        first, left, last = (asyncio.create_task(batcher.classify([name] * 2, kind)) for name in (b"a", b"b", b"c"))
         await asyncio.sleep(0)
         left.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -244,9 +244,9 @@ def test_a_batch_holds_one_kind_of_request_and_no_more_than_it_should() -> None:
 
     async def scene() -> None:
         batcher = Batcher(work, 1)
-        one, two = Options(1, True, 5), Options(3, False, 5)
+        one, two = RequestOptions(1, True, 5), RequestOptions(3, False, 5)
         asked = [([b"a"], one), ([b"a"] * 20, one), ([b"b"], two), ([bytes(1 << 20)] * 2, one), ([b"c"], two)]
-        answers = await asyncio.gather(*(batcher.answer(pictures, options) for pictures, options in asked))
+        answers = await asyncio.gather(*(batcher.classify(pictures, options) for pictures, options in asked))
         assert answers == [[len(picture) for picture in pictures] for pictures, _ in asked]
         batcher.close()
 

@@ -1,4 +1,4 @@
-"""Who may ask: the bearer token of RFC 6750."""
+"""Bearer token of RFC 6750."""
 
 import hashlib
 import hmac
@@ -8,21 +8,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["Endpoint", "guard"]
+__all__ = ["Endpoint", "require_token"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def guard(endpoint: Endpoint, token: str | None) -> Endpoint:
-    """Let in only who brings the token, if there is one; anybody else gets 401."""
+def require_token(endpoint: Endpoint, token: str | None) -> Endpoint:
+    """Wraps an endpoint: requests without the token get 401. Without a token, returns the endpoint itself."""
     if token is None:
         return endpoint
-    # Hashes are of one length, and comparing them says nothing about how much of a guess was right.
+    # Hashes have one length, so the comparison's time does not depend on how much of a guess is right.
     expected = hashlib.sha256(token.encode()).digest()
 
     async def guarded(request: Request) -> Response:
-        scheme, _, brought = request.headers.get("authorization", "").partition(" ")
-        found = hashlib.sha256(brought.strip(" ").encode("latin-1")).digest()
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        found = hashlib.sha256(sent.strip(" ").encode("latin-1")).digest()
         if not hmac.compare_digest(found, expected) or scheme.lower() != "bearer":
             headers = {"WWW-Authenticate": "Bearer"}
             raise HTTPException(401, "send the token: Authorization: Bearer TOKEN", headers)

@@ -1,6 +1,6 @@
-"""The outermost layer: every request is timed, counted and logged as one JSON line; a fault becomes a clean 500.
+"""Outermost layer of the service: times, counts and logs each request as one JSON line.
 
-A request that is cancelled, because the service has to stop, becomes a clean 503.
+An exception becomes a 500. A request that is canceled because the service stops becomes a 503.
 """
 
 import asyncio
@@ -12,19 +12,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["FAULT", "JsonLine", "JsonLines", "Watched", "busy", "log", "say"]
+from fmnist_runtime.serve.responses import INTERNAL_ERROR, JsonLine, busy, error_response
 
-FAULT = {"error": "internal error"}
-log = logging.getLogger("fmnist_runtime.serve")
+__all__ = ["JsonFormatter", "RequestLog", "log_event"]
+
+_log = logging.getLogger("fmnist_runtime.serve")
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line: ``time`` (UTC), ``level``, ``event``, and what the event brings along."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time`` (UTC), ``level``, ``event``, and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Returns the line, in ASCII: a name may hold characters that the log's encoding lacks."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -33,49 +34,45 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
 
 
-class JsonLine(JSONResponse):
-    """JSON on a line of its own, so that answers can be gathered in a file."""
-
-    def render(self, content: Any) -> bytes:
-        """As ``JSONResponse``, and a line break."""
-        return super().render(content) + b"\n"
+def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Logs an event with its fields."""
+    _log.log(level, event, extra={"fields": fields})
 
 
-def busy(error: str) -> Response:
-    """A 503 that invites to come again."""
-    return JsonLine({"error": error}, 503, {"Retry-After": "1"})
-
-
-def say(event: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Log an event with its fields."""
-    log.log(level, event, extra={"fields": fields})
-
-
-class Watched:
+class RequestLog:
     """ASGI middleware.
 
-    The log has no address, no file name, no answer and nothing of a picture: method, route, status, bytes, seconds, and
-    an id, which the client finds in the ``X-Request-Id`` header of its answer.
+    A line has method, route, status, bytes, seconds and an id, which the response has as ``X-Request-Id``. It has no
+    address, no file name, no answer and no part of a picture.
     """
 
     def __init__(
         self, app: ASGIApp, routes: set[str], count: Callable[[str, int, float], None], *, log_requests: bool
     ) -> None:
+        """Wraps an application.
+
+        Args:
+            app: The application.
+            routes: Known paths; all others are logged and counted as ``other``.
+            count: Called with route, status and seconds of each request.
+            log_requests: Whether each request is logged.
+        """
         self._app = app
         self._routes = routes
         self._count = count
         self._log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started, status, request_id = time.perf_counter(), 0, f"{random.getrandbits(64):016x}"
 
-        async def watched_send(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -83,21 +80,21 @@ class Watched:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched_send)
+            await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
             if not status:
-                await busy("the service stops; try again")(scope, receive, watched_send)
+                await error_response(busy("the service stops; try again"))(scope, receive, send_with_id)
         except Exception:
-            log.exception("fault", extra={"fields": {"id": request_id}})
+            _log.exception("fault", extra={"fields": {"id": request_id}})
             if not status:
-                await JsonLine(FAULT, 500)(scope, receive, watched_send)
+                await JsonLine(INTERNAL_ERROR, 500)(scope, receive, send_with_id)
         finally:
             self._report(scope, request_id, status, time.perf_counter() - started)
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        # Anybody can ask for any path: only the known ones may become names in the metrics.
+        # Clients choose paths: only known ones become label values of the metrics, whose number must stay bounded.
         route = scope["path"] if scope["path"] in self._routes else "other"
         self._count(route, status, seconds)
         if self._log_requests:
             fields = {"method": scope["method"], "route": route, "status": status, "seconds": round(seconds, 5)}
-            say("request", id=request_id, **fields, **scope.get("fmnist", {}))
+            log_event("request", id=request_id, **fields, **scope.get("fmnist", {}))

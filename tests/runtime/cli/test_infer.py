@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
@@ -80,7 +80,7 @@ def test_show_keeps_pictures_of_like_names_apart(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         ([], 2, b"name at least one"),
-        (["--selftest", "x.png"], 2, b"take no pictures"),
+        (["--selftest", "x.png"], 2, b"leave out x.png"),
         (["-", "-"], 2, b"only once"),
         (["x.png", "--model", "nothing.onnx"], 1, b"no such model"),
         (["x.png", "--top-k", "0"], 2, b"top-k"),

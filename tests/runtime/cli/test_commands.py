@@ -1,0 +1,95 @@
+"""Subcommands of ``fmnist-infer``, their earlier spellings, and names of files that look like commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.infer import COMMANDS, infer
+from fmnist_runtime.model_file.store import embedded_models
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "shirt.jpg"
+
+
+def run(*arguments: object) -> int:
+    return run_argparse(infer, args=[str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("spelling", [["selftest"], ["--selftest"], ["--json", "--selftest"]])
+def test_a_command_and_its_earlier_spelling_print_the_same(
+    spelling: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*spelling, *([] if "--json" in spelling else ["--json"])) == 0
+    assert json.loads(capsys.readouterr().out)["passed"]
+
+
+@pytest.mark.parametrize("spelling", [["web", "{}"], ["--web", "{}"], ["--web={}"], ["--model", "nano", "--web", "{}"]])
+def test_the_page_is_written_by_both_spellings(
+    spelling: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*(part.format(tmp_path / "page") for part in spelling)) == 0
+    model = (tmp_path / "page" / "model.onnx").read_bytes()
+    assert model == embedded_models()["nano" if "nano" in spelling else "improved"].read_bytes()
+
+
+def test_a_file_named_like_a_command_can_be_classified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in COMMANDS:
+        Path(name).write_bytes(EXAMPLE.read_bytes())
+        assert run(f"./{name}", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["path"] == f"./{name}"
+    assert run("--json", "--", *COMMANDS) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(COMMANDS)
+
+
+def test_models_are_described_by_their_metadata(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "--json") == 0
+    found = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
+    assert set(found) == set(embedded_models())
+    for name, model in found.items():
+        assert model["bytes"] == embedded_models()[name].stat().st_size and 0.9 < model["accuracy"] < 1
+    assert "the default" in found["improved"]["good_for"] and "smallest" in found["nano"]["good_for"]
+    assert run("models") == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(table) == 1 + len(found) and f"{found['nano']['accuracy']:.2%}" in table[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--modle", "nano", "x.png"], "there is no option --modle; did you mean --model?"),
+        (["--doctr"], "there is no option --doctr; did you mean fmnist-infer doctor?"),
+        (["selftest", "--jsno"], "there is no option --jsno; did you mean --json?"),
+        (["doctor", "x.png"], "leave out x.png"),
+        (["web"], "required: DIR"),
+        (["ray", "photos"], "required: FOLDER_OR_URL"),
+    ],
+)
+def test_usage_errors_are_one_line_with_a_suggestion(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_options_and_pictures_come_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(EXAMPLE, "--json", EXAMPLE, "--top-k", "1") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_defaults_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FMNIST_MODEL", "nothing.onnx")
+    assert run(EXAMPLE) == 1 and "nothing.onnx" in capsys.readouterr().err
+    assert run(EXAMPLE, "--model", "nano") == 0
+    monkeypatch.setenv("FMNIST_MODEL", "")
+    assert run(EXAMPLE) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("FMNIST_THREADS", "none")
+    assert run(EXAMPLE) == 2 and "environment variable FMNIST_THREADS: 'none' is no" in capsys.readouterr().err
+    assert run(EXAMPLE, "--threads", "1") == 0
