@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
-from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
+from fmnist_train.console import run_typer
 
 __all__ = ["app", "main"]
 

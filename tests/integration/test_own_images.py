@@ -8,8 +8,8 @@ from PIL import Image
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli.console import run_typer
 from fmnist_train.cli import app
+from fmnist_train.console import run_typer
 
 
 def write_pictures(folder: Path, each: int = 40) -> None:

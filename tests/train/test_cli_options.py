@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
+from fmnist_train.console import run_typer
 from fmnist_train.options import chosen_settings, with_settings
 from fmnist_train.recipes import RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe, recipe_from_dict
 from fmnist_train.recipes.settings import check_settings, setting, settings_of

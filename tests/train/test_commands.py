@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fmnist_runtime.cli.console import run_typer
 from fmnist_train.cli import app
+from fmnist_train.console import run_typer
 from fmnist_train.evaluation.comparison_table import SECTION
 from fmnist_train.files import around_section
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
+from fmnist_train.console import run_typer
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe, get_recipe
 from fmnist_train.training.loss import Loss, mix_pairs
 

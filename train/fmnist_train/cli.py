@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_runtime.batching.cpus import MOST_THREADS
-from fmnist_runtime.cli.console import run_typer
 from fmnist_train import commands
+from fmnist_train.console import run_typer
 from fmnist_train.options import chosen_settings, path_option, with_settings
 from fmnist_train.recipes import RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fmnist_runtime.errors import FmnistError
 
-__all__ = ["printable", "run_argparse", "run_main", "run_typer", "use_color"]
+__all__ = ["exit_code_of", "printable", "run_argparse", "run_main", "use_color"]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
 """Packages of this project: a missing module of theirs is a defect, not a missing extra."""
@@ -31,36 +31,24 @@ def run_argparse(
         extra: Optional dependency set of the command; the message about a missing module names it.
         args: Arguments; None: those of the process.
     """
-    return _run(lambda: command(args), extra)
-
-
-def run_typer(app: Callable[..., Any], *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
-    """Runs a ``typer.Typer``, and returns its exit code.
-
-    Args:
-        app: The ``typer.Typer``.
-        extra: See ``run_argparse``.
-        args: See ``run_argparse``.
-    """
-    return _run(lambda: _call_typer(app, args), extra)
+    return exit_code_of(lambda: command(args), extra=extra)
 
 
 def run_main(module: str, *, extra: str) -> int:
     """Imports a module that may need the extra, calls its ``main``, and returns the exit code."""
-    return _run(lambda: import_module(module).main(), extra)
+    return exit_code_of(lambda: import_module(module).main(), extra=extra)
 
 
-def printable(text: str) -> str:
-    """Returns the text as one line without control characters: file names may hold any."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
+    """Calls a function, prints the message of an error, and returns the exit code.
 
+    Args:
+        call: Returns the exit code; anything but an integer counts as 0.
+        extra: See ``run_argparse``.
 
-def use_color(stream: Any) -> bool:
-    """Returns whether a stream is a terminal that shows colors; ``NO_COLOR`` disables them (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
-
-
-def _run(call: Callable[[], Any], extra: str | None) -> int:
+    Raises:
+        Exception: A defect of this project.
+    """
     _prepare_streams()
     try:
         code = call()
@@ -89,18 +77,14 @@ def _run(call: Callable[[], Any], extra: str | None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _call_typer(app: Callable[..., Any], args: Sequence[str] | None) -> Any:
-    from typer import Abort, BadParameter
+def printable(text: str) -> str:
+    """Returns the text as one line without control characters: file names may hold any."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
-    # Typer's releases bring click or a copy of it. The base class of its usage errors is the same class in both cases.
-    click_error: Any = next(base for base in BadParameter.__mro__ if base.__name__ == "ClickException")
-    try:
-        return app(args=args, standalone_mode=False)
-    except Abort:
-        raise KeyboardInterrupt from None
-    except click_error as error:
-        error.show()
-        return error.exit_code
+
+def use_color(stream: Any) -> bool:
+    """Returns whether a stream is a terminal that shows colors; ``NO_COLOR`` disables them (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fmnist_runtime.cli.console import run_argparse, run_typer
+from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.errors import ConfigError, DataError, GateError, ImageError, MissingExtraError, ModelError
 
 
@@ -51,22 +51,3 @@ def test_our_own_faults_are_not_hidden(error: Exception) -> None:
 def test_what_the_command_returns_is_the_exit_code() -> None:
     assert run_argparse(lambda args: 5) == 5 and run_argparse(lambda args: None) == 0
     assert ending(SystemExit(2)) == 2 and ending(SystemExit()) == 0
-
-
-def test_typer_s_endings_have_the_same_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    typer = pytest.importorskip("typer", reason="training and export use typer")
-    app = typer.Typer()
-
-    @app.command()
-    def command(how: str) -> None:
-        if how == "abort":
-            raise typer.Abort
-        if how == "exit":
-            raise typer.Exit(4)
-        if how == "refuse":
-            raise ConfigError("no such thing")
-
-    ends = {how: run_typer(app, args=[how]) for how in ("abort", "exit", "refuse", "work")}
-    assert ends == {"abort": 130, "exit": 4, "refuse": 2, "work": 0}
-    assert "interrupted\nerror: no such thing\n" in capsys.readouterr().err
-    assert run_typer(app, args=["--unknown"]) == 2 and "unknown" in capsys.readouterr().err

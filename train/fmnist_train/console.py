@@ -1,0 +1,34 @@
+"""Exit codes and error messages of the commands that use typer: those of ``fmnist_runtime.cli.console``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from fmnist_runtime.cli.console import exit_code_of
+
+__all__ = ["run_typer"]
+
+# Typer's releases bring click or a copy of it. The base class of its usage errors has the same name in both.
+_CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def run_typer(app: typer.Typer, *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
+    """Runs a typer application, and returns its exit code.
+
+    Args:
+        app: The application.
+        extra: Optional dependency set of the command; the message about a missing module names it.
+        args: Arguments; None: those of the process.
+    """
+    return exit_code_of(lambda: _call(app, args), extra=extra)
+
+
+def _call(app: typer.Typer, args: Sequence[str] | None) -> Any:
+    try:
+        return app(args=args, standalone_mode=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except _CLICK_ERROR as error:
+        error.show()
+        return error.exit_code
