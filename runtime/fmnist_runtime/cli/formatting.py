@@ -1,50 +1,124 @@
-"""Output of ``fmnist-infer``: a table for people, JSON lines for programs."""
+"""Output of ``fmnist-infer``: a table for people, JSON lines or comma-separated values for programs."""
 
 import json
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.cli.console import printable
+from fmnist_runtime.cli.console import printable, use_color
 from fmnist_runtime.prediction import Answer, Prediction
 
 if TYPE_CHECKING:
     from fmnist_runtime.cli.progress import Progress
     from fmnist_runtime.selftest import SelfTest
 
-__all__ = ["print_predictions", "print_selftest"]
+__all__ = ["CSV_COLUMNS", "Totals", "print_answers", "print_selftest", "print_summary"]
 
+CSV_COLUMNS = ("path", "label", "class_id", "probability", "rejected", "reason", "error")
+"""Header of ``--csv``; a value that an answer lacks is empty."""
 _LABEL_WIDTH = 14
 """Characters: those of the longest label and some more."""
+_GREEN, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[0m"
+"""Terminal colors of accepted and rejected labels (ECMA-48, section 8.3.117)."""
 
 
-def print_predictions(answers: Iterable[Answer], *, as_json: bool, progress: "Progress | None" = None) -> int:
-    """Prints each answer as it comes, errors also on stderr; returns the exit code: 1 where a picture was unreadable."""
-    failed = False
+@dataclass
+class Totals:
+    """Numbers of printed answers."""
+
+    pictures: int = 0
+    """All pictures."""
+    rejected: int = 0
+    """Pictures answered with I don't know."""
+    unreadable: int = 0
+    """Pictures that could not be read."""
+    seconds: float = 0.0
+    """Time from the first request to the last answer."""
+
+
+def print_answers(
+    answers: Iterable[Answer], *, form: str = "table", quiet: bool = False, progress: "Progress | None" = None
+) -> Totals:
+    """Prints each answer as it comes, errors also on stderr.
+
+    Args:
+        answers: The answers.
+        form: ``table``, ``json`` or ``csv``.
+        quiet: Whether errors are left out on stderr.
+        progress: Bar that counts the answers.
+    """
+    print_one = {"table": _table_printer, "json": _json_printer, "csv": _csv_printer}[form]()
+    totals, begin = Totals(), time.monotonic()
     for answer in answers:
         if progress:
             progress.step()
-        if answer.error is not None:
-            failed = True
+        totals.pictures += 1
+        totals.unreadable += answer.error is not None
+        totals.rejected += answer.prediction is not None and answer.prediction.rejected
+        if answer.error is not None and not quiet:
             print(f"error: {printable(f'{answer.path}: {answer.error}')}", file=sys.stderr)
-        if as_json:
-            print(json.dumps(answer.to_dict()), flush=True)
-        elif answer.prediction is not None:
-            print(_row(answer.path, answer.prediction), flush=sys.stdout.isatty())
+        print_one(answer)
+    totals.seconds = time.monotonic() - begin
     if progress:
         progress.close()
-    return int(failed)
+    return totals
 
 
-def _row(path: str, prediction: Prediction) -> str:
+def print_summary(totals: Totals, model: str | None) -> None:
+    """Prints the model and the totals on stderr."""
+    from fmnist_runtime.model_file.store import find_model
+
+    rate = totals.pictures / max(totals.seconds, 1e-9)
+    accepted = totals.pictures - totals.rejected - totals.unreadable
+    print(f"model {printable(str(find_model(model)))}", file=sys.stderr)
+    print(
+        f"{totals.pictures:,} pictures in {totals.seconds:.2f} s, {rate:,.0f} a second: {accepted:,} accepted, "
+        f"{totals.rejected:,} rejected, {totals.unreadable:,} unreadable",
+        file=sys.stderr,
+    )
+
+
+def _json_printer() -> Callable[[Answer], None]:
+    return lambda answer: print(json.dumps(answer.to_dict()), flush=True)
+
+
+def _csv_printer() -> Callable[[Answer], None]:
+    import csv
+
+    writer = csv.DictWriter(sys.stdout, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+
+    def print_row(answer: Answer) -> None:
+        values: dict[str, Any] = answer.to_dict()
+        writer.writerow({**values, "rejected": str(values["rejected"]).lower()})
+        sys.stdout.flush()
+
+    return print_row
+
+
+def _table_printer() -> Callable[[Answer], None]:
+    terminal, color = sys.stdout.isatty(), use_color(sys.stdout)
+
+    def print_row(answer: Answer) -> None:
+        if answer.prediction is not None:
+            print(_row(answer.path, answer.prediction, color=color), flush=terminal)
+
+    return print_row
+
+
+def _row(path: str, prediction: Prediction, *, color: bool) -> str:
     others = ", ".join(
         f"{top.label} {top.probability:.1%}" for top in prediction.top[0 if prediction.rejected else 1 :]
     )
-    label = prediction.label or "I don't know"
+    label = (prediction.label or "I don't know").ljust(_LABEL_WIDTH)
     share = "     -" if prediction.rejected else f"{prediction.probability:6.1%}"
-    row = f"{label:<{_LABEL_WIDTH}} {share}  {path}"
-    return printable(f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row)
+    row = f" {share}  {path}"
+    row = f"{row}  ({'perhaps ' if prediction.rejected else 'then '}{others})" if others else row
+    if color:
+        return f"{_YELLOW if prediction.rejected else _GREEN}{printable(label)}{_PLAIN}{printable(row)}"
+    return printable(label + row)
 
 
 def print_selftest(result: "SelfTest", *, as_json: bool) -> int:

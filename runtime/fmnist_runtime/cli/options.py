@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-__all__ = ["CommandParser", "add_model_options", "positive_int", "positive_int_up_to"]
+__all__ = [
+    "CommandParser",
+    "add_model_options",
+    "model_arguments",
+    "positive_int",
+    "positive_int_up_to",
+    "positive_number",
+]
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -123,6 +130,12 @@ def add_model_options(parser: CommandParser) -> None:
     add("--careful", action="store_true", help="average four views: slower, rejects more images without a garment")
 
 
+def model_arguments(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Returns the arguments of ``Classifier.load`` from the options of ``add_model_options``."""
+    names = ("threads", "provider", "sha256", "careful")
+    return {"path": chosen.model} | {name: getattr(chosen, name) for name in names}
+
+
 def positive_int(text: str) -> int:
     """Converts a whole number from 1; for ``type=``.
 
@@ -143,3 +156,18 @@ def positive_int_up_to(most: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def positive_number(text: str) -> float:
+    """Converts a finite number over 0; for ``type=``.
+
+    Raises:
+        ArgumentTypeError: Any other text.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number over 0")
+    return value

@@ -1,0 +1,98 @@
+"""Classification by ``fmnist-infer``: from the parsed arguments to printed answers."""
+
+import gc
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import chain
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+from fmnist_runtime.batching.batch import choose_processes, classify_sources, comparison_writer
+from fmnist_runtime.cli.options import model_arguments
+from fmnist_runtime.image_io.sources import count_pictures, expand
+from fmnist_runtime.prediction import Answer
+
+__all__ = ["classify"]
+
+
+def classify(chosen: Namespace) -> int:
+    """Classifies the pictures named by the arguments of ``parsers.build_parser``; returns the exit code."""
+    from fmnist_runtime.cli.formatting import print_answers, print_summary
+
+    form = "json" if chosen.json else "csv" if chosen.csv else "table"
+    progress = _progress(chosen)
+    with closing(_answers(chosen)) as answers:
+        if not gc.isenabled():  # objects of the imports live until the end
+            gc.freeze()
+            gc.enable()
+        totals = print_answers(answers, form=form, quiet=chosen.quiet, progress=progress)
+    if chosen.verbose:
+        print_summary(totals, chosen.model)
+    return int(totals.unreadable > 0)
+
+
+def _progress(chosen: Namespace) -> Any:
+    """Returns a progress bar, or None: on one terminal with the answers, or where their number is unknown."""
+    unknown = chosen.watch is not None or chosen.files_from is not None
+    if chosen.quiet or unknown or not sys.stderr.isatty() or sys.stdout.isatty():
+        return None
+    from fmnist_runtime.cli.progress import Progress
+
+    return Progress(count_pictures(_paths(chosen)))
+
+
+def _paths(chosen: Namespace) -> Iterator[str]:
+    paths: Iterator[str] = iter(chosen.photos)
+    if any("*" in photo or "?" in photo or "[" in photo for photo in chosen.photos):
+        from fmnist_runtime.cli.inputs import expand_patterns
+
+        paths = expand_patterns(chosen.photos)
+    if chosen.files_from is None:
+        return paths
+    from fmnist_runtime.cli.inputs import read_paths
+
+    return chain(paths, read_paths(chosen.files_from, b"\0" if chosen.null else b"\n"))
+
+
+def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
+    if chosen.show:
+        from fmnist_runtime.files import make_folder
+
+        make_folder(chosen.show)
+    options = {"top_k": chosen.top_k, "reject": chosen.reject}
+    # Standard input and pipes can be read by one process only; a watched folder needs a classifier in this one.
+    alone = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
+    processes, sources = choose_processes(expand(_paths(chosen)), 1 if alone else chosen.workers)
+    if processes > 1:
+        from fmnist_runtime.batching.worker_pool import classify_in_processes
+
+        options["show"] = chosen.show and str(chosen.show)
+        return classify_in_processes(sources, processes, load=model_arguments(chosen), options=options)
+    from functools import partial
+
+    from fmnist_runtime.classifier import Classifier
+
+    classifier = Classifier.load(**model_arguments(chosen))
+    call = partial(classifier.results, **options, on_input=comparison_writer(chosen.show))
+    answers = classify_sources(call, sources, threads=1 if chosen.workers == 1 else None)
+    if chosen.watch is None:
+        return answers
+    from fmnist_runtime.cli.inputs import FolderWatch, watch_answers
+
+    return _followed_by(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval)))
+
+
+def _followed_by(first: Iterator[Answer], second: Iterator[Answer]) -> Generator[Answer, None, None]:
+    yield from first
+    yield from second
+
+
+def _is_pipe(model: str | None) -> bool:
+    """Returns whether the model is a pipe, which only one process can read."""
+    try:
+        return model is not None and not S_ISREG(mode := os.stat(model).st_mode) and not S_ISDIR(mode)  # noqa: PTH116
+    except (OSError, ValueError):  # the name of an embedded model, or an error that loading reports
+        return False

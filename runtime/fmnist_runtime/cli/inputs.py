@@ -1,0 +1,149 @@
+"""Inputs of ``fmnist-infer`` beside plain paths: quoted patterns, lists of paths, and a watched folder."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
+from glob import glob
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from fmnist_runtime.batching.batch import Classify, to_answers
+from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.image_io.sources import expand, find_images
+from fmnist_runtime.prediction import Answer
+
+__all__ = ["FolderWatch", "expand_patterns", "read_paths", "watch_answers"]
+
+_BATCH = 16
+"""Pictures of one model call in a watched folder: more would delay the first answers."""
+_RETRY_SECONDS = 2.0
+"""An unreadable picture is reported once its file is unchanged for so long: programs may pause while they write."""
+_BLOCK = 1 << 16
+"""Bytes read at a time from a list of paths."""
+
+
+def expand_patterns(photos: Iterable[str]) -> Iterator[str]:
+    """Yields paths; a pattern (``*``, ``?``, ``[...]``, ``**``) that is no file stands for its matches, sorted.
+
+    A pattern without a match is yielded itself, so that it is reported as a missing file.
+    """
+    for photo in photos:
+        if os.path.lexists(photo):
+            yield photo
+        else:
+            yield from sorted(glob(photo, recursive=True)) or [photo]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+
+
+def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
+    """Yields the paths in a file as they arrive; ``-`` is standard input. Empty lines are left out.
+
+    Args:
+        file: Path of the list.
+        separator: End of a path: a line feed (then a carriage return before it is dropped, too) or a NUL byte.
+
+    Raises:
+        ConfigError: The list cannot be read.
+    """
+    try:
+        with ExitStack() as stack:
+            stream = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+            for line in _split(stream, separator):
+                path = line.removesuffix(b"\r") if separator == b"\n" else line
+                if path:
+                    yield os.fsdecode(path)
+    except OSError as error:
+        raise ConfigError(f"--files-from: {file}: cannot be read: {error.strerror or error}") from error
+
+
+def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
+    rest = b""
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)  # read1 returns what a pipe holds so far
+    while block := read(_BLOCK):
+        *complete, rest = (rest + block).split(separator)
+        yield from complete
+    yield rest
+
+
+class _Known(NamedTuple):
+    """State of one file in a watched folder."""
+
+    signature: tuple[int, int]
+    """Modification time in nanoseconds, and size in bytes."""
+    since: float
+    """Clock time at which this signature was first seen."""
+    done: bool
+    """Whether the picture was returned."""
+
+
+class FolderWatch:
+    """Finds pictures that are added to a folder, each once; a file that is replaced counts as a new picture.
+
+    Pictures that are there at the beginning are left out. A file is complete when it is not empty, and neither its size nor
+    its modification time has changed for ``interval`` seconds.
+
+    Args:
+        folder: Folder to watch, with all folders below it.
+        interval: Seconds.
+        clock: Returns the time in seconds.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+
+    def __init__(self, folder: Path, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+        if not folder.is_dir():
+            raise ConfigError(f"--watch: {folder}: no such folder")
+        self.interval = interval
+        self._folder, self._clock = folder, clock
+        self._known = {path: _Known(signature, clock(), True) for path, signature in self._signatures()}
+
+    def poll(self) -> list[str]:
+        """Returns the pictures that are complete and were not returned before, sorted."""
+        now, known, ready = self._clock(), {}, []
+        for path, signature in self._signatures():
+            state = self._known.get(path)
+            if state is None or state.signature != signature:
+                state = _Known(signature, now, False)
+            elif not state.done and signature[1] and now - state.since >= self.interval:
+                ready.append(path)
+                state = state._replace(done=True)
+            known[path] = state
+        self._known = known
+        return ready
+
+    def retry(self, path: str) -> bool:
+        """Makes ``poll`` return an unreadable picture again, unless it has been unchanged for two seconds."""
+        state = self._known.get(path)
+        if state is None or self._clock() - state.since >= _RETRY_SECONDS:
+            return False
+        self._known[path] = state._replace(done=False)
+        return True
+
+    def _signatures(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        for path in map(str, find_images(self._folder)):
+            try:
+                status = os.stat(path)  # noqa: PTH116 (find_images yields names that Path.stat may refuse)
+            except OSError:  # removed since it was listed
+                continue
+            yield path, (status.st_mtime_ns, status.st_size)
+
+
+def watch_answers(
+    classify: Classify, watch: FolderWatch, sleep: Callable[[float], None] = time.sleep
+) -> Generator[Answer, None, None]:
+    """Yields an answer for each picture that is added to the folder; ends only by an exception such as an interrupt.
+
+    Args:
+        classify: See ``batch.to_answers``.
+        watch: The folder.
+        sleep: Waits for a number of seconds.
+    """
+    while True:
+        sources = list(expand(watch.poll()))
+        for start in range(0, len(sources), _BATCH):
+            for answer in to_answers(sources[start : start + _BATCH], classify):
+                if answer.error is None or not watch.retry(answer.path):
+                    yield answer
+        sleep(watch.interval)

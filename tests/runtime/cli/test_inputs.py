@@ -1,0 +1,154 @@
+"""Patterns, lists of paths, and a watched folder."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fmnist_runtime.cli.inputs import FolderWatch, expand_patterns, read_paths, watch_answers
+from fmnist_runtime.errors import ConfigError, ImageError
+from fmnist_runtime.prediction import Prediction
+
+COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
+PREDICTION = Prediction("Bag", 8, 0.9, ())
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (28, 28), 90).save(file, "PNG")
+    return file.getvalue()
+
+
+def infer(*arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run([*COMMAND, *map(str, arguments)], input=stdin, capture_output=True)
+
+
+def paths(done: "subprocess.CompletedProcess[bytes]") -> list[str]:
+    return [Path(json.loads(line)["path"]).name for line in done.stdout.splitlines()]
+
+
+def test_quoted_patterns_stand_for_their_matches_in_order(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", "c.txt", "x[1].png", "deep/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png())
+    found = [Path(path).name for path in expand_patterns([f"{tmp_path}/?.png", f"{tmp_path}/**/d.png"])]
+    assert found == ["a.png", "b.png", "d.png"]
+    assert paths(infer(f"{tmp_path}/?.png", f"{tmp_path}/x[1].png", "--json")) == ["a.png", "b.png", "x[1].png"]
+    missing = infer(f"{tmp_path}/*.gif", "--json")
+    assert missing.returncode == 1 and "*.gif" in paths(missing)[0]
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\0"])
+def test_paths_come_from_a_list(tmp_path: Path, separator: bytes) -> None:
+    names = ["a b.png", "é.png", os.fsdecode(b"\xff.png")] + (["new\nline.png"] if separator == b"\0" else [])
+    for name in names:
+        (tmp_path / name).write_bytes(png())
+    listed = separator.join(os.fsencode(tmp_path / name) for name in names)
+    null = ["--null"] if separator == b"\0" else []
+    done = infer("--files-from", "-", "--json", *null, stdin=listed + separator + separator)
+    assert done.returncode == 0 and paths(done) == names
+    (tmp_path / "list").write_bytes(listed)
+    assert paths(infer("--files-from", tmp_path / "list", "--json", *null)) == names
+    assert len(paths(infer(tmp_path / names[0], "--files-from", tmp_path / "list", "--json", *null))) == 1 + len(names)
+
+
+def test_a_list_is_read_as_it_arrives() -> None:
+    reader, writer = os.pipe()
+    stdin = sys.stdin
+    with open(reader) as sys.stdin, open(writer, "wb", buffering=0) as sink:  # noqa: PTH123 (descriptors)
+        try:
+            found = read_paths("-")
+            sink.write(b"a\nb\nhalf")
+            assert [next(found), next(found)] == ["a", "b"]
+            sink.write(b" c\n")
+            assert next(found) == "half c"
+        finally:
+            found.close()
+            sys.stdin = stdin
+
+
+def test_lists_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    done = infer("--files-from", tmp_path / "gone", "--json")
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"--files-from" in done.stderr
+    twice = infer("-", "--files-from", "-")
+    assert twice.returncode == 2 and b"only once" in twice.stderr
+
+
+class Clock:
+    """Time that a test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
+    (tmp_path / "old.png").write_bytes(png())
+    clock = Clock()
+    watch = FolderWatch(tmp_path, 0.5, clock)
+
+    def after(seconds: float) -> list[str]:
+        clock.now += seconds
+        return [Path(path).name for path in watch.poll()]
+
+    assert after(1) == []
+    (tmp_path / "empty.png").touch()
+    new = tmp_path / "new.png"
+    new.write_bytes(png()[:20])
+    assert after(1) == []
+    new.write_bytes(png()[:40])  # still being written
+    assert after(1) == []
+    new.write_bytes(png())
+    assert after(1) == [] and after(0.3) == [] and after(0.3) == ["new.png"]
+    assert after(5) == []
+    (tmp_path / "note.txt").write_text("no picture")
+    os.utime(new, ns=(1, 1))  # replaced
+    assert after(1) == [] and after(1) == ["new.png"]
+    new.unlink()
+    assert after(1) == []
+    new.write_bytes(png())
+    assert after(1) == [] and after(1) == ["new.png"]
+
+
+def test_an_unreadable_picture_is_tried_again_before_it_is_reported(tmp_path: Path) -> None:
+    clock, calls = Clock(), []
+    watch = FolderWatch(tmp_path, 0.5, clock)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    def classify(pictures: list[str]) -> list[Prediction | Exception]:
+        calls.append(pictures)
+        return [ImageError("damaged") if path.endswith("bad.png") else PREDICTION for path in pictures]
+
+    answers: Iterator = watch_answers(classify, watch, sleep)
+    (tmp_path / "bad.png").write_bytes(png()[:30])
+    (tmp_path / "good.png").write_bytes(png())
+    assert Path(next(answers).path).name == "good.png" and clock.now < 101
+    bad = next(answers)
+    assert Path(bad.path).name == "bad.png" and bad.error == "damaged" and 102 <= clock.now < 103
+    assert 3 <= len(calls) <= 6
+
+
+def test_the_command_watches_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        FolderWatch(tmp_path / "gone", 1)
+    (tmp_path / "old.png").write_bytes(png())
+    arguments = [str(tmp_path), "--watch", str(tmp_path), "--interval", "0.05", "--json", "--no-reject"]
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        assert Path(json.loads(process.stdout.readline())["path"]).name == "old.png"
+        (tmp_path / "new.png").write_bytes(png())
+        assert Path(json.loads(process.stdout.readline())["path"]).name == "new.png"
+        process.send_signal(2)
+        assert process.stderr.read() == b"interrupted\n" and process.wait() == 130
+        timer.cancel()
