@@ -170,7 +170,7 @@ def _from_metrics(text: str) -> AnswerCounts:
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
     """Yields name, labels and value of this project's counters."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: a label may hold other line separators
         sample = _SAMPLE.match(line)
         if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, CONFIDENCE, STARTED)):
             continue
@@ -180,5 +180,9 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
             raise ValueError(f"'{line}' is no count") from error
         if not 0 <= value <= _MAX_COUNT:
             raise ValueError(f"'{line}' is no count")
-        keys = {m["key"]: re.sub(r"\\(.)", r"\1", m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
+        keys = {m["key"]: _unescape(m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
         yield sample["name"], keys, value
+
+
+def _unescape(value: str) -> str:
+    return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], value)

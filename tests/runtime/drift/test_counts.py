@@ -1,0 +1,120 @@
+"""Encodings of the files that drift reads, and structured mutations of them."""
+
+import codecs
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fmnist_runtime.drift.counts import EDGES, read_counts
+from fmnist_runtime.drift.permutation import detect_drift
+from fmnist_runtime.errors import DataError
+
+ANSWER = {"path": "x", "label": "Bag", "class_id": 8, "probability": 0.7, "top": [], "rejected": False}
+LINES = "".join(json.dumps(ANSWER) + "\n" for _ in range(7))
+METRICS = "".join(f'fmnist_confidence_bucket{{le="{edge}"}} 0\n' for edge in EDGES) + (
+    'fmnist_confidence_bucket{le="+Inf"} 5\nfmnist_answers_total{label="Bag"} 4\nfmnist_rejected_total 1\n'
+)
+
+
+@pytest.mark.parametrize("text", [LINES, METRICS])
+def test_a_byte_order_mark_is_no_matter(tmp_path: Path, text: str) -> None:
+    plain, marked, joined = tmp_path / "plain", tmp_path / "marked", tmp_path / "joined"
+    plain.write_text(text)
+    marked.write_bytes(codecs.BOM_UTF8 + text.encode())
+    joined.write_bytes(marked.read_bytes() * 2)
+    assert read_counts(marked).total == read_counts(plain).total > 0
+    assert read_counts(joined).total == 2 * read_counts(plain).total
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", [LINES, METRICS])
+def test_utf16_is_named(tmp_path: Path, encoding: str, text: str) -> None:
+    (tmp_path / "day").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match="UTF-16, not UTF-8"):
+        read_counts(tmp_path / "day")
+
+
+def test_labels_that_are_no_text_are_those_of_the_metrics(tmp_path: Path) -> None:
+    (tmp_path / "answers").write_text(json.dumps(ANSWER | {"label": "a\udcff"}))
+    assert list(read_counts(tmp_path / "answers").labels) == ["a\\udcff"]
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2), st.just(10**400),
+)  # fmt: skip
+
+
+@st.composite
+def answer_files(draw: st.DrawFn) -> bytes:
+    """Lines of answers with fields added, removed, doubled or replaced, then with a slice removed or doubled."""
+    lines = []
+    for _ in range(draw(st.integers(0, 4))):
+        answer: dict = dict(ANSWER)
+        for _ in range(draw(st.integers(0, 2))):
+            answer[draw(st.sampled_from([*ANSWER, "error", "answers", "more"]))] = draw(VALUES)
+        if draw(st.integers(0, 4)) == 0:
+            del answer[draw(st.sampled_from(sorted(answer)))]
+        if draw(st.integers(0, 4)) == 0:
+            answer = {"answers": draw(st.sampled_from([[answer, answer], answer, [], [None], "text"]))}
+        lines.append(json.dumps(answer))
+    data = draw(st.sampled_from(["\n", "", " ", "\r\n"])).join(lines).encode()
+    return mutate(draw, data)
+
+
+@st.composite
+def metric_files(draw: st.DrawFn) -> bytes:
+    """Metrics with values replaced and lines doubled or removed, then with a slice removed or doubled."""
+    lines = METRICS.splitlines()
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(lines) - 1))
+        head = lines[place].rpartition(" ")[0]
+        value = draw(st.sampled_from(["nan", "-1", "1e400", "9" * 30, "", "0", "3.5", "{", "inf"]))
+        lines[place] = draw(
+            st.sampled_from([f"{head} {value}", "", lines[place] + "\n" + lines[place], "}{", "# " + head])
+        )
+    return mutate(draw, "\n".join(lines).encode())
+
+
+def mutate(draw: st.DrawFn, data: bytes) -> bytes:
+    for _ in range(draw(st.integers(0, 2))):
+        start = draw(st.integers(0, len(data)))
+        end = draw(st.integers(start, min(len(data), start + 20)))
+        middle = draw(st.sampled_from([b"", data[start:end] * 2, b"\xff", b"\0", b'"', b"[" * 3000, codecs.BOM_UTF8]))
+        data = data[:start] + middle + data[end:]
+    return data
+
+
+@settings(max_examples=400)
+@given(st.one_of(answer_files(), metric_files()))
+def test_mutated_files_are_counted_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "mutated"
+    path.write_bytes(data)
+    try:
+        counts = read_counts(path)
+    except DataError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error).strip()
+    else:
+        assert counts.total > 0 and counts.rejected >= 0 and min(counts.labels.values(), default=0) >= 0
+
+
+@settings(max_examples=20)
+@given(metric_files(), metric_files())
+def test_whatever_can_be_read_can_be_compared(
+    tmp_path_factory: pytest.TempPathFactory, first: bytes, second: bytes
+) -> None:
+    readings = []
+    for data in (first, second):
+        path = tmp_path_factory.getbasetemp() / "compared"
+        path.write_bytes(data)
+        try:
+            readings.append(read_counts(path))
+        except DataError:
+            return
+    for finding in detect_drift(*readings):
+        assert 0 < finding.p <= 1 and 0 <= finding.size <= 1.000001

@@ -1,0 +1,77 @@
+"""Multipart bodies: names of any bytes, preambles, and structured mutations."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
+
+from fmnist_runtime.serve.multipart import read_files
+
+HEADER = "multipart/form-data; boundary=x"
+
+
+def part(disposition: bytes, data: bytes = b"data") -> bytes:
+    return b"--x\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n" + data + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b"name=f; filename*=UTF-8''na%C3%AFve%20%E2%82%AC.png", "naïve €.png"),
+        (b"name=f; filename*=utf-8'de'%c3%bc.png", "ü.png"),
+        (b"name=f; filename*=ISO-8859-1''%fc.png", "ü.png"),
+        (b"name=f; filename=\"fallback.png\"; filename*=UTF-8''%C3%BC.png", "ü.png"),
+        (b"name=f; FileName*=UTF-8''%C3%BC.png; filename=fallback.png", "ü.png"),
+        (b"name=f; filename=\"a; filename*=UTF-8''b.png\"", "a; filename*=UTF-8''b.png"),
+        (b"name=f; filename=fallback.png; filename*=broken", "fallback.png"),
+        (b"name=f; filename=fallback.png; filename*=EBCDIC''%C3", "fallback.png"),
+        (b'name=f; filename="\xff\xfe.png"', "\ufffd\ufffd.png"),
+        (b"name=f; filename*=UTF-8''%FF.png", "\ufffd.png"),
+        ('name=f; filename="ü.png"'.encode(), "ü.png"),
+    ],
+)
+def test_names_of_any_bytes(disposition: bytes, name: str) -> None:
+    (file,) = read_files(HEADER, part(disposition) + b"--x--", 1)
+    assert (file.name, file.data) == (name, b"data")
+
+
+@pytest.mark.parametrize(
+    "preamble", [b"\r\n", b"This is a form.\r\n", b"--y\r\n--xy and --x\r\n\r\n", b"\xff" * 99 + b"\r\n"]
+)
+def test_a_preamble_is_discarded(preamble: bytes) -> None:
+    (file,) = read_files(HEADER, preamble + part(b"filename=a") + b"--x--\r\nan epilogue", 1)
+    assert (file.name, file.data) == ("a", b"data")
+
+
+PIECES = [
+    b"--x", b"--x--", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Disposition: form-data", b"; filename=a", b"; filename=\"",
+    b"; filename*=UTF-8''%", b"; filename*=''", b"; name=f", b"Content-Type: image/png", b": ", b"\0", b"\xff\xfe",
+    b"data", b"--", b"x" * 5000, b"Content-Transfer-Encoding: base64",
+]  # fmt: skip
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """A valid form, or loose pieces, with some slices removed, doubled, or replaced."""
+    count = draw(st.integers(0, 3))
+    body = b"".join(part(b"name=f; filename=%d" % i, bytes([i]) * 9) for i in range(count)) + b"--x--\r\n"
+    if draw(st.booleans()):
+        body = b"".join(draw(st.lists(st.sampled_from(PIECES), max_size=12)))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(body)))
+        end = draw(st.integers(start, min(len(body), start + 40)))
+        middle = draw(st.sampled_from([b"", body[start:end] * 2, *PIECES]))
+        body = body[:start] + middle + body[end:]
+    return body
+
+
+@settings(max_examples=500)
+@given(bodies(), st.sampled_from([HEADER, "multipart/form-data", 'multipart/form-data; boundary=""', HEADER + "; a"]))
+def test_mutated_forms_are_read_or_refused(body: bytes, header: str) -> None:
+    try:
+        files = read_files(header, body, 2)
+    except HTTPException as refusal:
+        assert refusal.status_code in (413, 422) and refusal.detail.isprintable()
+    else:
+        assert 1 <= len(files) <= 2 and sum(len(file.data) for file in files) <= len(body)
+        assert all(file.name.encode() for file in files)
