@@ -1,15 +1,15 @@
-"""Everything that can go wrong on purpose.
+"""Exceptions raised on purpose.
 
 FmnistError
-├── ImageError (ValueError)      a file that is no image, truncated, a bomb, of size zero, ...
-├── ModelError (ValueError)      a file that is no model of ours, damaged, or of another signature or schema
-├── DataError (ValueError)       a data set that is missing, malformed or mislabelled
-├── ConfigError (ValueError)     options that cannot be, alone or together
-├── CheckpointError (ValueError) a checkpoint that is missing, damaged or of another recipe
-├── GateError                    an export whose proof failed (exit code 3)
-└── MissingExtraError (ImportError)  an optional part that is not installed
+├── ImageError (ValueError)      file is not an image, truncated, too large, of size zero, ...
+├── ModelError (ValueError)      file is not a model of this project, damaged, or of another signature or schema
+├── DataError (ValueError)       data set is missing, malformed or mislabeled
+├── ConfigError (ValueError)     options are invalid, alone or together
+├── CheckpointError (ValueError) checkpoint is missing, damaged or of another recipe
+├── GateError                    exported model failed its gate (exit code 3)
+└── MissingExtraError (ImportError)  optional dependencies are not installed
 
-Each message is one line that says what to do. The commands print it on stderr and exit with ``exit_code``.
+Each message is one line: what happened, and what to do. The commands print it on stderr and exit with ``exit_code``.
 """
 
 __all__ = [
@@ -25,38 +25,38 @@ __all__ = [
 
 
 class FmnistError(Exception):
-    """Base of all errors raised on purpose by this project."""
+    """Base class of all exceptions that this project raises on purpose."""
 
     exit_code = 1
 
 
 class ImageError(FmnistError, ValueError):
-    """An image that cannot be read, or not safely."""
+    """Image cannot be read, or not safely."""
 
 
 class ModelError(FmnistError, ValueError):
-    """A model file that this runtime refuses."""
+    """Model file is refused, or the model call failed."""
 
 
 class DataError(FmnistError, ValueError):
-    """A data set that is missing, malformed or mislabelled."""
+    """Data set is missing, malformed or mislabeled."""
 
 
 class ConfigError(FmnistError, ValueError):
-    """Options that cannot be, alone or together."""
+    """Options are invalid, alone or together."""
 
     exit_code = 2
 
 
 class CheckpointError(FmnistError, ValueError):
-    """A checkpoint that is missing, damaged or belongs to another recipe."""
+    """Checkpoint is missing, damaged or belongs to another recipe."""
 
 
 class GateError(FmnistError):
-    """An exported model did not pass its proof; nothing was put in place of an earlier good file."""
+    """Exported model failed its gate; earlier files were not replaced."""
 
     exit_code = 3
 
 
 class MissingExtraError(FmnistError, ImportError):
-    """An optional part of the toolkit is not installed."""
+    """Optional dependencies are not installed."""

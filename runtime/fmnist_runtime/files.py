@@ -1,12 +1,37 @@
-"""Output files and folders: written whole or not at all, and checked before the work begins."""
+"""Files and folders: read in bounded memory, written whole or not at all, checked before the work begins."""
 
 import os
 import threading
 from pathlib import Path
+from typing import Protocol
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["make_folder", "read_at_most", "write_atomically"]
+
+
+_PIECE = 1 << 20
+"""Bytes read at a time where the size is unknown: ``read`` allocates what it is given at once."""
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
+    """Reads a file to its end, or one byte more than the limit; memory follows the file's size, not the limit.
+
+    Args:
+        file: Opened in binary mode.
+        limit: Bytes.
+        size: Expected size in bytes; 0 where it is unknown (a pipe).
+    """
+    pieces = [file.read(min(size, limit) + 1 if size else _PIECE)]
+    length = len(pieces[0])
+    while pieces[-1] and length <= limit:
+        pieces.append(file.read(min(_PIECE, limit + 1 - length)))
+        length += len(pieces[-1])
+    return b"".join(pieces)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

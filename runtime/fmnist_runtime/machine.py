@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Description of the machine, for benchmark results and ``fmnist-infer --doctor``."""
 
 import os
 import platform
@@ -13,10 +13,11 @@ from fmnist_runtime.batching.cpus import available_cpus, quota
 __all__ = ["describe_machine"]
 
 _FLAGS = ("sse4_2", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+"""Instruction sets that decide the speed of int8 arithmetic, by their names in /proc/cpuinfo."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, instruction sets that matter to int8, CPUs, memory in bytes, frequency governor, versions; JSON-ready."""
+    """Returns processor, instruction sets, CPUs, memory in bytes, frequency governor and versions, JSON-ready."""
     info = _read("/proc/cpuinfo")
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in lines.items()}
@@ -45,7 +46,7 @@ def _read(path: str) -> str:
 
 
 def _memory() -> int | None:
-    """Bytes of memory that the machine has, where the system tells."""
+    """Returns the machine's memory in bytes; None where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Does this processor, with this onnxruntime build, compute what the model's author computed?
+"""Self-test: compares this machine's logits with those computed at export.
 
-A model file carries a few real test images with the logits that were computed when it was exported. Replaying them
-catches saturating 8-bit kernels, wrong builds and damaged files, none of which raise an error by themselves.
+A model file holds a few test images with their logits at export. Replaying them detects saturating 8-bit kernels, wrong
+builds and damaged files, none of which raises an error by itself.
 """
 
 import base64
@@ -23,32 +23,38 @@ __all__ = ["Golden", "SelfTest", "pack_golden", "require_selftest", "selftest", 
 
 @dataclass(frozen=True)
 class Golden:
-    """Images with their expected logits."""
+    """Golden images with their expected logits."""
 
     images: np.ndarray
     """uint8 ``[N, 1, 28, 28]``."""
     logits: np.ndarray
     """float32 ``[N, classes]``."""
     tolerance: float
-    """Largest difference of a logit; 0 demands the same bits."""
+    """Largest allowed difference of a logit; 0 requires the same bits."""
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """What replaying the golden images gave."""
+    """Result of a self-test."""
 
     passed: bool
     images: int
+    """Number of golden images."""
     bit_identical: bool
     max_difference: float
+    """Largest difference of a logit."""
     same_labels: int
+    """Number of images with the expected label."""
     tolerance: float
+    """See ``Golden``."""
     machine: str
+    """Processor architecture and operating system."""
     onnxruntime: str
+    """Version of onnxruntime."""
 
 
 def pack_golden(golden: Golden) -> dict[str, Any]:
-    """The JSON-ready form that the metadata field ``fmnist.selftest`` holds; ``unpack_golden`` is its inverse."""
+    """Returns the JSON-ready value of the metadata field ``fmnist.selftest``; ``unpack_golden`` is its inverse."""
     return {
         "images": base64.b64encode(zlib.compress(golden.images.tobytes(), 9)).decode(),
         "logits": base64.b64encode(golden.logits.astype("<f4").tobytes()).decode(),
@@ -57,16 +63,20 @@ def pack_golden(golden: Golden) -> dict[str, Any]:
 
 
 def unpack_golden(value: Mapping[str, Any] | None, classes: int) -> Golden:
-    """Read the metadata field.
+    """Reads the metadata field ``fmnist.selftest``.
+
+    Args:
+        value: The field's object; None where the model has none.
+        classes: Number of the model's labels.
 
     Raises:
-        ModelError: there is none, or it is malformed.
+        ModelError: No field, or a malformed one.
     """
     if not value:
-        raise ModelError("the model carries no self-test images; export it again")
+        raise ModelError("the model has no self-test images; export it again")
     try:
         unzip = zlib.decompressobj()
-        # 1,000 images at most: a self-test is small, and a hostile file must not unpack without bound.
+        # 1,000 images at most: a self-test is small, and a hostile file must not unpack without limit.
         pixels = unzip.decompress(base64.b64decode(value["images"], validate=True), 1000 * IMAGE_SIZE**2)
         images = np.frombuffer(pixels, np.uint8).reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
         logits = np.frombuffer(base64.b64decode(value["logits"], validate=True), "<f4").reshape(-1, classes)
@@ -79,23 +89,23 @@ def unpack_golden(value: Mapping[str, Any] | None, classes: int) -> Golden:
 
 
 def require_selftest(classifier: Classifier) -> None:
-    """Replay the golden images, which also warms the model up.
+    """Runs the self-test, which also warms up the model.
 
     Raises:
-        ModelError: this machine does not compute what the model's author did.
+        ModelError: The self-test failed: this machine computes other logits than the export did.
     """
     if not selftest(classifier).passed:
         raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer selftest")
 
 
 def selftest(classifier: Classifier) -> SelfTest:
-    """Replay the model's golden images, one at a time as a device would."""
+    """Runs the model's golden images one at a time, as a device does, and compares the logits."""
     golden = unpack_golden(classifier.metadata.document.get("selftest"), len(classifier.labels))
     logits = np.concatenate([classifier.logits(image[None]) for image in golden.images])
     difference = float(np.abs(logits.astype(np.float64) - golden.logits).max())
     same = int((logits.argmax(axis=1) == golden.logits.argmax(axis=1)).sum())
     return SelfTest(
-        # Not a number compares false, so it fails too.
+        # NaN compares false, so it fails too.
         passed=bool(difference <= golden.tolerance and same == len(logits)),
         images=len(logits),
         bit_identical=logits.tobytes() == golden.logits.astype(np.float32).tobytes(),

@@ -1,4 +1,4 @@
-"""The facts that training, export and the device share; each stands here and nowhere else."""
+"""Constants shared by training, export and the device, each defined only here."""
 
 __all__ = ["DATASET_LABELS", "IMAGE_SIZE", "PIXEL_MEAN", "PIXEL_STD"]
 
@@ -7,8 +7,8 @@ IMAGE_SIZE = 28
 
 PIXEL_MEAN = 73
 PIXEL_STD = 90
-"""Mean and standard deviation of Fashion-MNIST in 8-bit pixels (72.93 and 90.02), rounded on purpose: a raw ``uint8``
-image then *is* the quantised input of an int8 model with scale 1/90 and zero point 73."""
+"""Mean and standard deviation of Fashion-MNIST in 8-bit pixels (72.93 and 90.02), rounded so that a raw ``uint8`` image is
+the quantized input of an int8 model with scale 1/90 and zero point 73."""
 
 DATASET_LABELS = (
     "T-shirt/top",
@@ -22,4 +22,4 @@ DATASET_LABELS = (
     "Bag",
     "Ankle boot",
 )
-"""Fashion-MNIST's class names; the position is the class id. A model carries its own labels, which may differ."""
+"""Fashion-MNIST's class names; the position is the class id. A model file has its own labels, which may differ."""

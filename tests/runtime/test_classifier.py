@@ -99,7 +99,7 @@ def test_every_truncation_is_refused(tiny_model: Path, tmp_path: Path) -> None:
         ({"schema": "one"}, "damaged"),
         ({"labels": ["a", "b"]}, "2 labels"),
         ({"labels": []}, "no labels"),
-        ({"labels": "abc"}, "no list"),
+        ({"labels": "abc"}, "not a list"),
         ({"labels": [[] for _ in range(1)]}, "1 labels"),
         ({"temperature": 10**400}, "malformed"),
         ({"temperature": float("inf")}, "temperature"),
@@ -117,7 +117,7 @@ def test_bad_metadata_is_refused(make_model: Make, changes: dict[str, object], m
 
 def test_metadata_without_end_are_refused(make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("json.dumps", lambda value: "[" * 100_000)
-    with pytest.raises(ModelError, match="no JSON"):
+    with pytest.raises(ModelError, match="not JSON"):
         Classifier.load(make_model())
 
 

@@ -1,1 +1,1 @@
-"""Reading image files from any source within limits of time and memory."""
+"""Reading of image files from any source within limits of time and memory."""

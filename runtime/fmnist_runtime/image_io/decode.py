@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
+from fmnist_runtime.files import read_at_most
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
@@ -112,9 +113,9 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
     elif isinstance(source, str | os.PathLike):
         data = _read_path(source)
     elif hasattr(source, "read"):
-        data = source.read(MAX_BYTES + 1)
-        if not isinstance(data, bytes):
+        if not isinstance(source.read(0), bytes):
             raise ImageError("a file object must be opened in binary mode: open(path, 'rb')")
+        data = read_at_most(source, MAX_BYTES)
     else:
         raise ImageError(
             "a picture is a Pillow image, a uint8 array, a path, a file's bytes or a binary file object; "
@@ -131,11 +132,10 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
     if os.fspath(path) == "-":
         if sys.stdin is None:
             raise ImageError("cannot be read: standard input is closed")
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        return read_at_most(sys.stdin.buffer, MAX_BYTES)
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
-            size = os.fstat(file.fileno()).st_size  # 0 for a pipe; ``read`` allocates what it is given at once
-            return file.read(min(size or MAX_BYTES, MAX_BYTES) + 1)
+            return read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

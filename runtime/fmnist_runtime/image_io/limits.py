@@ -1,7 +1,7 @@
-"""What a picture from a stranger may cost: checks before decoding, so that no file takes minutes or gigabytes.
+"""Limits on the cost of untrusted images, checked before decoding, so that no file takes minutes or gigabytes.
 
-The size of a file says little: a few kilobytes can hold a picture of gigapixels (a decompression bomb), millions of chunks
-that Pillow's Python walks one by one, or a progressive JPEG that paints the same pixels over thousands of times.
+The size of a file does not bound its cost: a few kilobytes can hold gigapixels (a decompression bomb), millions of chunks
+that Pillow reads one by one in Python, or a progressive JPEG with thousands of scans over the same pixels.
 """
 
 import io
@@ -17,42 +17,42 @@ from fmnist_runtime.errors import ImageError
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Metered", "refuse_many_pieces", "refuse_too_much"]
 
 MAX_BYTES = 1 << 28
-"""Larger files are refused."""
+"""Bytes. Larger files are refused; the largest camera files have some tens of MiB."""
 MAX_PIXELS = 100_000_000
-"""Pictures that would have more once decoded are refused as decompression bombs."""
+"""Pixels. Larger images are refused as decompression bombs: decoded, they take 300 MB and more."""
 MAX_JPEG_PIXELS = 300_000_000
-"""A baseline JPEG is decoded at a reduced scale, row by row, so telephones' 200 megapixels are welcome."""
+"""Pixels of a baseline JPEG, which is decoded at a reduced scale, row by row; phones take photos of 200 megapixels."""
 MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 40_000_000}
-"""What decoders that take about 1 µs (those written in Python) and 0.1 µs for a pixel are given."""
+"""Pixels for slow decoders: those in Python take about 1 µs a pixel, JPEG 2000 takes 0.1 µs."""
 MAX_SCANS = 100
-"""A progressive JPEG has about ten scans over the picture; a hostile one has thousands."""
+"""Scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
 MAX_PIECES = 100_000
-"""Strips or tiles of a TIFF: each costs Pillow some microseconds, whatever its size."""
+"""Strips or tiles of a TIFF: each takes Pillow some microseconds, whatever its size."""
 MAX_READS = 10_000_000
-"""Pillow's Python reads an ordinary file's headers in tens of steps, and a hostile one's in millions."""
+"""Calls of ``read`` for one file: Pillow reads ordinary headers in tens of steps, and hostile ones in millions."""
 _REFUSED = {
-    "EPS": "EPS is a program in PostScript, and strangers' programs are not run; convert it to PNG",
-    "IPTC": "IPTC wraps a file of any other format; unpack it first",
+    "EPS": "EPS is a PostScript program, which is not run; convert it to PNG",
+    "IPTC": "IPTC is a container of another format; unpack it first",
 }
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 
 class Metered(io.BytesIO):
-    """A file in memory that may be read ``MAX_READS`` times."""
+    """File in memory that may be read ``MAX_READS`` times."""
 
     _left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As ``BytesIO.read``.
+        """Reads as ``BytesIO.read``.
 
         Raises:
-            ImageError: once too often.
+            ImageError: More than ``MAX_READS`` calls.
         """
         self._count()
         return super().read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """As ``BytesIO.readline``, counted like ``read``."""
+        """Reads as ``BytesIO.readline``, counted as by ``read``."""
         self._count()
         return super().readline(size)
 
@@ -63,14 +63,14 @@ class Metered(io.BytesIO):
 
 
 def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
-    """Refuse a picture that has been opened, and not yet decoded, because of its size or its format.
+    """Refuses an opened image, before it is decoded, because of its size or format.
 
     Args:
-        image: as Pillow opened it.
-        max_pixels: a limit of the caller's own; None: only those of this module.
+        image: Opened by Pillow.
+        max_pixels: Limit of the caller; None: only the limits of this module.
 
     Raises:
-        ImageError: as said.
+        ImageError: No pixels, too many, or a refused format.
     """
     width, height = image.size
     if not width or not height:
@@ -86,13 +86,13 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
 
 
 def refuse_many_pieces(data: bytes) -> None:
-    """Refuse a JPEG or TIFF file in far more parts than any camera or program writes.
+    """Refuses a JPEG or TIFF file with far more parts than cameras and programs write.
 
     Raises:
-        ImageError: as said.
-        struct.error: a TIFF file that ends in its header.
+        ImageError: More than ``MAX_SCANS`` scans, or more than ``MAX_PIECES`` strips or tiles.
+        struct.error: A TIFF file that ends in its header.
     """
-    # Few files have so many bytes that could begin a scan, and to count those takes a third of the time.
+    # Counting bytes that could begin a scan takes a third of the time, and excludes nearly all files.
     many = data.startswith(b"\xff\xd8") and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind in _jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
@@ -101,7 +101,7 @@ def refuse_many_pieces(data: bytes) -> None:
 
 
 def _count_pairs(data: bytes, pair: bytes) -> int:
-    """How often two bytes, which differ, stand side by side."""
+    """Returns how often a pair of two different bytes occurs."""
     pairs = (
         np.frombuffer(data, np.uint16, (len(data) - start) // 2, start) for start in (0, 1) if len(data) > start + 1
     )
@@ -109,11 +109,11 @@ def _count_pairs(data: bytes, pair: bytes) -> int:
 
 
 def _jpeg_markers(data: bytes) -> Iterator[int]:
-    """The markers of the first picture in a JPEG file (ISO 10918-1, B.1.1), stepping over what the segments hold."""
+    """Yields the markers of the first image in a JPEG file (ISO 10918-1, B.1.1), skipping the segments' contents."""
     position = 2
     while found := _MARKER.search(data, position):
         kind = found[1][0]
-        if kind == 0xD9:  # end of the picture: telephones append films and maps behind it
+        if kind == 0xD9:  # end of the image: phones append videos and depth maps
             return
         yield kind
         length = int.from_bytes(data[found.end() : found.end() + 2])
@@ -121,7 +121,7 @@ def _jpeg_markers(data: bytes) -> Iterator[int]:
 
 
 def _tiff_pieces(data: bytes) -> int:
-    """How many strips or tiles the first directory of a TIFF or BigTIFF file announces."""
+    """Returns the number of strips or tiles in the first directory of a TIFF or BigTIFF file."""
     order, large = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
     start, count, entry = ("Q", "Q", "HHQQ") if large else ("L", "H", "HHLL")
     (position,) = struct.unpack_from(order + start, data, 8 if large else 4)

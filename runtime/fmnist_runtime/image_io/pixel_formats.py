@@ -1,4 +1,4 @@
-"""Any of Pillow's modes to 8 bits: ``L``, ``RGB`` or ``RGBA``."""
+"""Conversion of all Pillow modes to 8 bits: ``L``, ``RGB`` or ``RGBA``."""
 
 import numpy as np
 from PIL import Image
@@ -6,9 +6,9 @@ from PIL import Image
 __all__ = ["shrink_large", "to_8_bits", "upright"]
 
 _LARGE_SIDE = 2048
-"""Pictures with a longer side are halved (or more) before anything else is done to them: copies cost memory."""
+"""Pixels. Images with a longer side are reduced by two or more before any other step, because copies take memory."""
 _FULL_RANGES = (1, 255, 1023, 4095, 16383, 65535)
-"""What white may be in a picture of floats or of 8, 10, 12, 14 or 16 bits: cameras keep fewer bits than the file has."""
+"""Possible values of white: floats, or 8, 10, 12, 14 or 16 bits; cameras use fewer bits than the file has."""
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -18,10 +18,11 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""Values of the EXIF orientation (EXIF 2.32, 4.6.4) and the operations that bring the image upright."""
 
 
 def shrink_large(image: Image.Image) -> Image.Image:
-    """Average a decoded picture of any mode over whole blocks of pixels, where its longer side is over 2048."""
+    """Averages a decoded image of any mode over whole blocks of pixels, where its longer side is over 2,048."""
     factor = max(image.size) // (_LARGE_SIDE // 2)
     if max(image.size) <= _LARGE_SIDE:
         return image
@@ -33,28 +34,30 @@ def shrink_large(image: Image.Image) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF orientation says, as ``ImageOps.exif_transpose``; damaged EXIF data turn nothing."""
+    """Applies the EXIF orientation, as ``ImageOps.exif_transpose``; damaged EXIF data have no effect."""
     try:
         method = _TRANSPOSE.get(image.getexif().get(0x0112, 1))
-    except Exception:  # a parser of bytes that somebody else wrote may raise anything
+    except Exception:  # a parser of untrusted bytes may raise anything
         return image
     if method is None:
         return image
     turned = image.transpose(method)
-    turned.info = {key: value for key, value in image.info.items() if key == "transparency"}  # no EXIF: it is done
+    turned.info = {
+        key: value for key, value in image.info.items() if key == "transparency"
+    }  # no EXIF: its orientation is applied
     return turned
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring any mode to ``L``, ``RGB`` or ``RGBA``; wide integers and floats are scaled, see ``_FULL_RANGES``."""
+    """Converts any mode to ``L``, ``RGB`` or ``RGBA``; wide integers and floats are scaled, see ``_FULL_RANGES``."""
     if image.mode.startswith(("I", "F")):
         return _stretch(np.asarray(image.convert("I") if image.mode.startswith("I;") else image))
-    if image.mode == "La":  # which Pillow converts to nothing else
+    if image.mode == "La":  # which Pillow converts to no other mode
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         return image if image.mode == "RGBA" else image.convert("RGBA")
     if image.mode == "LAB":
-        return image.getchannel("L")  # Pillow itself converts no LAB
+        return image.getchannel("L")  # Pillow does not convert LAB
     wanted = "L" if image.mode in ("L", "1") else "RGB"
     return image if image.mode == wanted else image.convert(wanted)
 

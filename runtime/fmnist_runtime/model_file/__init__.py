@@ -1,1 +1,1 @@
-"""Model files: where they are, whether they are whole, and the metadata they carry."""
+"""Model files: lookup, integrity checks, metadata and onnxruntime sessions."""

@@ -1,11 +1,10 @@
-"""Is this file whole, and does it stay inside itself? Both are checked on the bytes, before onnxruntime sees them.
+"""Integrity checks of model files on their bytes, before onnxruntime reads them.
 
-The checksum covers every byte of the file, so a damaged download cannot answer. The walk over the protobuf refuses
-tensors that are stored outside the file: their location is a path that the file chooses, hence a way to read any file
-of the device (see https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses what is not well-formed, which
-keeps hostile input away from the C++ parser. In the ORT format, a flatbuffer, a tensor has no path to name: onnxruntime
-verifies the buffer itself, and refuses a tensor that lies elsewhere. What neither can judge is what the graph itself costs:
-a model is a program, to be taken from whom one trusts, or by its ``--sha256``.
+The checksum covers every byte of the file, so a damaged download is refused. The walk over the protobuf refuses tensors
+stored outside the file: their location is a path chosen by the file, which could be any file of the device (see
+https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses malformed files, which keeps hostile input from the C++
+parser. In the ORT format, a flatbuffer, tensors have no path; onnxruntime verifies the buffer itself. Neither check bounds
+the cost of the graph: a model is a program, so take it from a trusted source, or by its ``--sha256``.
 """
 
 import re
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.metadata import CHECKSUM_KEY
 
-try:  # Python's own SHA-256: hashlib's brings OpenSSL along, 4 MB of memory to hash half a megabyte
+try:  # Python's own SHA-256: that of hashlib loads OpenSSL, 4 MB of memory to hash half a megabyte
     from _sha2 import sha256
 except ImportError:
     try:
@@ -25,12 +24,15 @@ except ImportError:
 __all__ = ["checksum_span", "file_checksum", "is_ort", "refuse_external_data", "verify_checksum", "verify_sha256"]
 
 DIGITS = 64
+"""Hexadecimal digits of a SHA-256."""
 _ORT_CHECKSUM = re.compile(rb"\x40\x00\x00\x00([0-9a-f]{64})\x00")
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-MAX_DEPTH = 100  # protobuf's own limit on nested messages
-MAX_FIELDS = 1_000_000  # a graph of a thousand nodes has some ten thousand; two bytes of a hostile file are one more
+"""Wire types of protobuf."""
+MAX_DEPTH = 100
+"""Nested messages: the limit of protobuf itself."""
+MAX_FIELDS = 1_000_000
+"""Fields of a file: a graph of a thousand nodes has some ten thousand, and a hostile file one for every two bytes."""
 
-# The part of onnx.proto that leads to tensors: message -> field number -> message in that field.
 SCHEMA: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -41,36 +43,39 @@ SCHEMA: dict[str, dict[int, str]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
 }
-EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of Tensor
-GRAPH = 7  # field of Model
+"""The part of onnx.proto that leads to tensors: message, field number, message in that field."""
+EXTERNAL_DATA, DATA_LOCATION = 13, 14
+"""Field numbers of Tensor."""
+GRAPH = 7
+"""Field number of Model."""
 
 
 def verify_sha256(data: bytes, expected: str) -> None:
-    """Refuse a file whose SHA-256 is not ``expected`` (64 hexadecimal digits).
+    """Refuses a file whose SHA-256 is not ``expected`` (64 hexadecimal digits).
 
     Raises:
-        ModelError: another hash, or something that is no hash.
+        ModelError: Another hash, or a malformed one.
     """
     digits = expected.strip().lower()
     if len(digits) != DIGITS or not set(digits) <= set("0123456789abcdef"):
-        raise ModelError(f"'{expected}' is no SHA-256: it needs {DIGITS} hexadecimal digits")
+        raise ModelError(f"'{expected}' is not a SHA-256 of {DIGITS} hexadecimal digits")
     actual = sha256(data).hexdigest()
     if actual != digits:
         raise ModelError(f"the model file's SHA-256 is {actual}, expected {digits}: this is another file")
 
 
 def is_ort(data: bytes) -> bool:
-    """Whether a model file is in onnxruntime's ORT format: a flatbuffer with this identifier."""
+    """Returns whether a model file is in onnxruntime's ORT format: a flatbuffer with this identifier."""
     return data[4:8] == b"ORTM"
 
 
 def checksum_span(data: bytes) -> slice | None:
-    """Where the 64 digits of the embedded checksum stand in a model file; None where it has none, or not exactly one."""
-    if is_ort(data):  # a flatbuffer's string: its length, the characters, a zero; no other value has just 64 digits
+    """Returns the position of the embedded checksum's 64 digits; None where a file has none, or more than one."""
+    if is_ort(data):  # a string of a flatbuffer: length, characters, zero; no other value has exactly 64 digits
         found = list(_ORT_CHECKSUM.finditer(data))
         return slice(*found[0].span(1)) if len(found) == 1 else None
     key = CHECKSUM_KEY.encode()
-    # One metadata_props entry as every protobuf writer lays it out: key (field 1), then value (field 2).
+    # One metadata_props entry, as all protobuf writers encode it: key (field 1), then value (field 2).
     marker = bytes([1 << 3 | BYTES, len(key)]) + key + bytes([2 << 3 | BYTES, DIGITS])
     start = data.find(marker) + len(marker)
     if start < len(marker) or data.find(marker, start) >= 0 or start + DIGITS > len(data):
@@ -79,7 +84,7 @@ def checksum_span(data: bytes) -> slice | None:
 
 
 def file_checksum(data: bytes, span: slice) -> str:
-    """SHA-256 of a model file with the 64 digits at ``span`` taken as ``0``, as hexadecimal digits."""
+    """Returns the SHA-256 of a model file with the 64 digits at ``span`` replaced by ``0``, in hexadecimal."""
     view = memoryview(data)
     digest = sha256(view[: span.start])
     digest.update(b"0" * DIGITS)
@@ -88,23 +93,23 @@ def file_checksum(data: bytes, span: slice) -> str:
 
 
 def verify_checksum(data: bytes) -> None:
-    """Refuse a model file that carries no checksum, or does not match it.
+    """Refuses a model file that has no checksum, or does not match it.
 
     Raises:
-        ModelError: as said.
+        ModelError: See above.
     """
     span = checksum_span(data)
     if span is None:
-        raise ModelError("the model carries no fmnist checksum: it was not written by fmnist-export, or is damaged")
+        raise ModelError("the model has no fmnist checksum: it was not written by fmnist-export, or is damaged")
     if data[span] != file_checksum(data, span).encode():
         raise ModelError("the model file is damaged: its contents do not match its checksum; fetch or export it again")
 
 
 def refuse_external_data(data: bytes) -> None:
-    """Walk a serialised ONNX model and refuse tensors stored outside the file, wherever they hide; an ORT file has none.
+    """Refuses an ONNX model with tensors stored outside the file, at any depth; an ORT file has none.
 
     Raises:
-        ModelError: external data, millions of parts, or bytes that are no well-formed ONNX model.
+        ModelError: External data, more than ``MAX_FIELDS`` fields, or a malformed model.
     """
     if is_ort(data):
         return
@@ -127,7 +132,7 @@ def refuse_external_data(data: bytes) -> None:
                 has_graph |= message == "Model" and field == GRAPH
                 todo.append((children[field], value, stop, depth + 1))
     if not has_graph:
-        raise ModelError("not an ONNX model: it holds no graph")
+        raise ModelError("not an ONNX model: it has no graph")
 
 
 def _check_tensor_field(field: int, wire: int, value: int) -> None:
@@ -136,11 +141,11 @@ def _check_tensor_field(field: int, wire: int, value: int) -> None:
 
 
 def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (field number, wire type, value, stop) of one message; for bytes ``data[value:stop]`` is the content."""
+    """Yields (field number, wire type, value, stop) of one message; for bytes ``data[value:stop]`` is the content."""
     while position < end:
         tag, position = _varint(data, position, end)
         field, wire = tag >> 3, tag & 7
-        if field == 0 or tag >> 32:  # a parser that keeps 32 bits would see another field than this walk
+        if field == 0 or tag >> 32:  # a parser that keeps 32 bits would read another field than this walk
             raise _malformed()
         value, stop = position, position
         if wire == VARINT:
@@ -152,7 +157,7 @@ def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, in
             stop = position + 8
         elif wire == FIXED32:
             stop = position + 4
-        else:  # groups, which ONNX never had, and the two unused types
+        else:  # groups, which ONNX never used, and the two unassigned types
             raise _malformed()
         if stop > end:
             raise _malformed()
@@ -161,7 +166,7 @@ def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, in
 
 
 def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Read one base-128 number of at most ten bytes; return it with the position behind it."""
+    """Reads one base-128 number of at most ten bytes; returns it with the position after it."""
     value = shift = 0
     for index in range(position, min(end, position + 10)):
         byte = data[index]

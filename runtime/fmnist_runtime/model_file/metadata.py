@@ -1,4 +1,4 @@
-"""What a model file says about itself: the schema of its ONNX ``metadata_props``, read here and written by the export.
+"""Schema of a model file's ONNX ``metadata_props``, read here and written by the export.
 
 Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha256``, which is 64 hexadecimal digits.
 
@@ -12,14 +12,14 @@ Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha25
 | ``fmnist.temperature`` | number over 0: ``probabilities = softmax(logits / temperature)`` |
 | ``fmnist.reject`` | object ``score`` (see ``reject.py``), ``threshold``, ``acceptance``; or null: never reject |
 | ``fmnist.training`` | object: the resolved ``recipe``, ``seed``, ``dataset`` |
-| ``fmnist.checkpoint_sha256`` | hash of the checkpoint's weights file |
-| ``fmnist.calibration`` | object: ``method``, ``target``, ``images``, ``sha256`` of the pixels; null for float. Only where it is \
-so: ``float_layers`` (names), ``tuning`` (``epochs``, ``aim``; the weights are not the checkpoint's) |
+| ``fmnist.checkpoint_sha256`` | SHA-256 of the checkpoint's weights file |
+| ``fmnist.calibration`` | object: ``method``, ``target``, ``images``, ``sha256`` of the pixels; null for float. Where \
+present: ``float_layers`` (names), ``tuning`` (``epochs``, ``aim``; the weights are not the checkpoint's) |
 | ``fmnist.accuracy`` | object ``pytorch``, ``float32``, ``int8``: each ``correct``, ``images``, ``accuracy``, ``interval`` (95%) |
-| ``fmnist.parity`` | object: what the gate measured |
-| ``fmnist.proof`` | object: what ``fmnist-export verify`` computes again, see ``prove`` in the export's ``document.py`` |
-| ``fmnist.versions`` | object: tool names to versions |
-| ``fmnist.licence`` | licence of weights and data |
+| ``fmnist.parity`` | object: measurements of the export's gate |
+| ``fmnist.proof`` | object: evidence that ``fmnist-export verify`` computes again |
+| ``fmnist.versions`` | object: names of tools to versions |
+| ``fmnist.licence`` | license of weights and data |
 | ``fmnist.selftest`` | object: real images with their expected logits, see ``selftest.py`` |
 | ``fmnist.sha256`` | SHA-256 of the whole file, with these 64 digits set to ``0`` |
 """
@@ -34,12 +34,23 @@ from fmnist_runtime.errors import ModelError
 __all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata"]
 
 SCHEMA = 1
+"""Newest schema version that this runtime reads."""
 PREFIX = "fmnist."
+"""Prefix of all keys."""
 CHECKSUM_KEY = PREFIX + "sha256"
+"""Key of the file's checksum."""
 
 
 class Metadata(NamedTuple):
-    """The parts that the device acts on, and all the rest as ``document``."""
+    """Metadata of a model file.
+
+    Attributes:
+        labels: Class names; the position is the class id.
+        precision: See the table above.
+        temperature: Divisor of the logits, over 0.
+        reject: Object of the reject rule, see ``RejectRule.from_metadata``; None: never reject.
+        document: All fields by their keys without prefix.
+    """
 
     labels: tuple[str, ...]
     precision: str
@@ -49,15 +60,15 @@ class Metadata(NamedTuple):
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> "Metadata":
-        """Read and check ``metadata_props``.
+        """Reads and checks ``metadata_props``.
 
         Raises:
-            ModelError: no metadata of ours, a newer schema, a value that is missing or malformed.
+            ModelError: No metadata of this project, a newer schema, or a missing or malformed value.
         """
         document = _parse(props)
         try:
             if not isinstance(document["labels"], list):
-                raise TypeError("the labels are no list")
+                raise TypeError("the labels are not a list")
             labels = tuple(str(label) for label in document["labels"])
             temperature = float(document["temperature"])
             metadata = cls(
@@ -76,7 +87,7 @@ class Metadata(NamedTuple):
 
 def _parse(props: Mapping[str, str]) -> dict[str, Any]:
     if PREFIX + "schema" not in props:
-        raise ModelError("the model carries no fmnist metadata: it was not written by fmnist-export")
+        raise ModelError("the model has no fmnist metadata: it was not written by fmnist-export")
     document: dict[str, Any] = {}
     for key, value in props.items():
         if not key.startswith(PREFIX):
@@ -84,7 +95,7 @@ def _parse(props: Mapping[str, str]) -> dict[str, Any]:
         try:
             document[key.removeprefix(PREFIX)] = value if key == CHECKSUM_KEY else json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"the model's metadata field {key} is no JSON; the file is damaged") from error
+            raise ModelError(f"the model's metadata field {key} is not JSON; the file is damaged") from error
     schema = document["schema"]
     if not isinstance(schema, int) or schema < 1:
         raise ModelError(f"the model's metadata schema is {schema!r}, not a number from 1; the file is damaged")

@@ -1,39 +1,40 @@
-"""From what the user calls a model (nothing, a name, a file, a folder) to the bytes of one file, read and verified."""
+"""Resolution of a model's name, file or folder to the verified bytes of one file."""
 
 import os
 from pathlib import Path
 
 from fmnist_runtime.errors import ModelError
+from fmnist_runtime.files import read_at_most
 from fmnist_runtime.model_file.integrity import verify_sha256
 
 __all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "read_model"]
 
 DEFAULT_MODEL = "improved"
+"""Name of the embedded model that is used where none is given."""
 MODEL_DIR = Path(__file__).parents[1] / "models"
-FOLDER_FILES = (
-    "model.int8.onnx",
-    "model.onnx",
-    "model.int8.ort",
-    "model.ort",
-)  # in a model folder, in order of preference
+"""Folder of the embedded models."""
+FOLDER_FILES = ("model.int8.onnx", "model.onnx", "model.int8.ort", "model.ort")
+"""Names of model files in a model folder, in order of preference: the fastest first."""
 SUMS = "SHA256SUMS"
-MAX_BYTES = 1 << 28  # 256 MiB: far over any model for a device, far under what exhausts one
+"""Name of the checksum file of a model folder, in the format of sha256sum(1)."""
+MAX_BYTES = 1 << 28
+"""Bytes. Larger model files are refused: 256 MiB is far over any model for a device, and far under its memory."""
 
 
 def embedded_models() -> dict[str, Path]:
-    """The models that this package carries, by name."""
+    """Returns the paths of the embedded models by name."""
     return {path.stem: path for path in sorted(MODEL_DIR.glob("*.onnx"), key=lambda path: path.stem)}
 
 
 def find_model(model: str | Path | None = None) -> Path:
-    """The file that is meant.
+    """Returns the path of a model file.
 
     Args:
-        model: None: the embedded default; a bare name: the embedded model of that name; otherwise a file, or a folder
-            that holds one of ``FOLDER_FILES`` (and may hold ``SHA256SUMS``).
+        model: None for the embedded default; the name of an embedded model; a file; or a folder that holds one of
+            ``FOLDER_FILES`` (and may hold ``SHA256SUMS``).
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: No such model.
     """
     path = Path(DEFAULT_MODEL if model is None else model)
     embedded = MODEL_DIR / f"{path}.onnx"
@@ -51,27 +52,27 @@ def find_model(model: str | Path | None = None) -> Path:
 
 
 def read_model(path: Path, sha256: str | None = None) -> bytes:
-    """Read a model file, and verify it against ``sha256`` and against a ``SHA256SUMS`` that stands beside it.
+    """Reads a model file, and verifies it against ``sha256`` and a ``SHA256SUMS`` in the same folder.
 
     Raises:
-        ModelError: unreadable, empty, too large, or another file than was vouched for.
+        ModelError: Unreadable, empty, too large, or with another hash.
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not data:
         raise ModelError(f"{path}: the model file is empty")
     if len(data) > MAX_BYTES:
-        raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which is no model for a device")
+        raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB: refused")
     for digits in filter(None, (sha256, _listed_sha256(path))):
         verify_sha256(data, digits)
     return data
 
 
 def _listed_sha256(path: Path) -> str | None:
-    """What ``SHA256SUMS`` in the same folder says of this file, in the format of sha256sum(1); None without a line."""
+    """Returns the hash that ``SHA256SUMS`` in the same folder lists for this file; None where it lists none."""
     sums = path.with_name(SUMS)
     if not sums.is_file():
         return None
@@ -84,5 +85,5 @@ def _listed_sha256(path: Path) -> str | None:
         if name[:1] in (" ", "*") and name[1:] == path.name:
             return digits
     if path.name in FOLDER_FILES:
-        raise ModelError(f"{sums}: does not list {path.name}, so nothing vouches for it")
+        raise ModelError(f"{sums}: does not list {path.name}, so it cannot be verified")
     return None
