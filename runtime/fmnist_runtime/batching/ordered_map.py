@@ -60,7 +60,7 @@ def map_ordered(
             thread.join()
 
 
-def start_threads(function: Callable[[], None], count: int) -> list[threading.Thread]:
+def start_threads(function: Callable[[], object], count: int) -> list[threading.Thread]:
     """Starts up to ``count`` threads that each call the function; fewer where the system's limit is reached."""
     started: list[threading.Thread] = []
     for _ in range(count):

@@ -74,6 +74,8 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
         if extra is None or missing in _OWN_PACKAGES:
             raise
         return _fail(f"{missing} is not installed; this command needs: pip install 'fmnist-edge[{extra}]'")
+    except ImportError as error:  # of an installed library
+        return _fail(f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged")
     return code if isinstance(code, int) else 0
 
 
@@ -90,6 +92,13 @@ def use_color(stream: Any) -> bool:
 def _fail(message: str, code: int = 1) -> int:
     print(f"error: {printable(message)}", file=sys.stderr)
     return code
+
+
+def _root_cause(error: BaseException) -> str:
+    """Returns the first line of the first exception of a chain; numpy's own message about it has thirty lines."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _prepare_streams() -> None:

@@ -1,9 +1,12 @@
 """onnxruntime sessions: one explicit execution provider, few threads, and a checked signature."""
 
+import threading
+
 import onnxruntime
 
 from fmnist_runtime.batching.cpus import MOST_THREADS
-from fmnist_runtime.errors import ConfigError, ModelError
+from fmnist_runtime.batching.ordered_map import start_threads
+from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["OUTPUTS", "PROVIDERS", "check_signature", "first_line", "open_session"]
@@ -34,11 +37,13 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
 
     Raises:
         ConfigError: An unknown or unavailable provider, or a number of threads out of range.
+        FmnistError: The system grants fewer threads.
         ModelError: onnxruntime refuses the model.
     """
     if not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
     chosen = _find_provider(provider)
+    _require_threads(threads - 1)  # the calling thread is the first
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -46,10 +51,10 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
     for kind in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=[chosen])
+        # Without fallback: it would replace the requested provider, print on standard output, and keep the file's bytes.
+        session = onnxruntime.InferenceSession(data, options, providers=[chosen], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(f"onnxruntime cannot load the model: {first_line(error)}") from error
-    session.disable_fallback()  # it would replace the requested provider, and keeps the file's bytes for that
     session._model_bytes = None
     return session
 
@@ -79,6 +84,19 @@ def check_signature(session: onnxruntime.InferenceSession, classes: int) -> None
 def first_line(error: Exception) -> str:
     """Returns the first line of an exception's message, or its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _require_threads(count: int) -> None:
+    """Checks that the system grants some threads: onnxruntime waits forever where it gets only a part of its own."""
+    if not count:
+        return
+    end = threading.Event()
+    started = start_threads(lambda: bool(end.wait()), count)
+    end.set()
+    for thread in started:
+        thread.join()
+    if len(started) < count:
+        raise FmnistError(f"the system grants {len(started) + 1} of {count + 1} threads; use one: --threads 1")
 
 
 def _find_provider(name: str) -> str:
