@@ -15,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import fmnist_runtime  # noqa: F401 (before Ray: turns off its usage statistics)
+
+# isort: split
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray

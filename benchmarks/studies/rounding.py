@@ -10,6 +10,10 @@ import argparse
 import json
 from pathlib import Path
 
+import fmnist_runtime  # noqa: F401 (before onnxruntime: turns off its telemetry)
+
+# isort: split
+
 import numpy as np
 import onnxruntime
 from onnx import ModelProto

@@ -12,7 +12,7 @@ from typing import Any
 
 from fmnist_runtime.errors import FmnistError
 
-__all__ = ["exit_code_of", "printable", "run_argparse", "run_main", "use_color"]
+__all__ = ["exit_code_of", "keep_stdout", "printable", "run_argparse", "run_main", "use_color"]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
 """Packages of this project: a missing module of theirs is a defect, not a missing extra."""
@@ -108,6 +108,18 @@ def _prepare_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open as long as the process lives)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # characters that the terminal lacks are no failure
+
+
+def keep_stdout() -> None:
+    """Reserves standard output for ``sys.stdout``: what a library writes to file descriptor 1 goes to standard error."""
+    try:
+        reserved = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of the two is closed
+        return
+    encoding = getattr(sys.stdout, "encoding", None)
+    # Open as long as the process lives; on a terminal line by line, as Python's own.
+    sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding)
 
 
 def _abandon_stdout() -> None:

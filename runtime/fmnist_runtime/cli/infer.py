@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.console import keep_stdout, run_argparse
 from fmnist_runtime.cli.parsers import COMMANDS, build_parser
 
 __all__ = ["infer", "main"]
@@ -54,5 +54,6 @@ def main() -> None:
     """Entry point."""
     # The matrices here are tiny; numpy's linear algebra would start a thread for each CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    keep_stdout()
     gc.disable()  # imports create no garbage, and collections during them take time
     sys.exit(run_argparse(infer))

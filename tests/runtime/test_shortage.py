@@ -1,0 +1,112 @@
+"""Devices with few threads or little memory: a result or one clear line, in bounded time."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.batching.ordered_map import map_ordered
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+INFER = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
+SERVE = [sys.executable, "-c", "from fmnist_runtime.serve.cli import main; main()"]
+FEW_THREADS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+static int left = -1;
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) {
+        real = dlsym(RTLD_NEXT, "pthread_create");
+        left = atoi(getenv("THREADS_LEFT"));
+    }
+    return left-- > 0 ? real(thread, attributes, start, argument) : EAGAIN;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def few_threads(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A library to preload, whose ``pthread_create`` fails as at a container's limit, after ``THREADS_LEFT`` calls."""
+    folder = tmp_path_factory.mktemp("preload")
+    (folder / "few.c").write_text(FEW_THREADS)
+    library = folder / "few.so"
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, folder / "few.c", "-ldl"], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a C compiler")
+    return str(library)
+
+
+def run(command: list[str], library: str, left: int, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    variables = {"LD_PRELOAD": library, "THREADS_LEFT": str(left), "PYTHONPATH": ":".join(sys.path)}
+    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=60, env=variables)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_many_pictures_with_fewer_threads_than_cpus(few_threads: str, left: int) -> None:
+    done = run(INFER, few_threads, left, EXAMPLES, "--json")
+    assert done.returncode == 0, done.stderr
+    names = [Path(json.loads(line)["path"]).name for line in done.stdout.splitlines()]
+    assert names == sorted(path.name for path in EXAMPLES.glob("*.jpg"))
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_threads_of_a_call_that_the_system_does_not_grant(few_threads: str, left: int) -> None:
+    done = run(INFER, few_threads, left, EXAMPLES / "shirt.jpg", "--json", "--threads", 4)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == f"error: the system grants {left + 1} of 4 threads; use one: --threads 1\n"
+
+
+def test_worker_processes_without_threads(few_threads: str) -> None:
+    done = run(INFER, few_threads, 0, EXAMPLES, "--json", "--workers", 2)
+    assert done.returncode == 0 and done.stdout.count("\n") == len(list(EXAMPLES.glob("*.jpg")))
+    refused = run(SERVE, few_threads, 0, "--workers", 2, "--port", 0)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "cannot start a thread" in refused.stderr
+
+
+def test_no_thread_at_all_still_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    assert list(map_ordered(lambda some: [2 * each for each in some], range(50), threads=4, chunk=3)) == [
+        2 * each for each in range(50)
+    ]
+
+
+def limited(megabytes: int, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+    command = [*INFER, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=limit)
+
+
+def test_400_megabytes_of_address_space_are_enough() -> None:
+    done = limited(400, EXAMPLES / "shirt.jpg", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["top"] and done.stderr == ""
+
+
+@pytest.mark.parametrize("megabytes", [120, 90, 50, 40])
+def test_less_than_the_libraries_need_is_one_line(megabytes: int) -> None:
+    done = limited(megabytes, EXAMPLES / "shirt.jpg", "--json")
+    assert done.returncode != 0 and done.stdout == "" and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1
+
+
+def test_what_libraries_print_is_not_among_the_answers() -> None:
+    code = (
+        "import os; from fmnist_runtime import classifier; find = classifier.find_model\n"
+        "classifier.find_model = lambda path: os.write(1, b'noise of a library') and find(path)\n"
+        "from fmnist_runtime.cli.infer import main; main()"
+    )
+    command = [sys.executable, "-c", code, str(EXAMPLES / "shirt.jpg"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert json.loads(done.stdout)["top"] and done.stderr == "noise of a library"
