@@ -30,10 +30,11 @@ def to_lab(rgb: Array) -> Array:
 
     Integer arithmetic and tables make the result equal on every machine and in JavaScript. Gray has exactly ``a = b = 0``.
     """
-    flat, lab = rgb.reshape(-1, 3), np.empty((3, *rgb.shape[:2]), np.float32)
-    for begin in range(0, len(flat), 4096):  # pieces that stay in the cache
-        linear = _LINEAR.take(flat[begin : begin + 4096])
-        x, y, z = _CURVE.take((_XYZ @ linear.T).astype(np.intp))  # exact in float64, in any order of addition
+    channels = np.array([rgb[..., 0], rgb[..., 1], rgb[..., 2]]).reshape(3, -1)
+    lab = np.empty((3, *rgb.shape[:2]), np.float32)
+    for begin in range(0, channels.shape[1], 4096):  # pieces that stay in the cache
+        linear = _LINEAR.take(channels[:, begin : begin + 4096])
+        x, y, z = _CURVE.take((_XYZ @ linear).astype(np.intp))  # exact in float64, in any order of addition
         lightness, a, b = lab.reshape(3, -1)[:, begin : begin + 4096]
         np.multiply(116, y, out=lightness)
         lightness -= 16
