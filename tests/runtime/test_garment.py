@@ -21,7 +21,7 @@ from fmnist_runtime.preprocessing.array_ops import (
 )
 from fmnist_runtime.preprocessing.background import Background, background_distance, fit_background, geometry_of
 from fmnist_runtime.preprocessing.parameters import PARAMETERS, parameters_json
-from fmnist_runtime.preprocessing.person import without_wearer
+from fmnist_runtime.preprocessing.person import remove_person
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.preprocessing.segmentation import segment
 
@@ -193,6 +193,6 @@ def test_a_wearer_is_taken_away_and_a_shirt_of_the_colour_of_skin_is_not() -> No
         person[6:34, 38:58] = 205, 150, 120
         person[34:96, 18:78] = shirt
         person[96:128, 24:72] = 40, 40, 60
-        garment = without_wearer(person, (person != 255).any(axis=2))
+        garment = remove_person(person, (person != 255).any(axis=2))
         assert garment[40:90, 20:76].all(), shirt
         assert not garment[:26].any() and not garment[96:].any(), shirt

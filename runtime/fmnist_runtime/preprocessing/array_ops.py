@@ -54,7 +54,8 @@ _XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]])
 
 def _lab_curve(t: Array) -> Array:
     """Returns CIELAB's f(t), rounded to 1/65536."""
-    return np.rint(65536 * np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)) / 65536
+    rounded: Array = np.rint(65536 * np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)) / 65536
+    return rounded
 
 
 _CURVE = np.empty(65536, np.float32)

@@ -134,5 +134,6 @@ def background_distance(lab: Array, background: Background, geometry: Geometry) 
     difference = (geometry.row_powers @ powers) @ geometry.column_powers
     difference -= lab
     difference *= difference
-    distance = _WEIGHTS @ difference.reshape(3, -1)
-    return np.sqrt(distance, out=distance).reshape(lab.shape[1:])
+    distance: Array = _WEIGHTS @ difference.reshape(3, -1)
+    np.sqrt(distance, out=distance)
+    return distance.reshape(lab.shape[1:])

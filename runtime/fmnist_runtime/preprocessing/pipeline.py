@@ -1,50 +1,46 @@
-"""From any photo to what the network has learnt: a 28×28 picture, a light garment on black ground.
+"""From any photo to the network's input: a 28×28 picture, a light garment on a black background.
 
-Fashion-MNIST was made like this (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747, section 2): trim the ground, shrink the
-longest edge to 28 pixels, sharpen, extend the shorter edge and centre, negate, make it 8-bit grey. The same steps here, for photos
-whose ground is not white: find the garment (``garment.py``), take away its wearer (``wearer.py``), crop, map the tones,
-shrink, centre, sharpen. A grey 28×28 picture is taken as it is: that is the data set's own format.
+Fashion-MNIST was made like this (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747, section 2): trim the background, shrink the
+longest edge to 28 pixels, sharpen, extend the shorter edge and center, negate, convert to 8-bit gray. The same steps follow
+here, for photos whose background is not white::
+
+    photo ─► working size ─► segmentation ─► remove the person ─► crop ─► map tones ─► 28 pixels, center, sharpen
+                             (segmentation.py)   (person.py)
+
+A gray 28×28 picture is used as it is: that is the data set's own format.
 """
 
 import numpy as np
 from PIL import Image
 
-from fmnist_runtime.preprocessing.array_ops import luma, percentile
-from fmnist_runtime.preprocessing.person import without_wearer
+from fmnist_runtime.preprocessing.array_ops import Array, luma, percentile
+from fmnist_runtime.preprocessing.parameters import PARAMETERS
+from fmnist_runtime.preprocessing.person import remove_person
 from fmnist_runtime.preprocessing.segmentation import segment
 from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["careful_inputs", "to_network_input"]
 
-_WORKING_SIDE = 128
-"""Photos are shrunk to this longest side first: enough to find a garment, small enough for milliseconds."""
-_SMALLEST = 8
-"""In fewer pixels either way nothing can be found."""
-_GAUSSIAN = (0.45186276187760605, 0.274068619061197)
-"""Weights of the centre and of each neighbour, along one axis."""
-_BORDERED = np.arange(-1, IMAGE_SIZE + 1).clip(0, IMAGE_SIZE - 1)
-"""Places along one axis, with the first and the last once more."""
-_SHARPNESS = 0.7
-"""How much of the difference from the surroundings is added."""
-_FLOOR = 48
-"""The darkest tone of a garment, so that a white one does not vanish into the black ground."""
+_P = PARAMETERS.tone
+_PADDED = np.arange(-1, IMAGE_SIZE + 1).clip(0, IMAGE_SIZE - 1)
+"""Indices along one axis, with the first and the last repeated once."""
 
 
-def to_network_input(image: Image.Image) -> np.ndarray:
-    """Turn a picture into the network's input.
+def to_network_input(image: Image.Image) -> Array:
+    """Converts a picture to the network's input.
 
     Args:
         image: any mode and size, upright (EXIF orientation already applied).
 
     Returns:
-        uint8 ``[28, 28]``: 0 is ground, 255 the brightest part of the garment. All 0 where there is none.
+        uint8 ``[28, 28]``: 0 is background, 255 the brightest part of the garment. All 0 where there is none.
     """
     if image.mode == "L" and image.size == (IMAGE_SIZE, IMAGE_SIZE) and "transparency" not in image.info:
         return np.array(image)
-    rgb, alpha = _channels(image)
-    if rgb.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE) and alpha is None and _is_grey(rgb):
+    rgb, alpha = _working_image(image)
+    if rgb.shape[:2] == (IMAGE_SIZE, IMAGE_SIZE) and alpha is None and _is_gray(rgb):
         return rgb[..., 0].copy()
-    mask, negate = _garment(rgb, alpha)
+    mask, negate = _garment_mask(rgb, alpha)
     if not mask.any():
         return np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
@@ -52,8 +48,8 @@ def to_network_input(image: Image.Image) -> np.ndarray:
     return _fit(_map_tones(luma(rgb)[box], mask[box], negate=negate))
 
 
-def careful_inputs(image: Image.Image) -> np.ndarray:
-    """Several views for ``--careful``: the picture and its mirror image, each also a little smaller.
+def careful_inputs(image: Image.Image) -> Array:
+    """Returns several views for ``--careful``: the picture and its mirror image, each also a little smaller.
 
     Returns:
         uint8 ``[4, 28, 28]``.
@@ -65,15 +61,15 @@ def careful_inputs(image: Image.Image) -> np.ndarray:
     return np.stack([view, view[:, ::-1], smaller, smaller[:, ::-1]])
 
 
-def _channels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """The picture at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
+def _working_image(image: Image.Image) -> tuple[Array, Array | None]:
+    """Returns the picture at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     mode = "RGBA" if transparent else "RGB"
-    image = image if image.mode == mode else image.convert(mode)  # to convert to the same mode would be to copy
-    scale = _WORKING_SIDE / max(image.size)
+    image = image if image.mode == mode else image.convert(mode)  # converting to the same mode would copy
+    scale = _P.working_side / max(image.size)
     if scale < 1:
-        size = tuple(max(1, round(side * scale)) for side in image.size)
-        # Colours count as much as they are opaque.
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        # Premultiplied, so that transparent pixels carry no color.
         image = _shrink(image.convert("RGBa"), size).convert("RGBA") if transparent else _shrink(image, size)
     pixels = np.asarray(image)
     alpha = pixels[..., 3] if transparent else None
@@ -81,7 +77,7 @@ def _channels(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Shrink by area: coarsely by whole numbers, which is fast, then exactly."""
+    """Shrinks by area: coarsely by integer factors, which is fast, then exactly."""
     width, height = image.size
     factors = (width // (2 * size[0]) or 1, height // (2 * size[1]) or 1)
     if factors != (1, 1):
@@ -92,36 +88,36 @@ def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _resize(
     image: Image.Image, size: tuple[int, int], method: Image.Resampling, extent: tuple[float, float]
 ) -> Image.Image:
-    """Rows first, then columns; left to itself, Pillow chooses the order by the shape, and rounding depends on it."""
+    """Resizes rows first, then columns. Pillow chooses the order by the shape, and rounding depends on it."""
     image = image.resize((size[0], image.height), method, (0, 0, extent[0], image.height))
     return image.resize(size, method, (0, 0, size[0], extent[1]))
 
 
-def _is_grey(rgb: np.ndarray) -> bool:
+def _is_gray(rgb: Array) -> bool:
     red, green, blue = np.moveaxis(rgb, -1, 0)
     most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    return bool((most - least).max() <= 2)
+    return bool((most - least).max() <= _P.gray_tolerance)
 
 
-def _garment(rgb: np.ndarray, alpha: np.ndarray | None) -> tuple[np.ndarray, bool]:
-    """Which pixels are garment, and whether their tones must be negated."""
-    if alpha is not None and 0.02 < (alpha > 127).mean() < 1:
-        return without_wearer(rgb, alpha > 127), True
-    if min(rgb.shape[:2]) < _SMALLEST:
+def _garment_mask(rgb: Array, alpha: Array | None) -> tuple[Array, bool]:
+    """Returns the garment's pixels, boolean ``[H, W]``, and whether their tones must be negated."""
+    if alpha is not None and _P.opaque_share < (alpha > _P.opaque).mean() < 1:
+        return remove_person(rgb, alpha > _P.opaque), True
+    if min(rgb.shape[:2]) < _P.min_side:
         return np.zeros(rgb.shape[:2], bool), True
     mask, plain = segment(rgb)
     if not plain or not mask.any():
         return mask, True
-    if _is_grey(rgb) and not mask.all() and rgb[~mask].mean() < 12:
-        return mask, False  # grey on black: already as in the data set, only larger
-    return without_wearer(rgb, mask), True
+    if _is_gray(rgb) and not mask.all() and rgb[~mask].mean() < _P.black:
+        return mask, False  # gray on black: the data set's tones
+    return remove_person(rgb, mask), True
 
 
-def _map_tones(tones: np.ndarray, mask: np.ndarray, *, negate: bool) -> np.ndarray:
-    """Bring the garment's tones into the range that the network knows; the ground becomes 0.
+def _map_tones(tones: Array, mask: Array, *, negate: bool) -> Array:
+    """Maps the garment's tones to the range of the data set; the background becomes 0.
 
-    The middle of the range stays about where it is, between floor and 255; a flat one is stretched, but not so far that
-    noise becomes a pattern.
+    The middle of the range stays about where it is. A flat range is stretched, but not so far that noise becomes a
+    pattern.
 
     Args:
         tones: ``luma``, in thousandths.
@@ -131,21 +127,23 @@ def _map_tones(tones: np.ndarray, mask: np.ndarray, *, negate: bool) -> np.ndarr
     Returns:
         float32 of the same shape, 0..255.
     """
-    goods = tones[mask]
-    low, high = (percentile(goods, share) / 1000 for share in (3, 97))
+    garment = tones[mask]
+    low, high = (percentile(garment, share) / 1000 for share in _P.percentiles)
     if negate:
         low, high = 255 - high, 255 - low
-    target_high = max(high, 150.0)
-    target_low = max(min(low, target_high - 60), _FLOOR)
-    gain = min((target_high - target_low) / max(high - low, 12.0), 2.5)
+    target_high = max(high, _P.high_min)
+    target_low = max(min(low, target_high - _P.range_min), _P.floor)
+    gain = min((target_high - target_low) / max(high - low, _P.flat), _P.gain_max)
     slope = (-gain if negate else gain) / 1000
     mapped = tones * np.float64(slope)
     mapped += (target_low + target_high) / 2 - gain * (low + high) / 2 + (255 * gain if negate else 0)
-    return np.multiply(np.clip(mapped, 0.6 * _FLOOR, 255, out=mapped), mask, dtype=np.float32, casting="unsafe")
+    return np.multiply(
+        np.clip(mapped, _P.floor_share * _P.floor, 255, out=mapped), mask, dtype=np.float32, casting="unsafe"
+    )
 
 
-def _fit(tones: np.ndarray) -> np.ndarray:
-    """Shrink (or enlarge) the longest side to 28, centre on black, sharpen, stretch the brightest tone to 255."""
+def _fit(tones: Array) -> Array:
+    """Resizes the longest side to 28, centers on black, sharpens, stretches the brightest tone to 255."""
     height, width = tones.shape
     scale = IMAGE_SIZE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -158,12 +156,10 @@ def _fit(tones: np.ndarray) -> np.ndarray:
     return np.rint(sharp * (255 / brightest)).astype(np.uint8) if brightest > 0 else sharp.astype(np.uint8)
 
 
-def _sharpen(picture: np.ndarray) -> np.ndarray:
-    """Unsharp mask with a Gaussian of radius and deviation 1, as in the data set; the ground stays black.
-
-    Collars, buttons and zips are lines of a pixel: shrinking alone would leave too little of them to tell a shirt by.
-    """
-    padded = picture[_BORDERED[:, None], _BORDERED]
-    across = _GAUSSIAN[1] * (padded[:, :-2] + padded[:, 2:]) + _GAUSSIAN[0] * padded[:, 1:-1]
-    around = _GAUSSIAN[1] * (across[:-2] + across[2:]) + _GAUSSIAN[0] * across[1:-1]
-    return np.where(picture > 0, picture + _SHARPNESS * (picture - around), 0).clip(0)
+def _sharpen(picture: Array) -> Array:
+    """Applies an unsharp mask with a Gaussian of radius and deviation 1; the background stays black."""
+    padded = picture[_PADDED[:, None], _PADDED]
+    center, side = _P.gaussian
+    across = side * (padded[:, :-2] + padded[:, 2:]) + center * padded[:, 1:-1]
+    around = side * (across[:-2] + across[2:]) + center * across[1:-1]
+    return np.where(picture > 0, picture + _P.sharpness * (picture - around), 0).clip(0)
