@@ -41,8 +41,13 @@ def find_model(model: str | Path | None = None) -> Path:
     if path.name == str(path) and embedded.is_file():
         return embedded
     if model is None or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name too long)
-        known = ", ".join(embedded_models()) or "none"
-        raise ModelError(f"{path}: no such model file, and no embedded model of that name (embedded: {known})")
+        from difflib import get_close_matches
+
+        known = embedded_models()
+        near = get_close_matches(str(path), known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        listed = ", ".join(known) or "none"
+        raise ModelError(f"{path}: no such model file, and no embedded model of that name (embedded: {listed}){hint}")
     if not path.is_dir():
         return path
     for name in FOLDER_FILES:

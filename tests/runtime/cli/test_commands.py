@@ -93,3 +93,10 @@ def test_defaults_come_from_the_environment(
     monkeypatch.setenv("FMNIST_THREADS", "none")
     assert run(EXAMPLE) == 2 and "environment variable FMNIST_THREADS: 'none' is no" in capsys.readouterr().err
     assert run(EXAMPLE, "--threads", "1") == 0
+
+
+def test_a_misspelt_model_has_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(EXAMPLE, "--model", "imroved-lite") == 1
+    assert "did you mean improved-lite?" in capsys.readouterr().err
+    assert run(EXAMPLE, "--model", "elsewhere/model.onnx") == 1
+    assert "did you mean" not in capsys.readouterr().err

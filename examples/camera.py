@@ -1,0 +1,129 @@
+"""Classifies frames of a camera or a video file, and prints an answer whenever it changes.
+
+    python examples/camera.py                  # the first camera, by OpenCV: pip install opencv-python-headless
+    python examples/camera.py film.mp4         # a video file, by OpenCV
+    python examples/camera.py picamera2        # a Raspberry Pi's camera module: apt install python3-picamera2
+
+Stop it with Ctrl-C.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from fmnist_runtime import Classifier, ConfigError, FmnistError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of this example."""
+    parser = argparse.ArgumentParser(description="Classify frames of a camera or a video file.")
+    parser.add_argument(
+        "source", nargs="?", default="0", help="number of a camera, a video file or URL, or picamera2 (default: 0)"
+    )
+    parser.add_argument("--model", help="model file, folder, or embedded model by name (default: improved)")
+    parser.add_argument(
+        "--interval", type=float, default=0.5, metavar="S", help="seconds between two answers (default: 0.5)"
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="stop after N answers (default: never)")
+    parser.add_argument("--all", action="store_true", help="print every answer, not only changes")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    return parser
+
+
+def opencv_frames(source: str, interval: float) -> Iterator["np.ndarray"]:
+    """Yields frames by OpenCV, uint8 RGB ``[H, W, 3]``, at most one each ``interval`` seconds.
+
+    Of a video file it takes frames by their time in the film. Of a camera it takes the newest frame: the driver buffers
+    some, so all are read and only those that are due are decoded.
+
+    Raises:
+        ConfigError: OpenCV is missing, or the source cannot be opened.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ConfigError("OpenCV is not installed: pip install opencv-python-headless") from error
+    is_camera = source.isdecimal()
+    capture = cv2.VideoCapture(int(source) if is_camera else source)
+    try:
+        if not capture.isOpened():
+            raise ConfigError(f"{source}: no such camera or video file")
+        due = 0.0
+        while capture.grab():
+            now = time.monotonic() if is_camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if now < due:
+                continue
+            due = now + interval
+            complete, frame = capture.retrieve()
+            if complete:
+                yield frame[..., ::-1].copy()  # OpenCV's order is BGR
+    finally:
+        capture.release()
+
+
+def picamera2_frames(interval: float) -> Iterator["np.ndarray"]:
+    """Yields frames of a Raspberry Pi's camera module, uint8 RGB ``[H, W, 3]``, one each ``interval`` seconds.
+
+    Raises:
+        ConfigError: picamera2 is missing.
+    """
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise ConfigError("picamera2 is not installed: apt install python3-picamera2") from error
+    camera = Picamera2()
+    # picamera2 names formats by the order in a 24-bit word: BGR888 is R, G, B in memory.
+    camera.configure(camera.create_preview_configuration({"size": (640, 480), "format": "BGR888"}))
+    camera.start()
+    try:
+        while True:
+            yield camera.capture_array()
+            time.sleep(interval)
+    finally:
+        camera.stop()
+
+
+def classify_frames(chosen: argparse.Namespace) -> None:
+    """Prints the answers to the frames of the chosen source.
+
+    Raises:
+        FmnistError: The model or the source cannot be used.
+    """
+    classifier, shown, answers = Classifier.load(chosen.model), "", 0
+    pi = chosen.source == "picamera2"
+    frames = picamera2_frames(chosen.interval) if pi else opencv_frames(chosen.source, chosen.interval)
+    with closing(frames):  # type: ignore[type-var]  # both functions are generators
+        for frame in frames:
+            prediction = classifier(frame)
+            answers += 1
+            text = prediction.label or "I don't know"
+            if chosen.all or text != shown:
+                line = json.dumps(prediction.to_dict()) if chosen.json else f"{text:<14} {prediction.probability:6.1%}"
+                print(line, flush=True)
+            shown = text
+            if answers == chosen.count:
+                return
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the example, and returns its exit code."""
+    chosen = build_parser().parse_args(args)
+    try:
+        classify_frames(chosen)
+    except KeyboardInterrupt:
+        return 130
+    except FmnistError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The camera example, with captures that are made up."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime import Classifier
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PHOTOS = [np.asarray(Image.open(EXAMPLES / f"{name}.jpg").convert("RGB")) for name in ("shirt", "sandal")]
+
+
+@pytest.fixture
+def camera() -> ModuleType:
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location("camera_example", EXAMPLES / "camera.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Capture:
+    """OpenCV's capture of a film: ten frames a second, two seconds of each photo."""
+
+    released = False
+
+    def __init__(self, source: object) -> None:
+        self.source, self.position = source, -1
+
+    def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
+        return self.source != "gone.mp4"
+
+    def grab(self) -> bool:
+        self.position += 1
+        return self.position < 40
+
+    def get(self, prop: int) -> float:
+        assert prop == 0
+        return self.position * 100.0
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, PHOTOS[self.position // 20][..., ::-1]
+
+    def release(self) -> None:
+        Capture.released = True
+
+
+@pytest.fixture
+def opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module ``cv2`` that has only what the example uses."""
+    module = ModuleType("cv2")
+    module.VideoCapture, module.CAP_PROP_POS_MSEC = Capture, 0
+    monkeypatch.setitem(sys.modules, "cv2", module)
+    Capture.released = False
+
+
+def test_a_film_is_classified_by_its_time(camera, opencv, capsys: pytest.CaptureFixture[str]) -> None:
+    assert camera.main(["film.mp4", "--json", "--all"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = [Classifier.load()(photo).to_dict() for photo in PHOTOS]
+    assert answers == [expected[0]] * 4 + [expected[1]] * 4 and Capture.released
+
+
+def test_only_changes_are_printed(camera, opencv, capsys: pytest.CaptureFixture[str]) -> None:
+    assert camera.main(["film.mp4", "--interval", "0.1", "--model", "improved"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["Shirt", "Sneaker"]
+
+
+def test_it_stops_after_a_number_of_answers(camera, opencv, capsys: pytest.CaptureFixture[str]) -> None:
+    assert camera.main(["0", "--count", "1", "--interval", "0"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 and Capture.released
+
+
+def test_the_camera_module_of_a_raspberry_pi(camera, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[object] = []
+
+    class Picamera2:
+        def create_preview_configuration(self, main: dict) -> dict:
+            return main
+
+        def configure(self, main: dict) -> None:
+            calls.append(main["format"])
+
+        def start(self) -> None:
+            calls.append("start")
+
+        def capture_array(self) -> np.ndarray:
+            return PHOTOS[0]
+
+        def stop(self) -> None:
+            calls.append("stop")
+
+    module = ModuleType("picamera2")
+    module.Picamera2 = Picamera2
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    assert camera.main(["picamera2", "--all", "--count", "3", "--interval", "0"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3 and calls == ["BGR888", "start", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["gone.mp4"], "gone.mp4: no such camera"), (["0", "--model", "nothing.onnx"], "nothing.onnx: no such model")],
+)
+def test_errors_are_one_line(camera, opencv, arguments, message, capsys: pytest.CaptureFixture[str]) -> None:
+    assert camera.main(arguments) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("source", "module"), [("0", "cv2"), ("picamera2", "picamera2")])
+def test_a_missing_library_is_named(camera, monkeypatch, source, module, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert camera.main([source]) == 2
+    assert "is not installed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        camera.main(["--interval", "x"])
