@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from photos import slug
 from table_text import page_agreement
 from tables import RESULTS, ROOT, write_tables
 
@@ -33,6 +32,7 @@ from fmnist_runtime.cli.webpage import page_files, write_page
 from fmnist_runtime.image_io.decode import find_images
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_train.data.photos import slug
 from fmnist_train.files import write_atomically
 
 WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"

@@ -1,4 +1,4 @@
-"""How many photos are answered right: by kind of photo and by class, with the reject option off and on.
+"""Share of photos that are classified correctly: by kind of photo and by class, with the reject option off and on.
 
     python benchmarks/studies/photos.py FOLDER [--model FILE] [--careful | --naive resized | --naive inverted] [--json | --readme]
 
@@ -18,6 +18,8 @@ from tables import NAMES, RESULTS, ROOT, write_tables
 
 from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.image_io.decode import find_images, open_image
+from fmnist_train.data.photos import slug
+from fmnist_train.evaluation.metrics import ECE_BINS
 from fmnist_train.files import write_atomically
 
 WAYS = {
@@ -29,19 +31,20 @@ WAYS = {
 """What the table of ``docs/accuracy.md`` compares, each with the same model."""
 
 
-def slug(label: str) -> str:
-    return label.lower().replace("-", "").replace("/", "-").replace(" ", "-")  # T-shirt/top is tshirt-top
-
-
 def naive(path: Path, *, inverted: bool) -> np.ndarray:
     """The photo as nearly every Fashion-MNIST project feeds it: uint8 ``[28, 28]``."""
     pixels = np.asarray(open_image(path).convert("L").resize((28, 28), Image.Resampling.BILINEAR))
     return 255 - pixels if inverted else pixels
 
 
-def measure(folder: Path, classifier: Classifier, method: str | None = None) -> dict[str, dict[str, int]]:
-    """Counts for each ``kind`` and ``kind/answers``: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``."""
-    table: dict[str, dict[str, int]] = {}
+def measure(folder: Path, classifier: Classifier, method: str | None = None) -> dict[str, dict[str, float]]:
+    """Counts for each ``kind`` and ``kind/answers``: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``.
+
+    Rows of kinds also hold ``class_mean``, the mean over their answers of the share that is right, and ``ece``, the
+    expected calibration error of the first answer's probability; both without rejection.
+    """
+    table: dict[str, dict[str, float]] = {}
+    answered: dict[str, list[tuple[float, bool]]] = {}
     for path in find_images(folder):
         kind, answers = path.relative_to(folder).parts[:2]
         if unknown := set(answers.split("+")) - {"none", *map(slug, classifier.labels)}:
@@ -51,24 +54,37 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
         except ImageError as error:
             raise SystemExit(f"error: {path}: {error}") from error
         right = slug(prediction.top[0].label) in answers.split("+")
+        answered.setdefault(kind, []).append((prediction.top[0].probability, right))
         for row in (kind, f"{kind}/{answers}"):
             counts = table.setdefault(row, {"photos": 0, "right": 0, "kept": 0, "right_of_kept": 0})
             counts["photos"] += 1
             counts["right"] += right
             counts["kept"] += not prediction.rejected
             counts["right_of_kept"] += right and not prediction.rejected
+    for kind, pairs in answered.items():
+        rows = [counts for row, counts in table.items() if row.startswith(f"{kind}/")]
+        table[kind]["class_mean"] = float(np.mean([counts["right"] / counts["photos"] for counts in rows]))
+        table[kind]["ece"] = calibration_error(*map(np.array, zip(*pairs, strict=True)))
     return table
 
 
-def show(table: dict[str, dict[str, int]]) -> None:
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Mean distance, over bins of confidence, between it and the share that is right; where several answers may be."""
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    distances = [abs(right[bins == i].mean() - confidence[bins == i].mean()) * (bins == i).mean() for i in set(bins)]
+    return float(sum(distances))
+
+
+def show(table: dict[str, dict[str, float]]) -> None:
     only_strangers = {kind for kind in table if {r for r in table if r.startswith(kind + "/")} == {f"{kind}/none"}}
-    print(f"{'':<28}{'photos':>7}{'right':>8}{'coverage':>10}{'right of kept':>15}")
+    print(f"{'':<28}{'photos':>7}{'right':>8}{'coverage':>10}{'right of kept':>15}{'class mean':>12}{'ECE':>7}")
     for row, counts in sorted(table.items(), key=lambda item: ("/" in item[0], item[0])):
         photos, kept = counts["photos"], counts["kept"]
         strangers = row.endswith("/none") or row in only_strangers
         right = f"{'-':>8}" if strangers else f"{counts['right'] / photos:8.1%}"
         of_kept = f"{counts['right_of_kept'] / kept:15.1%}" if kept and not strangers else f"{'-':>15}"
-        print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}")
+        whole = "" if strangers or "class_mean" not in counts else f"{counts['class_mean']:12.1%}{counts['ece']:7.1%}"
+        print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}{whole}")
 
 
 def write_results(folder: Path, model: str | None) -> None:
