@@ -216,7 +216,7 @@ def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatc
     save_checkpoint(tmp_path / "start" / "best", build_model("residual", **options), info)
     split = find_dataset("sample").load("train")
     photos = load_photo_data(
-        dataclasses.replace(recipe, photo_views=2, photo_minimum=1),
+        dataclasses.replace(recipe, photo_views=2, photo_minimum=1, photo_plain=1),
         write_folder(tmp_path / "photos"),
         labels,
         split,

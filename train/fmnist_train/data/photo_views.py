@@ -75,7 +75,7 @@ def load_views(
 
 def paste_views(
     images: np.ndarray,
-    backgrounds: Sequence[Path],
+    backgrounds: Sequence[Path | None],
     settings: ViewSettings,
     folder: Path,
     *,
@@ -85,13 +85,15 @@ def paste_views(
 
     Args:
         images: uint8 ``[N, 28, 28]``, light garment on black.
-        backgrounds: N pictures; the widest strip beside the garment is taken.
+        backgrounds: N pictures, of which the widest strip beside the garment is taken; None for a plain background as
+            in a shop.
         settings: what the views are.
         folder: of the cache.
         note: called with one line before views are made.
     """
     shape = (len(images), settings.count, IMAGE_SIZE, IMAGE_SIZE)
-    key = _key("pasted", settings, backgrounds, images.tobytes())
+    plain = bytes(path is None for path in backgrounds)
+    key = _key("pasted", settings, [path for path in backgrounds if path is not None], images.tobytes() + plain)
     make = partial(_pasted_views, settings=settings)
     jobs = [(image, path) for image, path in zip(images, backgrounds, strict=True)]
     return _cached(folder / f"{key}.npy", make, jobs, shape, note)
@@ -106,10 +108,10 @@ def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
     return np.stack([to_network_input(open_image(data)), *changed])
 
 
-def _pasted_views(image: np.ndarray, path: Path, settings: ViewSettings) -> np.ndarray:
+def _pasted_views(image: np.ndarray, path: Path | None, settings: ViewSettings) -> np.ndarray:
     rng = np.random.default_rng(list(hashlib.sha256(image.tobytes()).digest()))
-    strip = _background(open_image(path).convert("RGB"))
-    photos = [_paste(image, strip, rng) for _ in range(settings.count)]
+    strip = None if path is None else _background(open_image(path).convert("RGB"))
+    photos = [_paste(image, strip or _plain_background(rng), rng) for _ in range(settings.count)]
     return np.stack([to_network_input(_change(photo, settings, rng)) for photo in photos])
 
 
@@ -174,6 +176,14 @@ def _background(photo: Image.Image) -> Image.Image:
     scale = photo.width / width
     left, top, right, bottom = (round(edge * scale) for edge in best)
     return photo.crop((left, top, min(right, photo.width), min(bottom, photo.height)))
+
+
+def _plain_background(rng: np.random.Generator) -> Image.Image:
+    """A light background of nearly one color, mostly white, with a slope of the light."""
+    color = np.full(3, 255.0) if rng.random() < 0.6 else rng.uniform(150, 255) * (1 - rng.uniform(0, 0.12, 3))
+    slope = 1 - rng.uniform(0, 0.08) * np.linspace(0, 1, 64)[:, None, None]
+    noise = rng.normal(0, rng.uniform(0, 1.5), (64, 64, 1))
+    return Image.fromarray((color * slope + noise).clip(0, 255).round().astype(np.uint8))
 
 
 def _paste(image: np.ndarray, background: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -229,6 +229,9 @@ class Recipe:
         panel="Photos",
         ge=0,
     )
+    photo_plain: int = setting(
+        0, "Data set images of each class that are pasted on plain backgrounds, as in a shop.", panel="Photos", ge=0
+    )
     photo_balance: float = setting(
         0.0, "Draw rare kinds of photos more often: 0 draws photos alike, 1 kinds alike.", panel="Photos", **_SHARE
     )
@@ -269,8 +272,6 @@ class Recipe:
             raise ConfigError(
                 "stored views hold no answer to pairs that a step mixes: set --mixup in place of soft targets"
             )
-        if self.stored_views and self.augmentation.photo:
-            raise ConfigError("stored views hold no photographs: set --photo 0")
         if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
             raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
 

@@ -54,6 +54,10 @@ class PhotoViews:
     answers: np.ndarray
     """bool ``[N, classes]``; all false where a rejection is correct."""
 
+    def join(self, other: "PhotoViews") -> "PhotoViews":
+        """Return these views and others."""
+        return PhotoViews(np.concatenate([self.images, other.images]), np.concatenate([self.answers, other.answers]))
+
 
 @dataclass(frozen=True, eq=False)
 class PhotoData:
@@ -107,12 +111,14 @@ def load_photo_data(
         PhotoViews(views[[place[photo.path] for photo in part]], _answers(part, len(labels)))
         for part in split_by_sender(photos)
     ]
-    pasted = _missing_images(parts[0].answers, images, recipe.photo_minimum)
-    if len(pasted):
-        backgrounds = [photos[number % len(photos)].path for number in np.arange(len(pasted)) * _BACKGROUND_STEP]
-        views = paste_views(pasted.images, backgrounds, settings, cache, note=note)
-        answers = np.eye(len(labels), dtype=bool)[pasted.labels]
-        parts[0] = PhotoViews(np.concatenate([parts[0].images, views]), np.concatenate([parts[0].answers, answers]))
+    counts = _count_alone(parts[0].answers)
+    missing = _first_images(images, np.zeros_like(counts), np.maximum(recipe.photo_minimum - counts, 0))
+    shop = _first_images(images, np.bincount(missing.labels, minlength=len(labels)), counts * 0 + recipe.photo_plain)
+    floors = [photos[number * _BACKGROUND_STEP % len(photos)].path for number in range(len(missing))]
+    for pasted, backgrounds in ((missing, floors), (shop, [None] * len(shop))):
+        if len(pasted):
+            views = paste_views(pasted.images, backgrounds, settings, cache, note=note)
+            parts[0] = parts[0].join(PhotoViews(views, np.eye(len(labels), dtype=bool)[pasted.labels]))
     return PhotoData(parts[0], parts[1])
 
 
@@ -120,11 +126,16 @@ _BACKGROUND_STEP = 101
 """A prime: neighbors in the table are often photos of the same floor."""
 
 
-def _missing_images(answers: np.ndarray, images: Split, minimum: int) -> Split:
-    """Data set images that bring every class to ``minimum`` examples of its own; the first of each class."""
-    counts = answers[answers.sum(axis=1) == 1].sum(axis=0)
+def _count_alone(answers: np.ndarray) -> np.ndarray:
+    """Photos of which a class is the only answer, ``[classes]``."""
+    return answers[answers.sum(axis=1) == 1].sum(axis=0)
+
+
+def _first_images(images: Split, skip: np.ndarray, count: np.ndarray) -> Split:
+    """The first ``count[class]`` images of each class after ``skip[class]``."""
     chosen = [
-        np.flatnonzero(images.labels == label)[: max(0, minimum - int(count))] for label, count in enumerate(counts)
+        np.flatnonzero(images.labels == label)[first : first + number]
+        for label, (first, number) in enumerate(zip(skip, count, strict=True))
     ]
     return images.take(np.concatenate(chosen))
 

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.augmentation.outliers import OUTLIER_WEIGHT, draw_outliers, uniform_loss
+from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import autocast
 from fmnist_train.training.loss import Loss, mix_pairs
@@ -64,7 +65,7 @@ class TrainingStep:
             logits = self.network(inputs).float()
             taught = None if self.teacher is None else self.teacher(chosen, inputs[: len(labels)], photographed)
         if view is not None:
-            taught = view.logits[chosen], ~photographed
+            taught = view.logits[chosen][~photographed], ~photographed
         of_images, of_outliers, of_photos = logits.split([len(labels), len(outliers), len(photos)])
         loss = self.loss(of_images, targets) if taught is None else self._distill(of_images, targets, *taught)
         if len(outliers):
@@ -85,11 +86,21 @@ class TrainingStep:
             known = labels if self.data.fashion else None
             images, photographed = augment(self.data.images[chosen], known, recipe.augmentation)
         else:
-            images, photographed = view.images[chosen].float(), torch.zeros_like(labels, dtype=torch.bool)
+            images, photographed = self._photograph(view.images[chosen].float(), chosen)
         targets = labels if recipe.targets == "indices" else F.one_hot(labels, self.data.classes).float()
         if recipe.targets == "soft":
             images, targets = mix_pairs(images, targets, recipe.mix)
         return images, targets, photographed
+
+    def _photograph(self, images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Replace a share of a stored view by photographed images, which have labels and no stored answers."""
+        share, labels = self.recipe.augmentation.photo, self.data.labels[chosen]
+        photographed = torch.rand(len(images), device=images.device) < share
+        if not photographed.any():
+            return images, photographed
+        known = labels[photographed] if self.data.fashion else None
+        changed = as_photographed(self.data.images[chosen][photographed].float(), known)
+        return images.index_put((photographed,), changed), photographed
 
     def _draw_photos(self, images: int) -> tuple[Tensor, Tensor]:
         if self.sampler is None:

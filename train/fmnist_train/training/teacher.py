@@ -140,13 +140,14 @@ class StoredViews:
         *,
         mixed_precision: bool,
     ) -> None:
-        self.images, self.augmentation, self.folder = images, recipe.augmentation, folder
+        self.images, self.folder = images, folder
+        self.augmentation = dataclasses.replace(recipe.augmentation, photo=0.0, outliers=0.0)
         self.mixed_precision = mixed_precision
         self.teachers = ViewAnswers(checkpoints, images.device)
         identity = {
             "teachers": [checkpoint.sha256 for checkpoint in checkpoints],
             "images": arrays_sha256(images.cpu().numpy()),
-            "augmentation": dataclasses.asdict(recipe.augmentation),
+            "augmentation": dataclasses.asdict(self.augmentation),
             "bfloat16": mixed_precision,
             "torch": torch.__version__,
         }
