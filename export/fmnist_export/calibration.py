@@ -13,18 +13,27 @@ from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.data.sources import Split
 from fmnist_train.evaluation.metrics import softmax
 
-__all__ = ["ACCEPTANCE", "fit_reject", "fit_temperature", "photographed"]
+__all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "fit_reject", "fit_temperature", "photographed"]
 
 ACCEPTANCE = 0.95
 """Share of real garments that the reject option lets pass."""
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+PHOTO_ACCEPTANCE = 0.88
+"""Share of validation photos of garments that is accepted, by a network that learnt from photos. Its errors are among the
+least certain photos, and so are most photos of other things."""
+
+
+def fit_temperature(
+    logits: np.ndarray, labels: np.ndarray, photos: tuple[np.ndarray, np.ndarray] | None = None
+) -> float:
     """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599), by golden section.
 
     Args:
         logits: float ``[N, classes]`` of validation images.
         labels: int ``[N]``.
+        photos: logits ``[M, classes]`` and accepted answers, bool ``[M, classes]``, of validation photos; their mean
+            counts as much as that of the images.
 
     Returns:
         Between 0.05 and 20, to three digits: exporting twice must give the same bytes.
@@ -33,8 +42,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         raise ConfigError("fitting the temperature needs validation images")
 
     def loss(log_temperature: float) -> float:
-        chosen = softmax(logits, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(chosen, 1e-300)).mean())
+        temperature = float(np.exp(log_temperature))
+        chosen = softmax(logits, temperature)[np.arange(len(labels)), labels]
+        of_images = float(-np.log(np.maximum(chosen, 1e-300)).mean())
+        if photos is None:
+            return of_images
+        accepted = (softmax(photos[0], temperature) * photos[1]).sum(axis=1)[photos[1].any(axis=1)]
+        return of_images + float(-np.log(np.maximum(accepted, 1e-300)).mean())
 
     low, high = np.log(0.05), np.log(20.0)
     ratio = (np.sqrt(5) - 1) / 2
@@ -56,10 +70,12 @@ def photographed(validation: Split, labels: Sequence[str]) -> np.ndarray:
     return changed.clamp(0, 255).round().byte().squeeze(1).numpy()
 
 
-def fit_reject(logits: np.ndarray, temperature: float, score: str = "certainty") -> dict[str, Any]:
-    """The threshold that accepts 95% of these garments, in the form that the metadata holds."""
+def fit_reject(
+    logits: np.ndarray, temperature: float, score: str = "certainty", acceptance: float = ACCEPTANCE
+) -> dict[str, Any]:
+    """The threshold that accepts this share of these garments, in the form that the metadata holds."""
     if score not in SCORES:
         raise ConfigError(f"unknown reject score '{score}'; known: {', '.join(SCORES)}")
     scores = SCORES[score](logits, softmax(logits, temperature))
-    threshold = float(np.quantile(scores, 1 - ACCEPTANCE))
-    return {"score": score, "threshold": float(f"{threshold:.4g}"), "acceptance": ACCEPTANCE}
+    threshold = float(np.quantile(scores, 1 - acceptance))
+    return {"score": score, "threshold": float(f"{threshold:.4g}"), "acceptance": acceptance}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_export.artifacts import all_files, write_forms
-from fmnist_export.calibration import fit_reject, fit_temperature, photographed
+from fmnist_export.calibration import PHOTO_ACCEPTANCE, fit_reject, fit_temperature, photographed
 from fmnist_export.convert import to_onnx
 from fmnist_export.evaluation import FILES, Form, Judge
 from fmnist_export.formatting import show_export
@@ -30,6 +30,7 @@ from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.files import write_atomically
+from fmnist_train.training.photos import unpack_logits
 from fmnist_train.training.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
@@ -128,8 +129,15 @@ def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
 
 
 def _fit(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, dict[str, Any]]:
-    """The temperature, and the reject rule; as many of its garments are photographed as in training."""
+    """The temperature, and the reject rule: from validation photos where the checkpoint has some.
+
+    Else the rule is from validation images, of which as many are made into photographs as in training.
+    """
     logits = garments = predict_logits(checkpoint.model, validation.images)
+    if "photos" in checkpoint.info:
+        photo_logits, answers = unpack_logits(checkpoint.info["photos"])
+        temperature = fit_temperature(logits, validation.labels, (photo_logits, answers))
+        return temperature, fit_reject(photo_logits[answers.any(axis=1)], temperature, score, PHOTO_ACCEPTANCE)
     temperature = fit_temperature(logits, validation.labels)
     if share := min(checkpoint.info["recipe"]["augmentation"]["photo"], 0.5):
         count = round(len(validation) * share / (1 - share))

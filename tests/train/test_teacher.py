@@ -265,15 +265,6 @@ def stop_after(last: int, epoch: int) -> None:
         ({"distillation": 1.0, "teacher_sees": "views", "stored_views": 1, "targets": "soft"}, "answer to pairs"),
         ({"augmentation": Augmentation(mixup=0.5)}, "no labels of its own"),
         ({"distillation": 0.5, "teacher_sees": "views", "augmentation": Augmentation(mixup=0.5)}, "no labels"),
-        (
-            {
-                "distillation": 1.0,
-                "teacher_sees": "views",
-                "stored_views": 1,
-                "augmentation": Augmentation(photo=0.5),
-            },
-            "no photographs",
-        ),
     ],
 )
 def test_views_that_cannot_be_stored_are_refused(changes: dict[str, object], message: str) -> None:
