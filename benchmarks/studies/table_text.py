@@ -7,10 +7,13 @@ __all__ = [
     "best_guesses",
     "confidence",
     "download",
+    "grey_frames",
     "markdown_table",
+    "microcontrollers",
     "models",
     "page_agreement",
     "photos",
+    "plain_c",
     "portability",
     "rounding",
     "serve_load",
@@ -228,3 +231,70 @@ def serve_load(document: Document) -> str:
 def _counted(run: Row) -> str:
     statuses = ", ".join(f"{count:,} × {status}" for status, count in sorted(run["statuses"].items()) if count)
     return f"answers {statuses}, socket errors {run['socket_errors']}"
+
+
+_CYCLES_PER_INSTRUCTION = 1.3
+"""Estimate for Cortex-M4: loads take two cycles unless they follow each other, multiplications one, branches two to four."""
+
+
+def microcontrollers(document: Document) -> str:
+    """Renders flash, RAM and instructions on Cortex-M."""
+    megahertz = 168
+    head = ["model", "multiplications", "flash", "RAM", "stack", "instructions, M4F", "per multiplication"]
+    head += [f"estimate at {megahertz} MHz", "instructions, M0+"]
+    rows = []
+    for name, row in document["models"].items():
+        m4f, m0plus = row["m4f"], row["m0plus"]
+        rows.append(
+            [
+                f"`{name}`",
+                f"{row['macs'] / 1e6:.2f}M",
+                f"{m4f['flash'] / 1000:.1f} kB",
+                f"{m4f['ram'] / 1000:.1f} kB",
+                f"{m4f['stack']} B",
+                f"{m4f['instructions'] / 1e6:.2f}M",
+                f"{m4f['instructions'] / row['macs']:.2f}",
+                f"{m4f['instructions'] * _CYCLES_PER_INSTRUCTION / (megahertz * 1000):.0f} ms",
+                f"{m0plus['instructions'] / 1e6:.1f}M",
+            ]
+        )
+    return markdown_table(head, rows, "l" + "r" * (len(head) - 1))
+
+
+def plain_c(document: Document) -> str:
+    """Renders plain C beside onnxruntime on the machine of the study."""
+    head = ["model", "call, C", "call, onnxruntime", "ratio", "process, C", "process, `fmnist-infer`"]
+    head += ["peak memory, C", "peak memory, `fmnist-infer`"]
+    rows = [
+        [
+            f"`{name}`",
+            f"{row['c_us']:.0f} µs",
+            f"{row['onnxruntime_us']:.0f} µs",
+            f"{row['ratio']:.2f}",
+            f"{row['c_cold_ms']:.1f} ms",
+            f"{row['onnxruntime_cold_ms']:.0f} ms",
+            f"{row['c_peak_mb']:.1f} MB",
+            f"{row['onnxruntime_peak_mb']:.0f} MB",
+        ]
+        for name, row in document["models"].items()
+    ]
+    machine = document["machine"]
+    flags = ", ".join(machine["flags"]) or "no vector instructions for int8"
+    return (
+        f"{markdown_table(head, rows, 'l' + 'r' * (len(head) - 1))}\n\n"
+        f"Measured on {machine['processor']} ({flags}), {machine['cpus']} CPUs, while other programs ran "
+        f"(load {document['load']:.1f}). Calls of both alternate; the ratio is the median of neighboring "
+        "rounds. onnxruntime is called "
+        "from Python and computes the softmax, too. Processes: the fastest of 15 starts."
+    )
+
+
+def grey_frames(document: Document) -> str:
+    """Renders the accuracy behind ``fmnist_prepare_grey`` beside the Python preprocessing."""
+    grey = document["grey"]
+    ways = ("c_grey", "python_grey", "python_color")
+    head = ["model", "`fmnist_prepare_grey`", "Python, grey", "Python, color"]
+    rows = [[f"`{name}`", *(f"{100 * row[way]:.1f}%" for way in ways)] for name, row in grey["models"].items()]
+    return (
+        f"{markdown_table(head, rows, 'lrrr')}\n\nRight answers without rejection, on {grey['photos']} shop pictures."
+    )

@@ -99,6 +99,19 @@ SECTIONS = {
     "page agreement": Section(
         "docs/page.md", f"{STUDIES}/page.py FOLDER --write", lambda: text.page_agreement(result("page"))
     ),
+    "microcontrollers": Section(
+        "docs/microcontrollers.md",
+        f"{STUDIES}/microcontrollers.py",
+        lambda: text.microcontrollers(result("microcontrollers")),
+    ),
+    "plain C": Section(
+        "docs/microcontrollers.md", f"{STUDIES}/microcontrollers.py", lambda: text.plain_c(result("microcontrollers"))
+    ),
+    "grey frames": Section(
+        "docs/microcontrollers.md",
+        f"{STUDIES}/microcontrollers.py",
+        lambda: text.grey_frames(result("microcontrollers")),
+    ),
     "serve load": Section("docs/serve.md", f"{STUDIES}/serve_load.py", lambda: text.serve_load(result("serve_load"))),
 }
 """Every section by its name in the marks."""
