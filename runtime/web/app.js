@@ -100,6 +100,13 @@ function open(file) {
   choose("photo");
 }
 
+/** Opens one of the page's own photos. */
+async function openSample(address) {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error("This example cannot be fetched: load the page again.");
+  open(await response.blob());
+}
+
 const WAYS = {
   photo: lookAtPhoto,
   camera: () => camera.start((picture) => look(picture, false)),
@@ -130,6 +137,9 @@ tabs.forEach((tab, i) => {
   });
 });
 find("file").addEventListener("change", ({ target }) => target.files.length && open(target.files[0]));
+document.querySelectorAll(".sample").forEach((button) => {
+  button.addEventListener("click", () => openSample(button.querySelector("img").src).catch(failed));
+});
 find("clear").addEventListener("click", () => {
   forget();
   drawing.clear();

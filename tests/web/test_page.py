@@ -15,6 +15,7 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.cli.infer import infer
 from fmnist_runtime.reject import SCORES
 
+WEB = Path(__file__).parents[2] / "runtime" / "web"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 VECTORS = json.loads(gzip.decompress(Path(__file__).with_name("golden.json.gz").read_bytes()))
 PIXELS = "() => [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
@@ -51,6 +52,14 @@ def test_a_photo_gets_the_commands_answer(page, capsys: pytest.CaptureFixture, t
     for top in answer["top"]:
         assert re.search(rf"{top['label']}\s+{top['probability']:.1%}", page.inner_text("#bars"))
     assert np.array_equal(seen(page), Classifier.load().prepare(path)[0])
+
+
+@pytest.mark.parametrize(("name", "label"), [("trousers", "Trouser"), ("coat", "Coat"), ("sneaker", "Sneaker")])
+def test_the_page_has_photos_of_its_own_to_try(page, name: str, label: str) -> None:
+    page.get_by_role("button", name=f"Example: {'a ' if label != 'Trouser' else ''}{name}").click()
+    page.wait_for_selector("#whyfigure:not([hidden])")
+    assert page.locator("#preview").is_visible()
+    assert np.array_equal(seen(page), Classifier.load().prepare(WEB / "samples" / f"{label.lower()}.jpg")[0])
 
 
 def test_a_large_picture_is_shrunk_as_the_command_does(page) -> None:
