@@ -1,4 +1,4 @@
-// The page: three ways to a picture, one answer. Nothing leaves the device.
+// The page: a photo, the camera or a drawing is classified on this device.
 
 import { Camera } from "./camera.js";
 import { Classifier } from "./classifier.js";
@@ -14,7 +14,7 @@ const loading = start();
 const camera = new Camera(find("video"));
 const drawing = new Drawing(find("canvas"), find("cursor"), find("pen"), () => newest(drawing.picture()));
 let turn = 0; // counts the pictures: an older one's answer is dropped
-let waiting = null; // the newest drawing, not yet looked at
+let waiting = null; // the newest drawing, not yet classified
 let photo = null; // the file that the preview shows
 
 async function start() {
@@ -22,9 +22,10 @@ async function start() {
   view.prepareBars(classifier.labels);
   const test = await classifier.selftest();
   if (test) {
-    find("selftest").textContent = test.same === test.images
-      ? "Self-test: this browser computes the author's numbers to the bit."
-      : `Self-test: ${test.same} of ${test.images} images give the author's numbers to the bit.`;
+    find("selftest").textContent =
+      test.same === test.images
+        ? "Self-test: this browser computes the author's numbers to the bit."
+        : `Self-test: ${test.same} of ${test.images} images give the author's numbers to the bit.`;
   }
   document.documentElement.dataset.ready = "true";
   return classifier;
@@ -126,7 +127,8 @@ function choose(way) {
   WAYS[way]().catch(failed);
 }
 
-const pictureIn = (items) => [...(items?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? items?.files[0];
+const pictureIn = (items) =>
+  [...(items?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? items?.files[0];
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 tabs.forEach((tab, i) => {
@@ -144,7 +146,10 @@ find("clear").addEventListener("click", () => {
   forget();
   drawing.clear();
 });
-document.addEventListener("paste", ({ clipboardData }) => clipboardData?.files.length && open(pictureIn(clipboardData)));
+document.addEventListener(
+  "paste",
+  ({ clipboardData }) => clipboardData?.files.length && open(pictureIn(clipboardData)),
+);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();

@@ -112,7 +112,9 @@ export function positiveAtDouble(values, width, height) {
     const lower = Math.min((y + 1) >> 1, rows - 1) * columns;
     for (let x = 0; x < width; x++, i++) {
       const [left, right] = [x >> 1, Math.min((x + 1) >> 1, columns - 1)];
-      mask[i] = Number(values[upper + left] + values[lower + left] + (values[upper + right] + values[lower + right]) > 0);
+      mask[i] = Number(
+        values[upper + left] + values[lower + left] + (values[upper + right] + values[lower + right]) > 0,
+      );
     }
   }
   return mask;

@@ -61,7 +61,10 @@ function makeGeometry(width, height) {
     }
   }
   const padded = paddedIndices(width, height);
-  const positionPrior = binomialSum(Float64Array.from(padded, (index) => prior[index]), [width + 2, 1]).map((v) => v / 16);
+  const positionPrior = binomialSum(
+    Float64Array.from(padded, (index) => prior[index]),
+    [width + 2, 1],
+  ).map((v) => v / 16);
   return { width, height, ring, basis, padded, positionPrior, centrality };
 }
 
@@ -71,9 +74,11 @@ function makeGeometry(width, height) {
  */
 function paddedIndices(width, height) {
   const indices = new Int32Array((width + 2) * (height + 2) + 2); // smoothing the last row reads two more
-  const inside = (/** @type {number} */ place, /** @type {number} */ side) => Math.min(Math.max(place - 1, 0), side - 1);
+  const inside = (/** @type {number} */ place, /** @type {number} */ side) =>
+    Math.min(Math.max(place - 1, 0), side - 1);
   for (let row = 0, to = 0; row < height + 2; row++) {
-    for (let column = 0; column < width + 2; column++, to++) indices[to] = inside(row, height) * width + inside(column, width);
+    for (let column = 0; column < width + 2; column++, to++)
+      indices[to] = inside(row, height) * width + inside(column, width);
   }
   return indices;
 }

@@ -3,7 +3,7 @@
 import { pixelsOf } from "./decode.js";
 
 const INTERVAL = 200; // milliseconds between two pictures
-const SIDE = 256; // of the picture that is looked at
+const SIDE = 256; // smallest side of a classified picture, in pixels
 
 export class Camera {
   #run = 0; // counts starts and stops
@@ -28,9 +28,13 @@ export class Camera {
   }
 
   async #watch(look, wanted) {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch((error) => {
-      throw new Error(error.name === "NotAllowedError" ? "The camera was not allowed." : "There is no camera to use.");
-    });
+    const stream = await navigator.mediaDevices
+      .getUserMedia({ video: { facingMode: "environment" } })
+      .catch((error) => {
+        throw new Error(
+          error.name === "NotAllowedError" ? "The camera was not allowed." : "There is no camera to use.",
+        );
+      });
     if (!wanted()) return stream.getTracks().forEach((track) => track.stop()); // stopped while it asked
     this.video.srcObject = stream;
     await this.video.play().catch(() => {}); // refused only where it was stopped meanwhile

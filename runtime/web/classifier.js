@@ -15,7 +15,9 @@ export const SCORES = {
     return peak + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
   },
   certainty: (logits, probabilities) =>
-    1 + probabilities.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0) / Math.log(probabilities.length),
+    1 +
+    probabilities.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0) /
+      Math.log(probabilities.length),
 };
 
 export class Classifier {
@@ -31,9 +33,14 @@ export class Classifier {
     const metadata = readMetadata(model);
     await verifyChecksum(model, metadata.sha256);
     const rule = metadata.reject;
-    if (rule && !SCORES[rule.score]) throw new Error(`the model rejects by '${rule.score}', which this page does not know`);
+    if (rule && !SCORES[rule.score])
+      throw new Error(`the model rejects by '${rule.score}', which this page lacks: write the page again`);
     // One thread: a picture takes milliseconds, and more would need headers that not every server sends.
-    Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm.buffer, wasmPaths: new URL("vendor/", document.baseURI).href });
+    Object.assign(ort.env.wasm, {
+      numThreads: 1,
+      wasmBinary: wasm.buffer,
+      wasmPaths: new URL("vendor/", document.baseURI).href,
+    });
     return new Classifier(await ort.InferenceSession.create(model), metadata);
   }
 
@@ -50,12 +57,12 @@ export class Classifier {
     return Array.from({ length: count }, (_, i) => ({ logits: row(logits, i), probabilities: row(probabilities, i) }));
   }
 
-  /** Classify one 28×28 picture: the answer, and whether the picture is unlike all that the model knows. */
+  /** Classifies one 28×28 picture; rejected is true where it is unlike the training data. */
   async classify(pixels) {
     const [{ logits, probabilities }] = await this.run(pixels);
     const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
     const rule = this.metadata.reject;
-    const seen = pixels.some((tone) => tone); // all 0: nothing stands out from the ground
+    const seen = pixels.some((tone) => tone); // all 0: no foreground was found
     const rejected = Boolean(rule) && !(seen && SCORES[rule.score](logits, probabilities) >= rule.threshold);
     return { logits, probabilities, order, rejected, label: rejected ? null : this.labels[order[0]] };
   }

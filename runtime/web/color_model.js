@@ -16,7 +16,10 @@ const P = PARAMETERS.color_model;
 export function foregroundLogOdds(lab, distance, spread, { width, height, padded, positionPrior }) {
   const row = width + 2;
   const smooth = (/** @type {Float64Array} */ values) =>
-    binomialSum(Float64Array.from(padded, (index) => values[index]), [row, 1]).map((sum) => sum / 16);
+    binomialSum(
+      Float64Array.from(padded, (index) => values[index]),
+      [row, 1],
+    ).map((sum) => sum / 16);
   const inside = (/** @type {Float64Array} */ rows) =>
     Float64Array.from({ length: width * height }, (_, i) => rows[Math.floor(i / width) * row + (i % width)]);
   const evidence = smooth(distanceEvidence(distance, spread));

@@ -15,7 +15,8 @@ export async function decode(blob) {
   } catch {
     throw new Error("This is not a picture, or in a format that this browser does not read.");
   }
-  if (bitmap.width * bitmap.height > MAX_PIXELS) throw new Error("This picture is too large: at most 100 million pixels.");
+  if (bitmap.width * bitmap.height > MAX_PIXELS)
+    throw new Error("This picture is too large: at most 100 million pixels.");
   const jpeg = new Uint8Array(await blob.slice(0, 2).arrayBuffer()).join() === "255,216";
   return pixelsOf(bitmap, bitmap.width, bitmap.height, factorFor(bitmap, jpeg));
 }

@@ -1,11 +1,11 @@
-// What a model file says about itself (the schema is told in fmnist_runtime/metadata.py), read from the bytes of the file:
+// Metadata of a model file (schema: fmnist_runtime/model_file/metadata.py), read from the bytes of the file:
 // onnxruntime-web does not hand it out.
 
 const PREFIX = "fmnist.";
 const SCHEMA = 1;
 const METADATA_PROPS = 14; // field of ModelProto; its entries have key = 1 and value = 2
 
-/** The metadata as an object of parsed values; throws an Error that says what to do. */
+/** Returns the metadata as an object of parsed values; throws an Error whose message can be shown. */
 export function readMetadata(bytes) {
   const metadata = {};
   for (const [field, value] of fields(bytes)) {

@@ -19,6 +19,7 @@ export function removePerson({ rgba, width, height }, mask) {
   const cutBelow = bottom >= height - P.cut_margin;
   const skin = skinMask(rgba, mask, width, top, bottom);
   const head = headRow(mask, skin, width, top, bottom);
+  /** @type {Uint8Array} */
   let garment = mask.slice();
   if (head !== null) garment.fill(0, 0, head * width);
   const share = count(skin) / count(mask);
@@ -43,7 +44,8 @@ export function removePerson({ rgba, width, height }, mask) {
  */
 function skinMask(rgba, mask, width, top, bottom) {
   const [cb, cr, lightness] = chroma(rgba);
-  const within = (/** @type {number} */ value, /** @type {number[]} */ [low, high]) => value > low * 1e6 && value < high * 1e6;
+  const within = (/** @type {number} */ value, /** @type {number[]} */ [low, high]) =>
+    value > low * 1e6 && value < high * 1e6;
   const box = mask.map(
     (value, i) =>
       value & Number(within(cb[i], P.cb_range) && within(cr[i], P.cr_range) && lightness[i] > P.min_luma * 1e3),
@@ -54,7 +56,10 @@ function skinMask(rgba, mask, width, top, bottom) {
   const face = skin.slice(begin, end);
   if (count(skin) <= P.bare_share * count(mask) || !count(face)) return skin;
   for (const plane of [cb, cr]) {
-    const middle = percentile(plane.slice(begin, end).filter((_, i) => face[i]), 50);
+    const middle = percentile(
+      plane.slice(begin, end).filter((_, i) => face[i]),
+      50,
+    );
     skin = skin.map((value, i) => value & Number(Math.abs(plane[i] - middle) < P.face_tolerance * 1e6));
   }
   return skin;
@@ -210,6 +215,8 @@ function colorOfRows(rgba, mask, width, widths) {
   });
   return (/** @type {number} */ begin, /** @type {number} */ end) => {
     const pixels = sums[end].pixels - sums[begin].pixels;
-    return pixels < P.waist_min_pixels ? null : sums[end].color.map((value, c) => (value - sums[begin].color[c]) / pixels);
+    return pixels < P.waist_min_pixels
+      ? null
+      : sums[end].color.map((value, c) => (value - sums[begin].color[c]) / pixels);
   };
 }

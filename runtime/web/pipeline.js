@@ -73,7 +73,8 @@ function garmentMask(picture) {
   const { rgba, width, height } = picture;
   const opaque = channel(rgba, 3).map((alpha) => Number(alpha > P.opaque));
   const share = count(opaque) / opaque.length;
-  if (!isOpaque(rgba) && share > P.opaque_share && share < 1) return { mask: removePerson(picture, opaque), negate: true };
+  if (!isOpaque(rgba) && share > P.opaque_share && share < 1)
+    return { mask: removePerson(picture, opaque), negate: true };
   if (Math.min(width, height) < P.min_side) return { mask: opaque.fill(0), negate: true };
   const { mask, plain } = segment(picture);
   if (!plain || !count(mask)) return { mask, negate: true };

@@ -1,18 +1,30 @@
-// Shrinking pictures to the bit as Pillow does (its libImaging/Resample.c and Reduce.c): weights in whole numbers for bytes,
-// double precision for floats, rows first, then columns.
+// Resizing to the bit as Pillow does (its libImaging/Resample.c and Reduce.c): integer weights for bytes, double precision
+// for floats, rows first, then columns.
 
-const BITS = 22; // of a weight, for bytes
+/** @typedef {import("./array_ops.js").Picture} Picture */
+/** @typedef {{first: number, weights: number[]}} Span The first source pixel of a new pixel, and the weights from it on. */
+
+/** Fraction bits of an integer weight. */
+const BITS = 22;
+/** @type {Record<string, {support: number, weigh: (x: number) => number}>} */
 const FILTERS = {
   box: { support: 0.5, weigh: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
   bicubic: { support: 2, weigh: (x) => cubic(Math.abs(x)) },
 };
 
+/** @param {number} x */
 function cubic(x) {
   if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-/** Image.resize(BOX, reducing_gap=2) of RGBA bytes; colour counts as much as it is opaque. */
+/**
+ * Computes Image.resize(BOX, reducing_gap=2) of RGBA bytes, with premultiplied colors.
+ * @param {Picture} picture
+ * @param {number} width
+ * @param {number} height
+ * @returns {Picture}
+ */
 export function shrink(picture, width, height) {
   const opaque = isOpaque(picture.rgba);
   let { rgba } = opaque ? picture : { rgba: premultiply(picture.rgba) };
@@ -24,18 +36,21 @@ export function shrink(picture, width, height) {
     ({ rgba, width: w, height: h } = reduce({ rgba, width: w, height: h }, factorX, factorY));
     [spanX, spanY] = [Math.fround(spanX / factorX), Math.fround(spanY / factorY)];
   }
-  if (w !== width || spanX !== width) rgba = bytesAlong(rgba, h, w, { pixel: 4, line: 4 * w }, spans(w, spanX, width, "box"));
+  if (w !== width || spanX !== width)
+    rgba = bytesAlong(rgba, h, w, { pixel: 4, line: 4 * w }, spans(w, spanX, width, "box"));
   if (h !== height || spanY !== height) {
     rgba = bytesAlong(rgba, width, h, { pixel: 4 * width, line: 4 }, spans(h, spanY, height, "box"));
   }
   return { rgba: opaque ? rgba : unpremultiply(rgba), width, height };
 }
 
+/** @param {Picture["rgba"]} rgba */
 export function isOpaque(rgba) {
   for (let i = 3; i < rgba.length; i += 4) if (rgba[i] !== 255) return false;
   return true;
 }
 
+/** @param {Picture["rgba"]} rgba */
 function premultiply(rgba) {
   return rgba.map((value, i) => {
     if (i % 4 === 3) return value;
@@ -44,6 +59,7 @@ function premultiply(rgba) {
   });
 }
 
+/** @param {Picture["rgba"]} rgba */
 function unpremultiply(rgba) {
   return rgba.map((value, i) => {
     const alpha = rgba[i | 3];
@@ -51,9 +67,15 @@ function unpremultiply(rgba) {
   });
 }
 
-/** Image.reduce: means of whole blocks; what is left over at the right and below makes smaller blocks. */
+/**
+ * Computes Image.reduce: means of whole blocks; the rest at the right and below makes smaller blocks.
+ * @param {Picture} picture
+ * @param {number} factorX
+ * @param {number} factorY
+ */
 export function reduce({ rgba, width, height }, factorX, factorY = factorX) {
-  const w = Math.ceil(width / factorX), h = Math.ceil(height / factorY);
+  const w = Math.ceil(width / factorX),
+    h = Math.ceil(height / factorY);
   const out = new Uint8ClampedArray(4 * w * h);
   for (let y = 0, to = 0; y < h; y++) {
     const rows = Math.min(factorY, height - y * factorY);
@@ -72,7 +94,14 @@ export function reduce({ rgba, width, height }, factorX, factorY = factorX) {
   return { rgba: out, width: w, height: h };
 }
 
-/** Which pixels make each new one, and how much each counts; span may end inside the last pixel. */
+/**
+ * Returns the source pixels of each new pixel and their weights.
+ * @param {number} size Source pixels.
+ * @param {number} span Length that is resized, in source pixels; may end inside the last one.
+ * @param {number} newSize
+ * @param {string} name A filter.
+ * @returns {Span[]}
+ */
 function spans(size, span, newSize, name) {
   const { support, weigh } = FILTERS[name];
   const scale = span / newSize;
@@ -87,6 +116,13 @@ function spans(size, span, newSize, name) {
   });
 }
 
+/**
+ * @param {Picture["rgba"]} rgba
+ * @param {number} lines
+ * @param {number} size
+ * @param {{pixel: number, line: number}} strides
+ * @param {Span[]} places
+ */
 function bytesAlong(rgba, lines, size, { pixel, line }, places) {
   const out = new Uint8ClampedArray((rgba.length / size) * places.length);
   const newLine = line === 4 ? 4 : 4 * places.length; // columns lie side by side, rows follow each other
@@ -96,7 +132,8 @@ function bytesAlong(rgba, lines, size, { pixel, line }, places) {
     for (let k = 0; k < lines; k++) {
       for (let c = 0; c < 4; c++) {
         let sum = 1 << (BITS - 1);
-        for (let x = 0, at = k * line + first + c; x < whole.length; x++, at += pixel) sum += Math.imul(rgba[at], whole[x]);
+        for (let x = 0, at = k * line + first + c; x < whole.length; x++, at += pixel)
+          sum += Math.imul(rgba[at], whole[x]);
         out[k * newLine + i * pixel + c] = sum >> BITS;
       }
     }
@@ -104,15 +141,31 @@ function bytesAlong(rgba, lines, size, { pixel, line }, places) {
   return out;
 }
 
-/** Image.resize of floats. */
+/**
+ * Computes Image.resize of floats.
+ * @param {Float32Array} values
+ * @param {number} width
+ * @param {number} height
+ * @param {number} newWidth
+ * @param {number} newHeight
+ * @param {string} filter
+ */
 export function resizeFloats(values, width, height, newWidth, newHeight, filter) {
-  if (width !== newWidth) values = floatsAlong(values, height, [1, width], [1, newWidth], spans(width, width, newWidth, filter));
+  if (width !== newWidth)
+    values = floatsAlong(values, height, [1, width], [1, newWidth], spans(width, width, newWidth, filter));
   if (height !== newHeight) {
     values = floatsAlong(values, newWidth, [newWidth, 1], [newWidth, 1], spans(height, height, newHeight, filter));
   }
   return values;
 }
 
+/**
+ * @param {Float32Array} values
+ * @param {number} lines
+ * @param {number[]} strides Between source pixels along and across.
+ * @param {number[]} newStrides The same of the result.
+ * @param {Span[]} places
+ */
 function floatsAlong(values, lines, [pixel, line], [newPixel, newLine], places) {
   const out = new Float32Array(lines * places.length);
   places.forEach(({ first, weights }, i) => {

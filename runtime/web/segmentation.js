@@ -31,7 +31,11 @@ export function segment(picture) {
     mask = classify(logOdds, geometry);
     if (step === 2) {
       const kept = mask;
-      mask = positiveAtDouble(logOdds.map((value, i) => (value > 0 && !kept[i] ? 0 : value)), width, height);
+      mask = positiveAtDouble(
+        logOdds.map((value, i) => (value > 0 && !kept[i] ? 0 : value)),
+        width,
+        height,
+      );
     }
   }
   return { mask: count(mask) < P.min_share * mask.length ? mask.fill(0) : mask, plain };
@@ -59,7 +63,10 @@ function everySecond({ rgba, width, height }) {
 function classify(logOdds, geometry) {
   const clarity = logOdds.reduce((sum, value) => sum + Math.abs(value), 0) / logOdds.length;
   if (clarity < PARAMETERS.color_model.min_clarity) logOdds.fill(0);
-  return mainComponents(Uint8Array.from(logOdds, (value) => Number(value > 0)), geometry);
+  return mainComponents(
+    Uint8Array.from(logOdds, (value) => Number(value > 0)),
+    geometry,
+  );
 }
 
 /**
@@ -73,7 +80,10 @@ function threshold(distance, spread, { width, height }) {
   const under = (/** @type {number} */ limit) => Uint8Array.from(distance, (value) => Number(value < limit));
   const [dark, pale] = [over(P.step), over(P.pale_step)];
   const far = neighborCount(count(pale) > P.pale_growth * count(dark) ? pale : dark, width);
-  const free = new Components(Uint8Array.from(far, (value) => Number(value <= P.max_foreground_neighbors)), width);
+  const free = new Components(
+    Uint8Array.from(far, (value) => Number(value <= P.max_foreground_neighbors)),
+    width,
+  );
   const outside = new Set();
   free.label.forEach((component, i) => {
     const [row, column] = [Math.floor(i / width), i % width];
@@ -84,9 +94,14 @@ function threshold(distance, spread, { width, height }) {
   const away = distance.reduce((sum, value, i) => sum + value * mask[i], 0);
   if (!(away > P.contrast * spread * count(mask))) return mask.fill(0);
   const near = neighborCount(under(P.hole_distance), width);
-  const holes = new Components(mask.map((value, i) => value & Number(near[i] >= P.hole_neighbors)), width);
+  const holes = new Components(
+    mask.map((value, i) => value & Number(near[i] >= P.hole_neighbors)),
+    width,
+  );
   const [size, core, total] = [holes.sizes(), holes.sizes(under(P.hole_core_distance)), count(mask)];
-  const open = holes.mask((hole) => size[hole] > P.hole_min_share * total && core[hole] / size[hole] > P.hole_core_share);
+  const open = holes.mask(
+    (hole) => size[hole] > P.hole_min_share * total && core[hole] / size[hole] > P.hole_core_share,
+  );
   return mask.map((value, i) => value & (1 - open[i]));
 }
 

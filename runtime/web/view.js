@@ -2,7 +2,8 @@
 
 import { SIZE } from "./pipeline.js";
 
-const FOR = [230, 159, 0], AGAINST = [86, 180, 233]; // orange and sky blue of Okabe and Ito
+const FOR = [230, 159, 0],
+  AGAINST = [86, 180, 233]; // orange and sky blue of Okabe and Ito
 
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 const milliseconds = (time) => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
@@ -30,7 +31,7 @@ export class View {
     const best = answer.order[0];
     this.find("label").textContent = answer.label ?? "I don't know";
     this.find("sure").textContent = answer.rejected
-      ? `This looks like nothing I have learnt. Perhaps ${labels[best]} (${percent(answer.probabilities[best])}).`
+      ? `Unlike the garments in the training data. Perhaps ${labels[best]} (${percent(answer.probabilities[best])}).`
       : `${percent(answer.probabilities[best])} sure`;
     this.bars.forEach(({ row, bar, share }, i) => {
       row.classList.toggle("best", i === best && !answer.rejected);
@@ -38,7 +39,8 @@ export class View {
       share.textContent = percent(answer.probabilities[i]);
     });
     paint(this.find("seen"), (i) => [seen[i], seen[i], seen[i]]);
-    this.find("time").textContent = `Prepared in ${milliseconds(prepared)}, answered in ${milliseconds(answered)}, on this device.`;
+    this.find("time").textContent =
+      `Prepared in ${milliseconds(prepared)}, answered in ${milliseconds(answered)}, on this device.`;
     this.find("result").hidden = false;
     this.find("hint").hidden = true;
   }
@@ -49,15 +51,16 @@ export class View {
     this.hideWhy();
   }
 
-  /** Orange where a pixel spoke for the answer, blue where it spoke for the runner-up, stronger where it counts more. */
+  /** Paints pixels orange where they favor the answer, blue where they favor the runner-up, stronger for more evidence. */
   why(seen, map, first, second) {
     const most = map.reduce((peak, value) => Math.max(peak, Math.abs(value)), 1e-9);
     paint(this.find("why"), (i) => {
-      const strength = map[i] / most, share = 0.75 * Math.abs(strength);
-      return (strength > 0 ? FOR : AGAINST).map((colour) => 0.8 * seen[i] * (1 - share) + colour * share);
+      const strength = map[i] / most,
+        share = 0.75 * Math.abs(strength);
+      return (strength > 0 ? FOR : AGAINST).map((color) => 0.8 * seen[i] * (1 - share) + color * share);
     });
     this.find("whyfigure").hidden = false;
-    this.find("reading").textContent = `Orange spoke for ${first}, blue for ${second}.`;
+    this.find("reading").textContent = `Orange: evidence for ${first}. Blue: for ${second}.`;
   }
 
   hideWhy() {
@@ -70,8 +73,8 @@ export class View {
   }
 }
 
-function paint(canvas, colourOf) {
+function paint(canvas, colorOf) {
   const image = new ImageData(SIZE, SIZE);
-  for (let i = 0; i < SIZE * SIZE; i++) image.data.set([...colourOf(i), 255], 4 * i);
+  for (let i = 0; i < SIZE * SIZE; i++) image.data.set([...colorOf(i), 255], 4 * i);
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
