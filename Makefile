@@ -31,7 +31,7 @@ $(VENV)/installed-%: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(call stamp,export) ## Train, export, verify and classify photos; ends with a page to open.
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python examples/demo.py
 
 check: lint ## Lint, types and the fast tests, in under 90 seconds.
 	$(PYTEST) -q -m 'not slow'
