@@ -10,6 +10,17 @@ from hypothesis import settings
 settings.register_profile("same-every-time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same-every-time")
 
+SLOW = """
+    bench/test_bench docs/test_container docs/test_own_photos
+    export/c/test_compilers export/c/test_layers export/c/test_processors
+    export/test_every_model export/test_evidence export/test_export export/test_export_command
+    export/test_faults export/test_quantise export/test_rescue export/test_variants
+    integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_device
+    train/test_commands train/test_device train/test_options train/test_plots train/test_teacher train/test_training
+    web/test_page web/test_screen
+"""
+"""Files, and folders, whose tests take more than five seconds of processor time together: `make check` skips them."""
+
 TOOLS: dict[tuple[str, ...], str] = {
     ("chromium", "chromium-browser", "google-chrome"): "chromium",
     ("qemu-x86_64-static",): "qemu-user-static",
@@ -21,6 +32,14 @@ TOOLS: dict[tuple[str, ...], str] = {
     ("/usr/share/datasets/fashion-mnist",): "dataset-fashion-mnist",
 }
 """Programs, or files, that some tests need, by any of their names; and the Debian package that brings each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of slow files as ``slow``."""
+    slow = tuple(str(Path(__file__).parent / name) for name in SLOW.split())
+    for item in items:
+        if str(item.path).startswith(slow):
+            item.add_marker(pytest.mark.slow)
 
 
 def missing_packages() -> list[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import MissingExtraError
+from fmnist_runtime.errors import MissingExtraError, extra_hint
 
 __all__ = ["judge_answers", "picture", "table"]
 
@@ -69,7 +69,7 @@ def picture(document: dict[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("--picture needs matplotlib: pip install 'fmnist-edge[bench]'") from error
+        raise MissingExtraError(f"--picture needs matplotlib: {extra_hint('bench')}") from error
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.set(xscale="log", xlabel="one image, one thread: p50 in µs (log)", ylabel="test accuracy, %")

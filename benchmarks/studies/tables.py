@@ -8,6 +8,10 @@ The studies measure and write ``benchmarks/results/*.json``. This script renders
 
 import argparse
 import json
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +22,7 @@ import table_text as text
 
 from fmnist_bench.report import table as bench_table
 from fmnist_train.evaluation.comparison_table import write_readme
-from fmnist_train.files import read_object, replace_section
+from fmnist_train.files import read_object, replace_section, write_atomically
 
 __all__ = ["RESULTS", "ROOT", "SECTIONS", "write_tables"]
 
@@ -117,6 +121,10 @@ SECTIONS = {
 """Every section by its name in the marks."""
 
 
+_SHOWN = ("sh", "python")
+"""Languages of the README's first command block and first program, whose output it shows."""
+
+
 def write_tables(*names: str) -> None:
     """Writes the named sections; all of them, and the comparison of recipes, without a name."""
     for name in names or SECTIONS:
@@ -127,6 +135,21 @@ def write_tables(*names: str) -> None:
         write_readme(rows, ROOT / "docs" / "models.md")
 
 
+def write_readme_output() -> None:
+    """Writes what the README's first command, and its Python, print."""
+    page = ROOT / "README.md"
+    readme = page.read_text("utf-8")
+    command, python = (re.search(rf"^```{kind}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[1] for kind in _SHOWN)
+    photo = shlex.split(command.splitlines()[-1])[1:]
+    programs = ["from fmnist_runtime.cli.infer import main; main()", *photo], [python]
+    outputs = iter(
+        subprocess.run([sys.executable, "-c", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for words in programs
+    )
+    readme = re.sub(r"(?<=^```text\n).*?(?=^```$)", lambda _: next(outputs), readme, flags=re.DOTALL | re.MULTILINE)
+    write_atomically(page, readme)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all without one")
@@ -134,6 +157,8 @@ def main() -> None:
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"unknown section {unknown.pop()!r}; there are {', '.join(SECTIONS)}")
     write_tables(*options.sections)
+    if not options.sections:
+        write_readme_output()
 
 
 if __name__ == "__main__":

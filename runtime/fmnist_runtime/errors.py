@@ -21,6 +21,7 @@ __all__ = [
     "ImageError",
     "MissingExtraError",
     "ModelError",
+    "extra_hint",
 ]
 
 
@@ -60,3 +61,17 @@ class GateError(FmnistError):
 
 class MissingExtraError(FmnistError, ImportError):
     """Optional dependencies are not installed."""
+
+
+def extra_hint(extra: str) -> str:
+    """Returns the command that installs an optional dependency set from a checkout, and from a wheel file.
+
+    The project's name is on no package index, so no hint gives it to pip.
+    """
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed after an error only
+
+    try:
+        wheel = f"fmnist_edge-{version('fmnist-edge')}-py3-none-any.whl"
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        wheel = "WHEEL"
+    return f"pip install '.[{extra}]' in a checkout, or pip install '{wheel}[{extra}]'"

@@ -104,7 +104,7 @@ def test_a_classification_opens_no_connection(device: Path) -> None:
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["--nonsense"]])
 def test_what_needs_an_extra_says_which(device: Path, module: str, extra: str, arguments: list[str]) -> None:
     done = run(device, "-c", call(module), *arguments)
-    assert done.returncode == 1 and f"pip install 'fmnist-edge[{extra}]'" in done.stderr
+    assert done.returncode == 1 and f"pip install '.[{extra}]' in a checkout" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

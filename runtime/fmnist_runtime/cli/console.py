@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import FmnistError, extra_hint
 
 __all__ = ["exit_code_of", "keep_stdout", "printable", "run_argparse", "run_main", "use_color"]
 
@@ -73,7 +73,7 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if extra is None or missing in _OWN_PACKAGES:
             raise
-        return _fail(f"{missing} is not installed; this command needs: pip install 'fmnist-edge[{extra}]'")
+        return _fail(f"{missing} is not installed; this command needs: {extra_hint(extra)}")
     except ImportError as error:  # of an installed library
         return _fail(f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged")
     return code if isinstance(code, int) else 0
@@ -118,8 +118,8 @@ def keep_stdout() -> None:
     except OSError:  # one of the two is closed
         return
     encoding = getattr(sys.stdout, "encoding", None)
-    # Open as long as the process lives; on a terminal line by line, as Python's own.
-    sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding)
+    # closefd=False: open as long as the process lives, without a warning at its end. On a terminal line by line, as Python's own.
+    sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding, closefd=False)
 
 
 def _abandon_stdout() -> None:

@@ -43,7 +43,7 @@ def _describe_ftyp(data: bytes) -> str:
     """Describes a file of ISO base media boxes by its major brand."""
     brand = data[8:12]
     if brand in _HEIF_BRANDS:
-        return "a HEIC photo, which Pillow does not read; pip install 'fmnist-edge[heic]', or convert it to JPEG"
+        return "a HEIC photo, which Pillow does not read; pip install pillow-heif, or convert it to JPEG"
     if brand in (b"avif", b"avis"):
         return "an AVIF image, which this Pillow does not read; pip install --upgrade pillow, or convert it to JPEG"
     if brand == b"crx ":

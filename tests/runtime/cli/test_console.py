@@ -5,7 +5,15 @@ import errno
 import pytest
 
 from fmnist_runtime.cli.console import run_argparse
-from fmnist_runtime.errors import ConfigError, DataError, GateError, ImageError, MissingExtraError, ModelError
+from fmnist_runtime.errors import (
+    ConfigError,
+    DataError,
+    GateError,
+    ImageError,
+    MissingExtraError,
+    ModelError,
+    extra_hint,
+)
 
 
 def ending(error: BaseException) -> int:
@@ -33,7 +41,7 @@ def ending(error: BaseException) -> int:
         (
             ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"),
             1,
-            "error: torch is not installed; this command needs: pip install 'fmnist-edge[train]'",
+            f"error: torch is not installed; this command needs: {extra_hint('train')}",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fmnist_runtime.errors import MissingExtraError
+from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.training.state import Epoch
 
 __all__ = ["event_writer"]
@@ -18,7 +18,7 @@ def event_writer(folder: Path) -> Callable[[Epoch], None]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingExtraError("--tensorboard needs: pip install 'fmnist-edge[tensorboard]'") from error
+        raise MissingExtraError(f"--tensorboard needs: {extra_hint('tensorboard')}") from error
 
     def write(epoch: Epoch) -> None:
         figures = {
