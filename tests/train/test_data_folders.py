@@ -10,6 +10,7 @@ from PIL import Image
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_train.data.sources import find_dataset
+from fmnist_train.data.splits import describe_classes
 
 
 @pytest.fixture
@@ -111,3 +112,58 @@ def test_photos_stand_upright(tmp_path, write_pictures):
     turned.save(tmp_path / "test" / "hat" / "b.webp", lossless=True, exif=exif)
     _, upright, marked, _ = find_dataset(str(tmp_path)).load("test").images
     assert np.array_equal(upright, marked)
+
+
+def test_names_of_systems_and_editors_are_left_out(tmp_path, write_pictures, caplog):
+    """A Mac's zip and a notebook leave names behind that once became classes, or stopped training."""
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    for odd in (".ipynb_checkpoints", "__MACOSX", ".Trash-1000"):
+        (folder / odd).mkdir()
+        Image.new("L", (28, 28)).save(folder / odd / "a.png")
+    (folder / "hat" / "._000.png").write_bytes(b"AppleDouble")
+    (folder / "hat" / "Thumbs.db").write_bytes(b"thumbnails")
+    (folder / "hat" / "__MACOSX").mkdir()
+    source = find_dataset(str(folder))
+    assert source.labels == ("hat", "scarf")
+    assert len(source.load("train")) + len(source.load("test")) == 10
+    (record,) = caplog.records
+    assert "left out 5 hidden or system names and links to folders, such as" in record.message
+
+
+def test_links_to_folders_are_not_followed(tmp_path, write_pictures, caplog):
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    try:
+        (folder / "hat" / "all").symlink_to(folder, target_is_directory=True)
+        (folder / "everything").symlink_to(folder, target_is_directory=True)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    source = find_dataset(str(folder))
+    assert source.labels == ("hat", "scarf")
+    assert len(source.load("train")) + len(source.load("test")) == 10
+    assert "left out 2 " in caplog.text
+
+
+def test_a_picture_in_two_classes_is_reported(tmp_path, write_pictures, caplog):
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    (folder / "scarf" / "copy.png").write_bytes((folder / "hat" / "003.png").read_bytes())
+    find_dataset(str(folder))
+    message = next(record.message for record in caplog.records if "more than one class" in record.message)
+    assert "1, such as" in message and "hat/003.png" in message and "scarf/copy.png" in message
+
+
+def test_a_picture_in_both_splits_is_reported(tmp_path, write_pictures, caplog):
+    write_pictures(tmp_path / "train", hat=2, scarf=2)
+    write_pictures(tmp_path / "test", hat=2, scarf=2)
+    for picture in (tmp_path / "test").rglob("*.png"):
+        with Image.open(picture) as image:
+            image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(picture)
+    assert find_dataset(str(tmp_path)) and caplog.text == ""
+    (tmp_path / "test" / "hat" / "again.png").write_bytes((tmp_path / "train" / "hat" / "000.png").read_bytes())
+    find_dataset(str(tmp_path))
+    assert "pictures in both train and test: 1, such as train/hat/000.png and test/hat/again.png" in caplog.text
+
+
+def test_classes_and_counts_are_one_line():
+    assert describe_classes(np.array([0, 1, 1]), ("hat", "scarf")) == "2 classes: hat 1, scarf 2"
+    many = tuple(f"c{number}" for number in range(60))
+    assert describe_classes(np.arange(60), many).endswith("c49 1, and 10 more")

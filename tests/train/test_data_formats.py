@@ -5,9 +5,11 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fmnist_runtime.errors import DataError
-from fmnist_train.data.idx import read_idx, write_idx
+from fmnist_train.data.idx import idx_sha256, read_idx, write_idx
 from fmnist_train.data.sources import find_dataset
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -136,7 +138,7 @@ DAMAGED_CSV = {
     "a missing pixel": f"{NAMES}\n{ROW[:-2]}\n",
     "cut in the last line": f"{NAMES}\n{ROW}\n{ROW[:100]}\n",
     "a label of 10": f"{NAMES}\n10{ROW[1:]}\n",
-    "no ASCII": f"{NAMES}\n{ROW}\nü\n",
+    "no number": f"{NAMES}\n{ROW}\nü\n",
 }
 
 
@@ -153,3 +155,48 @@ def assert_refused(folder, message):
     assert message in str(error.value)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_missing_files_are_named(tmp_path, write_idx_folder, write_csv_folder):
+    folder = write_idx_folder(tmp_path / "idx")
+    (folder / f"{LABELS}.gz").unlink()
+    with pytest.raises(DataError, match=rf"does not hold all IDX files: {LABELS} missing"):
+        find_dataset(data_dir=folder)
+    folder = write_csv_folder(tmp_path / "csv")
+    (folder / "fashion-mnist_test.csv").unlink()
+    with pytest.raises(DataError, match=r"does not hold all CSV files: fashion-mnist_test\.csv missing"):
+        find_dataset(data_dir=folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="neither the four IDX files nor both CSV files; needed are train-images-idx3"):
+        find_dataset(data_dir=tmp_path / "empty")
+    with pytest.raises(DataError, match="no such folder"):
+        find_dataset(data_dir=tmp_path / "nowhere")
+
+
+def test_a_tilde_is_expanded(tmp_path, write_idx_folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_idx_folder(tmp_path / "own")
+    assert len(find_dataset(data_dir="~/own").load("train")) == 60
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    place=st.integers(0, 40),
+    inserted=st.binary(max_size=8),
+    cut=st.integers(0, 60),
+    suffix=st.sampled_from(["", ".gz"]),
+)
+def test_mutated_idx_is_right_or_refused(place, inserted, cut, suffix, tmp_path):
+    """Replaces bytes in the header or cuts the end: an array of the promised shape, or one line."""
+    plain = HEADER[:4] + struct.pack(">3I", 2, 28, 28) + bytes(2 * 784)
+    content = gzip.compress(plain, mtime=0) if suffix else plain
+    mutated = content[:place] + inserted + content[place + len(inserted) :]
+    path = tmp_path / f"images{suffix}"
+    path.write_bytes(mutated[: len(mutated) - cut] if cut < len(mutated) else b"")
+    try:
+        array, digest = read_idx(path, 3)
+    except DataError as error:
+        assert "\n" not in str(error)
+    else:
+        assert array.ndim == 3 and array.dtype == np.uint8 and digest == idx_sha256(array)

@@ -1,5 +1,7 @@
 """The pictures of a run are written whole, for usual data and for the edges of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.evaluation.gallery import most_confident_mistakes
 from fmnist_train.evaluation.plots import (
+    Predictions,
     write_confusion_matrix,
     write_reliability_diagram,
     write_sample_predictions,
@@ -57,28 +60,29 @@ def test_confusion_matrix(tmp_path, classes):
 
 
 @pytest.fixture
-def predictions(small) -> tuple:
+def predictions(small) -> Predictions:
     test = small["test"]
     probabilities = np.random.default_rng(0).dirichlet(np.full(10, 0.3), len(test))
-    return test.images, test.labels, probabilities, DATASET_LABELS
+    return Predictions(test.images, test.labels, probabilities, DATASET_LABELS)
 
 
 def test_galleries(tmp_path, predictions):
     for write in (write_sample_predictions, write_worst_mistakes):
         path = tmp_path / write.__name__ / "gallery.png"
-        write(*predictions, path)
+        write(predictions, path)
         check(path, least_colours=200)
 
 
 def test_gallery_without_mistakes(tmp_path, predictions):
-    images, labels, _, names = predictions
-    write_worst_mistakes(images, labels, np.eye(10)[labels], names, tmp_path / "none.png")
+    perfect = dataclasses.replace(predictions, probabilities=np.eye(10)[predictions.labels])
+    write_worst_mistakes(perfect, tmp_path / "none.png")
     check(tmp_path / "none.png")
 
 
 def test_gallery_of_two_classes_and_few_images(tmp_path, predictions):
     two = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]])
-    write_sample_predictions(predictions[0][:3], np.array([0, 1, 1]), two, ("yes", "no"), tmp_path / "few.png")
+    few = Predictions(predictions.images[:3], np.array([0, 1, 1]), two, ("yes", "no"))
+    write_sample_predictions(few, tmp_path / "few.png")
     check(tmp_path / "few.png", least_colours=100)
 
 
@@ -89,7 +93,7 @@ def test_worst_mistakes_are_the_most_confident_ones():
 
 
 def test_reliability_diagram(tmp_path, predictions):
-    write_reliability_diagram(predictions[2], predictions[1], tmp_path / "reliability.png")
+    write_reliability_diagram(predictions.probabilities, predictions.labels, tmp_path / "reliability.png")
     check(tmp_path / "reliability.png")
 
 
@@ -98,5 +102,5 @@ def test_pictures_are_drawn_without_pyplot(tmp_path, predictions, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    write_reliability_diagram(predictions[2], predictions[1], tmp_path / "reliability.png")
+    write_reliability_diagram(predictions.probabilities, predictions.labels, tmp_path / "reliability.png")
     check(tmp_path / "reliability.png")

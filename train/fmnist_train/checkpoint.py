@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file whose header says how to rebuild the model, and the same text as JSON beside it.
+"""Checkpoints: one safetensors file whose header describes the model, and the same description as JSON beside it.
 
-A checkpoint is written beside its place and renamed into it, so a reader sees the old one or the new one, never a part.
-The header is what counts (weights and description cannot come apart); the JSON file is for people. No pickle is involved.
+A checkpoint is written to a temporary file and renamed, so a reader sees the old one or the new one, never a part.
+The header is read back, so weights and description stay together; the JSON file is for people. Nothing is pickled.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.errors import CheckpointError
 from fmnist_train.files import read_object, write_atomically
 from fmnist_train.models import build_model
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Version of the description; a reader refuses a newer one."""
+"""Version of the description; newer ones are refused."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ class Checkpoint:
     """A model rebuilt from a file."""
 
     model: nn.Module
-    """In evaluation mode, on the CPU."""
+    """Network in evaluation mode, on the CPU."""
     info: Mapping[str, Any]
-    """``format``, ``model`` (``name``, ``options``), ``recipe``, ``seed``, ``epoch``, ``labels``, ``dataset``, ``validation``."""
+    """Description: ``format``, ``model`` (``name``, ``options``), ``recipe``, ``seed``, ``epoch``, ``labels``, ``dataset``,
+    ``validation``."""
     sha256: str
-    """Of the safetensors file."""
+    """SHA-256 of the safetensors file."""
     path: Path
+    """Safetensors file."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -55,17 +57,19 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, 
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read back what ``write_tensors`` wrote.
+    """Read a file of ``write_tensors``.
 
     Raises:
-        CheckpointError: missing, damaged, not ours, or from a newer version.
+        CheckpointError: a missing, damaged or foreign file, or one from a newer version.
     """
-    try:  # copies, because Windows lets nobody replace a file that is still mapped
+    try:  # copies, because a mapped file cannot be replaced on Windows
         with safe_open(path, framework="pt") as file:
             info = json.loads((file.metadata() or {})["info"])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
+    if not isinstance(info, dict) or not isinstance(info.get("format", 0), int):
+        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train (its description is damaged)")
     if info.get("format", 0) > FORMAT:
         raise CheckpointError(f"{path}: written by a newer fmnist-edge (format {info['format']}); upgrade this one")
     return tensors, info
@@ -82,10 +86,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """Rebuild the model of a checkpoint.
 
     Args:
-        path: a run folder (its best checkpoint is taken), or a ``.safetensors`` file, or the ``.json`` beside it.
+        path: a run folder with its best checkpoint, or a ``.safetensors`` file, or the ``.json`` beside it.
 
     Raises:
-        CheckpointError: missing, damaged, or its weights do not fit its description.
+        CheckpointError: a missing or damaged file, or weights that do not fit the description.
     """
     path = Path(path)
     file = path / "best.safetensors" if path.is_dir() else path.with_suffix(".safetensors")
@@ -95,25 +99,25 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     try:
         model = build_model(info["model"]["name"], **info["model"]["options"])
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{file}: the weights do not fit their description: {str(error).splitlines()[0]}"
+            f"{file}: the weights do not fit their description: {next(iter(str(error).splitlines()), type(error).__name__)}"
         ) from error
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a run folder holds a run that was trained to its end and tested."""
+    """Whether a run folder holds a run that was trained to the end and tested."""
     metrics = read_object(run / "metrics.json")
     return bool(metrics) and not metrics.get("interrupted")
 
 
 def newest_run(runs: Path = Path("runs")) -> Path:
-    """The run folder under ``runs`` whose best checkpoint is the newest.
+    """Return the run folder under ``runs`` with the newest best checkpoint.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: no run folder with a checkpoint.
     """
     found = sorted(runs.glob("*/best.safetensors"), key=lambda file: file.stat().st_mtime)
     if not found:

@@ -3,13 +3,23 @@
 import difflib
 import json
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["around_section", "expand_path", "nearest", "read_object", "replace_section", "write_atomically"]
+__all__ = [
+    "around_section",
+    "expand_path",
+    "lock_folder",
+    "nearest",
+    "read_object",
+    "replace_section",
+    "write_atomically",
+]
 
 
 def expand_path(path: str | Path) -> Path:
@@ -18,6 +28,49 @@ def expand_path(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # no such user
         return Path(path)
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the operating system releases it when the process ends, however it ends.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    path = folder / ".lock"
+    while True:
+        file = path.open("ab")
+        try:
+            _lock(file.fileno())
+            current = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            file.close()
+            message = f"another process is training into {folder}: wait for it, or give another --output"
+            raise ConfigError(message) from None
+        if current:
+            break
+        file.close()  # the holder removed this file between our two calls
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows keeps an open file
+            path.unlink()
+        file.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

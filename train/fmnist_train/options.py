@@ -94,10 +94,11 @@ def _annotations(owner: type, completions: Mapping[str, Completion]) -> dict[str
     }
 
 
-def _annotation(name: str, kind: Any, documented: Setting, completion: Completion | None) -> Any:
+def _annotation(name: str, field_type: Any, documented: Setting, completion: Completion | None) -> Any:
     """The range is part of the help; it is checked with the dataclass, so that a file and a command agree."""
+    kind: Any = field_type
     if documented.choices:
-        kind = Enum(name, {choice: choice for choice in documented.choices})
+        kind = _enum(name, documented.choices)
     metavar = None
     if typing.get_origin(kind) is tuple:
         kind, metavar = str, f"<{typing.get_args(kind)[0].__name__},...>"
@@ -111,6 +112,13 @@ def _annotation(name: str, kind: Any, documented: Setting, completion: Completio
         metavar=metavar,
     )
     return Annotated[kind | None, option]
+
+
+def _enum(name: str, choices: tuple[str, ...]) -> type[Enum]:
+    """Typer offers the values of an enumeration as choices."""
+    make: Any = Enum  # a type checker wants literal names, which stand in the dataclass here
+    made: type[Enum] = make(name, dict(zip(choices, choices, strict=True)))
+    return made
 
 
 def _plain(kind: Any) -> Any:

@@ -65,7 +65,7 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
     options = {"top_k": chosen.top_k, "reject": chosen.reject}
     # Standard input and pipes can be read by one process only; a watched folder needs a classifier in this one.
     alone = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
-    processes, sources = choose_processes(expand(_paths(chosen)), 1 if alone else chosen.workers)
+    processes, sources = choose_processes(expand(_paths(chosen), report=True), 1 if alone else chosen.workers)
     if processes > 1:
         from fmnist_runtime.batching.worker_pool import classify_in_processes
 

@@ -1,7 +1,7 @@
 """Sources of images: files, folders, standard input and images in memory. Imports nothing heavy."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
 
-__all__ = ["EXTENSIONS", "Source", "count_pictures", "expand", "find_images", "is_hidden"]
+__all__ = ["EXTENSIONS", "Source", "count_pictures", "describe_hidden", "expand", "find_images", "is_hidden"]
 
 EXTENSIONS = frozenset([
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
@@ -18,6 +18,9 @@ EXTENSIONS = frozenset([
 ])  # fmt: skip
 """Extensions that count as images in a folder; a file given by name is opened whatever its extension. HEIC is among
 them so that phone photos are reported, not left out, where Pillow cannot read them."""
+
+_SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
+"""Names, in lower case, that archivers, Windows and network storage put into folders of images."""
 
 
 class Source(NamedTuple):
@@ -31,8 +34,13 @@ class Source(NamedTuple):
     """Why there is nothing to read."""
 
 
-def expand(pictures: Iterable["Picture"]) -> Iterator[Source]:
-    """Yields every image in the order given; a folder stands for all images below it, ``-`` for standard input."""
+def expand(pictures: Iterable["Picture"], *, report: bool = False) -> Iterator[Source]:
+    """Yields every image in the order given; a folder stands for all images below it, ``-`` for standard input.
+
+    Args:
+        pictures: Paths, or images in memory.
+        report: Logs a line for each folder from which names were left out (see ``is_hidden``).
+    """
     for index, picture in enumerate(pictures):
         if not isinstance(picture, str | os.PathLike):
             yield Source(f"[{index}]", picture)
@@ -42,11 +50,21 @@ def expand(pictures: Iterable["Picture"]) -> Iterator[Source]:
             yield Source(name, name)
             continue
         found = False
-        for path in map(str, find_images(name)):
+        hidden: list[str] = []
+        for path in map(str, find_images(name, hidden)):
             found = True
             yield Source(path, path)
         if not found:
             yield Source(name, name, "the folder holds no pictures")
+        if hidden and report:
+            import logging  # not at start-up
+
+            logging.getLogger(__name__).warning("%s: %s", name, describe_hidden(hidden))
+
+
+def describe_hidden(paths: Sequence[str]) -> str:
+    """Returns a clause with the number of names that were left out, and the first of them."""
+    return f"left out {len(paths):,} hidden or system names and links to folders, such as {paths[0]}"
 
 
 def count_pictures(pictures: Iterable["Picture"]) -> int:
@@ -54,11 +72,15 @@ def count_pictures(pictures: Iterable["Picture"]) -> int:
     return sum(1 for _ in expand(pictures))
 
 
-def find_images(folder: str | Path) -> Iterator[Path]:
+def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator[Path]:
     """Yields the images below a folder in sorted order, with one directory's names in memory at a time.
 
     Hidden names (see ``is_hidden``), pipes and devices are left out, and links to folders are not followed. A folder that
     cannot be read is yielded itself, so that ``open_image`` reports the reason.
+
+    Args:
+        folder: Folder to search; its own name may be anything.
+        hidden: List to which the paths of the images and folders that are left out are appended.
     """
     root = os.fspath(folder)
     waiting = [("", [root], {root})]  # folder, its names still to come in reverse order, those that are folders
@@ -71,7 +93,7 @@ def find_images(folder: str | Path) -> Iterator[Path]:
         path = os.path.join(parent, name)  # noqa: PTH118 (a Path would take longer than the rest of the loop)
         if name in folders:
             with suppress(OSError):
-                waiting.append((path, *_list_folder(path)))
+                waiting.append((path, *_list_folder(path, hidden)))
                 continue
         yield Path(path)
 
@@ -82,20 +104,22 @@ def is_hidden(name: str) -> bool:
     Names with a leading dot are editors' and systems' own (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of
     a Mac); archives made on a Mac have the folder ``__MACOSX``.
     """
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
-def _list_folder(folder: str) -> tuple[list[str], set[str]]:
-    """Returns the names of images and folders in reverse order, and which of them are folders."""
+def _list_folder(folder: str, hidden: list[str] | None) -> tuple[list[str], set[str]]:
+    """Returns the names of images and folders in reverse order, and which of them are folders; see ``find_images``."""
     names, folders = [], set()
     with os.scandir(folder) as entries:
         for entry in entries:  # keeps names only: a folder may hold a million
-            if is_hidden(entry.name):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            is_content = is_folder or _is_image(entry)
+            if is_hidden(entry.name) or not is_content:
+                if hidden is not None and (is_content or (entry.is_symlink() and entry.is_dir())):
+                    hidden.append(entry.path)
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if is_folder:
                 folders.add(entry.name)
-            elif not _is_image(entry):
-                continue
             names.append(entry.name)
     names.sort(reverse=True)
     return names, folders

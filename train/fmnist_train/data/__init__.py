@@ -1,1 +1,1 @@
-"""Data sets: sources, file formats and splits."""
+"""Data sets: sources, file formats, class folders and splits."""

@@ -1,5 +1,14 @@
-"""Fashion-MNIST as its Kaggle edition has it: a header line, then one line an image, the label before 784 pixels."""
+"""Fashion-MNIST as CSV: a line with column names, then one line per image. Columns are found by name, in any order.
 
+Names of pixels are ``pixel1`` to ``pixel784`` (also from 0, also ``px`` or the number alone) or ``1x1`` to ``28x28``
+(row by column), in upper or lower case; the class is in ``label``, ``class``, ``target`` or ``y``.
+"""
+
+import csv
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +18,134 @@ from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["read_csv"]
 
-_COLUMNS = 1 + IMAGE_SIZE * IMAGE_SIZE
+_PIXELS = IMAGE_SIZE * IMAGE_SIZE
+_LABELS = ("label", "class", "target", "y")
+_NUMBERED = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,3})")
+_BY_ROW_AND_COLUMN = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,2})x(\d{1,2})")
+_LONGEST_HEADER = 100_000
+"""Characters: ten times the header of 785 quoted names; a longer first line is no header."""
+_CHUNK = 5000
+"""Lines that are parsed at a time, which bounds memory."""
+_EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, with commas between"
 
 
 def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read one file of the pair ``fashion-mnist_train.csv``, ``fashion-mnist_test.csv``.
+    """Read one CSV file; a byte order mark, CRLF, quotes and ``9.0`` for 9 are accepted.
 
     Returns:
         uint8 images ``[N, 28, 28]`` and uint8 labels ``[N]``.
 
     Raises:
-        DataError: unreadable, truncated, of another shape, or with values that are no bytes.
+        DataError: an unreadable or truncated file, other columns, or values that are no whole numbers from 0 to 255.
     """
     try:
-        with path.open(encoding="ascii") as file:
-            header, first = file.readline(), file.readline()
-        columns = header.strip().replace('"', "").split(",")
-        if len(columns) != _COLUMNS or columns[0] != "label" or not first.strip():
-            raise DataError(f"{path}: must be a line that names 'label' and 784 pixels, then one line for each image")
-        rows = np.loadtxt(path, np.uint8, delimiter=",", skiprows=1, comments=None, ndmin=2, encoding="ascii")
+        with path.open(encoding="utf-8-sig") as file:
+            names = _split(file.readline(_LONGEST_HEADER))
+            label, pixels = _find_columns(path, names)
+            rows = _read_rows(file, len(names))
     except DataError:
         raise
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a table of numbers from 0 to 255 ({str(error).partition(';')[0]})") from error
-    if rows.shape[1] != _COLUMNS:
-        raise DataError(f"{path}: {rows.shape[1]} numbers in a line, not a label and 784 pixels; the file is damaged")
-    return rows[:, 1:].reshape(-1, IMAGE_SIZE, IMAGE_SIZE), rows[:, 0].copy()
+    except UnicodeError as error:
+        raise DataError(f"{path}: not UTF-8 text; save it as CSV UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {_first_fault(path, names) or error}") from error
+    images = rows[:, pixels].reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    return np.ascontiguousarray(images), rows[:, label].copy()
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return [name.strip().lower() for name in next(csv.reader([line]), [])]
+    except csv.Error:
+        return []
+
+
+def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
+    """Return the position of the label, and the positions of the pixels in row-major order.
+
+    Raises:
+        DataError: other columns, or no header.
+    """
+    if names and all(re.fullmatch(r"[\d.]+", name) for name in names) and len(names) in (_PIXELS, _PIXELS + 1):
+        raise DataError(f"{path}: the first line holds numbers in place of column names: {_EXPECTED}")
+    labels = [place for place, name in enumerate(names) if name in _LABELS]
+    if len(labels) != 1:
+        fault = "several columns for the label" if labels else "no column 'label'"
+        raise DataError(f"{path}: {fault} in the first line, which must name {_EXPECTED}")
+    places = [place for place in range(len(names)) if place != labels[0]]
+    for pattern, firsts in ((_NUMBERED, (0, 1)), (_BY_ROW_AND_COLUMN, (0, IMAGE_SIZE + 1))):
+        matches = {place: match for place in places if (match := pattern.fullmatch(names[place]))}
+        found = {_number(match): place for place, match in matches.items()}
+        if len(found) == len(places) == _PIXELS and min(found) in firsts and max(found) - min(found) == _PIXELS - 1:
+            return labels[0], [found[number] for number in sorted(found)]
+    raise DataError(
+        f"{path}: {_oddity([names[place] for place in places])} in the first line, which must name {_EXPECTED}"
+    )
+
+
+def _number(match: re.Match[str]) -> int:
+    """The number of a pixel, ascending in row-major order; the first is 0 or 1, or 29 for ``1x1``."""
+    first, *rest = map(int, match.groups())
+    return IMAGE_SIZE * first + rest[0] if rest else first
+
+
+def _oddity(names: Sequence[str]) -> str:
+    """The first column name that is no pixel, or the number of pixels."""
+    for name in names:
+        if not _NUMBERED.fullmatch(name) and not _BY_ROW_AND_COLUMN.fullmatch(name):
+            return f"a column '{name[:40]}'"
+    return f"{len(names)} columns that are not the {_PIXELS} pixels once each"
+
+
+def _read_rows(lines: Iterable[str], columns: int) -> np.ndarray:
+    """Parse lines into uint8 ``[N, columns]``.
+
+    Raises:
+        ValueError: a line with another number of columns, or a value that is no byte.
+    """
+    filled = (line for line in lines if line.strip())
+    parts = []
+    while chunk := list(islice(filled, _CHUNK)):
+        rows = _parse(chunk)
+        if rows.shape[1] != columns:
+            raise ValueError(f"{rows.shape[1]} columns in a line, not {columns}")
+        parts.append(rows)
+    return np.concatenate(parts) if parts else np.empty((0, columns), np.uint8)
+
+
+def _parse(lines: list[str]) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # older NumPy only warns when it cuts 0.5 to 0
+        try:
+            return np.loadtxt(lines, np.uint8, delimiter=",", comments=None, ndmin=2, quotechar='"')
+        except (ValueError, Warning):  # floats, which take four times as long
+            numbers = np.loadtxt(lines, np.float64, delimiter=",", comments=None, ndmin=2, quotechar='"')
+    if not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.rint(numbers))):
+        raise ValueError("a value is no whole number from 0 to 255")
+    return numbers.astype(np.uint8)
+
+
+def _first_fault(path: Path, names: Sequence[str]) -> str | None:
+    """Find the first faulty line of a file that could not be parsed, slowly; None where it is not found."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        next(reader, None)
+        try:
+            for row in reader:
+                if row and len(row) != len(names):
+                    return f"line {reader.line_num} has {len(row)} columns, not {len(names)}; the file is damaged"
+                for name, value in zip(names, row, strict=False):
+                    if not _is_byte(value):
+                        return f"line {reader.line_num}, {name}: '{value[:20]}' is no whole number from 0 to 255"
+        except csv.Error as error:
+            return f"line {reader.line_num}: {error}"
+    return None
+
+
+def _is_byte(value: str) -> bool:
+    try:
+        return 0 <= float(value) <= 255 and float(value).is_integer()
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""Fetching Fashion-MNIST from the mirrors that torchvision names, checked against the MD5 sums that it names."""
+"""Download of Fashion-MNIST from torchvision's mirrors, checked against torchvision's MD5 sums."""
 
 import hashlib
 import http.client
@@ -15,16 +15,18 @@ from fmnist_train.files import write_atomically
 __all__ = ["download"]
 
 _TIMEOUT_S = 20
+"""Seconds without an answer after which the next mirror is tried."""
 _CHUNK = 2**16
+"""Bytes that are read at a time, between two updates of the progress bar."""
 
 
 def download(folder: Path) -> None:
-    """Fetch the four files into a folder; those already there stay. Progress goes to stderr.
+    """Download the four files into a folder; existing files stay. Progress goes to stderr.
 
     Raises:
-        DataError: no mirror can be reached, or what came is not the file that torchvision knows.
+        DataError: no mirror can be reached, or a file has another MD5 sum than torchvision's.
     """
-    from torchvision.datasets import FashionMNIST  # half a second; only a download needs it
+    from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]  # has no stubs; half a second, for downloads alone
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:

@@ -1,7 +1,8 @@
 """The files of Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747): their names, their checksums, and reading them."""
 
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.csv import read_csv
-from fmnist_train.data.idx import find_idx, read_idx
+from fmnist_train.data.idx import find_idx, idx_sha256, read_idx
 from fmnist_train.data.splits import Split
 
-__all__ = ["CSV_FILES", "IDX_FILES", "PUBLISHED", "read_csv_part", "read_idx_part", "reader_for"]
+__all__ = ["CSV_FILES", "IDX_FILES", "PUBLISHED", "missing_files", "read_csv_part", "read_idx_part", "reader_for"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+"""Names of the images and of the labels of each part."""
 CSV_FILES = {"train": "fashion-mnist_train.csv", "test": "fashion-mnist_test.csv"}
 PUBLISHED = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -27,11 +29,16 @@ PUBLISHED = {
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-"""SHA-256 of the decompressed files as published."""
+"""SHA-256 of the published files, decompressed."""
+_PUBLISHED_SETS = {
+    "train": "0c3a2f6b4379fecaed9924f8ba83e878c49df2170e4208ceec2a4647dfdb162a",
+    "test": "a85b429cf35b8d423f05ab711ea3e97bd96f60d83be87fc9f71d0d86f8c2f6c6",
+}
+"""``_unordered_sha256`` of the published images and labels."""
 
 
 def reader_for(folder: Path) -> Callable[[Path, str], Split] | None:
-    """How to read this folder: as IDX, as CSV, or (None) not at all, because no format is complete in it."""
+    """Return the function that reads a folder, as IDX or as CSV; None where files of both formats are missing."""
     if all(find_idx(folder, name) for pair in IDX_FILES.values() for name in pair):
         return read_idx_part
     if all((folder / name).is_file() for name in CSV_FILES.values()):
@@ -43,29 +50,65 @@ def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
     """Read ``"train"`` or ``"test"`` from IDX files, gzipped or not.
 
     Args:
-        folder: where they are.
-        part: which of the two.
-        published: whether to warn if the files are not the published ones.
+        folder: folder of the files.
+        part: name of the part.
+        published: warn if the files are not the published ones.
 
     Raises:
-        DataError: damaged, truncated, mislabelled or of another shape.
+        DataError: damaged, truncated or mislabeled files, or images of another shape.
     """
-    arrays = []
+    arrays, foreign = [], []
     for name, dimensions in zip(IDX_FILES[part], (3, 1), strict=True):
         path = find_idx(folder, name)
         if path is None:
-            raise DataError(f"{folder / name}: no such file any more")
+            raise DataError(f"{folder / name}: the file was removed")
         array, digest = read_idx(path, dimensions)
         if published and digest != PUBLISHED[name]:
-            logger.warning("%s: not the published Fashion-MNIST (SHA-256 %s...), taken as it is", path, digest[:12])
+            foreign.append((path, digest))
         arrays.append(array)
-    return _checked(folder / IDX_FILES[part][0], *arrays)
+    images, labels = arrays
+    split = _checked(folder / IDX_FILES[part][0], images, labels)
+    if foreign:
+        _warn(part, images, labels, foreign)
+    return split
 
 
 def read_csv_part(folder: Path, part: str) -> Split:
-    """Read ``"train"`` or ``"test"`` from the Kaggle CSV pair; raises as ``read_idx_part`` does."""
+    """Read ``"train"`` or ``"test"`` from the Kaggle CSV pair; warns and raises as ``read_idx_part`` does."""
     path = folder / CSV_FILES[part]
-    return _checked(path, *read_csv(path))
+    images, labels = read_csv(path)
+    split = _checked(path, images, labels)
+    digests = [idx_sha256(images), idx_sha256(labels)]
+    if digests != [PUBLISHED[name] for name in IDX_FILES[part]]:
+        _warn(part, images, labels, [(path, digests[0])])
+    return split
+
+
+def missing_files(folder: Path) -> str:
+    """Return a clause that names the files which a folder lacks."""
+    idx = [name for pair in IDX_FILES.values() for name in pair]
+    for kind, names in (("IDX", idx), ("CSV", list(CSV_FILES.values()))):
+        missing = [name for name in names if not find_idx(folder, name)]
+        if len(missing) < len(names):
+            return f"'{folder}' does not hold all {kind} files: {', '.join(missing)} missing"
+    what = "no such folder" if not folder.is_dir() else "neither the four IDX files nor both CSV files"
+    return f"'{folder}': {what}; needed are {', '.join(idx)} (or .gz), or {', '.join(CSV_FILES.values())}"
+
+
+def _warn(part: str, images: np.ndarray, labels: np.ndarray, foreign: Sequence[tuple[Path, str]]) -> None:
+    """Warn about files that are not the published ones."""
+    if _unordered_sha256(images, labels) == _PUBLISHED_SETS[part]:
+        logger.warning("%s: the published Fashion-MNIST in another order", foreign[0][0])
+        return
+    for path, digest in foreign:
+        logger.warning("%s: not the published Fashion-MNIST (SHA-256 %s...), used as it is", path, digest[:12])
+
+
+def _unordered_sha256(images: np.ndarray, labels: np.ndarray) -> str:
+    """Sum, modulo 2^256, of the SHA-256 of each label byte with its image: equal for the same images in any order."""
+    pairs = zip(images, labels.tolist(), strict=True)
+    digests = (hashlib.sha256(bytes([label]) + image.tobytes()).digest() for image, label in pairs)
+    return f"{sum(int.from_bytes(digest, 'big') for digest in digests) % 2**256:064x}"
 
 
 def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> Split:

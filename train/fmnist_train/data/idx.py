@@ -4,25 +4,25 @@ import gzip
 import hashlib
 import struct
 import zlib
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from fmnist_runtime.errors import DataError
 from fmnist_train.files import write_atomically
 
-__all__ = ["find_idx", "read_idx", "write_idx"]
+__all__ = ["find_idx", "idx_sha256", "read_idx", "write_idx"]
 
 _UINT8 = 0x08
 _KINDS = {1: "labels", 3: "images"}
 _LIMIT = 2**31
-"""Bytes; a header that promises more is taken for damage before any memory is claimed."""
+"""Bytes; a larger size in a header means damage, found before memory is allocated. Fashion-MNIST has 47 million."""
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """The file ``name`` or ``name.gz`` in a folder, plain before compressed; None where there is neither."""
+    """Return the file ``name`` or ``name.gz`` of a folder, in this order of preference; None if both are missing."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
@@ -37,17 +37,16 @@ def read_idx(path: Path, dimensions: int) -> tuple[np.ndarray, str]:
         The array (uint8, writeable), and the SHA-256 of the decompressed file in hexadecimal.
 
     Raises:
-        DataError: unreadable, damaged, truncated, too long, or of another kind than asked for.
+        DataError: an unreadable, damaged, truncated or too long file, or one with other dimensions.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return _read(file, path, dimensions)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read, the file is damaged or incomplete ({error})") from error
 
 
-def _read(file: BinaryIO, path: Path, dimensions: int) -> tuple[np.ndarray, str]:
+def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray, str]:
     header = file.read(4 + 4 * dimensions)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] != _UINT8:
         raise DataError(f"{path}: not an IDX file of bytes; download it again")
@@ -60,17 +59,25 @@ def _read(file: BinaryIO, path: Path, dimensions: int) -> tuple[np.ndarray, str]
     if prod(shape) > _LIMIT:
         raise DataError(f"{path}: its header promises {shape} bytes, which no such file holds; download it again")
     array = np.empty(shape, np.uint8)
-    got = file.readinto(memoryview(array).cast("B")) if array.size else 0
+    got = file.readinto(array.data.cast("B")) if array.size else 0
     if got != array.size or file.read(1):
         found = f"only {got:,}" if got < array.size else "more"
         raise DataError(f"{path}: its header promises {array.size:,} bytes, it holds {found}; download it again")
-    digest = hashlib.sha256(header)
-    digest.update(array)
-    return array, digest.hexdigest()
+    return array, idx_sha256(array)
+
+
+def idx_sha256(array: np.ndarray) -> str:
+    """SHA-256, in hexadecimal, of the uncompressed IDX file of an array: uint8 ``[N]`` or ``[N, H, W]``."""
+    digest = hashlib.sha256(_header(array))
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _header(array: np.ndarray) -> bytes:
+    return bytes((0, 0, _UINT8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write uint8 ``[N]`` or ``[N, H, W]``, gzipped if the name ends in ``.gz``; equal arrays, equal bytes."""
-    header = bytes((0, 0, _UINT8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    content = header + np.ascontiguousarray(array, np.uint8).tobytes()
+    """Write uint8 ``[N]`` or ``[N, H, W]``, gzipped if the name ends in ``.gz``; equal arrays give equal files."""
+    content = _header(array) + np.ascontiguousarray(array, np.uint8).tobytes()
     write_atomically(path, gzip.compress(content, compresslevel=9, mtime=0) if path.suffix == ".gz" else content)

@@ -1,28 +1,41 @@
-"""A data set of one's own: pictures in one folder for each class.
+"""A data set of pictures in one folder for each class.
 
 Either ``PATH/train/<class>/*`` and ``PATH/test/<class>/*``, or ``PATH/<class>/*``, of which a fixed, stratified 20% is
-the test split. Every picture becomes 28×28 by the same code that the device runs.
+the test split. Every picture becomes 28×28 by the code that devices run.
 """
 
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import ImageFolder
 
 from fmnist_runtime.errors import DataError, ImageError
-from fmnist_runtime.image_io.decode import EXTENSIONS, open_image
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.sources import describe_hidden, find_images, is_hidden
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_train.data.splits import Split, stratified_draw
 
 __all__ = ["ClassFolders"]
 
+logger = logging.getLogger(__name__)
+
 TEST_SHARE = 0.2
+"""Share of the pictures in the test split where there are no folders ``train`` and ``test``."""
 SEED = 0
-"""Of the draw of the test split: the same pictures in every run."""
+"""Seed of the draw of the test split, which is the same in every run."""
+
+Sample = tuple[Path, int]
+"""A picture and its class id."""
 
 
 class ClassFolders:
-    """Finds the pictures when it is made; reads those of one split when asked to.
+    """Finds the pictures when it is made; ``load`` reads those of one split.
+
+    Names of the operating system and links to folders are left out, in one line on the log. A picture in two classes, or
+    in both splits, is reported there, too.
 
     Raises:
         DataError: no class folders, fewer than two classes, an empty class, or classes that differ between the splits.
@@ -34,18 +47,19 @@ class ClassFolders:
         if len(present) == 1:
             (missing,) = halves.keys() - set(present)
             raise DataError(f"{path}: has a folder '{present[0]}' but no folder '{missing}'; make both, or neither")
-        if present:
-            folders = {name: _find(folder) for name, folder in halves.items()}
-            self.pictures = {name: folder.samples for name, folder in folders.items()}
-            if folders["train"].classes != folders["test"].classes:
-                differing = sorted(set(folders["train"].classes) ^ set(folders["test"].classes))
-                raise DataError(f"{path}: train and test differ in their classes: {', '.join(differing)}")
-        else:
-            folders = {"train": _find(path)}
-            self.pictures = _divide(folders["train"].samples)
-        self.labels = tuple(folders["train"].classes)
+        hidden: list[str] = []
+        found = {name: _find(folder, hidden) for name, folder in (halves if present else {"train": path}).items()}
+        if hidden:
+            logger.warning("%s: %s", path, describe_hidden(hidden))
+        self.labels = tuple(found["train"])
+        if present and self.labels != tuple(found["test"]):
+            differing = sorted(set(self.labels) ^ set(found["test"]))
+            raise DataError(f"{path}: train and test differ in their classes: {', '.join(differing)}")
         if len(self.labels) < 2:
             raise DataError(f"{path}: has one class folder only; a classifier needs at least two")
+        samples = {name: _number(classes.values()) for name, classes in found.items()}
+        self.pictures: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
+        _report_copies(path, self.pictures)
 
     def load(self, part: str) -> Split:
         """Read ``"train"`` or ``"test"``.
@@ -54,28 +68,84 @@ class ClassFolders:
             DataError: a picture cannot be read.
         """
         pictures = self.pictures[part]
-        images = np.stack([_read(Path(file)) for file, _ in pictures])
+        images = np.stack([_read(file) for file, _ in pictures])
         return Split(images, np.array([label for _, label in pictures], np.int64))
 
 
-def _find(folder: Path) -> ImageFolder:
+def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
+    """Return the pictures of each class folder, both in sorted order."""
     try:
-        return ImageFolder(str(folder), is_valid_file=lambda name: Path(name).suffix.lower() in EXTENSIONS)
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: must hold one folder of pictures for each class ({error})") from error
+        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    classes: dict[str, list[Path]] = {}
+    for entry in entries:
+        if not entry.is_dir():
+            continue
+        if is_hidden(entry.name) or entry.is_symlink():
+            hidden.append(str(entry))
+            continue
+        classes[entry.name] = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
+    if empty := [name for name, pictures in classes.items() if not pictures]:
+        raise DataError(f"{folder}: no pictures in the class folder '{empty[0]}'; add some, or remove it")
+    if not classes:
+        raise DataError(f"{folder}: must hold one folder of pictures for each class")
+    return classes
 
 
-def _divide(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
+def _number(classes: Iterable[Sequence[Path]]) -> list[Sample]:
+    return [(picture, label) for label, pictures in enumerate(classes) for picture in pictures]
+
+
+def _divide(path: Path, samples: list[Sample]) -> dict[str, list[Sample]]:
     labels = np.array([label for _, label in samples])
-    count = round(TEST_SHARE * len(samples))
-    drawn = set(stratified_draw(labels, count, SEED).tolist())
+    drawn = set(stratified_draw(labels, round(TEST_SHARE * len(samples)), SEED).tolist())
     parts = {
         "train": [sample for index, sample in enumerate(samples) if index not in drawn],
         "test": [sample for index, sample in enumerate(samples) if index in drawn],
     }
     if {label for _, label in parts["train"]} != {label for _, label in parts["test"]}:
-        raise DataError("too few pictures to hold out 20% of every class; add some, or make folders 'train' and 'test'")
+        raise DataError(
+            f"{path}: too few pictures to hold out 20% of every class; add some, or make folders 'train' and 'test'"
+        )
     return parts
+
+
+def _report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
+    """Warn about files of the same bytes in two classes, and in both splits."""
+    places = [(file, label, part) for part, samples in parts.items() for file, label in samples]
+    groups = _same_content([file for file, _, _ in places])
+    in_two_classes = [group for group in groups if len({places[i][1] for i in group}) > 1]
+    in_both_splits = [group for group in groups if len({places[i][2] for i in group}) > 1]
+    for copies, key, fault, advice in (
+        (in_two_classes, 1, "more than one class", "remove them from all but one"),
+        (in_both_splits, 2, "both train and test", "the test accuracy is too high"),
+    ):
+        if copies:
+            first = places[copies[0][0]]
+            other = next(places[i] for i in copies[0] if places[i][key] != first[key])
+            shown = " and ".join(str(file.relative_to(path)) for file, *_ in (first, other))
+            logger.warning("%s: pictures in %s: %d, such as %s; %s", path, fault, len(copies), shown, advice)
+
+
+def _same_content(files: Sequence[Path]) -> list[list[int]]:
+    """Return the groups of positions whose files have the same bytes; only files of equal size are read."""
+    by_size = defaultdict(list)
+    for place, file in enumerate(files):
+        if file.is_file():
+            by_size[file.stat().st_size].append(place)
+    by_digest = defaultdict(list)
+    for size, places in by_size.items():
+        for place in places if len(places) > 1 else ():
+            by_digest[size, _sha256(files[place])].append(place)
+    return [group for group in by_digest.values() if len(group) > 1]
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:  # ``load`` reports the picture
+        return str(file)
 
 
 def _read(path: Path) -> np.ndarray:

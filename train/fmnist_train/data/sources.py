@@ -1,10 +1,10 @@
-"""Where the images come from: ``find_dataset`` looks, ``DataSource.load`` reads, and only what it is asked for.
+"""Sources of images: ``find_dataset`` finds a data set, and ``DataSource.load`` reads one part of it.
 
-| ``data`` | what it is |
+| ``data`` | content |
 |---|---|
 | ``"fashion-mnist"`` | the 60,000 training and 10,000 test images |
-| ``"sample"`` | 2,000 and 1,000 of them, which come with this package |
-| a folder | pictures of one's own in class folders, see ``image_folder.py`` |
+| ``"sample"`` | 2,000 and 1,000 of them, in this package |
+| a folder | pictures in class folders, see ``image_folder.py`` |
 """
 
 from collections.abc import Callable
@@ -17,14 +17,17 @@ import platformdirs
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.download import download
-from fmnist_train.data.fashion_mnist import read_idx_part, reader_for
+from fmnist_train.data.fashion_mnist import missing_files, read_idx_part, reader_for
+from fmnist_train.data.image_folder import ClassFolders
 from fmnist_train.data.splits import Split, split_validation
+from fmnist_train.files import expand_path
 
 __all__ = ["SAMPLE_FOLDER", "DataSource", "Split", "cache_folder", "find_dataset", "split_validation"]
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where the Debian package ``dataset-fashion-mnist`` puts its files."""
+"""Folder of the Debian package ``dataset-fashion-mnist``."""
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
+"""Folder of the built-in sample."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,20 @@ class DataSource:
     """A data set that was found and not yet read."""
 
     name: str
+    """Name of the data set, or of its folder."""
     labels: tuple[str, ...]
     """Class names; the position is the class id."""
     origin: str
-    """The folder where it was found."""
+    """Folder where it was found."""
     reader: Callable[[str], Split] = field(repr=False)
+    """Function from the name of a part to its images."""
 
     def load(self, part: str) -> Split:
-        """Read ``"train"`` or ``"test"``; the other one stays unread.
+        """Read ``"train"`` or ``"test"``.
 
         Raises:
-            DataError: damaged, truncated, mislabelled or of another shape.
-            ValueError: no such part.
+            DataError: damaged, truncated or mislabeled files, or images of another shape.
+            ValueError: another part.
         """
         if part not in ("train", "test"):
             raise ValueError(f"unknown part {part!r}; known: train, test")
@@ -51,45 +56,45 @@ class DataSource:
 
 
 def cache_folder() -> Path:
-    """Where a download goes, and where files may be put by hand; follows ``XDG_CACHE_HOME``."""
+    """Return the folder of downloads, which may also be filled by hand; follows ``XDG_CACHE_HOME``."""
     return platformdirs.user_cache_path("fmnist-edge") / "fashion-mnist"
 
 
 def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None) -> DataSource:
     """Find a data set by name or path.
 
-    Fashion-MNIST is looked for in ``data_dir`` if that is given, and then nowhere else; otherwise in the cache, in the
-    folder of the Debian package, and at torchvision's mirrors. IDX (gzipped or not) and the Kaggle CSV pair are taken.
+    Fashion-MNIST is searched in ``data_dir`` alone if that is given; otherwise in the cache, in the folder of the Debian
+    package, and at torchvision's mirrors. Its files are IDX (gzipped or not) or the Kaggle CSV pair.
 
     Args:
         data: ``"fashion-mnist"``, ``"sample"``, or the path of a folder with class folders.
-        data_dir: a folder with the files of Fashion-MNIST.
+        data_dir: a folder with the files of Fashion-MNIST; ``~`` is expanded in both.
 
     Raises:
-        DataError: not found; the message says what to do.
+        DataError: no data set was found.
     """
     if data_dir is not None and data != "fashion-mnist":
-        raise DataError(f"a data folder is where Fashion-MNIST lies, not '{data}': leave --data-dir out")
+        raise DataError(
+            f"--data-dir is the folder of Fashion-MNIST, and the data set is '{data}': leave --data-dir out"
+        )
     if data == "sample":
         return _source("sample", SAMPLE_FOLDER, partial(read_idx_part, published=False))
     if data == "fashion-mnist":
-        return _find_fashion_mnist(Path(data_dir) if data_dir is not None else None)
-    path = Path(data)
+        return _find_fashion_mnist(expand_path(data_dir) if data_dir is not None else None)
+    path = expand_path(data)
     if not path.is_dir():
         raise DataError(f"no data set '{data}': name fashion-mnist, sample, or an existing folder with class folders")
-    from fmnist_train.data.image_folder import ClassFolders  # brings torchvision
-
     folders = ClassFolders(path)
     return DataSource(path.resolve().name, folders.labels, str(path), folders.load)
 
 
 def _find_fashion_mnist(data_dir: Path | None) -> DataSource:
     for folder in (data_dir,) if data_dir is not None else (cache_folder(), SYSTEM_FOLDER):
-        for place in (folder, folder / "FashionMNIST" / "raw"):  # the latter is where torchvision keeps it
+        for place in (folder, folder / "FashionMNIST" / "raw"):  # the latter is torchvision's folder
             if reader := reader_for(place):
                 return _source("fashion-mnist", place, reader)
     if data_dir is not None:
-        raise DataError(_not_found(f"'{data_dir}' does not hold all four IDX files, or both Kaggle CSV files"))
+        raise DataError(_not_found(missing_files(data_dir)))
     try:
         download(cache_folder())
     except (DataError, OSError) as error:

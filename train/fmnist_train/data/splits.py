@@ -1,6 +1,7 @@
-"""Images with their labels, and dividing them so that every class keeps its share."""
+"""Images with their labels, and stratified divisions of them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,11 @@ import numpy as np
 from fmnist_runtime.errors import ConfigError, DataError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["Split", "arrays_sha256", "split_validation", "stratified_draw"]
+__all__ = ["Split", "arrays_sha256", "describe_classes", "split_validation", "stratified_draw"]
+
+
+_LISTED = 50
+"""Classes that one line lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,11 +21,11 @@ class Split:
     """One part of a data set.
 
     Raises:
-        DataError: the arrays do not belong together.
+        DataError: arrays of other types, or of different lengths.
     """
 
     images: np.ndarray
-    """uint8 ``[N, 28, 28]``: the garment light on black."""
+    """uint8 ``[N, 28, 28]``: a light garment on black."""
     labels: np.ndarray
     """int64 ``[N]``: class ids from 0."""
 
@@ -34,12 +39,20 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """The images at these positions, copied."""
+        """Copy the images at these positions."""
         return Split(self.images[indices], self.labels[indices])
 
 
+def describe_classes(labels: np.ndarray, class_names: Sequence[str]) -> str:
+    """Return the number of images of each class in one line: ``"2 classes: hat 16, scarf 4"``."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    shown = ", ".join(f"{name} {count:,}" for name, count in zip(class_names[:_LISTED], counts, strict=False))
+    more = f", and {len(class_names) - _LISTED} more" if len(class_names) > _LISTED else ""
+    return f"{len(class_names)} classes: {shown}{more}"
+
+
 def arrays_sha256(*arrays: np.ndarray) -> str:
-    """SHA-256 of the bytes of arrays, to name the images and labels that were used."""
+    """Compute the SHA-256 of the bytes of arrays, which identifies images and labels."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(array.tobytes())
@@ -47,14 +60,14 @@ def arrays_sha256(*arrays: np.ndarray) -> str:
 
 
 def stratified_draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draw ``count`` positions at random so that every class keeps its share to within one image.
+    """Draw ``count`` positions at random; every class keeps its share to within one image.
 
-    Every image gets its quantile in the random order of its own class; the ``count`` lowest quantiles are drawn.
+    Each image has a quantile in the random order of its class; the ``count`` lowest quantiles are drawn.
 
     Args:
         labels: int ``[N]``.
         count: 0..N.
-        seed: equal seeds draw equally, on every machine.
+        seed: seed of the random order, which is the same on every machine.
 
     Returns:
         int64 ``[count]``, ascending.
@@ -71,15 +84,15 @@ def split_validation(split: Split, validation: float, seed: int) -> tuple[Split,
     """Hold out a stratified part of a training split.
 
     Args:
-        split: what to divide.
+        split: training split.
         validation: a share if below 1, a number of images from 1 on, 0 for none.
-        seed: equal seeds divide equally.
+        seed: seed of the draw.
 
     Returns:
-        Training and validation, without overlap and together all; each in the original order.
+        Training and validation images, which do not overlap, each in the original order.
 
     Raises:
-        ConfigError: the part is negative, or leaves nothing to train on or nothing to validate with.
+        ConfigError: a negative size, or one that leaves no training or no validation image.
     """
     count = round(validation * len(split)) if validation < 1 else int(validation)
     if validation < 0 or count >= len(split) or (validation and not count):

@@ -1,5 +1,6 @@
-"""Recipes side by side: one row for each, over its seeds, with what its author claims beside what was measured."""
+"""Comparison of recipes: one row each, over its seeds, with the author's claim beside the measured figures."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.files import make_folder
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset
-from fmnist_train.evaluation.comparison_files import earlier_rows, is_known, keep_evidence, measure_latency
+from fmnist_train.evaluation.comparison_files import covers, earlier_rows, keep_evidence, measure_latency
 from fmnist_train.evaluation.comparison_table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
@@ -29,38 +30,39 @@ PUBLISHED = ("improved", "batchnorm", "fashion", "feedforward", "hybrid", "simpl
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to compare."""
+    """Settings of a comparison."""
 
     names: tuple[str, ...] = ()
     """Recipes; empty for the published ones."""
     data: str = "fashion-mnist"
+    """Name or folder of the data set."""
     data_dir: Path | None = None
     runs: Path = Path("runs")
     output: Path = Path("runs/comparison")
     seeds: int = 1
+    """Runs of each recipe, with seeds from 0."""
     epochs: int | None = None
+    """Largest number of epochs; None keeps the recipes' own."""
     ensembles: tuple[tuple[Path, ...], ...] = ()
-    """Groups of runs whose probabilities are averaged; a row each."""
+    """Groups of runs whose probabilities are averaged; one row each."""
     reuse_only: bool = False
-    """Train nothing: a recipe without a finished run keeps its row of the comparison in ``output``, or has none.
-
-    So do ensembles, where none is named."""
+    """Train nothing: recipes without a finished run, and ensembles if none is named, keep their earlier rows."""
     readme: Path | None = None
-    """A Markdown file that gets the table too, between two marks."""
+    """Markdown file whose section ``comparison`` is replaced by the table."""
 
 
 def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
     """Train what is missing, and write ``comparison.md``, ``comparison.json`` and ``comparison.png``.
 
-    The folder also keeps the figures and the int8 file of every run, and latencies are measured on what it keeps. So rows
-    whose runs are gone stand as they were, with a latency of today; see ``reuse_only``.
+    The output folder also keeps the figures and the int8 file of every run. Latencies are measured on these files, so
+    rows without runs keep their figures and get a new latency; see ``reuse_only``.
 
     Returns:
-        The content of ``comparison.json``, a mapping each row: ``name``, ``dataset``, ``runs``, ``accuracy`` (mean over the
-        seeds), ``accuracy_std`` (None of one seed), ``interval`` (95%, of the images; None of several seeds),
+        The content of ``comparison.json``, one mapping per row: ``name``, ``dataset``, ``runs``, ``accuracy`` (mean over the
+        seeds), ``accuracy_std`` (None for one seed), ``interval`` (95%, of the images; None for several seeds),
         ``parameters``, ``macs``, ``float_bytes``, ``int8_bytes``, ``int8_accuracy`` (mean over the seeds, if all are
         exported), ``latency_us`` (median, one image, one thread, of the first run's int8 file), ``latency_measured`` (day
-        and processor), ``training_seconds`` (median over the seeds), ``claim``. None where there is no such figure.
+        and processor), ``training_seconds`` (median over the seeds), ``claim``. Missing figures are None.
 
     Raises:
         ConfigError: an unknown name, nothing to compare, or a ``readme`` without the marks.
@@ -74,7 +76,7 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
     rows = []
     for recipe in recipes:
         runs, row = _finished_runs(recipe, settings), earlier.get(recipe.name)
-        if row is not None and is_known(runs, row, settings.output):
+        if row is not None and covers(runs, row, settings.output):
             rows.append(row)
         elif runs:
             rows.append(_row(recipe.name, runs, source, settings.output))
@@ -94,15 +96,15 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
 
 
 def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
-    """The folders of a recipe's runs, a seed each, after training those that are missing."""
+    """Train the missing runs of a recipe; return the folders of its finished runs, one per seed."""
     folders = []
     for seed in range(settings.seeds):
         options = RunOptions(settings.data, settings.data_dir, seed=seed)
         folder = settings.runs / options.folder(recipe).name
         resume = (folder / "last.safetensors").exists()
         if not is_finished(folder) and not settings.reuse_only:
-            trained = RunOptions(settings.data, settings.data_dir, folder, seed, resume=resume)
-            if (train(recipe, trained, Progress()) or {}).get("interrupted"):
+            missing = dataclasses.replace(options, output=folder, resume=resume)
+            if (train(recipe, missing, Progress()) or {}).get("interrupted"):
                 raise KeyboardInterrupt
         if is_finished(folder) and _is_of(recipe, folder, settings):
             folders.append(folder)
@@ -110,10 +112,10 @@ def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
 
 
 def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
-    """Whether a finished run followed the very recipe.
+    """Whether a finished run has this recipe.
 
     Raises:
-        ConfigError: it did not, and is in the way of one that would.
+        ConfigError: it has another one, and occupies the folder of the run to train.
     """
     stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
@@ -154,7 +156,7 @@ def _size(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the run's export says, if there is one and it came from this very checkpoint."""
+    """Return the figures of the run's export if it was made from this checkpoint."""
     found: dict[str, Any] = dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
     path = run / "export" / "parity.json"
     report = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -167,14 +169,14 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[str, Any]:
-    """The average of the probabilities of several checkpoints: costs what they cost together."""
+    """Evaluate the mean of the probabilities of several checkpoints; size and time are the sums."""
     checkpoints = [load_checkpoint(run) for run in runs]
     models = [open_predictor(run) for run in runs]
     for run, model in zip(runs, models, strict=True):
         if model.labels != source.labels:
-            raise ConfigError(f"{run} knows other classes than {source.name} has")
+            raise ConfigError(f"the classes of {run} differ from those of {source.name}")
     answers = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
-    right = int((answers.argmax(axis=1) == test.labels).sum())
+    correct = int((answers.argmax(axis=1) == test.labels).sum())
     metrics = [run / "metrics.json" for run in runs]
     seconds = [json.loads(path.read_text("utf-8"))["training_seconds"] for path in metrics if path.exists()]
     sizes = [_size(checkpoint) for checkpoint in checkpoints]
@@ -182,9 +184,9 @@ def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[s
         "name": "mean of " + ", ".join(f"{c.info['recipe']['name']} {c.info['seed']}" for c in checkpoints),
         "dataset": source.name,
         "runs": [str(run) for run in runs],
-        "accuracy": right / len(test),
+        "accuracy": correct / len(test),
         "accuracy_std": None,
-        "interval": list(wilson_interval(right, len(test))),
+        "interval": list(wilson_interval(correct, len(test))),
         **{key: sum(size[key] for size in sizes) for key in sizes[0]},
         **dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy", "latency_us", "latency_measured")),
         "training_seconds": sum(seconds) if len(seconds) == len(runs) else None,

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from fmnist_train.evaluation.figures import GREY, MARKERS, save_figure, shorten, style_panel
+from fmnist_train.evaluation.figures import GRAY, MARKERS, save_figure, shorten, style_panel
 from fmnist_train.files import replace_section, write_atomically
 
 __all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
@@ -18,12 +18,12 @@ SECTION = ("comparison", "fmnist-train compare --readme")
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows of ``compare`` as a Markdown table; a dash where there is no figure."""
+    """Write the rows of ``compare_recipes`` as a Markdown table, with a dash for each missing figure."""
     write_atomically(path, _table(rows))
 
 
 def write_readme(rows: Sequence[Row], path: Path) -> None:
-    """Put the table into its section of a Markdown file; ``replace_section`` says what it raises."""
+    """Put the table into its section of a Markdown file; raises as ``replace_section`` does."""
     replace_section(path, *SECTION, _table(rows).rstrip("\n"))
 
 
@@ -34,7 +34,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _when(rows: Sequence[Row]) -> list[str]:
-    """When the latencies were measured, as far as there are any: those of one day and processor compare."""
+    """Return the lines that name day and processor of the latencies; only those of one day and processor compare."""
     measured: dict[str, list[str]] = {}
     for row in rows:
         if row["latency_us"] is not None:
@@ -44,10 +44,10 @@ def _when(rows: Sequence[Row]) -> list[str]:
 
 
 def write_picture(rows: Sequence[Row], path: Path) -> None:
-    """Draw accuracy over the number of multiplications, one point a row; the legend names them, the best first."""
+    """Draw accuracy over the number of multiplications, one point per row, with a legend from the best to the worst."""
     figure = Figure(figsize=(10, 5.5), layout="constrained")
     axes = figure.subplots()
-    style_panel(axes, "Test accuracy and work")
+    style_panel(axes, "Test accuracy and multiplications")
     for place, row in enumerate(sorted(rows, key=lambda row: -row["accuracy"])):
         low, high = row["interval"] or (row["accuracy"] - row["accuracy_std"], row["accuracy"] + row["accuracy_std"])
         axes.errorbar(
@@ -55,7 +55,7 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
             row["accuracy"],
             yerr=[[row["accuracy"] - low], [high - row["accuracy"]]],
             fmt=MARKERS[place % len(MARKERS)],
-            color=GREY if row["name"].startswith("mean of") else f"C{place % 10}",
+            color=GRAY if row["name"].startswith("mean of") else f"C{place % 10}",
             capsize=3,
             label=f"{shorten(row['name'], 32)}, {row['accuracy']:.1%}",
         )

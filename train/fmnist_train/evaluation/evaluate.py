@@ -1,15 +1,20 @@
-"""Judging a finished model, checkpoint or ONNX file, on the test split: figures, pictures and one HTML report."""
+"""Evaluation of a finished model, checkpoint or ONNX file, on the test split: figures, plots and one HTML report."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import classification_report
+from sklearn.metrics import classification_report  # type: ignore[import-untyped]  # has no stubs
 
 from fmnist_runtime.errors import DataError
 from fmnist_train.data.sources import DataSource, Split
-from fmnist_train.evaluation.gallery import most_confident_mistakes, write_sample_predictions, write_worst_mistakes
+from fmnist_train.evaluation.gallery import (
+    Predictions,
+    most_confident_mistakes,
+    write_sample_predictions,
+    write_worst_mistakes,
+)
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
 from fmnist_train.evaluation.occlusion import occlusion_maps
 from fmnist_train.evaluation.plots import write_confusion_matrix, write_reliability_diagram
@@ -20,29 +25,30 @@ from fmnist_train.files import write_atomically
 __all__ = ["evaluate_model"]
 
 _MISTAKES = 12
+"""Mistakes that the report explains."""
 
 
 def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[str, Any]:
-    """Test a model and write all there is to know about it.
+    """Test a model and write figures, plots and a report.
 
     Args:
         path: a checkpoint (run folder, ``.safetensors``, ``.json``) or an ``.onnx`` file of the export.
-        source: the data set; its test split is read.
-        output: the folder for ``report.html``, ``evaluation.json``, ``classification_report.txt`` and the pictures
+        source: data set; its test split is read.
+        output: folder for ``report.html``, ``evaluation.json``, ``classification_report.txt`` and the pictures
             ``confusion_matrix.png``, ``reliability.png``, ``sample_predictions.png``, ``worst_mistakes.png``.
 
     Returns:
-        The content of ``evaluation.json``: ``model``, ``kind``, ``sha256``, ``dataset``, and ``test``, which is what
-        ``classification_metrics`` gives.
+        The content of ``evaluation.json``: ``model``, ``kind``, ``sha256``, ``dataset``, and ``test``, the
+        figures from ``classification_metrics``.
 
     Raises:
         ModelError, CheckpointError: not a readable model.
-        DataError: the model knows other classes than the data set has.
+        DataError: the classes of the model and of the data set differ.
     """
     model = open_predictor(path)
     if model.labels != source.labels:
         raise DataError(
-            f"{path}: knows {len(model.labels)} classes ({', '.join(model.labels[:3])}, ...), but the data set "
+            f"{path}: has {len(model.labels)} classes ({', '.join(model.labels[:3])}, ...), but the data set "
             f"'{source.name}' has {len(source.labels)} ({', '.join(source.labels[:3])}, ...)"
         )
     test = source.load("test")
@@ -68,8 +74,9 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     write_atomically(output / "classification_report.txt", text)
     write_confusion_matrix(np.array(metrics["confusion_matrix"]), model.labels, output / "confusion_matrix.png")
     write_reliability_diagram(probabilities, test.labels, output / "reliability.png")
-    for write, name in ((write_sample_predictions, "sample_predictions"), (write_worst_mistakes, "worst_mistakes")):
-        write(test.images, test.labels, probabilities, model.labels, output / f"{name}.png")
+    predictions = Predictions(test.images, test.labels, probabilities, model.labels)
+    write_sample_predictions(predictions, output / "sample_predictions.png")
+    write_worst_mistakes(predictions, output / "worst_mistakes.png")
     report = Report(
         title=f"{model.name} on {source.name}",
         subtitle=f"{model.kind}, tested on {len(test):,} images",

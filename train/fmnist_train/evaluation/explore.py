@@ -1,4 +1,4 @@
-"""What a data set looks like: counts, samples, mean images, pixel statistics, and what training makes of the images."""
+"""Description of a data set: counts, samples, mean images, pixel statistics, and the images at each stage of training."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ __all__ = ["explore_dataset"]
 
 _SEED = 0
 _SHOWN = 10
-"""Images whose way through training is shown."""
+"""Images shown at each stage of training."""
 
 
 def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation | None = None) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
         source: the data set.
         output: the folder for ``class_counts.png``, ``samples.png``, ``class_means.png``, ``pixels.png``,
             ``transforms.png`` and ``explore.json``.
-        augmentation: what the training images go through; by default what the recipe ``improved`` does.
+        augmentation: changes to the training images; by default those of the recipe ``improved``.
 
     Returns:
-        The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list a split), ``pixels`` (statistics of
+        The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list for each split), ``pixels`` (statistics of
         the training images), ``classes`` (the same for each class) and ``transforms`` (shape and range by stage).
     """
     augmentation = augmentation or RECIPES["improved"].augmentation
@@ -57,14 +57,14 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
 
 
 def _some(split: Split, count: int) -> Split:
-    """Images of different classes, as far as there are so many."""
+    """Take images of different classes in rotation."""
     firsts = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
-    spread = [members[row] for row in range(count) for members in firsts if row < len(members)]
-    return split.take(np.array(spread[:count]))
+    mixed = [members[row] for row in range(count) for members in firsts if row < len(members)]
+    return split.take(np.array(mixed[:count]))
 
 
 def _statistics(images: np.ndarray) -> dict[str, Any]:
-    """Of 8-bit pixels, from their histogram: exact, and without a copy of the images as floats."""
+    """Compute statistics of 8-bit pixels from their histogram, exactly and without a float copy of the images."""
     if not images.size:
         return {"images": 0}
     histogram = np.bincount(images.reshape(-1), minlength=256)
@@ -82,13 +82,13 @@ def _statistics(images: np.ndarray) -> dict[str, Any]:
 
 
 def _stages(some: Split, augmentation: Augmentation) -> dict[str, np.ndarray]:
-    """The same images as they are in the file, as the loop holds them, after augmentation, after normalisation."""
+    """Return the images as in the file, as a batch, after augmentation, and after normalization."""
     held = torch.from_numpy(some.images).unsqueeze(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         augmented, _ = augment(held, torch.from_numpy(some.labels), augmentation)
-    normalised = Normalize()(augmented)
-    stages = {"file": some.images, "batch": held, "augmented": augmented, "normalised": normalised}
+    normalized = Normalize()(augmented)
+    stages = {"file": some.images, "batch": held, "augmented": augmented, "normalised": normalized}
     return {name: np.asarray(array) for name, array in stages.items()}
 
 

@@ -1,7 +1,8 @@
-"""The pictures of ``explore``."""
+"""Plots of ``explore``."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,24 +10,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from fmnist_train.data.splits import Split
-from fmnist_train.evaluation.figures import BLUE, GREY, ORANGE, save_figure, shorten, style_panel
+from fmnist_train.evaluation.figures import BLUE, GRAY, ORANGE, save_figure, shorten, style_panel
 
 __all__ = ["write_counts", "write_means", "write_pixels", "write_samples", "write_stages"]
 
 _SEED = 0
 _SAMPLES = 10
-"""Images a row."""
+"""Images in a row."""
 
 
 def write_counts(counts: dict[str, np.ndarray], names: Sequence[str], path: Path) -> None:
-    """Draw how many images each class has: bars for both splits, a pie for the training split."""
+    """Draw the number of images of each class: bars for both splits, a pie for the training split."""
     size = len(names)
     figure = Figure(figsize=(12, max(4.2, 0.45 * size)), layout="constrained")
     bars, pie = figure.subplots(1, 2, width_ratios=(1.5, 1))
     style_panel(bars, "Images per class")
-    for shift, (part, colour) in zip((-0.2, 0.2), (("train", BLUE), ("test", ORANGE)), strict=True):
+    for shift, (part, color) in zip((-0.2, 0.2), (("train", BLUE), ("test", ORANGE)), strict=True):
         drawn = bars.barh(
-            np.arange(size) + shift, counts[part], 0.38, color=colour, label=f"{part} {counts[part].sum():,}"
+            np.arange(size) + shift, counts[part], 0.38, color=color, label=f"{part} {counts[part].sum():,}"
         )
         bars.bar_label(drawn, fmt="{:,.0f}", padding=3, fontsize=8)
     bars.set_yticks(range(size), [shorten(name, 18) for name in names])
@@ -56,7 +57,7 @@ def write_samples(train: Split, names: Sequence[str], path: Path) -> None:
 
 
 def write_means(train: Split, names: Sequence[str], path: Path) -> None:
-    """Draw the mean image of each class, and where its images differ most."""
+    """Draw the mean and the standard deviation of the images of each class."""
     members = [train.images[train.labels == label] for label in range(len(names))]
     rows = [[f(images, axis=0) for images in members if len(images)] for f in (np.mean, np.std)]
     present = [name for name, images in zip(names, members, strict=True) if len(images)]
@@ -67,7 +68,7 @@ def write_stages(stages: dict[str, np.ndarray], path: Path) -> None:
     """Draw the same images at each stage, ``[N, 28, 28]`` or ``[N, 1, 28, 28]``, with data type and range."""
     names = [f"{name}\n{values.dtype}\n{values.min():.3g} to {values.max():.3g}" for name, values in stages.items()]
     rows = [list(values.reshape(len(values), *values.shape[-2:])) for values in stages.values()]
-    _write_rows("What training makes of the images", rows, names, path)
+    _write_rows("The images at each stage of training", rows, names, path)
 
 
 def _write_rows(
@@ -77,7 +78,7 @@ def _write_rows(
     path: Path,
     heads: Sequence[str] = (),
 ) -> None:
-    """A grid of grey pictures, its rows named at the left; each row has a grey scale of its own."""
+    """Draw a grid of gray images with row names at the left; each row has its own gray scale."""
     columns = max(len(row) for row in rows)
     width, height = 1.5 + 0.85 * columns, 0.65 + 0.85 * len(rows)
     figure = Figure(figsize=(width, height))
@@ -101,16 +102,16 @@ def _shorten_lines(name: str) -> str:
 
 
 def write_pixels(train: Split, names: Sequence[str], path: Path) -> None:
-    """Draw the histogram of all pixels, and how bright the images of each class are."""
+    """Draw the histogram of all pixels, and the brightness of the images of each class."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
-    histogram, spread = figure.subplots(1, 2)
+    histogram, brightness = figure.subplots(1, 2)
     style_panel(histogram, "Pixel values")
     share = np.bincount(train.images.reshape(-1), minlength=256) / train.images.size
     histogram.fill_between(np.arange(256), share, 0.5 * share[share > 0].min(), step="mid", color=BLUE, linewidth=0)
     histogram.set(yscale="log", xlabel="pixel value", ylabel="share of all pixels", xlim=(-3, 258))
     histogram.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=2))
-    histogram.set_title(f"{share[0]:.1%} are 0, the ground", loc="right", fontsize=9, color=GREY)
-    _draw_brightness(spread, train, names)
+    histogram.set_title(f"{share[0]:.1%} are 0, the background", loc="right", fontsize=9, color=GRAY)
+    _draw_brightness(brightness, train, names)
     save_figure(figure, path)
 
 
@@ -118,9 +119,12 @@ def _draw_brightness(axes: Axes, train: Split, names: Sequence[str]) -> None:
     style_panel(axes, "Brightness of the images")
     brightness = train.images.mean(axis=(1, 2))
     groups = [brightness[train.labels == label] for label in range(len(names))]
-    box = {"boxprops": {"facecolor": "#cfe3f1", "edgecolor": BLUE}, "medianprops": {"color": BLUE, "linewidth": 2}}
+    box: dict[str, Any] = {
+        "boxprops": {"facecolor": "#cfe3f1", "edgecolor": BLUE},
+        "medianprops": {"color": BLUE, "linewidth": 2},
+    }
     labels = [shorten(name, 16) for name in names]
     axes.boxplot(groups, patch_artist=True, showfliers=False, whis=(5, 95), widths=0.6, **box)
     axes.set_xticks(range(1, len(names) + 1), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_ylabel("mean pixel of an image")
-    axes.set_title("box: half of them, whiskers: 90%", loc="right", fontsize=9, color=GREY)
+    axes.set_title("box: 50% of the images, whiskers: 90%", loc="right", fontsize=9, color=GRAY)

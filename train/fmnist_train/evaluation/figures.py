@@ -1,6 +1,6 @@
-"""What all pictures have in common: colours, the look of a panel, and writing the file.
+"""Common parts of all plots: colors, the style of a panel, and writing the file.
 
-The colours are Okabe and Ito's, which remain distinct to colour-blind eyes; no meaning rests on a colour alone.
+The colors are Okabe and Ito's, which stay distinct with color blindness; no meaning rests on a color alone.
 """
 
 import io
@@ -11,25 +11,26 @@ from matplotlib.figure import Figure
 
 from fmnist_train.files import write_atomically
 
-__all__ = ["BLUE", "GREEN", "GREY", "LIGHT", "MARKERS", "ORANGE", "RED", "save_figure", "shorten", "style_panel"]
+__all__ = ["BLUE", "GRAY", "GREEN", "LIGHT", "MARKERS", "ORANGE", "RED", "save_figure", "shorten", "style_panel"]
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-GREY, LIGHT = "#6b6b6b", "#b8b8b8"
+GRAY, LIGHT = "#6b6b6b", "#b8b8b8"
 MARKERS = "os^vD<>pP*X"
-"""Marker styles for points that a legend names, in its order; not everybody can tell colors apart."""
+"""Marker styles of the points in a legend, in its order, so that colors are not the only difference."""
 
 _DPI = 110
+"""Dots per inch: 11 inches give 1,210 pixels, the width of a README column on dense screens."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically; folders on the way are made."""
+    """Write a figure as PNG, atomically; missing folders are made."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
     write_atomically(Path(path), buffer.getvalue())
 
 
 def style_panel(axes: Axes, title: str) -> None:
-    """A panel with its title at the left, a pale grid behind, and no box around."""
+    """Set the title at the left, a pale grid behind the data, and no box around the panel."""
     axes.set_title(title, loc="left", fontweight="bold")
     axes.grid(color="#e4e4e4", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -37,5 +38,5 @@ def style_panel(axes: Axes, title: str) -> None:
 
 
 def shorten(text: str, width: int) -> str:
-    """At most ``width`` characters, the last an ellipsis where something was cut; no dollar sign starts a formula."""
+    """Cut a text to ``width`` characters with an ellipsis; escapes dollar signs, which start formulas."""
     return (text if len(text) <= width else text[: width - 1] + "…").replace("$", r"\$")

@@ -10,12 +10,12 @@ __all__ = ["predict_logits"]
 def predict_logits(model: nn.Module, images: np.ndarray, batch: int = 1000) -> np.ndarray:
     """Compute the logits of every image, in float32 and evaluation mode, on the device where the model lies.
 
-    The model's mode (training or evaluation) is afterwards what it was before.
+    The model's mode (training or evaluation) is restored.
 
     Args:
         model: takes pixels ``[N, 1, 28, 28]`` and returns logits ``[N, classes]``.
         images: uint8 ``[N, 28, 28]``.
-        batch: images at a time; bounds the memory, not the result.
+        batch: images in a batch; bounds the memory and leaves the result alone.
 
     Returns:
         float32 ``[N, classes]``.
@@ -27,7 +27,9 @@ def predict_logits(model: nn.Module, images: np.ndarray, batch: int = 1000) -> n
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).unsqueeze(1)
-            parts = [model(part.to(device).to(memory_format=layout)).float().cpu() for part in pixels.split(batch)]
+            parts = [
+                model(part.to(device).to(memory_format=layout)).float().cpu() for part in torch.split(pixels, batch)
+            ]
             return torch.cat(parts).numpy()
     finally:
         model.train(was_training)

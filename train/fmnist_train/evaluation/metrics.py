@@ -1,32 +1,34 @@
-"""Figures that say how good a classifier is. Everything here is NumPy in, JSON-ready values out."""
+"""Figures of merit of a classifier, from NumPy arrays to JSON-ready values."""
 
 from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # type: ignore[import-untyped]  # has no stubs
 
 __all__ = ["classification_metrics", "expected_calibration_error", "reliability_bins", "softmax", "wilson_interval"]
 
 ECE_BINS = 15
+"""Bins of the calibration error, as in Guo et al. 2017."""
 _Z95 = 1.959963984540054
 """Two-sided 95% quantile of the normal distribution."""
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``."""
+    """Compute the probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``."""
     scaled = np.asarray(logits, np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def wilson_interval(correct: int, images: int) -> tuple[float, float]:
-    """95% confidence interval of a proportion (Wilson 1927, JASA 22:209-212), inside 0..1."""
+    """Compute the 95% confidence interval of a proportion (Wilson 1927, JASA 22:209-212), inside 0..1."""
     share, spread = correct / images, _Z95**2 / images
-    centre = share + spread / 2
+    center = share + spread / 2
     half = _Z95 * sqrt(share * (1 - share) / images + spread / (4 * images))
-    return max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread))
+    return max(0.0, (center - half) / (1 + spread)), min(1.0, (center + half) / (1 + spread))
 
 
 def reliability_bins(
@@ -37,7 +39,7 @@ def reliability_bins(
     Args:
         probabilities: ``[N, classes]``; the largest of a row is the confidence.
         labels: int ``[N]``.
-        bins: how many between 0 and 1.
+        bins: number of bins between 0 and 1.
 
     Returns:
         Of each bin: the number of predictions (int), their mean confidence and their accuracy (float, NaN if empty).
@@ -55,7 +57,7 @@ def reliability_bins(
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
-    """Distance between confidence and accuracy, averaged over the predictions (Guo et al. 2017, arXiv:1706.04599)."""
+    """Compute the mean distance between confidence and accuracy over the predictions (Guo et al. 2017, arXiv:1706.04599)."""
     counts, confidence, accuracy = reliability_bins(probabilities, labels, bins)
     filled = counts > 0
     return float(np.average(np.abs(confidence - accuracy)[filled], weights=counts[filled]))
@@ -64,17 +66,17 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 def classification_metrics(
     logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str], temperature: float = 1.0
 ) -> dict[str, Any]:
-    """Judge predictions by the true labels.
+    """Compute figures of merit from logits and true labels.
 
     Args:
         logits: float ``[N, classes]``.
         labels: int ``[N]``, class ids.
-        class_names: one a class.
-        temperature: divides the logits before calibration is judged; the accuracy does not depend on it.
+        class_names: name of each class id.
+        temperature: divisor of the logits for the calibration figures; the accuracy does not depend on it.
 
     Returns:
-        ``images``, ``correct``, ``accuracy``, ``accuracy_interval`` (95%), ``loss`` (cross-entropy of the logits as
-        they are), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``,
+        ``images``, ``correct``, ``accuracy``, ``accuracy_interval`` (95%), ``loss`` (cross-entropy of the
+        undivided logits), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``,
         ``recall``, ``f1``, ``support``), ``macro`` (their means), ``confusion_matrix`` (rows are true classes, columns
         predicted ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
     """

@@ -1,7 +1,6 @@
-"""Where a network looked: hide a small square at every place and see how much the answer changes.
+"""Occlusion sensitivity (Zeiler and Fergus 2014, arXiv:1311.2901): the change of the logits when a small square is hidden.
 
-Occlusion sensitivity (Zeiler and Fergus 2014, arXiv:1311.2901). It needs nothing of the model but answers, so it works
-for an int8 file as well as for a checkpoint.
+It uses the outputs of a model alone, so it works for an int8 file as well as for a checkpoint.
 """
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 __all__ = ["occlusion_maps", "overlay"]
 
 PATCH, STRIDE = 6, 2
+"""Side of the hidden square and distance between two squares, pixels: fine enough for a sleeve, 144 passes an image."""
 _FOR, _AGAINST = (230, 159, 0), (86, 180, 233)
 """Orange and sky blue of Okabe and Ito."""
 
@@ -18,10 +18,10 @@ _FOR, _AGAINST = (230, 159, 0), (86, 180, 233)
 def occlusion_maps(
     logits: Callable[[np.ndarray], np.ndarray], images: np.ndarray, predicted: np.ndarray, true: np.ndarray
 ) -> np.ndarray:
-    """How much each pixel spoke for the predicted class and against the true one.
+    """Compute each pixel's contribution to the predicted class against the true one.
 
-    A square of 6×6 pixels at every second place is replaced by the ground (0); the fall of the difference between both
-    logits is what the square contributed, and a pixel gets the mean of the squares that cover it.
+    A square of 6×6 pixels at every second place is set to the background (0). Its contribution is the fall of the
+    difference between both logits; a pixel has the mean of the squares that cover it.
 
     Args:
         logits: the model, from uint8 ``[N, 28, 28]`` to ``[N, classes]``.
@@ -30,7 +30,7 @@ def occlusion_maps(
         true: int ``[N]``, other class ids.
 
     Returns:
-        float32 ``[N, 28, 28]`` in logits; negative where the pixel spoke for the true class.
+        float32 ``[N, 28, 28]`` in logits; negative where the pixel supports the true class.
     """
     side = images.shape[-1]
     corners = [(y, x) for y in range(0, side - PATCH + 1, STRIDE) for x in range(0, side - PATCH + 1, STRIDE)]
@@ -47,7 +47,7 @@ def occlusion_maps(
 
 
 def overlay(image: np.ndarray, contribution: np.ndarray) -> np.ndarray:
-    """Lay a map over its image: orange for, blue against, stronger where it counts more.
+    """Blend a map with its image: orange for, blue against, stronger for larger contributions.
 
     Args:
         image: uint8 ``[H, W]``.
@@ -57,7 +57,7 @@ def overlay(image: np.ndarray, contribution: np.ndarray) -> np.ndarray:
         uint8 ``[H, W, 3]``.
     """
     strength = contribution / max(float(np.abs(contribution).max()), 1e-9)
-    colour = np.where(strength[..., np.newaxis] > 0, _FOR, _AGAINST)
+    color = np.where(strength[..., np.newaxis] > 0, _FOR, _AGAINST)
     share = 0.75 * np.abs(strength)[..., np.newaxis]
-    grey = 0.8 * np.repeat(image[..., np.newaxis], 3, axis=2)
-    return np.rint(grey * (1 - share) + colour * share).astype(np.uint8)
+    gray = 0.8 * np.repeat(image[..., np.newaxis], 3, axis=2)
+    return np.rint(gray * (1 - share) + color * share).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The pictures of a run, as PNG files: training curves, confusion matrix, reliability, and the galleries.
+"""Plots of a run as PNG files: training curves, confusion matrix, reliability, and the galleries.
 
 Drawn with matplotlib's object interface: no display, no global state.
 """
@@ -13,11 +13,12 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fmnist_train.evaluation.figures import BLUE, GREEN, GREY, RED, save_figure, shorten, style_panel
-from fmnist_train.evaluation.gallery import write_sample_predictions, write_worst_mistakes
+from fmnist_train.evaluation.figures import BLUE, GRAY, GREEN, RED, save_figure, shorten, style_panel
+from fmnist_train.evaluation.gallery import Predictions, write_sample_predictions, write_worst_mistakes
 from fmnist_train.evaluation.metrics import expected_calibration_error, reliability_bins
 
 __all__ = [
+    "Predictions",
     "write_confusion_matrix",
     "write_reliability_diagram",
     "write_sample_predictions",
@@ -32,8 +33,8 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> N
     """Draw loss, accuracy, learning rate and the gap between training and validation over the epochs.
 
     Args:
-        history: one mapping an epoch, with ``epoch``, ``train_loss``, ``train_accuracy``, ``validation_loss``,
-            ``validation_accuracy`` (the latter two None where nothing was held out) and ``learning_rate``.
+        history: one mapping per epoch, with ``epoch``, ``train_loss``, ``train_accuracy``, ``validation_loss``,
+            ``validation_accuracy`` (these two None without a validation split) and ``learning_rate``.
         path: the PNG file to write.
     """
     column = {key: np.array([row[key] for row in history], float) for key in history[0] if key != "seconds"}
@@ -52,46 +53,46 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> N
     panels[0, 0].legend(frameon=False)
     panels[0, 1].legend(frameon=False, loc="lower right")
     _curve(panels[1, 0], epochs, column["learning_rate"], GREEN, "rate", "o")
-    if (column["learning_rate"] > 0).any():  # a cosine of a single epoch ends at 0, and has nothing else to show
+    if (column["learning_rate"] > 0).any():  # a cosine schedule of a single epoch has no positive rate
         panels[1, 0].set_yscale("log")
     _draw_gap(panels[1, 1], epochs, 100 * (column["train_accuracy"] - column["validation_accuracy"]))
     save_figure(figure, path)
 
 
-def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, label: str, marker: str) -> None:
+def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str, marker: str) -> None:
     if np.isfinite(y).any():
-        axes.plot(x, y, color=colour, label=label, marker=marker, markersize=3 if len(x) > 10 else 5, linewidth=1.6)
+        axes.plot(x, y, color=color, label=label, marker=marker, markersize=3 if len(x) > 10 else 5, linewidth=1.6)
 
 
 def _mark_best(axes: Axes, epochs: np.ndarray, accuracy: np.ndarray) -> None:
     if not np.isfinite(accuracy).any():
         return
     best = int(np.nanargmax(accuracy))
-    axes.axvline(epochs[best], color=GREY, linewidth=0.9, linestyle=":")
+    axes.axvline(epochs[best], color=GRAY, linewidth=0.9, linestyle=":")
     axes.set_title(
-        f"best validation {accuracy[best]:.2%}, epoch {epochs[best]:.0f}", loc="right", fontsize=9, color=GREY
+        f"best validation {accuracy[best]:.2%}, epoch {epochs[best]:.0f}", loc="right", fontsize=9, color=GRAY
     )
 
 
 def _draw_gap(axes: Axes, epochs: np.ndarray, gap: np.ndarray) -> None:
-    axes.axhline(0, color=GREY, linewidth=0.9)
+    axes.axhline(0, color=GRAY, linewidth=0.9)
     axes.set_ylabel("accuracy, percentage points")
     if not np.isfinite(gap).any():
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "nothing was held out", transform=axes.transAxes, ha="center", va="center", color=GREY)
+        axes.text(0.5, 0.5, "no validation split", transform=axes.transAxes, ha="center", va="center", color=GRAY)
         return
     axes.fill_between(epochs, gap, 0, where=gap > 0, color=RED, alpha=0.2, linewidth=0, interpolate=True)
     axes.fill_between(epochs, gap, 0, where=gap < 0, color=BLUE, alpha=0.2, linewidth=0, interpolate=True)
-    _curve(axes, epochs, gap, GREY, "gap", "o")
-    axes.set_title("above 0: better on what it has seen", loc="right", fontsize=9, color=GREY)
+    _curve(axes, epochs, gap, GRAY, "gap", "o")
+    axes.set_title("above 0: better on the training images", loc="right", fontsize=9, color=GRAY)
 
 
 def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix with counts and, below them, percents of the true class.
+    """Draw a confusion matrix with counts and, below them, shares of the true class.
 
     Args:
         matrix: int ``[classes, classes]``; rows are true classes, columns predicted ones.
-        class_names: one a class.
+        class_names: name of each class id.
         path: the PNG file to write.
     """
     matrix = np.asarray(matrix)
@@ -100,13 +101,13 @@ def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path:
     side = min(max(4.5, 1.6 + 0.75 * size), 16)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
-    # A square root scale: on a linear one the mistakes, a few percent each, would all look like nothing.
+    # A square root scale makes mistakes of a few percent visible.
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     names = [shorten(name, 16) for name in class_names]
     axes.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), names)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(f"Confusion matrix: {np.trace(matrix):,} of {matrix.sum():,} right ({_accuracy(matrix):.2%})")
+    axes.set_title(f"Confusion matrix: {np.trace(matrix):,} of {matrix.sum():,} correct ({_accuracy(matrix):.2%})")
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
@@ -121,14 +122,14 @@ def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path:
 
 
 def _accuracy(matrix: np.ndarray) -> float:
-    return np.trace(matrix) / max(matrix.sum(), 1)
+    return float(np.trace(matrix) / max(matrix.sum(), 1))
 
 
 def _write_cells(axes: Axes, matrix: np.ndarray, share: np.ndarray) -> None:
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            colour = "white" if share[row, column] > 0.3 else "#1a1a1a"
-            place = {"ha": "center", "color": colour}
+            color = "white" if share[row, column] > 0.3 else "#1a1a1a"
+            place: dict[str, Any] = {"ha": "center", "color": color}
             axes.text(column, row - 0.02, f"{count:,}", va="bottom", fontsize=9, **place)
             axes.text(column, row + 0.06, f"{share[row, column]:.1%}", va="top", fontsize=7, **place)
 
@@ -144,21 +145,21 @@ def write_reliability_diagram(probabilities: np.ndarray, labels: np.ndarray, pat
     counts, confidence, accuracy = reliability_bins(probabilities, labels)
     edges = np.linspace(0, 1, len(counts) + 1)
     filled = counts > 0
-    centres, width = ((edges[:-1] + edges[1:]) / 2)[filled], 0.92 * edges[1]
+    centers, width = ((edges[:-1] + edges[1:]) / 2)[filled], 0.92 * edges[1]
     confidence, accuracy = confidence[filled], accuracy[filled]
     figure = Figure(figsize=(6.2, 7), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     style_panel(upper, "Reliability")
     note = f"expected calibration error {expected_calibration_error(probabilities, labels):.2%}"
-    upper.set_title(note, loc="right", fontsize=9, color=GREY)
-    upper.bar(centres, accuracy, width, color=BLUE, label="accuracy")
+    upper.set_title(note, loc="right", fontsize=9, color=GRAY)
+    upper.bar(centers, accuracy, width, color=BLUE, label="accuracy")
     hatched = {"facecolor": "none", "edgecolor": RED, "hatch": "////", "linewidth": 1}
-    upper.bar(centres, confidence - accuracy, width, accuracy, label="distance to the confidence", **hatched)
-    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
+    upper.bar(centers, confidence - accuracy, width, accuracy, label="distance to the confidence", **hatched)
+    upper.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1.2, label="perfectly calibrated")
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9)
     style_panel(lower, "")
-    lower.bar(centres, counts[filled], width, color=GREY)
+    lower.bar(centers, counts[filled], width, color=GRAY)
     lower.set(yscale="log", xlabel="confidence (largest probability)", ylabel="predictions")
     for axis in (upper.yaxis, upper.xaxis):
         axis.set_major_formatter(PercentFormatter(1.0))

@@ -1,4 +1,4 @@
-"""One face for whatever answers: a checkpoint through PyTorch, or an ONNX file through the runtime that devices use."""
+"""A common interface to checkpoints (through PyTorch) and ONNX files (through the runtime of the devices)."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,22 +13,23 @@ from fmnist_train.evaluation.inference import predict_logits
 __all__ = ["Predictor", "open_predictor"]
 
 _BATCH = 500
+"""Images in one call of onnxruntime, which bounds memory."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that can be asked."""
+    """A model with its labels, and a function that computes logits."""
 
     name: str
     kind: str
-    """What computes it, for people: ``"PyTorch checkpoint, float32"``."""
+    """Kind and precision for people, such as ``"PyTorch checkpoint, float32"``."""
     labels: tuple[str, ...]
     temperature: float
     """``probabilities = softmax(logits / temperature)``."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     logits: Callable[[np.ndarray], np.ndarray]
-    """From uint8 ``[N, 28, 28]`` to float32 ``[N, classes]``."""
+    """Function from uint8 ``[N, 28, 28]`` to float32 ``[N, classes]``."""
 
 
 def open_predictor(path: Path | str) -> Predictor:

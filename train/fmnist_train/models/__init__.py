@@ -1,7 +1,6 @@
-"""The networks. Each takes raw pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) and returns logits ``[N, classes]``.
+"""The networks, from raw pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) to logits ``[N, classes]``.
 
-Normalisation, and resizing where there is any, are layers of the network, so a checkpoint, an exported file and the
-device cannot disagree about them.
+Normalization and resizing are layers of the network, so a checkpoint, an exported file and the device agree about them.
 """
 
 from collections.abc import Callable
@@ -38,7 +37,7 @@ def build_model(name: str, **options: object) -> nn.Module:
         options: the constructor's keyword arguments, as a checkpoint or recipe stores them.
 
     Raises:
-        ConfigError: the name is not known, or an option is not one of that model's.
+        ConfigError: an unknown name, or an option of another model.
     """
     if name not in MODELS:
         raise ConfigError(f"unknown model '{name}'{nearest(name, MODELS)}; known models: {', '.join(sorted(MODELS))}")
@@ -49,16 +48,17 @@ def build_model(name: str, **options: object) -> nn.Module:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Count the trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def count_macs(model: nn.Module) -> int:
-    """Multiplications of one image's convolutions and dense layers; the model's mode stays what it was."""
+    """Count the multiplications of the convolutions and dense layers for one image; the model's mode is restored."""
     total = 0
 
     def add(layer: nn.Module, _: object, output: torch.Tensor) -> None:
         nonlocal total
+        assert isinstance(layer, nn.Conv2d | nn.Linear)  # the hooks below are on no other layer
         total += output[0].numel() * layer.weight[0].numel()
 
     hooks = [m.register_forward_hook(add) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

@@ -1,4 +1,4 @@
-"""What the networks are made of. Every layer becomes operators that have integer kernels in onnxruntime."""
+"""Layers of the networks; each becomes operators with integer kernels in onnxruntime."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ __all__ = ["Normalize", "ResidualBlock", "Resize", "SqueezeExcitation", "conv_bn
 
 
 class Normalize(nn.Module):
-    """``(pixel - mean) / std`` on 8-bit pixel values; no parameters."""
+    """Computes ``(pixel - mean) / std`` from 8-bit pixel values; no parameters."""
 
     def __init__(self, mean: float = PIXEL_MEAN, std: float = PIXEL_STD) -> None:
         super().__init__()
@@ -30,6 +30,9 @@ class Resize(nn.Module):
     Along each axis it is a product with one fixed matrix, which PyTorch and every ONNX runtime compute alike.
     """
 
+    matrix: Tensor
+    """float ``[side, 28]``."""
+
     def __init__(self, side: int) -> None:
         super().__init__()
         unit = torch.eye(IMAGE_SIZE)[None, None]
@@ -45,7 +48,7 @@ class Resize(nn.Module):
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    """Convolution (size kept, or divided by ``stride``), batch norm, ReLU. The bias is batch norm's."""
+    """Return convolution, batch norm (whose bias replaces the convolution's) and ReLU; ``stride`` divides the size."""
     return [
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -54,9 +57,9 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
 
 
 class SqueezeExcitation(nn.Module):
-    """Weighs each channel by what all channels hold on average (Hu et al. 2018, arXiv:1709.01507).
+    """Multiplies each channel by a gate computed from the channel means (Hu et al. 2018, arXiv:1709.01507).
 
-    The average is a pooling of known size, not an adaptive one: that operator has an integer kernel.
+    The means are a pooling of fixed size, which has an integer kernel; adaptive pooling has none.
     """
 
     def __init__(self, channels: int, side: int, reduction: int = 8) -> None:
@@ -70,14 +73,15 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return features * self.gate(features)
+        gated: Tensor = features * self.gate(features)
+        return gated
 
 
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions beside a shortcut (He et al. 2016, arXiv:1512.03385).
 
-    With ``side``, the height and width of the features, they end in squeeze-and-excitation. The shortcut is a 1×1
-    convolution where the channels change.
+    With ``side``, the height and width of the features, squeeze-and-excitation follows. The shortcut is a 1×1
+    convolution where the number of channels changes.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The networks, one function each."""
+"""The networks, one function each; docstrings give parameters for ten classes."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from fmnist_train.models.layers import Normalize, ResidualBlock, Resize, conv_bn
 __all__ = ["batchnorm", "best", "custom", "fashion", "feedforward", "hybrid", "improved", "residual", "simple"]
 
 _WIDEST = 65_536
-"""Channels or units; more is a slip of the finger."""
+"""Largest number of channels or units; a larger one is a typing error."""
 
 
 def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
@@ -32,7 +32,7 @@ def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: flo
 
 
 def batchnorm(classes: int = 10) -> nn.Sequential:
-    """Two 5×5 convolutions on 16×16 pixels in 0..1, batch norm behind every layer, the last one too. 18,494 parameters."""
+    """Two 5×5 convolutions on 16×16 pixels in 0..1, batch norm after every layer. 18,494 parameters."""
 
     def block(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 5, padding=2)
@@ -50,7 +50,7 @@ def batchnorm(classes: int = 10) -> nn.Sequential:
 
 
 def best(classes: int = 10, spatial_dropout: float = 0.05, head_dropout: float = 0.3) -> nn.Sequential:
-    """The first four convolutions of ``improved``; its dense head's weights go into a third block, deeper and residual.
+    """The first four convolutions of ``improved``, then a residual block in place of the large dense layer.
 
     435,882 parameters, 36M MACs.
     """
@@ -86,7 +86,7 @@ def feedforward(classes: int = 10, hidden: Sequence[int] = (512, 256, 128), drop
 
 
 def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
-    """Three residual blocks with squeeze-and-excitation, mean over the places, one dense layer. 369,930 parameters."""
+    """Three residual blocks with squeeze-and-excitation, global average pooling, one dense layer. 369,930 parameters."""
     return nn.Sequential(
         Normalize(),
         *conv_bn_relu(1, 32),
@@ -105,8 +105,8 @@ def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
 def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0) -> nn.Sequential:
     """A small residual network: ``widths`` channels on 28×28, 14×14 and 7×7, a block on each of the latter two.
 
-    Halving is done by strides, not by pooling, and the full resolution has one cheap layer: that is where int8 kernels,
-    and training, spend their time. ``improved-lite``, ``micro`` and ``nano`` are its sizes.
+    Strides halve the resolution, and the full resolution has one cheap layer, because int8 kernels and training spend
+    most time there. The recipes ``improved-lite``, ``micro`` and ``nano`` are its sizes.
 
     Raises:
         ConfigError: not three widths, a width below 1, or a dropout outside 0..1.
@@ -153,11 +153,10 @@ def custom(
     kernel: int = 3,
     batch_norm: bool = True,
 ) -> nn.Sequential:
-    """A stack of one's own: for each of ``channels`` a convolution, ReLU and pooling, then the dense layers ``hidden``.
+    """A configurable stack: for each of ``channels`` a convolution, ReLU and pooling, then the dense layers ``hidden``.
 
     Raises:
-        ConfigError: a width below 1, more poolings than 28 pixels can be halved (four), an even kernel, or a dropout
-            outside 0..1.
+        ConfigError: a width below 1, more than four poolings of 28 pixels, an even kernel, or a dropout outside 0..1.
     """
     _check_widths("channels", channels)
     _check_widths("hidden", hidden)
@@ -179,7 +178,7 @@ def custom(
 
 
 def _two_blocks(spatial_dropout: float) -> list[nn.Module]:
-    """What ``improved`` and ``best`` begin with: two convolutions at 28×28 and two at 14×14, each pair pooled."""
+    """First layers of ``improved`` and ``best``: two convolutions at 28×28 and two at 14×14, each pair pooled."""
     return [
         Normalize(),
         *conv_bn_relu(1, 32),

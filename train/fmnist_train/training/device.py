@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import sys
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def autocast(device: torch.device, wanted: bool = True) -> contextlib.AbstractContextManager:
+def autocast(device: torch.device, wanted: bool = True) -> contextlib.AbstractContextManager[Any]:
     """bfloat16 mixed precision where the processor computes it natively, otherwise a context that does nothing."""
     if wanted and _has_bfloat16(device):
         return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -41,7 +42,7 @@ def autocast(device: torch.device, wanted: bool = True) -> contextlib.AbstractCo
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

@@ -74,7 +74,7 @@ class Training:
         torch.manual_seed(seed)
         labels = list(about["labels"])
         options = {"classes": len(labels), **recipe.model_options}
-        self.model = build_model(recipe.model, **options).to(device, memory_format=torch.channels_last)
+        self.model = build_model(recipe.model, **options).to(device).to(memory_format=torch.channels_last)
         self.model_info = {"name": recipe.model, "options": options}
         if start is not None:
             load_first_weights(self.model, start)
@@ -262,7 +262,7 @@ def _inputs(teachers: Sequence[Checkpoint], start: Checkpoint | None, photos: Ph
 
 def _make_state(model: nn.Module, recipe: Recipe, steps_per_epoch: int) -> TrainingState:
     average = (
-        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
+        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
         if recipe.ema_decay
         else None
     )

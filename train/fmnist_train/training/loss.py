@@ -17,6 +17,9 @@ class Loss(nn.Module):
         ConfigError: there are not as many class weights as classes.
     """
 
+    weights: Tensor | None
+    """Weight of each class, float ``[classes]``; None weighs all alike."""
+
     def __init__(self, recipe: Recipe, classes: int) -> None:
         super().__init__()
         if recipe.class_weights and len(recipe.class_weights) != classes:

@@ -43,7 +43,7 @@ class Schedule:
     def after_epoch(self, monitored: float) -> None:
         """Call after each epoch with the monitored figure, larger being better."""
         if self._kind == "plateau":
-            self._scheduler.step(monitored)
+            self._scheduler.step(monitored)  # type: ignore[arg-type]  # ReduceLROnPlateau takes a metric
         elif not self._by_step:
             self._scheduler.step()
 

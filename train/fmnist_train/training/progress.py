@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from fmnist_train.recipes import Recipe
@@ -26,7 +26,7 @@ class Progress:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar: Bar | None = None
         self._epochs = 0
-        self._task = None
+        self._task = TaskID(0)
         self._recent: list[float] = []
 
     @contextmanager

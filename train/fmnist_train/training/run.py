@@ -8,7 +8,7 @@ import platform
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import DataSource, cache_folder, find_dataset, split_validation
+from fmnist_train.data.splits import describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
-from fmnist_train.files import write_atomically
+from fmnist_train.files import lock_folder, write_atomically
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.distributed import is_first, process_group
@@ -80,12 +81,11 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
 
 def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torch.device) -> dict[str, Any] | None:
     folder = options.folder(recipe)
-    if not options.resume and (folder / "last.safetensors").exists():
-        raise ConfigError(
-            f"{folder} holds a run already: continue it with --resume, or give another --output or --seed"
-        )
+    _check_folder(folder, resume=options.resume)
     source = find_dataset(options.data, options.data_dir)
-    training_split, validation = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
+    images = source.load("train")
+    progress.note(describe_classes(images.labels, source.labels))
+    training_split, validation = split_validation(images, recipe.validation, SPLIT_SEED)
     about = {"labels": list(source.labels), "dataset": source.name}
     start = find_start(recipe, options.start, source.labels)
     photos = load_photo_data(
@@ -104,13 +104,36 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         photos=photos,
         about=about,
     )
-    if options.resume:
-        training.resume()
     if is_first():
         make_folder(folder)
+    with lock_folder(folder) if is_first() else nullcontext():
+        _check_folder(folder, resume=options.resume)  # once more: another run may have ended since
+        if options.resume:
+            training.resume()
+        return _run(training, source, options, progress, images=len(training_split))
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder with a run where a new one starts, and one without where one continues."""
+    exists = (folder / "last.safetensors").exists()
+    if exists and not resume:
+        raise ConfigError(
+            f"{folder} holds a run already: continue it with --resume, or give another --output or --seed"
+        )
+    if resume and not exists:
+        raise CheckpointError(f"{folder}: no run to resume here; start it without --resume")
+
+
+def _run(
+    training: Training, source: DataSource, options: RunOptions, progress: Progress, *, images: int
+) -> dict[str, Any] | None:
+    folder, recipe = training.folder, training.recipe
     log = event_writer(folder / "tensorboard") if options.tensorboard and is_first() else None
     interrupted = False
-    with _stop_on_interrupt() as stop, progress.of_run(recipe, len(training_split), len(validation), training.device):
+    with (
+        _stop_on_interrupt() as stop,
+        progress.of_run(recipe, images, len(training.validation), training.device),
+    ):
 
         def tick(batch: int, batches: int) -> None:
             progress.batch(batch, batches)
@@ -177,9 +200,9 @@ def _write_pictures(
     plots.write_confusion_matrix(
         np.array(metrics["test"]["confusion_matrix"]), source.labels, folder / "confusion_matrix.png"
     )
-    shown = (test.images, test.labels, probabilities, source.labels)
-    plots.write_sample_predictions(*shown, folder / "sample_predictions.png")
-    plots.write_worst_mistakes(*shown, folder / "worst_mistakes.png")
+    predictions = plots.Predictions(test.images, test.labels, probabilities, source.labels)
+    plots.write_sample_predictions(predictions, folder / "sample_predictions.png")
+    plots.write_worst_mistakes(predictions, folder / "worst_mistakes.png")
     plots.write_reliability_diagram(probabilities, test.labels, folder / "reliability.png")
 
 

@@ -1,0 +1,58 @@
+"""Damaged safetensors files are refused in one line."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fmnist_runtime.errors import CheckpointError
+from fmnist_train.checkpoint import load_checkpoint, read_tensors, write_tensors
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> bytes:
+    path = tmp_path / "whole.safetensors"
+    write_tensors(path, {"a": torch.arange(4.0), "b": torch.zeros(2, 2)}, {"format": 1, "model": {"name": "simple"}})
+    return path.read_bytes()
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(place=st.floats(0, 1), removed=st.integers(0, 30), inserted=st.binary(max_size=12))
+def test_mutated_files_are_right_or_refused(
+    place: float, removed: int, inserted: bytes, content: bytes, tmp_path: Path
+) -> None:
+    start = int(place * len(content))
+    path = tmp_path / "mutated.safetensors"
+    path.write_bytes(content[:start] + inserted + content[start + removed :])
+    try:
+        tensors, info = read_tensors(path)
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(info, dict) and all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(info=JSON | st.fixed_dictionaries({"format": JSON, "model": JSON}))
+def test_any_description_is_right_or_refused(info: object, content: bytes, tmp_path: Path) -> None:
+    """A header with valid JSON of another structure."""
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"]["info"] = json.dumps(info)
+    text = json.dumps(header).encode()
+    path = tmp_path / "described.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)

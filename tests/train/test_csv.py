@@ -1,0 +1,158 @@
+"""CSV files as people have them: columns by name, byte order marks, quotes; anything else refused in one line."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fmnist_runtime.errors import DataError
+from fmnist_train.data import fashion_mnist
+from fmnist_train.data.csv import read_csv
+from fmnist_train.data.fashion_mnist import CSV_FILES
+from fmnist_train.data.sources import find_dataset
+from fmnist_train.data.splits import Split
+
+NUMBERED = [f"pixel{number}" for number in range(1, 785)]
+SPELLINGS = {
+    "pixel1": NUMBERED,
+    "pixel0": [f"pixel{number}" for number in range(784)],
+    "Pixel_1": [f"Pixel_{number}" for number in range(1, 785)],
+    "px1": [f"px{number}" for number in range(1, 785)],
+    "1": [str(number) for number in range(1, 785)],
+    "1x1": [f"{row}x{column}" for row in range(1, 29) for column in range(1, 29)],
+    "0x0": [f"{row}x{column}" for row in range(28) for column in range(28)],
+}
+
+
+def write(path: Path, names: Sequence[str], rows: np.ndarray, **form: str | int) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, **{"lineterminator": "\n", **form})
+        writer.writerow(names)
+        writer.writerows(rows.tolist())
+    return path
+
+
+@pytest.fixture
+def rows(small: dict[str, Split]) -> np.ndarray:
+    """Five rows: the label before 784 pixels."""
+    split = small["train"]
+    return np.column_stack([split.labels[:5], split.images[:5].reshape(5, -1)])
+
+
+@pytest.fixture
+def matches(rows: np.ndarray) -> Callable[[Path], bool]:
+    """Whether a file is read as the five rows."""
+
+    def check(path: Path) -> bool:
+        images, labels = read_csv(path)
+        return np.array_equal(labels, rows[:, 0]) and np.array_equal(images.reshape(5, -1), rows[:, 1:])
+
+    return check
+
+
+@pytest.mark.parametrize("names", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("label", ["label", "Class"])
+def test_usual_spellings(names: list[str], label: str, rows: np.ndarray, matches, tmp_path: Path) -> None:
+    assert matches(write(tmp_path / "a.csv", [label, *names], rows))
+
+
+@pytest.mark.parametrize("names", SPELLINGS.values(), ids=SPELLINGS)
+def test_columns_in_any_order(names: list[str], rows: np.ndarray, matches, tmp_path: Path) -> None:
+    """A published copy has its columns in alphabetical order: pixel1, pixel10, pixel100."""
+    named = ["label", *names]
+    for order in (np.argsort(named), np.r_[1:785, 0], np.random.default_rng(0).permutation(785)):
+        assert matches(write(tmp_path / "a.csv", [named[place] for place in order], rows[:, order]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()),
+        lambda text: "\n".join([text.splitlines()[0], *(line.replace(",", ".0,") for line in text.splitlines()[1:])]),
+        lambda text: text.replace(",", ", "),
+        lambda text: text.replace("\n", "\n\n") + "\n  \n",
+    ],
+    ids=["byte order mark", "CRLF", "quotes", "9.0", "spaces", "empty lines"],
+)
+def test_usual_forms(change: Callable[[str], str], rows: np.ndarray, matches, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
+    path.write_bytes(change(path.read_text("utf-8")).encode())
+    assert matches(path)
+
+
+REFUSED = {
+    "no header": (lambda text: text.partition("\n")[2], "first line holds numbers in place of column names"),
+    "no label": (lambda text: text.replace("label", "kind"), "no column 'label'"),
+    "two labels": (lambda text: text.replace("pixel784", "class"), "several columns for the label"),
+    "an index": (lambda text: text.replace("pixel784", "id"), "a column 'id'"),
+    "a pixel twice": (lambda text: text.replace("pixel784", "pixel783"), "not the 784 pixels once each"),
+    "pixels from 2": (lambda text: text.replace("pixel1,", "pixel785,"), "not the 784 pixels once each"),
+    "semicolons": (lambda text: text.replace(",", ";"), "with commas between"),
+    "half a pixel": (lambda text: text.replace("\n9,0,", "\n9,0.5,", 1), "line 2, pixel1: '0.5' is no whole number"),
+    "not a number": (lambda text: text.replace("\n9,0,", "\n9,nan,", 1), "line 2, pixel1: 'nan' is no whole number"),
+    "no value": (lambda text: text.replace("\n9,0,", "\n9,,", 1), "line 2, pixel1: '' is no whole number"),
+    "cut": (lambda text: text[:-100], "line 6 has"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_anything_else_is_refused(change: Callable[[str], str], message: str, rows: np.ndarray, tmp_path: Path) -> None:
+    rows[0, :2] = 9, 0
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
+    path.write_text(change(path.read_text("utf-8")), "utf-8")
+    with pytest.raises(DataError) as error:
+        read_csv(path)
+    assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_utf16_is_named(rows: np.ndarray, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
+    path.write_text(path.read_text("utf-8"), "utf-16")
+    with pytest.raises(DataError, match="not UTF-8 text"):
+        read_csv(path)
+
+
+def test_other_data_is_reported_as_for_idx(tmp_path: Path, write_csv_folder, caplog: pytest.LogCaptureFixture) -> None:
+    find_dataset(data_dir=write_csv_folder(tmp_path / "own")).load("train")
+    assert "not the published Fashion-MNIST" in caplog.text and CSV_FILES["train"] in caplog.text
+
+
+def test_published_data_in_another_order_is_reported(
+    tmp_path: Path, small, write_csv_folder, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    test = small["test"]
+    digest = fashion_mnist._unordered_sha256(test.images[::-1], test.labels[::-1])
+    monkeypatch.setitem(fashion_mnist._PUBLISHED_SETS, "test", digest)
+    find_dataset(data_dir=write_csv_folder(tmp_path / "own")).load("test")
+    assert "the published Fashion-MNIST in another order" in caplog.text
+    swapped = np.r_[test.labels[1:], test.labels[:1]]
+    assert fashion_mnist._unordered_sha256(test.images, swapped) != digest
+
+
+@pytest.mark.full_data
+def test_published_sets_are_those_of_the_published_files(full_data) -> None:
+    split = full_data.load("test")
+    assert fashion_mnist._unordered_sha256(split.images, split.labels) == fashion_mnist._PUBLISHED_SETS["test"]
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(place=st.floats(0, 1), removed=st.integers(0, 40), inserted=st.binary(max_size=20))
+def test_mutated_csv_is_right_or_refused(place: float, removed: int, inserted: bytes, tmp_path: Path) -> None:
+    """Replaces some bytes anywhere: the file is read as 28×28 images, or refused in one line."""
+    rows = np.zeros((3, 785), int)
+    path = tmp_path / "a.csv"
+    content = write(path, ["label", *NUMBERED], rows).read_bytes()
+    start = int(place * len(content))
+    path.write_bytes(content[:start] + inserted + content[start + removed :])
+    try:
+        images, labels = read_csv(path)
+    except DataError as error:
+        assert "\n" not in str(error)
+    else:
+        assert images.shape == (len(labels), 28, 28) and images.dtype == labels.dtype == np.uint8

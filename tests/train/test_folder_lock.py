@@ -1,0 +1,42 @@
+"""Two trainings cannot write into one folder, and a killed one leaves no lock behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.cli import app
+from fmnist_train.files import lock_folder
+
+QUICK = "--recipe custom --channels 4 --hidden 8 --data sample --epochs 1 --quiet".split()  # noqa: SIM905 (legible)
+HOLD = """
+import sys, time, pathlib
+from fmnist_train.files import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_training_is_refused_until_the_first_dies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+            assert run_app(app, args=[*QUICK, "--output", str(tmp_path)]) == 2
+            assert f"another process is training into {tmp_path}" in capsys.readouterr().err
+            assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+        finally:
+            holder.kill()
+    with lock_folder(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_excludes_and_is_released(tmp_path: Path) -> None:
+    with lock_folder(tmp_path), pytest.raises(ConfigError, match="give another --output"), lock_folder(tmp_path):
+        pass
+    with lock_folder(tmp_path):
+        assert (tmp_path / ".lock").exists()
