@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.cli.console import run_app
+from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
 from fmnist_train.files import lock_folder
@@ -25,7 +25,7 @@ def test_a_second_training_is_refused_until_the_first_dies(tmp_path: Path, capsy
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-            assert run_app(app, args=[*QUICK, "--output", str(tmp_path)]) == 2
+            assert run_typer(app, args=[*QUICK, "--output", str(tmp_path)]) == 2
             assert f"another process is training into {tmp_path}" in capsys.readouterr().err
             assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
         finally:
