@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.cli.console import run_typer
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
+from fmnist_train.console import run_typer
 from fmnist_train.files import lock_folder
 
 QUICK = "--recipe custom --channels 4 --hidden 8 --data sample --epochs 1 --quiet".split()  # noqa: SIM905 (legible)
