@@ -10,7 +10,7 @@ from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io.decode import find_images, open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 MODES = [
     "1",
     "L",

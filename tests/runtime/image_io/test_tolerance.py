@@ -1,0 +1,147 @@
+"""Valid files that were refused before: long PNG text, JPEG without its end; and formats that Pillow cannot read."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_runtime.errors import ImageError
+from fmnist_runtime.image_io import repair
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.unsupported import describe_unsupported
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+
+
+def png(*chunks: bytes, **options: object) -> tuple[bytes, np.ndarray]:
+    """A PNG file with chunks added behind its header and before its end, and its pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", **options)
+    data, added = file.getvalue(), b"".join(chunks)
+    return data[:33] + added + data[33:-12] + added + data[-12:], pixels
+
+
+LONG = zlib.compress(bytes(3 << 20))
+TEXTS = {
+    "zTXt": chunk(b"zTXt", b"Comment\0\0" + LONG),
+    "iTXt packed": chunk(b"iTXt", b"Comment\0\1\0en\0Kommentar\0" + LONG),
+    "iTXt": chunk(b"iTXt", b"Comment\0\0\0\0\0" + b"x" * (2 << 20)),
+    "tEXt": chunk(b"tEXt", b"Comment\0" + b"x" * (2 << 20)),
+    "iCCP": chunk(b"iCCP", b"profile\0\0" + LONG),
+    "broken zlib": chunk(b"zTXt", b"Comment\0\0no zlib data"),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_long_text_does_not_hide_the_pixels(kind: str) -> None:
+    data, pixels = png(TEXTS[kind])
+    assert np.array_equal(open_image(data), pixels)
+
+
+def test_much_text_in_short_chunks() -> None:
+    data, pixels = png(*[chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1 << 20)))] * 200)
+    assert np.array_equal(open_image(data), pixels)
+
+
+def test_no_more_text_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Decompressor:
+        def decompress(self, data: bytes, limit: int) -> bytes:
+            sizes.append(limit)
+            return bytes(limit)
+
+    monkeypatch.setattr(repair.zlib, "decompressobj", Decompressor)
+    repair.drop_long_text(png(TEXTS["zTXt"])[0])
+    assert sizes == [(1 << 20) + 1] * 2
+
+
+def test_short_text_stays(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data, _ = png(chunk(b"tEXt", b"Comment\0short"), TEXTS["zTXt"], exif=exif)
+    kept = repair.drop_long_text(data)
+    assert b"short" in kept and len(kept) == len(data) - 2 * len(TEXTS["zTXt"])
+    assert open_image(data).size == (20, 30)
+    plain = png(chunk(b"tEXt", b"Comment\0short"))[0]
+    assert repair.drop_long_text(plain) is plain
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2])
+@pytest.mark.parametrize("size", [(60, 80), (900, 1300)])
+def test_a_jpeg_without_its_end(progressive: bool, missing: int, size: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    Image.open(EXAMPLES / "dress.jpg").resize(size).save(file, "JPEG", progressive=progressive)
+    data = file.getvalue()
+    assert data.endswith(b"\xff\xd9")
+    assert np.array_equal(open_image(data[:-missing]), open_image(data))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_jpeg_that_lacks_pixels_is_refused(progressive: bool, kept: float) -> None:
+    file = io.BytesIO()
+    Image.open(EXAMPLES / "dress.jpg").save(file, "JPEG", progressive=progressive)
+    data = file.getvalue()
+    with pytest.raises(ImageError, match="truncated"):
+        open_image(data[: int(len(data) * kept)])
+
+
+def ftyp(brand: bytes) -> bytes:
+    return struct.pack(">L", 24) + b"ftyp" + brand + bytes(4) + b"mif1heic" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "advice"),
+    [
+        (ftyp(b"heic"), "HEIC", "fmnist-edge[heic]"),
+        (ftyp(b"avif"), "AVIF", "upgrade pillow"),
+        (ftyp(b"crx "), "raw", "JPEG"),
+        (ftyp(b"isom"), "video", "frame"),
+        (b"%PDF-1.7\n", "PDF", "export"),
+        (b'<?xml version="1.0"?>\n<!-- a comment -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "PNG"),
+        (b"FUJIFILMCCD-RAW 0201", "raw", "JPEG"),
+        (b"<!DOCTYPE html><title>404</title>", "web page", "download"),
+        (b"PK\x03\x04" + bytes(30), "ZIP", "unpack"),
+        (b"hello", "not a picture", "format"),
+    ],
+)
+def test_formats_that_cannot_be_read_are_named(data: bytes, name: str, advice: str) -> None:
+    assert name in describe_unsupported(data) and advice in describe_unsupported(data)
+
+
+@pytest.mark.parametrize("data", [b"%PDF-1.7\n", b"<svg/>", b"FUJIFILMCCD-RAW 0201" + bytes(200), ftyp(b"crx ")])
+def test_their_names_reach_the_user(data: bytes) -> None:
+    with pytest.raises(ImageError) as refusal:
+        open_image(data)
+    assert str(refusal.value) == describe_unsupported(data)
+
+
+def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    with pytest.raises(ImageError, match=r"HEIC photo.*fmnist-edge\[heic\]"):
+        open_image(ftyp(b"heic"))
+
+
+def test_heic_with_its_extra() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra `heic`")
+    pillow_heif.register_heif_opener()
+    photo = Image.open(EXAMPLES / "dress.jpg").convert("RGB")
+    file = io.BytesIO()
+    photo.save(file, "HEIF", quality=90)
+    opened = open_image(file.getvalue())
+    assert opened.size == photo.size
+    assert np.abs(np.asarray(opened, int) - np.asarray(photo, int)).mean() < 6
+    with pytest.raises(ImageError):
+        open_image(file.getvalue()[: len(file.getvalue()) // 2])
