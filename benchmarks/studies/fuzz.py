@@ -4,7 +4,8 @@
     python benchmarks/studies/fuzz.py --files 500         # the same files every time
 
 The photos in ``examples/`` are saved in every format and mode that Pillow writes, then damaged: bytes and header fields
-changed, pieces cut, doubled, moved or taken from another file. A worker process opens them, so that a crash, a hang or too
+changed, pieces cut, doubled, moved or taken from another file. Every second file is changed in its structure instead, see
+``fuzz_structure``. A worker process opens them, so that a crash, a hang or too
 much memory is seen, and the file that caused it is kept. Exit code 1 if there was any.
 """
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from fuzz_structure import mutate_structure
 from PIL import Image
 
 from fmnist_runtime.errors import ImageError
@@ -97,7 +99,9 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
 def mutant(files: list[bytes], number: int, seed: int) -> bytes:
     """The damaged file of that number: the same one every time."""
     rng = random.Random(f"{seed}/{number}")
-    return mutate(rng.choice(files), rng.choice(files), rng)
+    data, other = rng.choice(files), rng.choice(files)
+    structured = mutate_structure(data, rng) if number % 2 else None
+    return structured if structured is not None else mutate(data, other, rng)
 
 
 def work(first: int, seed: int) -> None:
