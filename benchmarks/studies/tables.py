@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cli_text
 import numpy as np
 import table_text as text
 
@@ -116,6 +117,8 @@ SECTIONS = {
         f"{STUDIES}/microcontrollers.py",
         lambda: text.grey_frames(result("microcontrollers")),
     ),
+    "answer schema": Section("docs/cli.md", f"{STUDIES}/tables.py", cli_text.answer_schema),
+    "commands": Section("docs/cli.md", f"{STUDIES}/tables.py", cli_text.command_reference),
     "serve load": Section("docs/serve.md", f"{STUDIES}/serve_load.py", lambda: text.serve_load(result("serve_load"))),
 }
 """Every section by its name in the marks."""

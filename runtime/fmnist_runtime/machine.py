@@ -1,4 +1,4 @@
-"""Description of the machine, for benchmark results and ``fmnist-infer --doctor``."""
+"""Description of the machine, for benchmark results and ``fmnist-infer doctor``."""
 
 import os
 import platform

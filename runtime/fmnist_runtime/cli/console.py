@@ -111,7 +111,12 @@ def _prepare_streams() -> None:
 
 
 def keep_stdout() -> None:
-    """Reserves standard output for ``sys.stdout``: what a library writes to file descriptor 1 goes to standard error."""
+    """Reserves standard output for ``sys.stdout``: what a library writes to file descriptor 1 goes to standard error.
+
+    A stream that the caller has put in place of ``sys.stdout`` stays.
+    """
+    if sys.stdout is not sys.__stdout__:
+        return
     try:
         reserved = os.dup(1)
         os.dup2(2, 1)
