@@ -137,6 +137,14 @@ def excited() -> ModelProto:
     return graph.head(16 * 49)
 
 
+def halves() -> ModelProto:
+    """Sums that lie on exact halves, which the fixed-point formula lists as exceptions."""
+    graph = Graph()
+    features = graph.add("Conv", *graph.weights(4, 1, 3, 3), scale=0.05, zero=100, pads=[1, 1, 1, 1], strides=[4, 4])
+    graph.add("Add", features, scale=0.2, zero=90)
+    return graph.head(4 * 49)
+
+
 def wide() -> ModelProto:
     """Weights of eight bits, which must not be summed in pairs of 16 bits."""
     graph = Graph()
@@ -153,6 +161,7 @@ CASES = {
     "groups": convolutions(3, 1, 1, 8, groups=4),
     "pools": pooled(),
     "squeeze and excitation": excited(),
+    "sums on halves": halves(),
     "8-bit weights": wide(),
 }
 
