@@ -100,7 +100,7 @@ def test_help_has_panels_by_topic(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "expected"),
     [
         ("fmnist-train --optimizer a", {"adam", "adamw"}),
-        ("fmnist-train --recipe na", {"nano"}),
+        ("fmnist-train --recipe si", {"simple"}),
         ("fmnist-train --model fe", {"feedforward"}),
         ("fmnist-train ev", {"evaluate"}),
         ("fmnist-train compare hy", {"hybrid"}),

@@ -128,7 +128,8 @@ _BACKGROUND_STEP = 101
 
 def _count_alone(answers: np.ndarray) -> np.ndarray:
     """Photos of which a class is the only answer, ``[classes]``."""
-    return answers[answers.sum(axis=1) == 1].sum(axis=0)
+    counts: np.ndarray = answers[answers.sum(axis=1) == 1].sum(axis=0)
+    return counts
 
 
 def _first_images(images: Split, skip: np.ndarray, count: np.ndarray) -> Split:
