@@ -11,9 +11,12 @@ from fmnist_export.graph import count_macs, executed_operators
 from fmnist_export.metadata import golden, prove, tolerance
 from fmnist_export.variants import to_ort
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import GateError
+from fmnist_runtime.errors import GateError, ModelError
+from fmnist_runtime.model_file.store import MODEL_DIR, read_model
+from fmnist_runtime.selftest import selftest
+from fmnist_train.files import write_atomically
 
-__all__ = ["all_files", "write_forms"]
+__all__ = ["all_files", "publish_model", "write_forms"]
 
 
 def write_forms(outcome: Outcome, forms: dict[str, Form], judge: Judge, staged: Path, *, ort: bool) -> dict[str, Any]:
@@ -79,3 +82,28 @@ def _write_ort(path: Path, tolerance: float, judge: Judge, expected: np.ndarray)
 def all_files(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Each file's entry, those in the ORT format behind their ONNX files."""
     return [about for entry in files.values() for about in (entry, entry.get("ort")) if about]
+
+
+def publish_model(folder: Path, embedded: Path = MODEL_DIR) -> Path:
+    """Copy a folder's int8 model into the runtime package, under the folder's name.
+
+    The package holds copies, not links to ``artifacts/``: an editable install and a source tree without installation
+    both find them without a build step. A test compares the copies with the artifacts.
+
+    Args:
+        folder: holds ``model.int8.onnx`` and ``SHA256SUMS``, as the export writes them.
+        embedded: folder of the embedded models.
+
+    Returns:
+        The written file.
+
+    Raises:
+        ModelError: missing, damaged, not the listed file, or it fails its self-test.
+    """
+    source = folder / FILES["int8"]
+    data = read_model(source)
+    if not selftest(Classifier.load(source)).passed:
+        raise ModelError(f"{source}: fails its self-test on this machine, so it is not published")
+    target = embedded / f"{folder.resolve().name}.onnx"
+    write_atomically(target, data)
+    return target

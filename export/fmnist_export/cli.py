@@ -1,4 +1,4 @@
-"""The command ``fmnist-export``: parse, call one function, print. ``export`` is what it does unless told otherwise."""
+"""The command ``fmnist-export``: parse, call one function, print. ``export`` is the default subcommand."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
 from fmnist_runtime.errors import ConfigError
@@ -14,9 +15,28 @@ from fmnist_train.console import run_typer
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-_COMMANDS = ("export", "inspect", "verify", "c")
+class _DefaultExport(TyperGroup):
+    """Runs ``export`` where the first argument is neither a subcommand nor an option of the group."""
+
+    def parse_args(  # type: ignore[override]  # typer types the base by its private copy of click
+        self, ctx: typer.Context, args: list[str]
+    ) -> list[str]:
+        """Insert the default subcommand, then parse."""
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        if not args or (args[0] not in self.commands and args[0].partition("=")[0] not in own):
+            args = ["export", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_DefaultExport,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Export a trained network to ONNX and evaluate the files. Without a subcommand: export.",
+    epilog="fmnist-export export --help lists the options of the export.",
+)
+
 _LIMITS, _QUANTISATION = Limits(), Quantisation()
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
@@ -24,7 +44,7 @@ _DataDir = Annotated[Path | None, typer.Option(help="Where the data set's files 
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, or embedded model by name.")]
 
 
-@app.command(epilog="Further commands: fmnist-export inspect FILE, fmnist-export verify FILE.")
+@app.command()
 def export(
     checkpoint: Annotated[
         Path | None,
@@ -76,12 +96,13 @@ def export(
     from fmnist_export.model_card import collect_evidence
     from fmnist_export.pipeline import ExportOptions
     from fmnist_export.pipeline import export as run_export
-    from fmnist_train.checkpoint import newest_run
+    from fmnist_train.checkpoint import find_checkpoint, newest_run
 
     quantisation = Quantisation(target, calibration, calibration_images)
     if not quantise and (rescue or quantisation != _QUANTISATION):
         raise ConfigError("--rescue, --target and --calibration are about the int8 model: add --quantize")
     run = checkpoint or newest_run()
+    print(f"checkpoint: {find_checkpoint(run)}", file=sys.stderr)
     options = ExportOptions(
         output,
         quantise,
@@ -152,9 +173,17 @@ def c(
     print(json.dumps(dataclasses.asdict(written), default=str) if as_json else written.summary())
 
 
+@app.command()
+def publish(
+    name: Annotated[str, typer.Argument(help="Model by name, which is its folder's.")],
+    artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),
+) -> None:
+    """Copy a checked int8 model from the artifacts into the runtime package, where its name selects it."""
+    from fmnist_export.artifacts import publish_model
+
+    print(f"{publish_model(artifacts / name)}: written")
+
+
 def main() -> None:
     """Entry point."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] not in _COMMANDS:
-        arguments = ["export", *arguments]
-    sys.exit(run_typer(app, extra="export", args=arguments))
+    sys.exit(run_typer(app, extra="export"))

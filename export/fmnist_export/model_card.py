@@ -1,26 +1,40 @@
-"""What stands beside shipped models: the run's checkpoint and figures, those of its other seeds, and a card for people."""
+"""Collects the files that belong beside shipped models, and writes their model card."""
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train.files import read_object, write_atomically
-from fmnist_train.models import MODELS
 
 __all__ = ["collect_evidence", "model_card"]
 
-_DATA_NOTES = """\
-The labels of Fashion-MNIST are those of a shop, and some are wrong or arbitrary, most of them among shirts, T-shirts,
-pullovers and coats (Müller, Markert 2019, arXiv:1912.05283); some test images are near-duplicates of training images, which
-flatters every model alike (Geier 2019, arXiv:1906.08255). Exact duplicates left the data set in September 2017
-(zalandoresearch/fashion-mnist, issue 44); figures from before that are higher than any from after it."""
+_INTENDED = """\
+Classifies a photo of one garment, shoe or bag on a small device without PyTorch and without a network connection.
+The runtime segments the photo, reduces it to 28×28 gray pixels, and returns a class, its probability, or a rejection."""
+_OUT_OF_SCOPE = """\
+- People: the model does not detect, identify or rate persons.
+- Several garments in one photo, patterns, brands, sizes, and classes that are not in the table below.
+- Decisions with consequences for people or safety."""
+_FASHION_MNIST = """\
+Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747; MIT, Zalando SE): 60,000 training and 10,000 test images.
+Exact duplicates left the data set in September 2017 (zalandoresearch/fashion-mnist, issue 44). Earlier figures are higher."""
+_LABEL_LIMITS = """\
+- Some labels are wrong or arbitrary, most of them among shirts, T-shirts, pullovers and coats (Müller, Markert 2019,
+  arXiv:1912.05283).
+- Some test images are near-duplicates of training images, which raises the accuracy of every model (Geier 2019,
+  arXiv:1906.08255)."""
+_PHOTOS = """\
+Photos of people's own garments for fine-tuning: "Clothing dataset" (A. Grigorev and contributors,
+github.com/alexeygrigorev/clothing-dataset; CC0). No photo is part of this folder."""
+_LICENSE = "MIT for the weights. Fashion-MNIST is MIT (Zalando SE)."
 
 
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Copy a run's checkpoint, metrics, history and pictures beside its exported files, and write their card.
+    """Copy a run's checkpoint, metrics, history and plots beside its exported files, and write their card.
 
-    ``metrics.json``, in which the run wrote of PyTorch, gets three keys more: ``exported``, the accuracy of each file;
+    ``metrics.json`` gets three more keys: ``exported``, the accuracy of each file;
     ``seeds``, one row for each finished run of the same recipe in the folder beside this run; ``teachers``, their SHA-256.
 
     Raises:
@@ -41,9 +55,10 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     }
     seeds = {row["seed"]: row for row in known.get("seeds", [])} if known.get("recipe") == metrics["recipe"] else {}
     metrics["seeds"] = sorted((seeds | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
-    metrics["teachers"] = read_object(folder / "best.json").get("teachers", [])
+    info = read_object(folder / "best.json")
+    metrics["teachers"] = info.get("teachers", [])
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomically(folder / "README.md", model_card(metrics, report))
+    write_atomically(folder / "README.md", model_card(metrics, report, photos="photos_sha256" in info))
 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -66,76 +81,115 @@ def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, An
     return row | ({"int8": exported["int8"]["accuracy"]} if "int8" in exported else {})
 
 
-def model_card(metrics: dict[str, Any], report: dict[str, Any]) -> str:
-    """A card in Markdown (Mitchell et al. 2019, arXiv:1810.03993), all of it from a run's metrics and its export's report."""
-    recipe, model = metrics["recipe"], metrics["model"]
-    about = " ".join((MODELS[model["name"]].__doc__ or "").strip().split("\n\n")[0].split())
-    return "\n\n".join(
-        [
-            f"# Model card: {recipe['name']}",
-            f"{about} 28×28 grey pictures in, {len(metrics['test']['per_class'])} classes out.",
-            _files(metrics, report),
-            "## Protocol\n\n" + _protocol(metrics),
-            _seed_table(metrics["seeds"]),
-            "## What it gets wrong\n\n" + _mistakes(metrics["test"]),
-            "## The data\n\n" + _DATA_NOTES,
-            f"Make it again: `fmnist-train --recipe {recipe['name']} --seed {metrics['seed']}`, then "
-            "`fmnist-export RUN --quantize --evidence`. Licence: MIT, both the weights and Fashion-MNIST (Zalando SE).\n",
-        ]
+def model_card(metrics: dict[str, Any], report: dict[str, Any], *, photos: bool = False) -> str:
+    """Return a model card in Markdown (Mitchell et al. 2019, arXiv:1810.03993).
+
+    Args:
+        metrics: the content of the run's ``metrics.json`` with ``seeds`` and ``teachers``.
+        report: the content of the export's ``parity.json``.
+        photos: whether the network was fine-tuned with photos.
+    """
+    recipe = metrics["recipe"]
+    sections = {
+        "Intended use": _INTENDED,
+        "Out of scope": _OUT_OF_SCOPE,
+        "Data": _data(metrics) + ("\n\n" + _PHOTOS if photos else ""),
+        "Training": _training(metrics, photos=photos),
+        "Evaluation": _evaluation(metrics, report),
+        "Evaluation by class": _classes(metrics["test"]),
+        "Limits": _limits(metrics, photos=photos),
+        "How to make it again": _again(recipe["name"], metrics["seed"], photos=photos),
+        "How to cite": "Cite this project with its CITATION.cff, and Fashion-MNIST.",
+        "License": _LICENSE + (" The photos are CC0." if photos else ""),
+    }
+    size = report["model"]
+    about = (
+        f"The network {metrics['model']['name']}, trained with the recipe {recipe['name']}: {size['parameters']:,} parameters, "
+        f"{size['macs'] / 1e6:.1f}M multiplications an image. It takes one gray image of 28×28 pixels and returns "
+        f"{len(metrics['test']['per_class'])} logits."
     )
+    parts = [f"# Model card: {recipe['name']}", about, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    return "\n\n".join(parts) + "\n"
 
 
-def _files(metrics: dict[str, Any], report: dict[str, Any]) -> str:
-    size, test = report["model"], metrics["test"]
+def _data(metrics: dict[str, Any]) -> str:
+    if metrics.get("dataset", "fashion-mnist") == "fashion-mnist":
+        return _FASHION_MNIST
+    if metrics["dataset"] == "sample":
+        return "The embedded sample of Fashion-MNIST (MIT, Zalando SE): 2,000 training and 1,000 test images."
+    return f"The image folder {Path(metrics['dataset']).name}. Its owner decides on its license."
+
+
+def _training(metrics: dict[str, Any], *, photos: bool) -> str:
+    recipe, validation = metrics["recipe"], metrics["validation"]["accuracy"]
+    if recipe["validation"] and validation is not None:
+        share = recipe["validation"]
+        held_out = f"{share:.0%} of the training images" if share < 1 else f"{share:,.0f} training images"
+        text = (
+            f"{held_out}, the same for every seed, were held out for validation. Of {metrics['epochs_trained']} epochs, "
+            f"epoch {metrics['epoch']} was taken (validation accuracy {validation:.2%})."
+        )
+    else:
+        text = f"No image was held out. The last of {metrics['epochs_trained']} epochs was taken."
+    if teachers := ", ".join(sha256[:12] for sha256 in metrics["teachers"]):
+        text += f" The loss includes the answers of other checkpoints (SHA-256 {teachers})."
+    if photos:
+        text += " A finished network was fine-tuned with photos. No sender is in both training and validation photos."
+    return text + " The test set chose neither recipe nor epoch. Training reads it once, at its end."
+
+
+def _evaluation(metrics: dict[str, Any], report: dict[str, Any]) -> str:
     lines = [
-        f"{size['parameters']:,} parameters, {size['macs'] / 1e6:.1f}M multiplications an image.",
-        "",
-        f"| on {test['images']:,} test images | accuracy | 95% interval | same answers as PyTorch | kB |",
-        "|---|---|---|---|---|",
+        f"| on {metrics['test']['images']:,} test images | accuracy | 95% interval | same answers as PyTorch | kB |",
+        "|---|---:|---:|---:|---:|",
     ]
     for name, share in report["accuracy"].items():
         low, high = share["interval"]
-        agreement = report["comparisons"][name]["agreement"] if name in report["comparisons"] else None
+        agreement = f"{report['comparisons'][name]['agreement']:.2%}" if name in report["comparisons"] else "–"
         file = report["files"].get(name)
-        lines.append(
-            f"| {file['file'] if file else 'PyTorch'} | {share['accuracy']:.2%} | {low:.2%} to {high:.2%} | "
-            f"{'' if agreement is None else f'{agreement:.2%}'} | {'' if file is None else round(file['bytes'] / 1000)} |"
-        )
-    return "\n".join(lines)
-
-
-def _protocol(metrics: dict[str, Any]) -> str:
-    recipe, validation = metrics["recipe"], metrics["validation"]["accuracy"]
-    held_out = f"{recipe['validation']:.0%}" if recipe["validation"] < 1 else f"{recipe['validation']:,.0f}"
-    chosen = (
-        f"The validation images ({held_out} of the training images, the same for every seed) chose epoch "
-        f"{metrics['epoch']} of {metrics['epochs_trained']} (accuracy {validation:.2%})."
-        if recipe["validation"] and validation is not None
-        else f"No image was held out; the last of {metrics['epochs_trained']} epochs counts."
-    )
-    teachers = ", ".join(sha256[:12] for sha256 in metrics["teachers"])
-    taught = f" It learnt from other checkpoints ({teachers}) as well as from the labels." if teachers else ""
-    return f"{chosen}{taught} The test set chose neither recipe nor epoch; the gate of the export asks it, too."
+        title, size = (file["file"], f"{file['bytes'] / 1000:,.0f}") if file else ("PyTorch", "–")
+        lines.append(f"| {title} | {share['accuracy']:.2%} | {low:.2%} to {high:.2%} | {agreement} | {size} |")
+    return "\n".join([*lines, "", _seed_table(metrics["seeds"])])
 
 
 def _seed_table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| seed | validation | test | test, int8 |", "|---|---|---|---|"]
+    lines = ["| seed | validation | test | test, int8 |", "|---:|---:|---:|---:|"]
     for row in rows:
-        figures = (f"{row[key]:.2%}" if row.get(key) is not None else "" for key in ("validation", "test", "int8"))
+        figures = (f"{row[key]:.2%}" if row.get(key) is not None else "–" for key in ("validation", "test", "int8"))
         lines.append(f"| {row['seed']} | {' | '.join(figures)} |")
     if len(rows) > 1:
         tests = [row["test"] for row in rows]
-        mean = sum(tests) / len(tests)
-        spread = (sum((test - mean) ** 2 for test in tests) / (len(tests) - 1)) ** 0.5
         lines.append(
-            f"\nTest accuracy over {len(rows)} seeds: {mean:.2%} ± {100 * spread:.2f} points (standard deviation)."
+            f"\nTest accuracy over {len(rows)} seeds: {mean(tests):.2%} ± {100 * stdev(tests):.2f} points "
+            "(standard deviation)."
         )
     return "\n".join(lines)
 
 
-def _mistakes(test: dict[str, Any]) -> str:
+def _classes(test: dict[str, Any]) -> str:
+    lines = ["| PyTorch, by class | precision | recall | images |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {row['label']} | {row['precision']:.1%} | {row['recall']:.1%} | {row['support']:,} |"
+        for row in test["per_class"]
+    ]
+    return "\n".join(lines)
+
+
+def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
     confused = ", ".join(
-        f"{row['label']} taken for {row['predicted']} ({row['count']})" for row in test["most_confused"][:5]
+        f"{row['label']} classified as {row['predicted']} ({row['count']})"
+        for row in metrics["test"]["most_confused"][:5]
     )
-    worst = min(test["per_class"], key=lambda row: row["recall"])
-    return f"Most often: {confused}. Worst class: {worst['label']}, of which {worst['recall']:.1%} are found."
+    lines = [f"- Most frequent errors on the test images: {confused}."]
+    if metrics.get("dataset", "fashion-mnist") in ("fashion-mnist", "sample"):
+        lines.append(_LABEL_LIMITS)
+    if not photos:
+        lines.append("- No photo was used in training. Accuracy on photos is lower than on the test images.")
+    else:
+        lines.append("- Accuracy on photos is lower than on the test images. Bags are absent from the training photos.")
+    return "\n".join(lines)
+
+
+def _again(recipe: str, seed: int, *, photos: bool) -> str:
+    train = f"fmnist-train --recipe {recipe} --seed {seed}" + (" --photos FOLDER" if photos else "")
+    return f"```sh\n{train}\nfmnist-export runs/{recipe}-seed{seed} --quantize --evidence\n```"

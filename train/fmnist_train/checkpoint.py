@@ -23,6 +23,7 @@ from fmnist_train.models import build_model
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "find_checkpoint",
     "is_finished",
     "load_checkpoint",
     "newest_run",
@@ -33,6 +34,8 @@ __all__ = [
 
 FORMAT = 1
 """Version of the description; newer ones are refused."""
+_PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+"""Suffixes of pickled weights, which can run code when they are read; none is read."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,34 @@ def save_checkpoint(path: Path, model: nn.Module, info: Mapping[str, Any]) -> No
     write_atomically(path.with_suffix(".json"), json.dumps(info, indent=2) + "\n")
 
 
+def find_checkpoint(path: Path | str) -> Path:
+    """Return the safetensors file of a checkpoint, without reading it.
+
+    Args:
+        path: a run folder (its best checkpoint is taken), a ``.safetensors`` file, the ``.json`` beside it, or either
+            without its suffix.
+
+    Raises:
+        CheckpointError: there is no such file, or it is of a kind that is not read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        file = path / "best.safetensors"
+    elif path.suffix == ".safetensors":
+        file = path
+    else:
+        file = path.with_suffix(".safetensors")
+        foreign = path.is_file() and path.suffix != ".json"
+        if foreign or path.suffix.lower() in _PICKLES:
+            raise CheckpointError(
+                f"{path}: not a safetensors checkpoint, so it is not read; "
+                "docs/models.md, 'Weights from elsewhere', shows how to convert it"
+            )
+    if not file.is_file():
+        raise CheckpointError(f"{path}: no checkpoint here; train one with fmnist-train, or name its folder")
+    return file
+
+
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Rebuild the model of a checkpoint.
 
@@ -91,10 +122,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     Raises:
         CheckpointError: a missing or damaged file, or weights that do not fit the description.
     """
-    path = Path(path)
-    file = path / "best.safetensors" if path.is_dir() else path.with_suffix(".safetensors")
-    if not file.is_file():
-        raise CheckpointError(f"{path}: no checkpoint here; train one with fmnist-train, or name its folder")
+    file = find_checkpoint(path)
     tensors, info = read_tensors(file)
     try:
         model = build_model(info["model"]["name"], **info["model"]["options"])
