@@ -46,9 +46,12 @@ _TAUGHT: dict[str, Any] = {
 """For pupils that learn the function of larger networks (Beyer et al. 2022, arXiv:2106.05237): from their answers alone,
 to the views that the pupil sees. All pupils share the views, so the teachers answer once for all of them."""
 
+_PHOTO_PHASE = Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5, photo=0.2, outliers=0.05)
+"""The data set's images beside photos: those of the first phase, a fifth of them as formulas make photographs."""
+
 _WITH_PHOTOS: dict[str, Any] = {
     **_OURS,
-    "epochs": 8,
+    "epochs": 14,
     "epoch_images": 24_000,
     "learning_rate": 1e-3,
     "weight_decay": 0.02,
@@ -56,12 +59,11 @@ _WITH_PHOTOS: dict[str, Any] = {
     "ema_decay": 0.99,
     "validation": 5000,
     "monitor": "photos",
-    "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5, photo=0.2, outliers=0.05),
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
     "teacher_sees": "views",
     "stored_views": 25,
-    "photo_share": 0.27,
+    "photo_share": 0.33,
     "photo_minimum": 300,
     "photo_plain": 150,
     "photo_balance": 0.4,
@@ -130,13 +132,15 @@ NAMED: tuple[Recipe, ...] = (
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.1},
         start="improved-best",
-        **_WITH_PHOTOS,
+        **{**_WITH_PHOTOS, "epochs": 26, "photo_share": 0.3, "weight_drop": 0.005},
+        augmentation=dataclasses.replace(_PHOTO_PHASE, photo=0.3, outliers=0.08),
     ),
     Recipe(
         name="best-photos",
         model="best",
         start="best",
         **_WITH_PHOTOS,
+        augmentation=_PHOTO_PHASE,
     ),
     Recipe(
         name="improved-lite-photos",
@@ -144,6 +148,7 @@ NAMED: tuple[Recipe, ...] = (
         model_options={"widths": [16, 32, 64]},
         start="improved-lite",
         **_WITH_PHOTOS,
+        augmentation=_PHOTO_PHASE,
     ),
     Recipe(
         name="micro-photos",
@@ -151,13 +156,15 @@ NAMED: tuple[Recipe, ...] = (
         model_options={"widths": [16, 32, 56]},
         start="micro",
         **_WITH_PHOTOS,
+        augmentation=_PHOTO_PHASE,
     ),
     Recipe(
         name="nano-photos",
         model="residual",
         model_options={"widths": [8, 16, 22]},
         start="nano",
-        **{**_WITH_PHOTOS, "epochs": 12},
+        **_WITH_PHOTOS,
+        augmentation=_PHOTO_PHASE,
     ),
     Recipe(
         name="batchnorm",

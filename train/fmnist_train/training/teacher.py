@@ -239,10 +239,13 @@ def find_teachers(
 
 
 def _find(name: str) -> Path:
-    """The folder of a recipe's finished run, or of its checkpoint in this repository."""
+    """Return the folder of a recipe's finished run, or of its checkpoint in this repository.
+
+    A network that ships after a second phase keeps its first phase apart, in ``artifacts/first-phase``.
+    """
     run = Path("runs") / f"{name}-seed0"
     kept = Path("artifacts") / name
-    for place in (run, kept):
+    for place in (run, kept.parent / "first-phase" / name, kept):
         if (place / "best.safetensors").is_file() and (place != run or is_finished(run)):
             return place
     raise CheckpointError(
