@@ -39,7 +39,7 @@ def test_responses_and_metrics_survive_any_label(tmp_path: Path) -> None:
     assert read_counts(tmp_path / "metrics").labels == {label_text(name): 1 for name in NAMES}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_log_lines_survive_any_name(name: str) -> None:
     sink = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
     handler, log = logging.StreamHandler(sink), logging.getLogger("fmnist_runtime.serve")
