@@ -38,7 +38,7 @@ from fmnist_train.files import write_atomically
 WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"
 ASK = """async (text) => {
     const [{ decode }, { toNetworkInput }, { Classifier }] = await Promise.all(
-        ["decode", "preprocess", "classifier"].map((name) => import(`./${name}.js`)));
+        ["decode", "pipeline", "classifier"].map((name) => import(`./${name}.js`)));
     window.classifier ??= await Classifier.load();
     const file = new Blob([Uint8Array.from(atob(text), (character) => character.charCodeAt(0))]);
     const seen = toNetworkInput(await decode(file));

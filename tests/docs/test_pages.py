@@ -23,6 +23,9 @@ SUBCOMMANDS = {
     "compare",
     "tune",
     "inspect",
+    "c",
+    "publish",
+    "photos",
     "verify",
     "web",
     "selftest",
@@ -103,6 +106,8 @@ def faults(words: list[str]) -> list[str]:
     if program not in SCRIPTS:
         return [program]
     subcommand = arguments[0] if arguments and arguments[0] in SUBCOMMANDS else None
+    if program == "fmnist-export":  # `export` is what it does without a subcommand
+        subcommand = subcommand or "export"
     known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", help_text(program, subcommand)))
     return [word for word in arguments if word.startswith("-") and word != "-" and word.split("=")[0] not in known]
 

@@ -92,7 +92,7 @@ def test_exporting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     classifier = Classifier.load(tmp_path / "one")
     assert classifier.metadata.precision == "int8" and selftest(classifier).bit_identical
     document = classifier.metadata.document
-    assert document["training"]["recipe"]["name"] == "improved-best" and len(document["checkpoint_sha256"]) == 64
+    assert document["training"]["recipe"]["name"] == "improved-photos" and len(document["checkpoint_sha256"]) == 64
     assert len(base64.b64decode(document["selftest"]["logits"])) == 8 * 10 * 4
 
 

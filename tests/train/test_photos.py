@@ -222,8 +222,8 @@ def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatc
         split,
         tmp_path,
     )
-    assert photos is not None and len(photos.train.images) == 2 + 9, (
-        "an image for each class without a photo of its own"
+    assert photos is not None and len(photos.train.images) == 2 + 9 + 10, (
+        "an image for each class without a photo of its own, and one of each class on a plain background"
     )
     start = load_checkpoint(tmp_path / "start")
     training = Training(

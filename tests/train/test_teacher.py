@@ -15,6 +15,7 @@ from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
 from fmnist_train.training.loop import Training
+from fmnist_train.training.step import TrainingStep
 from fmnist_train.training.teacher import AnsweredOnce, StoredViews, ViewAnswers, distillation_loss, find_teachers
 
 LABELS = list(find_dataset("sample").labels)
@@ -110,7 +111,7 @@ def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.
     cpu = torch.device("cpu")
     training = Training(recipe, part, part, tmp_path, device=cpu, mixed_precision=False, teachers=teachers, about=about)
     told: list[tuple[torch.Tensor, ...]] = []
-    monkeypatch.setattr(training, "_taught_loss", lambda *taught: told.append(taught) or taught[0].sum())
+    monkeypatch.setattr(TrainingStep, "_distill", lambda _, *taught: told.append(taught) or taught[0].sum())
     training._train_epoch(1, lambda batch, batches: None)
     expected = predict_logits(teachers[0].model, part.images)
     assert len(told) == 2
@@ -130,7 +131,7 @@ def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
         expected = F.cross_entropy(logits, targets, reduction="none")
         told = torch.stack([distillation_loss(a[None], b[None], 2) for a, b in zip(logits, answers, strict=True)])
         expected = torch.where(taught, (expected + told) / 2, expected).mean()
-        assert torch.isclose(training._taught_loss(logits, targets, answers[taught], taught), expected)
+        assert torch.isclose(training.step._distill(logits, targets, answers[taught], taught), expected)
 
 
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def ftyp(brand: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "name", "advice"),
     [
-        (ftyp(b"heic"), "HEIC", "fmnist-edge[heic]"),
+        (ftyp(b"heic"), "HEIC", "pip install pillow-heif"),
         (ftyp(b"avif"), "AVIF", "upgrade pillow"),
         (ftyp(b"crx "), "raw", "JPEG"),
         (ftyp(b"isom"), "video", "frame"),
@@ -130,7 +130,7 @@ def test_their_names_reach_the_user(data: bytes) -> None:
 def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
-    with pytest.raises(ImageError, match=r"HEIC photo.*fmnist-edge\[heic\]"):
+    with pytest.raises(ImageError, match=r"HEIC photo.*pip install pillow-heif"):
         open_image(ftyp(b"heic"))
 
 
