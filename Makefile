@@ -6,11 +6,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Extras of the environment of `make test`; `make test EXTRAS=test,ray` also tests the job for many machines.
 EXTRAS ?= test
-# The small builds of PyTorch, without CUDA. `make demo TORCH_INDEX=` takes those of the default index.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# Test processes. Two are enough to overlap waiting with work; a file's tests stay together.
-JOBS ?= 2
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile
+# An index of PyTorch's small builds, without CUDA; empty takes those of the default index.
+TORCH_INDEX ?=
+PYTEST := $(BIN)/pytest
 
 # Packages without a type error; `make lint` keeps them so. `make types` checks all of them.
 TYPED := fmnist_runtime
