@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 PYTEST := $(BIN)/pytest
 
 # Packages without a type error; `make lint` keeps them so. `make types` checks all of them.
-TYPED := fmnist_runtime
+TYPED := fmnist_runtime fmnist_train
 
 comma := ,
 # One stamp for each set of extras: a target never runs in an environment that was installed for another one.
