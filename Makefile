@@ -9,6 +9,8 @@ EXTRAS ?= test
 # An index of PyTorch's small builds, without CUDA; empty takes those of the default index.
 TORCH_INDEX ?=
 PYTEST := $(BIN)/pytest
+# The service's tests read logs and memory of their process, so they get one that no other test has used.
+SERVICE := tests/runtime/serve
 
 # Packages without a type error; `make lint` keeps them so. `make types` checks all of them.
 TYPED := fmnist_runtime fmnist_train
@@ -35,10 +37,12 @@ demo: $(call stamp,export) ## Train, export, verify and classify photos; ends wi
 	$(BIN)/python examples/demo.py
 
 check: lint ## Lint, types and the fast tests, in under 90 seconds.
-	$(PYTEST) -q -m 'not slow'
+	$(PYTEST) -q -m 'not slow' --ignore=$(SERVICE)
+	$(PYTEST) -q -m 'not slow' $(SERVICE)
 
 test: lint ## Everything: lint, types and all tests.
-	$(PYTEST)
+	$(PYTEST) --ignore=$(SERVICE)
+	$(PYTEST) $(SERVICE)
 
 coverage: $(call stamp,$(EXTRAS)) ## All tests, with branch coverage of all packages.
 	$(PYTEST) -q --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage
