@@ -9,7 +9,7 @@ EXTRAS ?= test
 # An index of PyTorch's small builds, without CUDA; empty takes those of the default index.
 TORCH_INDEX ?=
 PYTEST := $(BIN)/pytest
-# The service's tests read logs and memory of their process, so they get one that no other test has used.
+# The service's tests are sensitive to load, so they run apart from the others.
 SERVICE := tests/runtime/serve
 
 # Packages without a type error; `make lint` keeps them so. `make types` checks all of them.
