@@ -1,3 +1,3 @@
-"""``fmnist-bench``: how long one answer takes on this machine, measured so that noise hits all contestants alike."""
+"""``fmnist-bench``: the latency of each installed runtime on this machine, in interleaved rounds."""
 
-import fmnist_runtime  # noqa: F401 (turns off the telemetry of onnxruntime and Ray, before anything can import them)
+import fmnist_runtime  # noqa: F401 (turns off the telemetry of onnxruntime and Ray before either is imported)

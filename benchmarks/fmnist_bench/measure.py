@@ -1,12 +1,13 @@
-"""Interleaved rounds over contestants, each in its own process, and the figures that come of them."""
+"""Interleaved measurement of contestants, each in a process of its own.
+
+In each round every contestant runs once, so that other load on the machine affects all of them alike.
+"""
 
 import contextlib
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,196 +15,178 @@ from typing import Any
 import numpy as np
 
 from fmnist_bench.backends.registry import Files
-from fmnist_bench.installed import closure, installed_bytes
+from fmnist_bench.distributions import closure, installed_bytes
+from fmnist_bench.process import ContestantProcess
 from fmnist_bench.statistics import Rounds, describe, ratio
 
-__all__ = ["Plan", "measure"]
+__all__ = ["Measurement", "Plan", "Results"]
 
 Results = dict[str, dict[str, Any]]
+"""Figures by contestant; a contestant that cannot run has only ``missing``, the reason."""
+
+_TRIES = 3
+"""Tries of each throughput figure, of which the best counts: other load can only lower a rate."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured of each contestant; the defaults are the rules for figures that are quoted."""
+    """Amount of work for each contestant; the defaults are those of published figures."""
 
     rounds: int = 20
+    """Rounds of hot and paced calls."""
     calls: int = 100
-    """Calls of the hot loop in each round, at least."""
+    """Least number of hot calls in a round."""
     seconds: float = 0.5
-    """Of the hot loop in each round, at least."""
+    """Least duration of the hot calls of a round."""
     paced: int = 5
-    """Calls at ten a second in each round."""
+    """Calls in a round with a pause of 0.1 s before each."""
     starts: int = 10
-    """Whole processes started from cold."""
+    """Cold starts: whole processes, from launch to the first answer."""
     batches: tuple[int, ...] = (1, 8, 32, 128)
-    """Batch sizes of the throughput, with one thread and with all."""
+    """Batch sizes of the throughput."""
     threads: tuple[int, ...] = (1,)
+    """Thread counts of the throughput."""
 
 
-class Worker:
-    """A contestant's process."""
+@dataclass(frozen=True)
+class Measurement:
+    """One run over all contestants."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "fmnist_bench.worker", *arguments]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, text=True, **pipes)
+    contestants: dict[str, str]
+    """``module:object`` by name; the first is the denominator of all ratios."""
+    plan: Plan
+    folder: Path
+    """Existing folder for converted models."""
+    progress: Callable[[str], None]
+    """Receives one line of text at each step."""
+    results: Results = field(default_factory=dict)
 
-    def hear(self) -> Any:
-        """The next reply; ``missing`` where the process has ended without one."""
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):  # some runtimes greet on standard output
-                return json.loads(line)
-        return {"missing": f"its process ended with code {self._process.wait()}"}
+    def run(self, files: Files, images: np.ndarray) -> Results:
+        """Measures all contestants.
 
-    def ask(self, **request: Any) -> Any:
-        """One request, one reply."""
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self.hear()
+        Args:
+            files: The weights.
+            images: uint8 ``[N, 1, 28, 28]``, which each contestant classifies once, for its ``answers``.
 
-    def stop(self) -> None:
-        """End it."""
-        self._process.communicate()
+        Returns:
+            By name, ``missing`` with a reason, or: ``hot`` and ``paced`` (see ``describe``), ``ratio`` to the first
+            contestant, ``hot_cpu_us`` and ``paced_cpu_us`` (processor time of a call in µs), ``cold_start`` and
+            ``first_call`` (see ``describe``), ``throughput`` (images a second by threads and batch size), ``peak_rss``
+            (bytes), ``installed`` (bytes by distribution), ``versions`` (likewise), ``model_bytes`` and ``answers`` (the
+            class of each image).
+        """
+        self._convert(files)
+        np.save(self.folder / "images.npy", images)
+        self._answers(self.folder / "images.npy")
+        self._cold_starts()
+        self._latencies()
+        for threads in self.plan.threads:
+            self._throughput(threads)
+        for result in self._present().values():
+            _add_sizes(result)
+        return self.results
 
+    def _present(self) -> Results:
+        return {name: result for name, result in self.results.items() if "missing" not in result}
 
-def measure(
-    contestants: dict[str, str],
-    files: Files,
-    plan: Plan,
-    images: np.ndarray,
-    folder: Path,
-    note: Callable[[str], None],
-) -> Results:
-    """Measure all contestants in turns, so that a noisy machine hits all alike.
+    def _convert(self, files: Files) -> None:
+        for name, place in self.contestants.items():
+            self.progress(f"preparing {name}")
+            own = self.folder / name.replace(" ", "-")
+            own.mkdir(exist_ok=True)
+            with ContestantProcess("convert", place, json.dumps(asdict(files)), str(own)) as process:
+                self.results[name] = process.reply()
 
-    Args:
-        contestants: ``module:object`` by name.
-        files: the weights.
-        plan: how much.
-        images: uint8 ``[N, 1, 28, 28]`` that each contestant classifies once, for its ``answers``.
-        folder: for converted models; must exist.
-        note: told what goes on.
+    def _start(self, name: str, threads: int) -> ContestantProcess:
+        return ContestantProcess("serve", self.contestants[name], self.results[name]["model"], str(threads))
 
-    Returns:
-        By name: ``missing`` with a reason; or ``hot`` and ``paced`` (see ``describe``), ``ratio`` to the first contestant,
-        ``cpu_us`` and ``paced_cpu_us`` (µs of processor time a call), ``cold_start`` and ``first_call`` (µs, described),
-        ``throughput`` (images a second by threads and batch), ``peak_rss`` (bytes), ``installed`` (bytes by
-        distribution; ``versions`` likewise), ``model_bytes`` and ``answers`` (a class an image).
-    """
-    results: Results = {}
-    for name, place in contestants.items():
-        note(f"preparing {name}")
-        own = folder / name.replace(" ", "-")
-        own.mkdir(exist_ok=True)
-        worker = Worker("convert", place, json.dumps(asdict(files)), str(own))
-        results[name] = worker.hear()
-        worker.stop()
-    np.save(folder / "images.npy", images)
-    _check(results, contestants, folder / "images.npy", note)
-    _cold_starts(results, contestants, plan, note)
-    _loops(results, contestants, plan, note)
-    _throughput(results, contestants, plan, note)
-    for result in _present(results).values():
-        packages = closure(tuple(result.pop("packages")))
-        result["installed"] = {package: installed_bytes(package) for package in packages}
-        result["versions"] = {package: version(package) for package in packages}
-        model = Path(result.pop("model"))
-        parts = model.parent.glob(f"{model.stem}.*") if model.suffix == ".param" else [model]  # ncnn keeps two files
-        result["model_bytes"] = sum(part.stat().st_size for part in parts)
-    return results
+    @contextlib.contextmanager
+    def _serving(self, threads: int) -> Iterator[dict[str, ContestantProcess]]:
+        """Starts the contestants and yields those that are ready, by name; the others become missing."""
+        with contextlib.ExitStack() as stack:
+            ready: dict[str, ContestantProcess] = {}
+            for name in self._present():
+                process = stack.enter_context(self._start(name, threads))
+                hello = process.reply()
+                if "missing" in hello:
+                    self.results[name] = hello
+                else:
+                    ready[name] = process
+            yield ready
 
+    def _answers(self, images: Path) -> None:
+        with self._serving(threads=1) as processes:
+            for name, process in processes.items():
+                self.progress(f"answers of {name}")
+                answers = process.request(images=str(images))
+                if "missing" in answers:
+                    self.results[name] = answers
+                else:
+                    self.results[name]["answers"] = answers
 
-def _present(results: Results) -> Results:
-    return {name: result for name, result in results.items() if "missing" not in result}
+    def _cold_starts(self) -> None:
+        times: dict[str, dict[str, Rounds]] = {name: {"cold_start": [], "first_call": []} for name in self._present()}
+        for number in range(self.plan.starts):
+            self.progress(f"cold start {number + 1} of {self.plan.starts}")
+            for name, rounds in times.items():
+                begin = time.perf_counter()
+                with self._start(name, threads=1) as process:
+                    hello = process.reply()
+                    rounds["cold_start"].append(np.array([time.perf_counter() - begin]))
+                    rounds["first_call"].append(np.array([hello["first"]]))
+        for name, kinds in times.items():
+            self.results[name] |= {kind: describe(rounds) for kind, rounds in kinds.items()}
 
+    def _latencies(self) -> None:
+        """Measures hot and paced calls with one thread, and the peak memory of the processes that made them."""
+        modes = {
+            "hot": {"calls": self.plan.calls, "seconds": self.plan.seconds},
+            "paced": {"calls": self.plan.paced, "pause": 0.1},
+        }
+        with self._serving(threads=1) as processes:
+            for process in processes.values():
+                process.request(**modes["hot"])  # warms up, not counted
+            replies: dict[str, dict[str, list[Any]]] = {name: {mode: [] for mode in modes} for name in processes}
+            for number in range(self.plan.rounds):
+                self.progress(f"round {number + 1} of {self.plan.rounds}")
+                for name, process in processes.items():
+                    for mode, request in modes.items():
+                        replies[name][mode].append(process.request(**request))
+            for name, process in processes.items():
+                self.results[name]["peak_rss"] = process.request(rss=True)
+        self._describe_latencies(replies)
 
-@contextlib.contextmanager
-def _serving(results: Results, contestants: dict[str, str], threads: int) -> Iterator[dict[str, Worker]]:
-    """Workers by name, each ready; a contestant that cannot load becomes missing."""
-    workers: dict[str, Worker] = {}
-    try:
-        for name, result in _present(results).items():
-            worker = Worker("serve", contestants[name], result["model"], str(threads))
-            workers[name] = worker
-            hello = worker.hear()
-            if "missing" in hello:
-                worker.stop()
-                del workers[name]
-                results[name] = hello
-        yield workers
-    finally:
-        for worker in workers.values():
-            worker.stop()
+    def _describe_latencies(self, replies: dict[str, dict[str, list[Any]]]) -> None:
+        first: Rounds | None = None
+        for name, by_mode in replies.items():
+            result = self.results[name]
+            for mode, answers in by_mode.items():
+                rounds = [np.array(reply["seconds"]) for reply in answers]
+                result[mode] = describe(rounds)
+                result[f"{mode}_cpu_us"] = sum(reply["cpu"] for reply in answers) / result[mode]["calls"] * 1e6
+                if mode == "hot":
+                    first = first or rounds
+                    result["ratio"] = ratio(rounds, first)
 
-
-def _check(results: Results, contestants: dict[str, str], images: Path, note: Callable[[str], None]) -> None:
-    """Before any timing: what does each answer?"""
-    with _serving(results, contestants, 1) as workers:
-        for name, worker in workers.items():
-            note(f"answers of {name}")
-            answers = worker.ask(images=str(images))
-            if "missing" in answers:
-                results[name] = answers
-            else:
-                results[name]["answers"] = answers
-
-
-def _cold_starts(results: Results, contestants: dict[str, str], plan: Plan, note: Callable[[str], None]) -> None:
-    """Whole processes, from nothing to the first answer."""
-    took: dict[str, dict[str, Rounds]] = {name: {"cold_start": [], "first_call": []} for name in _present(results)}
-    for turn in range(plan.starts):
-        note(f"cold start {turn + 1} of {plan.starts}")
-        for name, rounds in took.items():
-            begin = time.perf_counter()
-            worker = Worker("serve", contestants[name], results[name]["model"], "1")
-            hello = worker.hear()
-            rounds["cold_start"].append(np.array([time.perf_counter() - begin]))
-            rounds["first_call"].append(np.array([hello["first"]]))
-            worker.stop()
-    for name, kinds in took.items():
-        results[name] |= {kind: describe(rounds) for kind, rounds in kinds.items()}
-
-
-def _loops(results: Results, contestants: dict[str, str], plan: Plan, note: Callable[[str], None]) -> None:
-    """Hot and paced calls, one thread, all contestants in each round; the peak memory of it."""
-    modes = {
-        "hot": {"calls": plan.calls, "seconds": plan.seconds},
-        "paced": {"calls": plan.paced, "pause": 0.1},
-    }
-    with _serving(results, contestants, 1) as workers:
-        for worker in workers.values():
-            worker.ask(**modes["hot"])  # warm-up, not counted
-        replies: dict[str, dict[str, list[Any]]] = {name: {mode: [] for mode in modes} for name in workers}
-        for turn in range(plan.rounds):
-            note(f"round {turn + 1} of {plan.rounds}")
-            for name, worker in workers.items():
-                for mode, request in modes.items():
-                    replies[name][mode].append(worker.ask(**request))
-        for name, worker in workers.items():
-            results[name]["peak_rss"] = worker.ask(rss=True)
-    first: Rounds | None = None
-    for name, by_mode in replies.items():
-        for mode, answers in by_mode.items():
-            rounds = [np.array(reply["seconds"]) for reply in answers]
-            results[name][mode] = describe(rounds)
-            results[name][f"{mode}_cpu_us"] = sum(r["cpu"] for r in answers) / results[name][mode]["calls"] * 1e6
-            if mode == "hot":
-                first = first or rounds
-                results[name]["ratio"] = ratio(rounds, first)
-
-
-def _throughput(results: Results, contestants: dict[str, str], plan: Plan, note: Callable[[str], None]) -> None:
-    """Images a second by threads and batch size: the best of three tries, in turns."""
-    for threads in plan.threads:
-        with _serving(results, contestants, threads) as workers:
-            for batch in plan.batches:
-                note(f"throughput, threads {threads}, batch {batch}")
-                best = dict.fromkeys(workers, 0.0)
-                for _ in range(3):
-                    for name, worker in workers.items():
-                        reply = worker.ask(calls=3, seconds=plan.seconds / 2, batch=batch)
-                        if "seconds" in reply:  # some runtimes take one image at a time and no more
-                            rate = batch * len(reply["seconds"]) / sum(reply["seconds"])
-                            best[name] = max(best[name], rate)
+    def _throughput(self, threads: int) -> None:
+        with self._serving(threads) as processes:
+            for batch in self.plan.batches:
+                self.progress(f"throughput, threads {threads}, batch {batch}")
+                best = dict.fromkeys(processes, 0.0)
+                for _ in range(_TRIES):
+                    for name, process in processes.items():
+                        reply = process.request(calls=3, seconds=self.plan.seconds / 2, batch=batch)
+                        if "seconds" in reply:  # a runtime that takes one image at a time fails here
+                            best[name] = max(best[name], batch * len(reply["seconds"]) / sum(reply["seconds"]))
                 for name, rate in best.items():
-                    results[name].setdefault("throughput", {}).setdefault(str(threads), {})[str(batch)] = rate
+                    by_threads = self.results[name].setdefault("throughput", {})
+                    by_threads.setdefault(str(threads), {})[str(batch)] = rate
+
+
+def _add_sizes(result: dict[str, Any]) -> None:
+    packages = closure(tuple(result.pop("packages")))
+    result["installed"] = {package: installed_bytes(package) for package in packages}
+    result["versions"] = {package: version(package) for package in packages}
+    model = Path(result.pop("model"))
+    parts = model.parent.glob(f"{model.stem}.*") if model.suffix == ".param" else [model]  # ncnn keeps two files
+    result["model_bytes"] = sum(part.stat().st_size for part in parts)

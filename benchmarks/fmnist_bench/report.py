@@ -1,32 +1,48 @@
-"""The benchmark's table and picture."""
+"""Table and chart of the benchmark."""
 
 from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 
-__all__ = ["judge_answers", "picture", "table"]
+__all__ = ["format_table", "score_answers", "write_chart"]
 
 _TICKS = [digit * 10**power for power in range(7) for digit in (1, 2, 3, 5, 7)]
-_ALIKE = 0.98
-"""A contestant whose answers agree with the reference's on fewer of the real test images is wrong."""
+"""Candidates for ticks of the latency axis, µs."""
+_LEAST_AGREEMENT = 0.98
+"""Least agreement with the reference on the test set; int8 models reach 0.998, random answers 0.1."""
+_LEAST_AGREEMENT_SELFTEST = 0.9
+"""The same on the few images of the self-test, where one image weighs more."""
 
 
-def judge_answers(results: dict[str, dict[str, Any]], reference: str, labels: list[int] | None) -> None:
-    """Replace each contestant's ``answers`` by ``agreement`` with the reference's, ``wrong`` and, with labels, ``accuracy``."""
-    taken = {name: result.pop("answers") for name, result in results.items() if "answers" in result}
-    right = taken.get(reference)
-    for name, answers in taken.items():
-        if right is not None:
-            same = sum(a == b for a, b in zip(answers, right, strict=True)) / len(right)
-            # Without the test set there are only the few images of the self-test.
-            results[name] |= {"agreement": same, "wrong": same < (_ALIKE if labels else 0.9)}
+def score_answers(results: dict[str, dict[str, Any]], reference: str, labels: list[int] | None) -> None:
+    """Replaces the ``answers`` of each contestant, in place, by figures.
+
+    Args:
+        results: Figures by contestant.
+        reference: Name of the contestant whose answers count as correct.
+        labels: Labels of the test set; None where the images are those of the self-test.
+
+    ``agreement`` is the share of equal classes with the reference, ``wrong`` whether that is too low, and ``accuracy`` the
+    share of correct classes. The first two need a reference that ran, the third needs labels.
+    """
+    by_name = {name: result.pop("answers") for name, result in results.items() if "answers" in result}
+    expected = by_name.get(reference)
+    limit = _LEAST_AGREEMENT if labels else _LEAST_AGREEMENT_SELFTEST
+    for name, answers in by_name.items():
+        if expected is not None:
+            agreement = _share_equal(answers, expected)
+            results[name] |= {"agreement": agreement, "wrong": agreement < limit}
         if labels:
-            results[name]["accuracy"] = sum(a == b for a, b in zip(answers, labels, strict=True)) / len(labels)
+            results[name]["accuracy"] = _share_equal(answers, labels)
 
 
-def table(document: dict[str, Any]) -> str:
-    """The document as a Markdown table, a contestant a row."""
+def _share_equal(a: list[int], b: list[int]) -> float:
+    return sum(x == y for x, y in zip(a, b, strict=True)) / len(b)
+
+
+def format_table(document: dict[str, Any]) -> str:
+    """Returns the document as a Markdown table, one row for each contestant."""
     m = document["machine"]
     lines = [
         f"{m['processor']} ({', '.join(m['flags'])}), {m['cpus_allowed']} CPUs, governor {m['governor'] or 'unknown'}; "
@@ -60,11 +76,11 @@ def _row(name: str, r: dict[str, Any]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def picture(document: dict[str, Any], path: Path) -> None:
-    """Draw accuracy (where it was measured) against the hot p50 with its interval.
+def write_chart(document: dict[str, Any], path: Path) -> None:
+    """Draws accuracy against the hot p50 with its interval, for contestants with a measured accuracy.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
+        MissingExtraError: Matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -92,7 +108,7 @@ def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:
             xerr=[[p50 - low], [high - p50]],
             fmt=MARKERS[place % len(MARKERS)],
             color=f"C{place % 10}",
-            markerfacecolor="none",  # what lies behind stays visible: many have the same accuracy
+            markerfacecolor="none",  # markers overlap: many contestants have the same accuracy
             markersize=9,
             capsize=3,
             label=f"{name}, {p50:.0f} µs",
@@ -102,5 +118,7 @@ def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:
     axes.xaxis.set(major_formatter="{x:g}", minor_formatter="")
     middle = 100 * sum(r["accuracy"] for r in shown.values()) / len(shown)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, middle - 1), min(100, max(high, middle + 1)))  # hundredths of a point are no difference
+    axes.set_ylim(
+        min(low, middle - 1), min(100, max(high, middle + 1))
+    )  # at least two points: smaller differences mean nothing
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))

@@ -1,8 +1,8 @@
-"""What samples say: quantiles and ratios, each with a 95% confidence interval.
+"""Quantiles and ratios of durations, each with a 95% confidence interval.
 
-Calls that follow each other share the state of the machine, so single calls are no independent samples; rounds are.
-Intervals come from resampling whole rounds (the block bootstrap: Künsch 1989, "The jackknife and the bootstrap for general
-stationary observations"); a ratio resamples the same rounds of both contestants, because they ran side by side.
+Consecutive calls share the state of the machine, so rounds are the independent samples, not single calls. Intervals come
+from resampling whole rounds (the block bootstrap: Künsch 1989, "The jackknife and the bootstrap for general stationary
+observations"). A ratio resamples the same rounds of both contestants, because they ran side by side.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,19 @@ import numpy as np
 __all__ = ["describe", "ratio"]
 
 Rounds = list[np.ndarray]
-"""For each round, the seconds of its calls."""
+"""One array for each round: the seconds of its calls."""
 
 _RESAMPLES = 400
+"""Bootstrap samples: ten lie beyond each end of a 95% interval."""
 
 
 def describe(rounds: Rounds) -> dict[str, Any]:
-    """Of all calls, nothing clipped, in microseconds: ``p50``, ``p90``, ``p99``, ``p99.9``, ``mean``, each with its
-    ``interval``; and how many ``calls`` in how many ``rounds``."""
+    """Describes all calls, outliers included.
+
+    Returns:
+        ``calls`` and ``rounds``, their numbers; ``p50``, ``p90``, ``p99``, ``p99.9`` and ``mean`` in microseconds, each
+        with a 95% confidence interval, such as ``p50 interval``.
+    """
     figures: dict[str, Any] = {"calls": sum(map(len, rounds)), "rounds": len(rounds)}
     measures = {name: _quantile(float(name[1:]) / 100) for name in ("p50", "p90", "p99", "p99.9")} | {"mean": np.mean}
     for name, measure in measures.items():
@@ -31,10 +36,13 @@ def describe(rounds: Rounds) -> dict[str, Any]:
 
 
 def ratio(ours: Rounds, theirs: Rounds) -> dict[str, Any]:
-    """Median call of ``ours`` over that of ``theirs``, and its ``interval``; both measured in the same rounds.
+    """Divides the median call of ``ours`` by that of ``theirs``; both were measured in the same rounds.
+
+    Returns:
+        ``ratio`` and its 95% confidence ``interval``.
 
     Raises:
-        ValueError: not the same number of rounds.
+        ValueError: The numbers of rounds differ.
     """
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} and {len(theirs)} rounds: the two were not measured side by side")

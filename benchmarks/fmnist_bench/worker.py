@@ -1,8 +1,11 @@
-"""One contestant in a process of its own: ``convert`` makes its model, ``serve`` answers requests from standard input.
+"""One contestant in a process of its own: ``convert`` writes its model, ``serve`` answers requests from standard input.
 
-Requests and replies are JSON lines: ``{"calls": n, "seconds": s, "pause": p, "batch": b}`` goes on until there are at
-least n calls and s seconds, and gives the ``seconds`` of each call and the ``cpu`` seconds of all; ``{"images": path}``
-gives the class of each image in a .npy file; ``{"rss": true}`` gives the peak memory in bytes.
+Requests and replies are JSON lines.
+
+- ``{"calls": n, "seconds": s, "pause": p, "batch": b}`` calls the model at least n times and for at least s seconds. The
+  reply has the ``seconds`` of each call and the ``cpu`` seconds of all.
+- ``{"images": path}`` classifies the images of a .npy file. The reply is the list of classes.
+- ``{"rss": true}`` replies with the peak memory in bytes.
 """
 
 import json
@@ -19,20 +22,20 @@ __all__ = ["fixed_images"]
 
 
 def fixed_images(count: int) -> np.ndarray:
-    """Smooth random pictures, uint8 ``[N, 1, 28, 28]``, the same everywhere: garment or not makes no difference to time."""
+    """Returns smooth random images, uint8 ``[N, 1, 28, 28]``, from a fixed seed; latency does not depend on content."""
     coarse = np.random.default_rng(0).integers(0, 256, (count, 1, 7, 7))
     return np.kron(coarse, np.ones((1, 1, 4, 4), int)).astype(np.uint8)
 
 
 def convert(place: str, files: str, folder: str) -> dict[str, Any]:
-    """Reply with the ``model`` that the contestant loads and the ``packages`` that it needs."""
+    """Returns the ``model`` that the contestant loads and the ``packages`` that it needs."""
     contestant = resolve(place)
     model = contestant.convert(Files(**json.loads(files)), Path(folder))
     return {"model": str(model), "packages": contestant.packages}
 
 
 def serve(place: str, model: str, threads: str) -> None:
-    """Load, answer one image, say how long the two took, then answer requests until input ends."""
+    """Loads the model, classifies one image, replies with both durations, then answers requests until input ends."""
     start = time.perf_counter()
     call = resolve(place).load(Path(model), int(threads))
     loaded = time.perf_counter()
@@ -52,7 +55,7 @@ def serve(place: str, model: str, threads: str) -> None:
 
 
 def _timed(
-    call: Call, images: np.ndarray, calls: int, seconds: float = 0, pause: float = 0, batch: int = 1
+    call: Call, images: np.ndarray, *, calls: int, seconds: float = 0, pause: float = 0, batch: int = 1
 ) -> dict[str, Any]:
     inputs = [np.resize(np.roll(images, -i, axis=0), (batch, *images.shape[1:])) for i in range(16)]
     times: list[float] = []
@@ -68,7 +71,10 @@ def _timed(
 
 
 def _peak_rss() -> int:
-    """Bytes. Of Linux's two figures, that of getrusage starts with the peak of the process that forked this one."""
+    """Returns the peak memory of this process in bytes; 0 where the system does not report it.
+
+    On Linux, VmHWM is read first: the figure of ``getrusage`` starts with the peak of the process that forked this one.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
@@ -92,5 +98,5 @@ if __name__ == "__main__":
             _reply(convert(*sys.argv[2:]))
         else:
             serve(*sys.argv[2:])
-    except Exception as error:  # whatever it is, the parent shows this contestant as missing, with the reason
+    except Exception as error:  # any failure makes this contestant missing, with the reason
         _reply({"missing": f"{type(error).__name__}: {error}".splitlines()[0]})

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from fmnist_bench.cli import options as build_bench_parser
+from fmnist_bench.cli import build_parser as build_bench_parser
 from fmnist_runtime.cli.options import CommandParser
 from fmnist_runtime.cli.parsers import BUILDERS, build_parser
 from fmnist_runtime.drift.cli import build_parser as build_drift_parser

@@ -20,7 +20,7 @@ import speed_cases as cases
 from table_text import speed
 from tables import RESULTS, ROOT, write_tables
 
-from fmnist_bench.report import table
+from fmnist_bench.report import format_table
 from fmnist_bench.statistics import ratio
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.files import write_atomically
@@ -117,14 +117,14 @@ def main() -> None:
         ratios.insert(0, peer)
     extra = cases.over_the_base()
     document = {"machine": describe_machine(), "ratios": ratios, "over_the_base": extra}
-    print(f"{speed(document)}\n\n{table(bench)}")
+    print(f"{speed(document)}\n\n{format_table(bench)}")
     if options.quick:
         return
-    from fmnist_bench.report import picture
+    from fmnist_bench.report import write_chart
 
     write_atomically(RESULTS / "bench.json", json.dumps(bench, indent=1) + "\n")
     write_atomically(RESULTS / "speed.json", json.dumps(document, indent=1) + "\n")
-    picture(bench, ROOT / "docs" / "bench.png")
+    write_chart(bench, ROOT / "docs" / "bench.png")
     write_tables("speed")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fmnist_bench.installed import closure, installed_bytes
+from fmnist_bench.distributions import closure, installed_bytes
 from fmnist_runtime import Classifier
 
 __all__ = ["cold", "folder", "jpeg", "lighter", "memory", "over_the_base", "photo"]

@@ -21,7 +21,7 @@ import cli_text
 import numpy as np
 import table_text as text
 
-from fmnist_bench.report import table as bench_table
+from fmnist_bench.report import format_table as bench_table
 from fmnist_train.evaluation.comparison_table import write_readme
 from fmnist_train.files import read_object, replace_section, write_atomically
 

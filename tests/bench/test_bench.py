@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_bench.compare import compare, read_run
-from fmnist_bench.installed import closure, installed_bytes
+from fmnist_bench.distributions import closure, installed_bytes
+from fmnist_bench.regression import compare_runs, read_run
 from fmnist_bench.statistics import describe, ratio
 from fmnist_runtime.batching.cpus import available_cpus, quota
 from fmnist_runtime.errors import ConfigError
@@ -78,7 +78,7 @@ def run_of(p50: float, width: float = 1.0, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_compare_tells_a_regression_from_noise(new: dict[str, Any], word: str, regressed: bool) -> None:
-    lines, verdict = compare(run_of(100), new)
+    lines, verdict = compare_runs(run_of(100), new)
     assert any(word in line for line in lines) and verdict is regressed
 
 

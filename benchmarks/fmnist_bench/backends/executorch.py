@@ -35,7 +35,8 @@ class _ExecuTorch:
         forward = Runtime.get().load_program(model).load_method("forward")
 
         def one(pixels: np.ndarray) -> np.ndarray:
-            return forward.execute([torch.from_numpy(pixels.astype(np.float32))])[0].numpy().copy()
+            logits: np.ndarray = forward.execute([torch.from_numpy(pixels.astype(np.float32))])[0].numpy().copy()
+            return logits
 
         return lambda pixels: np.concatenate([one(pixels[i : i + 1]) for i in range(len(pixels))])
 

@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite of old), converted by litert-torch; its XNNPACK kernels are what it uses by default."""
+"""LiteRT (formerly TensorFlow Lite), converted by litert-torch; it uses its XNNPACK kernels by default."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,8 @@ class _LiteRT:
         def one(pixels: np.ndarray) -> np.ndarray:
             interpreter.set_tensor(image, pixels.astype(np.float32))
             interpreter.invoke()
-            return interpreter.get_tensor(logits)
+            found: np.ndarray = interpreter.get_tensor(logits)
+            return found
 
         return lambda pixels: np.concatenate([one(pixels[i : i + 1]) for i in range(len(pixels))])
 

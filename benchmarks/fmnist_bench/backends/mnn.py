@@ -1,4 +1,4 @@
-"""MNN, converted from the float ONNX file by its own tool."""
+"""MNN, converted from the float ONNX file by mnnconvert."""
 
 import subprocess
 import sys

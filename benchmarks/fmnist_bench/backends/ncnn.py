@@ -1,4 +1,4 @@
-"""ncnn, converted by its authors' tool pnnx."""
+"""ncnn, converted by pnnx."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class _Ncnn:
 
         from fmnist_bench.backends.pytorch import example, float_network
 
-        # pnnx writes Python in which layers are attributes, so they need names that are no numbers.
+        # pnnx writes Python in which layers are attributes, so their names must not be numbers.
         layers = {f"layer{name}": layer for name, layer in float_network(files.checkpoint).named_children()}
         network = torch.nn.Sequential(OrderedDict(layers)).eval()
         pnnx.export(network, str(folder / "model.pt"), (example(),), fp16=False)
@@ -39,7 +39,7 @@ class _Ncnn:
             logits = []
             for image in pixels.astype(np.float32):
                 extractor = net.create_extractor()
-                extractor.input("in0", ncnn.Mat(image).clone())  # ncnn's own memory: it may not work on numpy's
+                extractor.input("in0", ncnn.Mat(image).clone())  # a copy: ncnn must not compute on numpy's memory
                 logits.append(np.array(extractor.extract("out0")[1]))
             return np.stack(logits)
 

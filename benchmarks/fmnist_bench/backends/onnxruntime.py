@@ -1,4 +1,4 @@
-"""This runtime itself, as contestants."""
+"""The runtime of this project, on onnxruntime."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ __all__ = ["FLOAT", "INT8"]
 
 
 @dataclass(frozen=True)
-class _Ours:
+class _OnnxRuntime:
     which: str
     packages: tuple[str, ...] = ("onnxruntime", "numpy")
 
@@ -22,4 +22,4 @@ class _Ours:
         return Classifier.load(model, threads=threads).logits
 
 
-INT8, FLOAT = _Ours("int8"), _Ours("float32")
+INT8, FLOAT = _OnnxRuntime("int8"), _OnnxRuntime("float32")

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,18 +16,18 @@ __all__ = ["COMPILED", "EAGER", "SCRIPTED", "example", "float_network"]
 
 
 def float_network(checkpoint: str | Path) -> torch.nn.Module:
-    """The trained network in evaluation mode, in PyTorch's default memory layout, which converters expect."""
+    """Loads the network in evaluation mode and PyTorch's default memory layout, which converters expect."""
     return load_checkpoint(checkpoint).model.to(memory_format=torch.contiguous_format).eval()
 
 
 def example(dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """One image to trace with, ``[1, 1, 28, 28]``."""
+    """Returns one image to trace with, zeros of shape ``[1, 1, 28, 28]``."""
     return torch.zeros(1, 1, 28, 28, dtype=dtype)
 
 
 def _script(network: torch.nn.Module) -> torch.nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated, and still what many ship
+        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated, and still in wide use
         return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.script(network)))
 
 
@@ -45,11 +46,12 @@ class _PyTorch:
 
         def call(pixels: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
-                return network(torch.from_numpy(pixels)).numpy()
+                logits: np.ndarray = network(torch.from_numpy(pixels)).numpy()
+            return logits
 
         return call
 
 
 EAGER = _PyTorch(lambda network: network)
-COMPILED = _PyTorch(torch.compile)
+COMPILED = _PyTorch(lambda network: cast(torch.nn.Module, torch.compile(network)))
 SCRIPTED = _PyTorch(_script)

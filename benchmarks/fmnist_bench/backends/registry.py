@@ -1,7 +1,7 @@
-"""Who takes part: each contestant is one way to run the same trained weights, named by the module that holds it.
+"""Registry of contestants: each is one way to run the same trained weights.
 
-A name is resolved in the contestant's own process, so nothing here imports torch or any other runtime, and what is not
-installed is shown as missing. ``fmnist-bench --contestant NAME=MODULE:OBJECT`` adds one of the user's own.
+A contestant is imported in its own process, so this module imports no runtime. ``fmnist-bench --contestant
+NAME=MODULE:OBJECT`` adds one of the user's own.
 """
 
 from collections.abc import Callable
@@ -15,33 +15,36 @@ import numpy as np
 __all__ = ["CONTESTANTS", "REFERENCE", "Call", "Contestant", "Files", "resolve"]
 
 Call = Callable[[np.ndarray], np.ndarray]
-"""Raw pixels uint8 ``[N, 1, 28, 28]`` to logits float32 ``[N, classes]``."""
+"""Maps pixels, uint8 ``[N, 1, 28, 28]``, to logits, float32 ``[N, classes]``."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """The same weights three times, as paths."""
+    """Paths of the same weights in three forms."""
 
     int8: str
+    """Int8 ONNX file."""
     float32: str
+    """Float ONNX file."""
     checkpoint: str
+    """PyTorch checkpoint: a file or its folder."""
 
 
 class Contestant(Protocol):
     """One way to run the weights."""
 
     packages: tuple[str, ...]
-    """Distributions that a device has to install, without those that they require."""
+    """Distributions that a device installs, without their requirements."""
 
     def convert(self, files: Files, folder: Path) -> Path:
-        """Make the model that ``load`` takes, once, not timed; one of ``files``, or something new in ``folder``."""
+        """Returns the path that ``load`` takes: one of ``files``, or a new file in ``folder``; runs once, not timed."""
 
     def load(self, model: Path, threads: int) -> Call:
-        """Get ready to answer, with this many threads."""
+        """Loads the model for this number of threads and returns the function that is timed."""
 
 
 REFERENCE = "PyTorch eager"
-"""Whose answers are right."""
+"""Name of the contestant whose answers count as correct."""
 
 CONTESTANTS = {
     "onnxruntime int8": "fmnist_bench.backends.onnxruntime:INT8",
@@ -56,10 +59,15 @@ CONTESTANTS = {
     "LiteRT float": "fmnist_bench.backends.litert:FLOAT",
     "ExecuTorch float": "fmnist_bench.backends.executorch:FLOAT",
 }
-"""Contestants by the name that people read; each ``module:object``."""
+"""``module:object`` by displayed name."""
 
 
 def resolve(place: str) -> Contestant:
-    """Import the contestant that stands at ``module:object``."""
+    """Imports the contestant at ``module:object``.
+
+    Raises:
+        ImportError, AttributeError: There is none.
+    """
     module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    contestant: Contestant = getattr(import_module(module), name)
+    return contestant

@@ -1,7 +1,7 @@
-"""Two runs of the benchmark: what has become slower or faster, and what is only noise.
+"""Comparison of two runs of the benchmark: regressions, improvements and noise.
 
-A difference counts where it is larger than ``tolerance`` and the intervals of the two medians do not touch; the tolerance
-is there because a machine's own drift between two runs (temperature, neighbours) is in neither interval.
+A change counts where it is larger than ``tolerance`` and the intervals of the two medians do not overlap. The tolerance
+covers the drift of a machine between two runs (temperature, other load), which is in neither interval.
 """
 
 import json
@@ -10,19 +10,19 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["compare", "read_run"]
+__all__ = ["compare_runs", "read_run"]
 
 _MODES = ("hot", "paced", "cold_start")
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read what ``fmnist-bench --json`` wrote.
+    """Reads the output of ``fmnist-bench --json``.
 
     Raises:
-        ConfigError: unreadable, or something else.
+        ConfigError: The file cannot be read, is not such an output, or has no measured contestant.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable as a run of fmnist-bench ({error})") from error
     try:
@@ -36,7 +36,11 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def _is_measured(result: dict[str, Any]) -> bool:
-    """Whether a contestant has figures, or is missing and says why; an exception where it is neither."""
+    """Returns True for a contestant with valid figures, False for a missing one with a reason.
+
+    Raises:
+        KeyError, TypeError, ValueError: The contestant is neither.
+    """
     if isinstance(result.get("missing"), str):
         return False
     for mode in _MODES:
@@ -46,19 +50,21 @@ def _is_measured(result: dict[str, Any]) -> bool:
     return True
 
 
-def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.05) -> tuple[list[str], bool]:
-    """Lines for people, one a contestant and mode; and whether anything regressed: slower, gone, or now wrong."""
+def compare_runs(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.05) -> tuple[list[str], bool]:
+    """Compares two runs.
+
+    Returns:
+        One line for each contestant and mode; and whether any contestant is slower, missing or newly wrong.
+    """
     lines, regressed = [], False
     if old["machine"].get("processor") != new["machine"].get("processor"):
         lines.append("note: the two runs are from different processors")
     for name, before in old["results"].items():
-        after = new["results"].get(name, {"missing": "not in the new run"})
         if "missing" in before:
             continue
-        if "missing" in after or (after.get("wrong") and not before.get("wrong")):
-            lines.append(
-                f"{name}: REGRESSED: {'missing: ' + after['missing'] if 'missing' in after else 'wrong answers'}"
-            )
+        after = new["results"].get(name, {"missing": "not in the new run"})
+        if fault := _fault(before, after):
+            lines.append(f"{name}: REGRESSED: {fault}")
             regressed = True
             continue
         for mode in _MODES:
@@ -66,6 +72,13 @@ def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.05) -
             regressed |= verdict == "REGRESSED"
             lines.append(f"{name}, {mode}: {before[mode]['p50']:.0f} -> {after[mode]['p50']:.0f} µs: {verdict}")
     return lines, regressed
+
+
+def _fault(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Returns the reason why the new figures cannot be compared, or an empty text."""
+    if "missing" in after:
+        return f"missing: {after['missing']}"
+    return "wrong answers" if after.get("wrong") and not before.get("wrong") else ""
 
 
 def _verdict(before: dict[str, Any], after: dict[str, Any], tolerance: float) -> str:

@@ -1,0 +1,44 @@
+"""The parent's side of a contestant's process; ``worker`` is the other side."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from typing import Any, Self
+
+__all__ = ["ContestantProcess"]
+
+
+class ContestantProcess:
+    """A running contestant, which answers one JSON line for each request.
+
+    Used as a context manager, which ends the process.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        """Starts ``python -m fmnist_bench.worker`` with these arguments."""
+        command = [sys.executable, "-m", "fmnist_bench.worker", *arguments]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.communicate()
+
+    def reply(self) -> Any:
+        """Returns the next reply, or ``{"missing": reason}`` where the process has ended without one."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):  # some runtimes print a banner on standard output
+                return json.loads(line)
+        return {"missing": f"its process ended with code {self._process.wait()}"}
+
+    def request(self, **request: Any) -> Any:
+        """Sends one request and returns its reply."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self.reply()
