@@ -7,6 +7,7 @@ from typing import Any
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train.files import read_object, write_atomically
+from fmnist_train.recipes import current_name
 
 __all__ = ["collect_evidence", "model_card"]
 
@@ -89,7 +90,7 @@ def model_card(metrics: dict[str, Any], report: dict[str, Any], *, photos: bool 
         report: the content of the export's ``parity.json``.
         photos: whether the network was fine-tuned with photos.
     """
-    recipe = metrics["recipe"]
+    phases = _phases(metrics["recipe"])
     sections = {
         "Intended use": _INTENDED,
         "Out of scope": _OUT_OF_SCOPE,
@@ -98,17 +99,17 @@ def model_card(metrics: dict[str, Any], report: dict[str, Any], *, photos: bool 
         "Evaluation": _evaluation(metrics, report),
         "Evaluation by class": _classes(metrics["test"]),
         "Limits": _limits(metrics, photos=photos),
-        "How to make it again": _again(recipe["name"], metrics["seed"], photos=photos),
+        "How to make it again": _again(phases, metrics["seed"], photos=photos),
         "How to cite": "Cite this project with its CITATION.cff, and Fashion-MNIST.",
         "License": _LICENSE + (" The photos are CC0." if photos else ""),
     }
     size = report["model"]
     about = (
-        f"The network {metrics['model']['name']}, trained with the recipe {recipe['name']}: {size['parameters']:,} parameters, "
-        f"{size['macs'] / 1e6:.1f}M multiplications an image. It takes one gray image of 28×28 pixels and returns "
-        f"{len(metrics['test']['per_class'])} logits."
+        f"The network {metrics['model']['name']}, trained with the recipe {' and then '.join(phases)}: "
+        f"{size['parameters']:,} parameters, {size['macs'] / 1e6:.1f}M multiplications an image. "
+        f"It takes one gray image of 28×28 pixels and returns {len(metrics['test']['per_class'])} logits."
     )
-    parts = [f"# Model card: {recipe['name']}", about, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    parts = [f"# Model card: {phases[0]}", about, *(f"## {name}\n\n{text}" for name, text in sections.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -190,6 +191,13 @@ def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
     return "\n".join(lines)
 
 
-def _again(recipe: str, seed: int, *, photos: bool) -> str:
-    train = f"fmnist-train --recipe {recipe} --seed {seed}" + (" --photos FOLDER" if photos else "")
-    return f"```sh\n{train}\nfmnist-export runs/{recipe}-seed{seed} --quantize --evidence\n```"
+def _phases(recipe: dict[str, Any]) -> list[str]:
+    """The recipes that make the network, in order: a fine-tuning comes after the recipe that it starts from."""
+    return [current_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
+
+
+def _again(phases: list[str], seed: int, *, photos: bool) -> str:
+    commands = [f"fmnist-train --recipe {recipe} --seed {seed}" for recipe in phases]
+    commands[-1] += " --photos FOLDER" if photos else ""
+    commands.append(f"fmnist-export runs/{phases[-1]}-seed{seed} --quantize --evidence")
+    return "\n".join(["```sh", *commands, "```"])

@@ -123,7 +123,7 @@ def test_other_classes_and_impossible_settings(tmp_path: Path, model: nn.Module)
     info = {
         "model": {"name": "improved", "options": {}},
         "labels": list("abcdefghij"),
-        "recipe": RECIPES["improved"].to_dict(),
+        "recipe": RECIPES["improved-published"].to_dict(),
     }
     save_checkpoint(tmp_path / "best", model, info)
     with pytest.raises(CheckpointError, match="other classes"):

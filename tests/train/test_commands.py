@@ -51,6 +51,13 @@ def test_compare_takes_no_run_of_another_recipe_and_stops_when_it_is_told(
     assert run_typer(app, args=[*once, "1", "--runs", "others"]) == 130
 
 
+def test_a_recipe_s_earlier_name_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (("--recipe",), ("explore", "--recipe"), ("compare",)):
+        assert run_typer(app, args=[*command, "improved-best", "--data", str(tmp_path / "missing")]) == 1
+        note, error = capsys.readouterr().err.splitlines()
+        assert note == "note: the recipe 'improved-best' is now called 'improved'" and error.startswith("error:")
+
+
 def rows_outlive_their_runs(rows: list[dict]) -> None:
     """An exported run gets a latency; later, without any run, all rows stay, and the latency is measured again."""
     from fmnist_export.pipeline import ExportOptions, export

@@ -94,9 +94,9 @@ def test_augmentation_that_cannot_be_is_refused(changes: dict, message: str) -> 
 
 
 def test_another_model_leaves_the_options_of_the_first() -> None:
-    assert get_recipe("improved-best", model="simple").model_options == {}
+    assert get_recipe("improved", model="simple").model_options == {}
     assert get_recipe("improved-best", {"head_dropout": 0.1}).model_options == {
-        **RECIPES["improved-best"].model_options,
+        **RECIPES["improved"].model_options,
         "head_dropout": 0.1,
     }
 
@@ -152,5 +152,5 @@ def test_an_output_that_cannot_be_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert run(*QUICK[:-6], "--recipe", "improved", "--output", tmp_path / "file" / "run") == 2
+    assert run(*QUICK[:-6], "--recipe", "improved-published", "--output", tmp_path / "file" / "run") == 2
     assert "name another folder" in capsys.readouterr().err

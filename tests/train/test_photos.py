@@ -183,9 +183,9 @@ def test_photos_are_asked_for_and_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fmnist-train photos CLONE FOLDER"):
         load_photo_data(RECIPES["improved-photos"], None, DATASET_LABELS, split, tmp_path)
     with pytest.raises(ConfigError, match="does not learn from photos"):
-        load_photo_data(RECIPES["improved"], tmp_path, DATASET_LABELS, split, tmp_path)
+        load_photo_data(RECIPES["improved-published"], tmp_path, DATASET_LABELS, split, tmp_path)
     with pytest.raises(ConfigError, match="starts from random weights"):
-        dataclasses.replace(RECIPES["improved"], photo_share=0.3)
+        dataclasses.replace(RECIPES["improved-published"], photo_share=0.3)
 
 
 def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:

@@ -137,9 +137,9 @@ def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pupil = dataclasses.replace(RECIPES["micro"], teacher="best")
-    with pytest.raises(CheckpointError, match="fmnist-train --recipe best"):
+    with pytest.raises(CheckpointError, match=r"fmnist-train --recipe best.*improved-published"):
         find_teachers(pupil, (), LABELS)
-    for name in ("runs/best-seed0", "artifacts/improved-best"):
+    for name in ("runs/best-seed0", "artifacts/improved"):
         small(tmp_path / name, 0)
     metrics = tmp_path / "runs/best-seed0/metrics.json"
     for unfinished in (None, '{"interrupted": true}'):
@@ -150,9 +150,9 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
     metrics.write_text('{"interrupted": false}')
     assert [c.path.parent.name for c in find_teachers(pupil, (), LABELS)] == ["best-seed0"]
     found = find_teachers(dataclasses.replace(pupil, teacher="improved-best,best"), (), LABELS)
-    assert [c.path.parent.name for c in found] == ["improved-best", "best-seed0"]
+    assert [c.path.parent.name for c in found] == ["improved", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
-        find_teachers(RECIPES["improved"], (tmp_path,), LABELS)
+        find_teachers(RECIPES["improved-published"], (tmp_path,), LABELS)
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fmnist_train.checkpoint import load_checkpoint, newest_run, save_checkpoint
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model, count_parameters
-from fmnist_train.recipes import RECIPES, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, RENAMED, Recipe, get_recipe, recipe_from_dict
 from fmnist_train.training.loop import Training, TrainingError
 
 
@@ -24,15 +24,28 @@ def start(folder: Path, recipe: Recipe, seed: int = 0, *, first: int = 0, **othe
 
 
 def quick(**changes: object) -> Recipe:
-    return dataclasses.replace(RECIPES["improved"], epochs=3, batch_size=64, patience=0, **changes)
+    return dataclasses.replace(RECIPES["improved-published"], epochs=3, batch_size=64, patience=0, **changes)
 
 
 def test_improved_is_as_published() -> None:
     assert count_parameters(build_model("improved")) == 437_162
     with pytest.raises(ConfigError, match="known models: batchnorm"):
         build_model("resnet")
-    with pytest.raises(ConfigError, match="improved-best"):
+    with pytest.raises(ConfigError, match="improved-published"):
         get_recipe("nothing")
+
+
+def test_a_renamed_recipe_keeps_its_stored_runs_and_its_name_as_an_alias() -> None:
+    assert RENAMED["improved-best"] == "improved" and "improved-best" not in RECIPES
+    assert get_recipe("improved-best", seed=None) == RECIPES["improved"]
+    first, second = RECIPES["improved"].to_dict(), RECIPES["improved-photos"].to_dict()
+    assert recipe_from_dict({**first, "name": "improved-best"}) == RECIPES["improved"]
+    assert recipe_from_dict({**second, "start": "improved-best"}) == RECIPES["improved-photos"]
+
+
+def test_the_default_recipe_needs_no_other_run() -> None:
+    default = RECIPES[DEFAULT_RECIPE]
+    assert not default.distillation and not default.start and not default.photo_share
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -100,7 +113,7 @@ def test_impossible_options_are_refused(tmp_path: Path) -> None:
         start(tmp_path, dataclasses.replace(quick(), batch_size=1000))
     for changes in ({"epochs": 0}, {"learning_rate": 0}, {"validation": 0}, {"optimizer": "magic"}, {"scheduler": "x"}):
         with pytest.raises(ConfigError):
-            dataclasses.replace(RECIPES["improved"], **changes)
+            dataclasses.replace(RECIPES["improved-published"], **changes)
 
 
 def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:

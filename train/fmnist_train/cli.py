@@ -12,8 +12,8 @@ import typer
 from fmnist_runtime.batching.cpus import MOST_THREADS
 from fmnist_train import commands
 from fmnist_train.console import run_typer
-from fmnist_train.options import chosen_settings, path_option, with_settings
-from fmnist_train.recipes import RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
+from fmnist_train.options import chosen_settings, current_recipe, path_option, with_settings
+from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
 
 __all__ = ["app", "main"]
 
@@ -30,9 +30,11 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="Recipe by name; an unknown one lists those there are.", autocompletion=commands.recipe_names
+            help="Recipe by name; an unknown name lists the known ones.",
+            autocompletion=commands.recipe_names,
+            callback=current_recipe,
         ),
-    ] = "improved",
+    ] = DEFAULT_RECIPE,
     data: commands.Data = "fashion-mnist",
     data_dir: commands.DataFolder = None,
     output: Annotated[

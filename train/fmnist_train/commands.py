@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from fmnist_train.files import expand_path
-from fmnist_train.options import path_option
-from fmnist_train.recipes import RECIPES
+from fmnist_train.options import current_recipe, path_option
+from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES
 
 __all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "photos", "recipe_names"]
 
@@ -21,6 +21,10 @@ def recipe_names(beginning: str) -> list[str]:
 def data_names(beginning: str) -> list[str]:
     """Completes the name of a data set."""
     return [name for name in ("fashion-mnist", "sample") if name.startswith(beginning)]
+
+
+def _current_recipes(names: list[str] | None) -> list[str]:
+    return [current_recipe(name) for name in names or ()]
 
 
 def devices(beginning: str) -> list[str]:
@@ -47,8 +51,13 @@ def explore(
     data_dir: DataFolder = None,
     output: Annotated[Path, path_option("--output", "-o", help="Folder of the pictures.")] = Path("runs/explore"),
     recipe: Annotated[
-        str, typer.Option(help="Recipe whose augmentation is shown.", autocompletion=recipe_names)
-    ] = "improved",
+        str,
+        typer.Option(
+            help="Recipe whose augmentation is shown.",
+            autocompletion=recipe_names,
+            callback=current_recipe,
+        ),
+    ] = DEFAULT_RECIPE,
     as_json: Json = False,
 ) -> None:
     """Describe a data set: counts, samples, mean images, pixels, and the images as training changes them."""
@@ -104,7 +113,12 @@ def evaluate(
 def compare(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Recipes.", show_default="the seven published ones", autocompletion=recipe_names),
+        typer.Argument(
+            help="Recipes.",
+            show_default="the seven published ones",
+            autocompletion=recipe_names,
+            callback=_current_recipes,
+        ),
     ] = None,
     data: Data = "fashion-mnist",
     data_dir: DataFolder = None,

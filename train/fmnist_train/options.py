@@ -1,6 +1,7 @@
 """Command-line options that are derived from documented dataclass fields (see ``recipes/settings.py``)."""
 
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -11,9 +12,10 @@ import typer
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import expand_path
+from fmnist_train.recipes.names import current_name
 from fmnist_train.recipes.settings import Setting, settings_of
 
-__all__ = ["chosen_settings", "parse_numbers", "path_option", "with_settings"]
+__all__ = ["chosen_settings", "current_recipe", "parse_numbers", "path_option", "with_settings"]
 
 Completion = Callable[[str], list[str]]
 """From the beginning of a value to the values that begin with it."""
@@ -22,6 +24,13 @@ Completion = Callable[[str], list[str]]
 def path_option(*names: str, **details: Any) -> Any:
     """Return a typer option that takes a path, with ``~`` expanded."""
     return typer.Option(*names, parser=expand_path, metavar="<path>", **details)
+
+
+def current_recipe(name: str) -> str:
+    """Return the current name of a recipe, for typer's ``callback``; an earlier name gets a line on standard error."""
+    if (current := current_name(name)) != name:
+        print(f"note: the recipe '{name}' is now called '{current}'", file=sys.stderr)
+    return current
 
 
 def with_settings(

@@ -25,7 +25,7 @@ from fmnist_train.training.run import RunOptions, train
 
 __all__ = ["PUBLISHED", "Comparison", "compare_recipes"]
 
-PUBLISHED = ("improved", "batchnorm", "fashion", "feedforward", "hybrid", "simple", "custom")
+PUBLISHED = ("improved-published", "batchnorm", "fashion", "feedforward", "hybrid", "simple", "custom")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.evaluation.explore_plots import write_counts, write_means, write_pixels, write_samples, write_stages
 from fmnist_train.files import write_atomically
 from fmnist_train.models import Normalize
-from fmnist_train.recipes import RECIPES, Augmentation
+from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation
 
 __all__ = ["explore_dataset"]
 
@@ -34,7 +34,7 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
         The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list for each split), ``pixels`` (statistics of
         the training images), ``classes`` (the same for each class) and ``transforms`` (shape and range by stage).
     """
-    augmentation = augmentation or RECIPES["improved"].augmentation
+    augmentation = augmentation or RECIPES[DEFAULT_RECIPE].augmentation
     train, names = source.load("train"), source.labels
     counts = {part: np.bincount(source.load(part).labels, minlength=len(names)) for part in ("train", "test")}
     stages = _stages(_some(train, _SHOWN), augmentation)

@@ -6,25 +6,40 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import nearest
+from fmnist_train.recipes.names import RENAMED, current_name
 from fmnist_train.recipes.published import CLAIMS, NAMED
 from fmnist_train.recipes.recipe import Augmentation, NetworkOptions, Recipe, recipe_from_dict
 
-__all__ = ["CLAIMS", "RECIPES", "Augmentation", "NetworkOptions", "Recipe", "get_recipe", "recipe_from_dict"]
+__all__ = [
+    "CLAIMS",
+    "DEFAULT_RECIPE",
+    "RECIPES",
+    "RENAMED",
+    "Augmentation",
+    "NetworkOptions",
+    "Recipe",
+    "current_name",
+    "get_recipe",
+    "recipe_from_dict",
+]
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in NAMED}
+DEFAULT_RECIPE = "improved-published"
+"""The recipe of commands without ``--recipe``. It needs neither teachers nor photos, and takes images of any classes."""
 
 
 def get_recipe(name: str, network: Mapping[str, Any] | None = None, **changes: Any) -> Recipe:
     """Return the recipe of that name with the given fields changed; ``None`` leaves a field as it is.
 
     Args:
-        name: a key of ``RECIPES``.
+        name: a key of ``RECIPES``, or an earlier name of one.
         network: options of the model to change; another ``model`` starts from its own defaults.
         changes: fields of the recipe.
 
     Raises:
         ConfigError: an unknown name, or an impossible combination of values.
     """
+    name = current_name(name)
     if name not in RECIPES:
         raise ConfigError(
             f"unknown recipe '{name}'{nearest(name, RECIPES)}; known recipes: {', '.join(sorted(RECIPES))}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.recipes.names import current_name
 from fmnist_train.recipes.settings import check_settings, setting, settings_of
 
 __all__ = ["Augmentation", "NetworkOptions", "Recipe", "recipe_from_dict"]
@@ -298,6 +299,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         ConfigError: an unknown field or an impossible value.
     """
     fields = dict(values)
+    fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
     if fields.get("distillation"):
         fields.setdefault("teacher_sees", "views")  # the only way before there was a choice
     for name, documented in settings_of(Recipe).items():

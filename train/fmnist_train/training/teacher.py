@@ -26,7 +26,7 @@ from fmnist_train.augmentation.augment import augment
 from fmnist_train.checkpoint import FORMAT, Checkpoint, is_finished, load_checkpoint, read_tensors, write_tensors
 from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.evaluation.inference import predict_logits
-from fmnist_train.recipes import Recipe
+from fmnist_train.recipes import DEFAULT_RECIPE, Recipe, current_name
 from fmnist_train.training.device import autocast
 
 __all__ = [
@@ -243,6 +243,7 @@ def _find(name: str) -> Path:
 
     A network that ships after a second phase keeps its first phase apart, in ``artifacts/first-phase``.
     """
+    name = current_name(name)
     run = Path("runs") / f"{name}-seed0"
     kept = Path("artifacts") / name
     for place in (run, kept.parent / "first-phase" / name, kept):
@@ -250,5 +251,6 @@ def _find(name: str) -> Path:
             return place
     raise CheckpointError(
         f"a finished run of '{name}' is to teach, and none is in {run} or {kept}: start in the "
-        f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher"
+        f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher; "
+        f"'{DEFAULT_RECIPE}' needs no other run"
     )
