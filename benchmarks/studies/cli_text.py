@@ -1,4 +1,4 @@
-"""Reference of the device's commands for docs/cli.md, from their parsers and from the service's schema of an answer."""
+"""Reference of the device's commands for docs/cli.md, from their parsers and the JSON Schema of an answer."""
 
 import argparse
 import json

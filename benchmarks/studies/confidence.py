@@ -1,12 +1,12 @@
-"""How far a model's confidence can be trusted: calibration on garments, rejection of what is no garment.
+"""Calibration of a model's confidence on garments, and rejection of images that show no garment.
 
     python benchmarks/studies/confidence.py [MODEL ...] [--photos FOLDER] [--validation] [--json] [--readme]
 
-Needs the extra `bench` (scikit-image and scikit-learn ship the pictures). For each model: accuracy, expected calibration error
-(15 bins) and negative log-likelihood on the test images, the share of them that is accepted; then for each kind of stranger
-the AUROC against those images (photos of strangers: against the photos of garments in FOLDER), the share still accepted at
-the threshold that accepts 95% of the garments, and the share accepted at the model's own threshold. Everything in one pass,
-through the path that `fmnist-infer` takes: 28×28 grey pictures as they are, others through the preprocessing.
+Needs the extra `bench` (scikit-image and scikit-learn contain the images). For each model, on the test images: accuracy,
+expected calibration error (15 bins), negative log-likelihood and coverage. For each kind of other images: the AUROC against
+the test images, the share accepted at the threshold that accepts 95% of the garments, and the share accepted at the model's
+own threshold. Photos of other things are compared with the photos of garments in FOLDER instead. Images take the path of
+`fmnist-infer`: 28×28 grey images enter the network directly, others pass the preprocessing.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from fmnist_train.files import write_atomically
 from fmnist_train.training.run import SPLIT_SEED
 
 COUNT = 300
-"""Pictures of each kind, where they are made up or cut out at random."""
+"""Images of each kind that is generated or cropped at random."""
 
 
-def strangers(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
-    """Pictures that show no garment, by kind."""
+def other_images(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
+    """Returns images that show no garment, by kind."""
     return {
         "handwritten digits": list(digits()),
         "noise": [Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)) for _ in range(COUNT)],
@@ -40,23 +40,21 @@ def strangers(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
         "frames of noise": [frame(rng, np.full(3, 128), deviation) for deviation in np.linspace(5, 100, COUNT)],
         "blank frames": [frame(rng, rng.integers(0, 256, 3), rng.uniform(0, 5)) for _ in range(COUNT)],
         "text": [text(rng) for _ in range(COUNT)],
-        "textures": list(cut_out(rng, "brick", "grass", "gravel")),
+        "textures": list(crops(rng, "brick", "grass", "gravel")),
         "faces": list(faces()),
-        "scenes": list(
-            cut_out(rng, "astronaut", "chelsea", "coffee", "rocket", "coins", "hubble_deep_field", "retina")
-        ),
+        "scenes": list(crops(rng, "astronaut", "chelsea", "coffee", "rocket", "coins", "hubble_deep_field", "retina")),
     }
 
 
-def frame(rng: np.random.Generator, colour: np.ndarray, deviation: float) -> Image.Image:
-    """What a camera sees where there is nothing: one colour and its sensor's noise, in one of its usual sizes."""
+def frame(rng: np.random.Generator, color: np.ndarray, deviation: float) -> Image.Image:
+    """Returns a camera frame without an object: one color with sensor noise, in one of four common sizes."""
     size = ((480, 640), (640, 480), (1080, 1920), (300, 300))[rng.integers(4)]
-    pixels = colour + deviation * rng.standard_normal((*size, 3), np.float32)
+    pixels = color + deviation * rng.standard_normal((*size, 3), np.float32)
     return Image.fromarray(np.rint(pixels.clip(0, 255)).astype(np.uint8))
 
 
 def digits() -> Iterator[Image.Image]:
-    """scikit-learn's 1,797 handwritten digits, 8×8 enlarged to 28×28, light on black as the garments are."""
+    """Yields the 1,797 handwritten digits of scikit-learn, enlarged from 8×8 to 28×28, light on black as the garments are."""
     from sklearn.datasets import load_digits
 
     for pixels in load_digits().images:
@@ -65,7 +63,7 @@ def digits() -> Iterator[Image.Image]:
 
 
 def text(rng: np.random.Generator) -> Image.Image:
-    """A few lines of letters, dark on light."""
+    """Returns one to three lines of letters, dark on light."""
     picture = Image.new("L", (200, 120), int(rng.integers(190, 256)))
     lines = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz  "), 14)) for _ in range(rng.integers(1, 4))]
     ImageDraw.Draw(picture).multiline_text(
@@ -74,8 +72,8 @@ def text(rng: np.random.Generator) -> Image.Image:
     return picture
 
 
-def cut_out(rng: np.random.Generator, *names: str) -> Iterator[Image.Image]:
-    """Random square parts of scikit-image's pictures, at least 60 pixels wide."""
+def crops(rng: np.random.Generator, *names: str) -> Iterator[Image.Image]:
+    """Yields random square crops of images of scikit-image, at least 60 pixels wide."""
     from skimage import data
 
     pictures = [np.asarray(getattr(data, name)()) for name in names]
@@ -87,7 +85,7 @@ def cut_out(rng: np.random.Generator, *names: str) -> Iterator[Image.Image]:
 
 
 def faces() -> Iterator[Image.Image]:
-    """The 100 faces of scikit-image's part of Labeled Faces in the Wild, 25×25 grey, enlarged."""
+    """Yields the 100 faces of scikit-image's subset of Labeled Faces in the Wild, enlarged from 25×25."""
     from skimage import data
 
     for pixels in data.lfw_subset()[:100]:
@@ -95,13 +93,13 @@ def faces() -> Iterator[Image.Image]:
 
 
 def scores(classifier: Classifier, inputs: np.ndarray, rule: RejectRule) -> np.ndarray:
-    """The reject option's score of uint8 ``[N, 28, 28]``; a large negative number where there is nothing to see."""
+    """Returns the reject option's scores of uint8 ``[N, 28, 28]``; a large negative number for a blank image."""
     logits, probabilities = classifier.run(inputs[:, None])
     return rule.scores(inputs, logits, probabilities).clip(min=-1e6)
 
 
 def photo_scores(classifier: Classifier, folder: Path, rule: RejectRule) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the photos of garments, and of those in folders called `none`."""
+    """Returns scores of the photos of garments, and of those in folders named `none`."""
     garments, others = [], []
     for path in find_images(folder):
         (others if path.parent.name == "none" else garments).append(classifier.prepare(path)[0])
@@ -109,6 +107,7 @@ def photo_scores(classifier: Classifier, folder: Path, rule: RejectRule) -> tupl
 
 
 def separation(garments: np.ndarray, others: np.ndarray, threshold: float) -> dict[str, float]:
+    """Compares the scores of garments with those of other images."""
     truth = np.concatenate([np.ones(len(garments)), np.zeros(len(others))])
     return {
         "pictures": len(others),
@@ -118,8 +117,8 @@ def separation(garments: np.ndarray, others: np.ndarray, threshold: float) -> di
     }
 
 
-def judge(model: str | None, photos: Path | None, *, validation: bool) -> dict[str, dict[str, float]]:
-    """All figures of one model."""
+def evaluate(model: str | None, photos: Path | None, *, validation: bool) -> dict[str, dict[str, float]]:
+    """Returns all figures of one model."""
     classifier = Classifier.load(model)
     rule = RejectRule.from_metadata(classifier.metadata.reject)
     if rule is None:
@@ -127,20 +126,20 @@ def judge(model: str | None, photos: Path | None, *, validation: bool) -> dict[s
     source = find_dataset("fashion-mnist")
     split = split_validation(source.load("train"), 5000, SPLIT_SEED)[1] if validation else source.load("test")
     logits, probabilities = classifier.run(split.images[:, None])
-    right = probabilities.argmax(1) == split.labels
+    correct = probabilities.argmax(1) == split.labels
     known = rule.scores(split.images, logits, probabilities)
     probabilities = softmax(logits, classifier.metadata.temperature)
     figures: dict[str, dict[str, float]] = {
         "garments": {
-            "pictures": len(right),
-            "accuracy": float(right.mean()),
+            "pictures": len(correct),
+            "accuracy": float(correct.mean()),
             "ece": expected_calibration_error(probabilities, split.labels),
-            "nll": float(-np.log(probabilities[np.arange(len(right)), split.labels]).mean()),
+            "nll": float(-np.log(probabilities[np.arange(len(correct)), split.labels]).mean()),
             "accepted": float((known >= rule.threshold).mean()),
-            "accuracy_of_accepted": float(right[known >= rule.threshold].mean()),
+            "accuracy_of_accepted": float(correct[known >= rule.threshold].mean()),
         }
     }
-    for kind, pictures in strangers(np.random.default_rng(0)).items():
+    for kind, pictures in other_images(np.random.default_rng(0)).items():
         inputs = np.stack([classifier.prepare(picture)[0] for picture in pictures])
         figures[kind] = separation(known, scores(classifier, inputs, rule), rule.threshold)
     if photos:
@@ -149,10 +148,11 @@ def judge(model: str | None, photos: Path | None, *, validation: bool) -> dict[s
 
 
 def show(model: str, figures: dict[str, dict[str, float]]) -> None:
+    """Prints the figures of one model."""
     garments = figures["garments"]
     print(
         f"{model}: accuracy {garments['accuracy']:.2%}, ECE {garments['ece']:.2%}, NLL {garments['nll']:.4f}; "
-        f"accepts {garments['accepted']:.1%}, of which {garments['accuracy_of_accepted']:.2%} are right"
+        f"accepts {garments['accepted']:.1%}, of which {garments['accuracy_of_accepted']:.2%} are correct"
     )
     print(f"{'not a garment':<24}{'pictures':>9}{'AUROC':>8}{'accepted at 95%':>17}{'accepted':>10}")
     for kind, row in figures.items():
@@ -166,11 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[None], metavar="MODEL")
     parser.add_argument("--photos", type=Path, metavar="FOLDER")
-    parser.add_argument("--validation", action="store_true", help="garments of the validation split, for choosing")
+    parser.add_argument("--validation", action="store_true", help="use the validation split instead of the test images")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--readme", action="store_true", help="write the first model's results and their table, too")
+    parser.add_argument(
+        "--readme", action="store_true", help="also write the results of the first model and their table"
+    )
     options = parser.parse_args()
-    results = {m or "default": judge(m, options.photos, validation=options.validation) for m in options.models}
+    results = {m or "default": evaluate(m, options.photos, validation=options.validation) for m in options.models}
     if options.readme:
         first = next(iter(results.values()))
         write_atomically(RESULTS / "confidence.json", json.dumps(first, indent=1) + "\n")

@@ -1,11 +1,11 @@
-"""The recipe `fast` against `simple`: the published accuracy in a tenth of the time?
+"""Accuracy and duration of the recipe `fast` against those of `simple`; the goal is its accuracy in a tenth of the time.
 
     python benchmarks/studies/fast_recipe.py [--seeds 1] [--data fashion-mnist] [--output FILE]
 
-Trains `fast` to its end, as ``fmnist-train --recipe fast`` does, and after each of its epochs one epoch of `simple`; each has
-a process of its own and waits while the other works. `simple` would take 50 times the median of its epochs. The epoch that
-validation chose is then tested, once. Writes ``benchmarks/results/fast_recipe.json`` (``--output -`` writes nothing). Exit
-code 3: too slow, or not accurate enough.
+Trains `fast` to its end, as ``fmnist-train --recipe fast`` does, and one epoch of `simple` after each of its epochs. Each has
+a process of its own, which waits while the other works. The duration of `simple` is 50 times the median of its epochs. The
+epoch with the best validation accuracy is then tested, once. Writes ``benchmarks/results/fast_recipe.json`` (``--output -``
+writes nothing). Exit code 3: too slow, or not accurate enough.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from turns import contestants
+from interleaved import start_contestants
 
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.checkpoint import load_checkpoint
@@ -34,12 +34,14 @@ from fmnist_train.training.loop import Training
 from fmnist_train.training.run import SPLIT_SEED
 
 RESULT = Path(__file__).parents[1] / "results" / "fast_recipe.json"
-ACCURACY = 0.9164  # what the authors of `simple` publish, and the goal of `fast`
-SHARE = 0.1  # of the time of `simple`
+ACCURACY = 0.9164
+"""Least test accuracy: the one that the authors of `simple` publish."""
+SHARE = 0.1
+"""Largest duration, as a share of that of `simple`."""
 
 
 class Run:
-    """A recipe's run that goes on by one epoch at each call, and is tested when it is over."""
+    """A training that continues by one epoch at each call, and is tested after the last one."""
 
     def __init__(self, name: str, data: str, seed: int) -> None:
         keep_freed_memory()
@@ -50,9 +52,9 @@ class Run:
         self.training = Training(RECIPES[name], train, validation, folder, seed=seed, device=device, about=about)
 
     def __call__(self) -> tuple[float, dict[str, Any] | None]:
-        """Seconds of the epoch, and after the last one the test accuracy."""
+        """Returns the seconds of the epoch and, after the last one, the test accuracy."""
         training, epochs = self.training, self.training.recipe.epochs
-        # One epoch of the recipe: the schedule was made for all of them.
+        # Stops after one epoch; the schedule was built for all of them.
         training.recipe = dataclasses.replace(training.recipe, epochs=len(training.history) + 1)
         training.run()
         training.recipe = dataclasses.replace(training.recipe, epochs=epochs)
@@ -61,21 +63,21 @@ class Run:
 
     def _test(self) -> dict[str, Any]:
         checkpoint, test = load_checkpoint(Path(self.folder.name)), self.source.load("test")
-        right = int((predict_logits(checkpoint.model, test.images).argmax(1) == test.labels).sum())
-        return {"accuracy": right / len(test), "interval": list(wilson_interval(right, len(test)))}
+        correct = int((predict_logits(checkpoint.model, test.images).argmax(1) == test.labels).sum())
+        return {"accuracy": correct / len(test), "interval": list(wilson_interval(correct, len(test)))}
 
 
 def compare(data: str, seed: int) -> dict[str, Any]:
-    """`fast` in full with that seed, in turns with epochs of `simple`."""
+    """Trains `fast` in full with that seed, interleaved with epochs of `simple`."""
     makers: dict[str, Callable[[], Run]] = {
         name: functools.partial(Run, name, data, seed) for name in ("fast", "simple")
     }
     seconds: dict[str, list[float]] = {name: [] for name in makers}
     tested = None
-    with contestants(makers) as running:
+    with start_contestants(makers) as running:
         for _ in range(RECIPES["fast"].epochs):
             for name, contestant in running.items():
-                time, result = contestant.turn()
+                time, result = contestant.step()
                 seconds[name].append(time)
                 tested = result or tested
     simple = RECIPES["simple"].epochs * median(seconds["simple"])

@@ -1,12 +1,12 @@
-"""Mutated pictures through the runtime: each ends in 28×28 bytes or an ``ImageError``, in bounded time and memory.
+"""Fuzzes the image decoder: each mutated file gives 28×28 bytes or an ``ImageError``, in bounded time and memory.
 
-    python benchmarks/studies/fuzz.py --minutes 10        # as long as there is patience
-    python benchmarks/studies/fuzz.py --files 500         # the same files every time
+    python benchmarks/studies/fuzz.py --minutes 10        # for a duration
+    python benchmarks/studies/fuzz.py --files 500         # the same files in every run
 
 The photos in ``examples/`` are saved in every format and mode that Pillow writes, then damaged: bytes and header fields
-changed, pieces cut, doubled, moved or taken from another file. Every second file is changed in its structure instead, see
-``fuzz_structure``. A worker process opens them, so that a crash, a hang or too
-much memory is seen, and the file that caused it is kept. Exit code 1 if there was any.
+change, pieces are cut, doubled, moved or taken from another file. Every second file changes in its structure instead (see
+``fuzz_structure``). A worker process opens the files, so that a crash, a hang or too much memory is detected; the file that
+caused it is kept. Exit code 1: there was such a file.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from fmnist_runtime.preprocessing.pipeline import to_network_input
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS = 60
-"""One small file that takes longer hangs, even on a busy machine."""
+"""Seconds for one small file, after which it counts as a hang, even on a busy machine."""
 MEGABYTES = 1500
-"""More than the largest picture that is let in needs."""
+"""Limit of a worker's peak memory in MiB: more than the largest accepted image needs."""
 MODES = {
     "JPEG": "L RGB CMYK", "PNG": "1 L LA I;16 P RGB RGBA", "WEBP": "RGB RGBA", "GIF": "L P", "BMP": "1 L P RGB",
     "TIFF": "1 L LA I;16 I F P RGB RGBA CMYK LAB", "PPM": "1 L RGB I;16", "ICO": "RGBA", "ICNS": "RGBA", "TGA": "L RGB P",
@@ -41,10 +41,11 @@ MODES = {
 }  # fmt: skip
 OPTIONS = {"JPEG": [{}, {"progressive": True}], "TIFF": [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}]}
 EDGES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
+"""Byte values at the limits of signed and unsigned types."""
 
 
 def seeds() -> list[bytes]:
-    """The example photos, small, in every format, mode and variant that this Pillow writes."""
+    """Returns small example photos as files, in every format, mode and variant that this Pillow writes."""
     photos = [Image.open(path).convert("RGB").resize((60, 80)) for path in sorted(EXAMPLES.glob("*.jpg"))[:3]]
     files = []
     for kind, modes in MODES.items():
@@ -54,24 +55,21 @@ def seeds() -> list[bytes]:
                 file = io.BytesIO()
                 try:
                     picture.save(file, kind, **options)
-                except (
-                    OSError,
-                    KeyError,
-                    ValueError,
-                ):  # this Pillow was built without it, or a mode does not go with it
+                except (OSError, KeyError, ValueError):  # Pillow was built without the format, or it lacks the mode
                     continue
                 files.append(file.getvalue())
     return files
 
 
 def converted(picture: Image.Image, mode: str) -> Image.Image:
+    """Returns an RGB image in another mode."""
     if mode == "LAB":
         return Image.merge("LAB", picture.split())
     return (picture.convert("L") if mode == "I;16" else picture).convert(mode)
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One to a few kinds of damage, near the header as often as anywhere else."""
+    """Returns a damaged copy: 1 to 16 changes, half of them within the first 200 bytes."""
     file = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
         span = len(file) if rng.random() < 0.5 else min(len(file), 200)
@@ -97,7 +95,7 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def mutant(files: list[bytes], number: int, seed: int) -> bytes:
-    """The damaged file of that number: the same one every time."""
+    """Returns the damaged file of that number, the same in every run."""
     rng = random.Random(f"{seed}/{number}")
     data, other = rng.choice(files), rng.choice(files)
     structured = mutate_structure(data, rng) if number % 2 else None
@@ -105,7 +103,7 @@ def mutant(files: list[bytes], number: int, seed: int) -> bytes:
 
 
 def work(first: int, seed: int) -> None:
-    """Open one file after another, saying ``number outcome megabytes`` after each, until nobody listens."""
+    """Opens one file after another without end, and prints ``number outcome megabytes`` after each."""
     files = seeds()
     for number in itertools.count(first):
         outcome = "picture"
@@ -122,11 +120,11 @@ def work(first: int, seed: int) -> None:
 
 
 def outcomes(seed: int) -> Iterator[tuple[int, str]]:
-    """Number and outcome of each file without end; a worker that dies, hangs or grows too large is replaced."""
+    """Yields number and outcome of each file without end; replaces a worker that crashes, hangs or grows too large."""
     number = 0
     while True:
         command = [sys.executable, __file__, "--worker", str(number), "--seed", str(seed)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:  # libtiff talks
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
             try:
                 while True:
                     quiet = not select.select([worker.stdout], [], [], SECONDS)[0]
@@ -147,9 +145,11 @@ def outcomes(seed: int) -> Iterator[tuple[int, str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--files", type=int, help="stop after so many files instead")
+    parser.add_argument("--files", type=int, help="number of files, instead of a duration")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for files that must not be")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("fuzz-findings"), help="folder for the files that cause a fault"
+    )
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker is not None:

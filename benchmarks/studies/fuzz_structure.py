@@ -1,7 +1,7 @@
 """Structured mutations of image files: chunks, segments, tags and blocks added, doubled, emptied, removed or made too long.
 
-A file is split into its parts by the rules of its format, one to a few parts are changed, and the file is put together again
-with right lengths and checksums, so that the decoder comes further than with random bytes.
+A file is split into its parts by the rules of its format, one to four parts change, and the file is assembled again with
+correct lengths and checksums. The decoder therefore reads further than it does with random bytes.
 """
 
 import random
@@ -14,6 +14,32 @@ __all__ = ["mutate_structure"]
 _TEXT = zlib.compress(bytes(2 << 20))
 """Two megabytes of zeros: more than decoders allow one chunk of text."""
 _SIZES = (0, 1, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+"""Sizes and offsets at the limits of 16-bit and 32-bit fields."""
+_TIFF_TAGS = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    273,
+    274,
+    277,
+    278,
+    279,
+    284,
+    317,
+    320,
+    322,
+    323,
+    324,
+    330,
+    338,
+    339,
+    34665,
+    34675,
+)
+"""TIFF tags that the decoder reads: sizes, compression, strips, tiles, sub-directories, EXIF and color profile."""
 
 
 def mutate_structure(data: bytes, rng: random.Random) -> bytes | None:
@@ -25,7 +51,7 @@ def mutate_structure(data: bytes, rng: random.Random) -> bytes | None:
 
 
 def change_parts(parts: list[bytes], extra: list[bytes], rng: random.Random) -> list[bytes]:
-    """Adds, doubles, empties, removes, moves or lengthens one to a few parts."""
+    """Adds, doubles, empties, removes, moves or lengthens one to four parts."""
     parts = list(parts)
     for _ in range(rng.choice((1, 1, 2, 4))):
         if not parts:
@@ -91,32 +117,8 @@ def _tiff(data: bytes, rng: random.Random) -> bytes:
     (position,) = struct.unpack_from(order + "L", data, 4)
     (count,) = struct.unpack_from(order + "H", data, position)
     parts = [data[position + 2 + 12 * i : position + 14 + 12 * i] for i in range(count)]
-    tags = (
-        254,
-        256,
-        257,
-        258,
-        259,
-        262,
-        273,
-        274,
-        277,
-        278,
-        279,
-        284,
-        317,
-        320,
-        322,
-        323,
-        324,
-        330,
-        338,
-        339,
-        34665,
-        34675,
-    )
     value = rng.choice((*_SIZES, position, len(data)))
-    extra = [struct.pack(order + "HHLL", tag, rng.randrange(14), rng.choice(_SIZES), value) for tag in tags]
+    extra = [struct.pack(order + "HHLL", tag, rng.randrange(14), rng.choice(_SIZES), value) for tag in _TIFF_TAGS]
     entries = [p[:12] for p in change_parts(parts, extra, rng) if len(p) >= 12]
     following = rng.choice((0, 0, len(data)))  # a directory that refers to itself
     directory = struct.pack(order + "H", len(entries)) + b"".join(entries) + struct.pack(order + "L", following)

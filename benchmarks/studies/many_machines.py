@@ -1,9 +1,10 @@
-"""Proof of ``ray_batch``: poisoned pictures, a worker killed in the middle of a batch, and every answer once.
+"""Checks ``ray_batch`` with damaged images and a killed worker: every image has exactly one row.
 
     python benchmarks/studies/many_machines.py [--images 20000] [--workers 2]
 
-Writes Fashion-MNIST images as PNG files, every thousandth of them damaged, classifies the folder on a local Ray, kills one
-worker with SIGKILL on the way, and compares the Parquet files with the answers of one classifier in this process.
+Writes Fashion-MNIST images as PNG files, every thousandth of them damaged, and classifies the folder on a local Ray. One
+worker is killed with SIGKILL in the middle of a batch. Compares the Parquet files with the answers of one classifier in this
+process.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from fmnist_runtime.batching.ray_batch import ClassifyFiles, classify_folder
 from fmnist_train.data.sources import find_dataset
 
 KILL_AT = 2
-"""The batch of a worker at which it is killed; the first worker that gets there is, and no other."""
+"""Batch number at which a worker is killed; only the first worker to reach it is."""
 
 
-class Mortal(ClassifyFiles):
-    """Dies in the middle of a batch, once in the whole run: a file says whether that has been."""
+class KilledOnce(ClassifyFiles):
+    """Kills its process in the middle of a batch, once in the whole run, which a file records."""
 
     def __init__(self, killed: str, **settings: object) -> None:
         super().__init__(**settings)
@@ -51,8 +52,8 @@ class Mortal(ClassifyFiles):
 
 
 def write_images(folder: Path, count: int) -> set[str]:
-    """Write the pictures, in folders of a thousand; return the names of the damaged ones."""
-    poisoned = set()
+    """Writes the images, in folders of a thousand; returns the paths of the damaged ones."""
+    damaged = set()
     images = find_dataset().load("train").images[:count]
     for i, image in enumerate(images):
         path = folder / f"{i // 1000:03}" / f"{i:06}.png"
@@ -60,25 +61,25 @@ def write_images(folder: Path, count: int) -> set[str]:
         Image.fromarray(image.reshape(28, 28)).save(path)
         if i % 1000 == 500 or i == 7:
             path.write_bytes(path.read_bytes()[:60])
-            poisoned.add(str(path))
-    return poisoned
+            damaged.add(str(path))
+    return damaged
 
 
-def compare(folder: Path, answers: pa.Table, poisoned: set[str]) -> dict[str, int]:
-    """Count what is missing, doubled, or different from the answers of one classifier."""
+def compare(folder: Path, answers: pa.Table, damaged: set[str]) -> dict[str, int]:
+    """Counts rows that are missing, doubled, or different from the answers of one classifier."""
     expected = {a.path: a.prediction for a in Classifier.load().stream([folder], top_k=1)}
     rows = answers.to_pylist()
     times = collections.Counter(row["path"] for row in rows)
     found = {row["path"]: row for row in rows}
-    good = [path for path in expected if path in found and path not in poisoned]
+    good = [path for path in expected if path in found and path not in damaged]
     return {
         "images": len(expected),
         "answers": len(rows),
         "missing": len(expected.keys() - times.keys()),
         "doubled": sum(count > 1 for count in times.values()),
-        "poisoned": len(poisoned),
+        "poisoned": len(damaged),
         "errors": sum(row["error"] is not None for row in rows),
-        "errors_elsewhere": sum(row["error"] is not None and row["path"] not in poisoned for row in rows),
+        "errors_elsewhere": sum(row["error"] is not None and row["path"] not in damaged for row in rows),
         "other_answers": sum(
             (found[p]["label"], found[p]["rejected"]) != (expected[p].label, expected[p].rejected) for p in good
         ),
@@ -92,18 +93,18 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, killed = Path(name) / "photos", Path(name) / "killed"
-        poisoned = write_images(folder, options.images)
+        damaged = write_images(folder, options.images)
         started = time.perf_counter()
         classify_folder(
             str(folder),
             f"{name}/answers",
             workers=options.workers,
-            worker=Mortal,
+            worker=KilledOnce,
             settings={"killed": str(killed)},
         )
         seconds = time.perf_counter() - started
-        ray.shutdown()  # it repeats its workers' messages on the standard output, at any time until here
-        result = compare(folder, pq.read_table(f"{name}/answers"), poisoned)
+        ray.shutdown()  # until here it may print its workers' messages on standard output
+        result = compare(folder, pq.read_table(f"{name}/answers"), damaged)
         print(json.dumps({**result, "workers_killed": int(killed.exists()), "seconds": round(seconds, 1)}))
 
 

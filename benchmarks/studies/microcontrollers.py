@@ -1,12 +1,12 @@
-"""What the shipped models cost as plain C: on an emulated Cortex-M, and on this machine beside onnxruntime.
+"""Memory and speed of the shipped models as plain C: on an emulated Cortex-M, and on this machine beside onnxruntime.
 
     python benchmarks/studies/microcontrollers.py [--photos FOLDER]
 
 Writes ``benchmarks/results/microcontrollers.json`` and the tables of ``docs/microcontrollers.md``. Needs gcc, the packages
-gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm, and takes about a minute. Instructions are those that QEMU
-counts; they are no cycles. With photos on a plain background, in folders named after the accepted classes joined by ``+``,
-it also compares ``fmnist_prepare_grey`` with the Python preprocessing; without, the earlier figures stay. Calls of C and of
-onnxruntime alternate, so that a busy machine slows both.
+gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm, and takes about a minute. QEMU counts instructions, not
+cycles. With photos on a plain background, in folders named after the accepted classes joined by ``+``, it also compares
+``fmnist_prepare_grey`` with the Python preprocessing; without photos, the earlier figures stay. Calls of C and of onnxruntime
+alternate, so that other load affects both.
 """
 
 import argparse
@@ -47,16 +47,17 @@ CORTEX = {
 INSTRUCTIONS_PER_TICK = 40
 """The boards' clock of 25 MHz, at 1 ns for each instruction."""
 ROUNDS, CALLS, STARTS = 40, 20, 15
+"""Rounds of hot calls, calls in a round, and process starts; the first tenth of the rounds warms up."""
 FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=off")
 
 
 def run(*command: str | Path) -> str:
-    """Runs a command and returns what it printed."""
+    """Runs a command and returns its standard output."""
     return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
 
 
 def defines(prefix: str) -> list[str]:
-    """Returns the macros by which a program names the model."""
+    """Returns the compiler flags that name the model in a program."""
     sizes = [f"-DMODEL_{size}={prefix.upper()}_{size}" for size in ("PIXELS", "CLASSES")]
     return [f'-DMODEL_HEADER="{prefix}.h"', f"-DMODEL_CLASSIFY={prefix}_classify", *sizes]
 
@@ -146,7 +147,7 @@ def write_model(name: str, folder: Path) -> tuple[Network, str, Classifier]:
 
 
 def grey_frames(photos: Path) -> dict[str, Any]:
-    """Returns the share of right answers of each model, without rejection, by what prepared the photos."""
+    """Returns the accuracy of each model, without rejection, for each way to prepare the photos."""
     files = sorted(path for path in photos.rglob("*.jpg"))
     colors = [Image.open(path).convert("RGB") for path in files]
     greys = [image.convert("L") for image in colors]
@@ -165,7 +166,7 @@ def grey_frames(photos: Path) -> dict[str, Any]:
         accepted = [path.parent.name.split("+") for path in files]
         models[name] = {
             key: float(
-                np.mean([slugs[i] in right for i, right in zip(answers(classifier, view), accepted, strict=True)])
+                np.mean([slugs[i] in classes for i, classes in zip(answers(classifier, view), accepted, strict=True)])
             )
             for key, view in views.items()
         }
@@ -173,7 +174,7 @@ def grey_frames(photos: Path) -> dict[str, Any]:
 
 
 def prepared(library: ctypes.CDLL, grey: np.ndarray) -> np.ndarray:
-    """Returns what ``fmnist_prepare_grey`` makes of uint8 ``[H, W]``."""
+    """Returns the 28×28 image that ``fmnist_prepare_grey`` makes of uint8 ``[H, W]``."""
     image = np.zeros((28, 28), np.uint8)
     height, width = grey.shape
     library.prepare(grey.ctypes.data_as(ctypes.c_void_p), width, height, image.ctypes.data_as(ctypes.c_void_p))

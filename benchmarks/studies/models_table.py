@@ -1,8 +1,8 @@
-"""The table of our own models beside published figures of their size: accuracy, size, multiplications, latency.
+"""Table of the shipped models beside published figures of their size: accuracy, size, multiplications, latency.
 
     python benchmarks/studies/models_table.py
 
-Accuracies and sizes come from ``artifacts/<model>/``. Latencies are measured here, in turns, one image, one thread.
+Accuracies and sizes come from ``artifacts/<model>/``. Latencies are measured here, interleaved, with one image and one thread.
 Writes ``benchmarks/results/models.json`` and the tables of ``docs/models.md`` and README.md.
 """
 
@@ -17,10 +17,11 @@ from fmnist_runtime.machine import describe_machine
 from fmnist_train.files import write_atomically
 
 ROUNDS = 5000
+"""Calls of each file; the first twentieth warms up."""
 
 
 def latencies(names: list[str]) -> dict[str, dict[str, float]]:
-    """Median microseconds of each model's files, called in turns so that a busy machine slows all alike."""
+    """Returns the median microseconds of each model's files, called interleaved so that other load affects all alike."""
     files = {
         (name, form): Classifier.load(ROOT / "artifacts" / name / file)
         for name in names

@@ -1,11 +1,11 @@
-"""Does the page in the browser answer as the command does? Both on the same photo files, each with its own decoder.
+"""Agreement of the web page with the command on the same photo files, each with its own decoder.
 
     python benchmarks/studies/page.py FOLDER [--model FILE] [--limit N] [--write]
 
-Prints how many photos give the same 28×28 picture and the same answer (rejections count as one), and the largest
-difference of a probability. `--write` puts that and what a visitor downloads into `benchmarks/results/page.json` and
-`docs/page.md`, and a picture of the page into `docs/page.png`, with the first of the examples that is answered right. Needs
-chromium and the `test` extra.
+Prints how many photos give the same 28×28 image and the same answer (a rejection counts as an answer), and the largest
+difference of a probability. `--write` writes these figures and the sizes of the download to `benchmarks/results/page.json`
+and `docs/page.md`, and a screenshot with the first correctly classified example to `docs/page.png`. Needs chromium and the
+extra `test`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from fmnist_train.data.photos import slug
 from fmnist_train.files import write_atomically
 
 WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"
-ASK = """async (text) => {
+CLASSIFY = """async (text) => {
     const [{ decode }, { toNetworkInput }, { Classifier }] = await Promise.all(
         ["decode", "pipeline", "classifier"].map((name) => import(`./${name}.js`)));
     window.classifier ??= await Classifier.load();
@@ -53,8 +53,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def compare(page: object, classifier: Classifier, path: Path) -> tuple[bool, bool, float]:
-    """Whether the pictures are equal, whether the answers are, and the largest difference of a probability."""
-    theirs = page.evaluate(ASK, base64.b64encode(path.read_bytes()).decode())
+    """Returns whether the 28×28 images are equal, whether the answers are, and the largest difference of a probability."""
+    theirs = page.evaluate(CLASSIFY, base64.b64encode(path.read_bytes()).decode())
     views = classifier.prepare(path)
     ours = classifier.classify_inputs(views[None], top_k=len(classifier.labels))[0]
     probabilities = [top.probability for top in sorted(ours.top, key=lambda top: top.class_id)]
@@ -64,7 +64,7 @@ def compare(page: object, classifier: Classifier, path: Path) -> tuple[bool, boo
 
 @contextmanager
 def browse(model: bytes) -> Iterator[Any]:
-    """A page with this model, opened in headless Chromium."""
+    """Yields a page with this model, open in headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
@@ -79,13 +79,13 @@ def browse(model: bytes) -> Iterator[Any]:
         server.shutdown()
 
 
-def photograph(page: Any, classifier: Classifier) -> bytes:
-    """The page with the first of the examples that is answered right, as PNG."""
+def screenshot(page: Any, classifier: Classifier) -> bytes:
+    """Returns the page with the first correctly classified example, as PNG."""
     names = {path: path.stem.split("-or-") for path in find_images(ROOT / "examples")}
-    right = (path for path, accepted in names.items() if slug(classifier(path).label or "") in accepted)
-    photo = next(right, None)
+    correct = (path for path, accepted in names.items() if slug(classifier(path).label or "") in accepted)
+    photo = next(correct, None)
     if photo is None:
-        raise SystemExit("error: no example is answered right, so there is none to show in docs/page.png")
+        raise SystemExit("error: no example is classified correctly, so docs/page.png cannot show one")
     page.wait_for_selector("html[data-ready]")
     page.set_input_files("#file", photo)
     page.wait_for_selector("#whyfigure:not([hidden])")
@@ -93,7 +93,7 @@ def photograph(page: Any, classifier: Classifier) -> bytes:
 
 
 def sizes(model: bytes) -> dict[str, int]:
-    """Bytes that a visitor's browser fetches, by what they are."""
+    """Returns the bytes that a browser downloads, by kind of file."""
     files = page_files(model)
     own = sum(len(data) for name, data in files.items() if not name.startswith("vendor/") and name != "model.onnx")
     return {
@@ -117,7 +117,7 @@ def main() -> None:
     model, classifier = read_model(find_model(options.model)), Classifier.load(options.model)
     with browse(model) as page:
         results = np.array([compare(page, classifier, path) for path in photos])
-        picture = photograph(page, classifier) if options.write else b""
+        picture = screenshot(page, classifier) if options.write else b""
         browser = page.context.browser.version
     document = {
         "machine": {**describe_machine(), "chromium": browser},

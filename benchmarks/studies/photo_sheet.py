@@ -1,4 +1,4 @@
-"""A picture for the README: each photo, what the network would see without preprocessing, what it saw, and its answer.
+"""Contact sheet for the README: each photo, the photo only resized, the network's input, and the answer.
 
 python benchmarks/studies/photo_sheet.py FOLDER OUT.png [--model FILE] [--columns N]
 """
@@ -13,10 +13,11 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.image_io.decode import find_images, open_image
 
 TILE, GAP, CAPTION = 150, 6, 46
+"""Edge of an image, distance between images, and height of the caption, in pixels."""
 
 
 def cell(path: Path, classifier: Classifier) -> Image.Image:
-    """One photo with its two 28×28 pictures and the answer under them."""
+    """Draws one photo beside its two 28×28 images, with the answer below."""
     photo = open_image(path).convert("RGB")
     photo.thumbnail((TILE, TILE))
     picture = Image.new("RGB", (3 * TILE + 2 * GAP, TILE + CAPTION), "white")

@@ -2,10 +2,11 @@
 
     python benchmarks/studies/photos.py FOLDER [--model FILE] [--careful | --naive resized | --naive inverted] [--json | --readme]
 
-``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+`` (``pullover+coat``), ``none``
-where a rejection is right. It calls what `fmnist-infer` calls; `--naive` shows what happens without the preprocessing: the
-photo made grey and resized to 28×28, as it is or inverted. `--readme` measures all four ways, and all models
-as they ship; it writes `benchmarks/results/photos.json`, `photos_by_model.json` and the tables in `docs/accuracy.md` and README.md.
+Photos lie in ``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+``
+(``pullover+coat``), or is ``none`` where a rejection is correct. Photos take the path of `fmnist-infer`; `--naive` replaces
+the preprocessing by conversion to grey and resizing to 28×28, optionally inverted. `--readme` measures all four ways, and all
+shipped models; it writes `benchmarks/results/photos.json`, `photos_by_model.json` and the tables in `docs/accuracy.md` and
+README.md.
 """
 
 import argparse
@@ -28,20 +29,22 @@ WAYS = {
     "**as it ships**": {},
     "as it ships, `--careful`": {"careful": True},
 }
-"""What the table of ``docs/accuracy.md`` compares, each with the same model."""
+"""Rows of the table in ``docs/accuracy.md``, each with the same model."""
 
 
 def naive(path: Path, *, inverted: bool) -> np.ndarray:
-    """The photo as nearly every Fashion-MNIST project feeds it: uint8 ``[28, 28]``."""
+    """Returns the photo in grey, resized to uint8 ``[28, 28]``, as most Fashion-MNIST projects do."""
     pixels = np.asarray(open_image(path).convert("L").resize((28, 28), Image.Resampling.BILINEAR))
     return 255 - pixels if inverted else pixels
 
 
 def measure(folder: Path, classifier: Classifier, method: str | None = None) -> dict[str, dict[str, float]]:
-    """Counts for each ``kind`` and ``kind/answers``: ``photos``, ``right`` (no rejection), ``kept``, ``right_of_kept``.
+    """Counts photos for each ``kind`` and ``kind/answers``.
 
-    Rows of kinds also hold ``class_mean``, the mean over their answers of the share that is right, and ``ece``, the
-    expected calibration error of the first answer's probability; both without rejection.
+    Returns:
+        Rows with ``photos``, ``right`` (correct, rejection ignored), ``kept`` (accepted) and ``right_of_kept`` (correct
+        among accepted). Rows of kinds also have ``class_mean``, the mean accuracy over their answers, and ``ece``, the
+        expected calibration error of the first answer's probability; both ignore the rejection.
     """
     table: dict[str, dict[str, float]] = {}
     answered: dict[str, list[tuple[float, bool]]] = {}
@@ -69,26 +72,27 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean distance, over bins of confidence, between it and the share that is right; where several answers may be."""
+    """Returns the mean distance between confidence and accuracy, over bins of confidence."""
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     distances = [abs(right[bins == i].mean() - confidence[bins == i].mean()) * (bins == i).mean() for i in set(bins)]
     return float(sum(distances))
 
 
 def show(table: dict[str, dict[str, float]]) -> None:
-    only_strangers = {kind for kind in table if {r for r in table if r.startswith(kind + "/")} == {f"{kind}/none"}}
-    print(f"{'':<28}{'photos':>7}{'right':>8}{'coverage':>10}{'right of kept':>15}{'class mean':>12}{'ECE':>7}")
+    """Prints the table, one row for each kind, then one for each kind and answer."""
+    only_none = {kind for kind in table if {r for r in table if r.startswith(kind + "/")} == {f"{kind}/none"}}
+    print(f"{'':<28}{'photos':>7}{'correct':>8}{'coverage':>10}{'of accepted':>15}{'class mean':>12}{'ECE':>7}")
     for row, counts in sorted(table.items(), key=lambda item: ("/" in item[0], item[0])):
         photos, kept = counts["photos"], counts["kept"]
-        strangers = row.endswith("/none") or row in only_strangers
-        right = f"{'-':>8}" if strangers else f"{counts['right'] / photos:8.1%}"
-        of_kept = f"{counts['right_of_kept'] / kept:15.1%}" if kept and not strangers else f"{'-':>15}"
-        whole = "" if strangers or "class_mean" not in counts else f"{counts['class_mean']:12.1%}{counts['ece']:7.1%}"
+        none = row.endswith("/none") or row in only_none
+        right = f"{'-':>8}" if none else f"{counts['right'] / photos:8.1%}"
+        of_kept = f"{counts['right_of_kept'] / kept:15.1%}" if kept and not none else f"{'-':>15}"
+        whole = "" if none or "class_mean" not in counts else f"{counts['class_mean']:12.1%}{counts['ece']:7.1%}"
         print(f"{row:<28}{photos:7}{right}{kept / photos:10.1%}{of_kept}{whole}")
 
 
 def write_results(folder: Path, model: str | None) -> None:
-    """Measures all ``WAYS`` with one model, and all models as they ship; writes the results and their tables."""
+    """Measures all ``WAYS`` with one model, and all shipped models; writes the results and their tables."""
     ways = {
         name: measure(folder, Classifier.load(model, careful=way.get("careful", False)), way.get("method"))
         for name, way in WAYS.items()

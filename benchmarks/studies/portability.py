@@ -1,11 +1,11 @@
-"""Does an int8 file give the same logits, to the bit, on every class of processor?
+"""Compares the logits of an int8 file on every class of processor, bit by bit.
 
     python benchmarks/studies/portability.py [--model FILE] [--images N] [--arm64 FOLDER]
 
-Replays test images on the processors of ``processors.py``. Beside the file stands its twin with ordinary 8-bit weights,
-made from the checkpoint, which shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and the table
-in ``docs/verification.md``. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` makes where there is none
-yet (in the cache, unless ``--arm64`` names another folder). Exit code 3: the logits of the file differ somewhere.
+Classifies test images on the processors of ``processors.py``. A second file with ordinary 8-bit weights, made from the
+checkpoint, shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and the table in
+``docs/verification.md``. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` creates where it is missing
+(in the cache, unless ``--arm64`` names another folder). Exit code 3: the logits of the file differ on some processor.
 """
 
 import argparse
@@ -30,7 +30,7 @@ MODEL, CHECKPOINT = ROOT / "artifacts/improved/model.int8.onnx", ROOT / "artifac
 
 
 def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None) -> list[dict[str, Any]]:
-    """A row for each processor: ``name``, ``how``, and ``missing`` or what differs from the first."""
+    """Returns a row for each processor: ``name``, ``how``, and ``missing`` or the differences from the first."""
     found: list[dict[str, Any]] = []
     reference = None
     for processor in PROCESSORS.values():
@@ -53,7 +53,7 @@ def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None
 
 
 def make_arm64(folder: Path) -> Path | None:
-    """An unpacked arm64 userland, made where there is none; None where that fails, whose reason stands on stderr."""
+    """Returns the folder of an unpacked arm64 userland, created if missing; None where that fails (reason on stderr)."""
     if not (folder / "usr/lib/python3/dist-packages/onnxruntime").is_dir():
         print(f"unpacking an arm64 userland into {folder}", file=sys.stderr, flush=True)
         if subprocess.run(["bash", str(Path(__file__).with_name("arm64_root.sh")), str(folder)]).returncode:
@@ -62,7 +62,7 @@ def make_arm64(folder: Path) -> Path | None:
 
 
 def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
-    """The same network as most tools would quantise it: 8-bit weights, rounded to the nearest."""
+    """Quantizes the network as most tools do: 8-bit weights, rounded to the nearest."""
     from fmnist_export.convert import to_onnx
     from fmnist_export.quantization.quantize import quantise
     from fmnist_export.settings import Quantisation
@@ -75,7 +75,12 @@ def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(MODEL), help="int8 file, folder, or embedded model by name")
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="its checkpoint, to make the 8-bit twin of")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=CHECKPOINT,
+        help="checkpoint of the file with 8-bit weights",
+    )
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--arm64", type=Path, default=cache_folder().with_name("arm64"), help="unpacked arm64 userland")
     parser.add_argument("--json", action="store_true", help="print the document; write no file")
@@ -87,9 +92,9 @@ def main() -> int:
     test = test.take(np.arange(min(options.images, len(test))))
     arm64 = make_arm64(options.arm64)
     with tempfile.TemporaryDirectory() as folder:
-        twin = Path(folder) / "ordinary.onnx"
-        twin.write_bytes(ordinary(options.checkpoint, sample.load("train").images))
-        found = [rows(path, test.images[:, None], test.labels, arm64) for path in (model, twin)]
+        wide = Path(folder) / "ordinary.onnx"
+        wide.write_bytes(ordinary(options.checkpoint, sample.load("train").images))
+        found = [rows(path, test.images[:, None], test.labels, arm64) for path in (model, wide)]
     machine = describe_machine()
     document = {
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),

@@ -1,8 +1,8 @@
-"""Running an ONNX file's logits on other processors than this one: by emulation, or by hiding what this one can.
+"""Logits of an ONNX file on other classes of processors: by emulation, or by hiding instruction sets of this machine.
 
-qemu's user-mode emulation (Debian: qemu-user-static) stands for processors without VNNI or AVX, and for 64-bit Arm,
-which needs an unpacked arm64 userland (``arm64_root.sh``). It knows no AVX-512; where this machine does, ``hide_cpuid.c``
-hides parts of it, and onnxruntime's kernels for lesser processors run on real hardware.
+qemu's user-mode emulation (Debian: qemu-user-static) covers processors without VNNI or AVX, and 64-bit Arm, which needs an
+unpacked arm64 userland (``arm64_root.sh``). It does not support AVX-512. Where this machine does, ``hide_cpuid.c`` hides
+parts of it, so that onnxruntime's other kernels run on real hardware.
 """
 
 import os
@@ -32,7 +32,7 @@ print(onnxruntime.__version__)
 """
 _SOURCE = Path(__file__).with_name("hide_cpuid.c")
 _REFUSED = 99
-"""Exit code of ``hide_cpuid.c`` where it cannot."""
+"""Exit code of ``hide_cpuid.c`` where the machine cannot hide instruction sets."""
 
 _VNNI = {"avx512_vnni": ("ecx", 11), "amx_tile": ("edx", 24), "amx_int8": ("edx", 25), "amx_bf16": ("edx", 22)}
 _AVX_VNNI = {"avx_vnni": ("eax1", 4)}
@@ -51,18 +51,18 @@ _AVX512 = {
 
 @dataclass(frozen=True)
 class Processor:
-    """One class of processors, and how this machine can be one: as it is, with parts hidden, or by emulation."""
+    """One class of processors, and how this machine runs it: as it is, with instruction sets hidden, or by emulation."""
 
     name: str
     machine: str = "x86_64"
     emulated: str | None = None
-    """qemu's name of a member."""
+    """qemu's name of a processor of this class."""
     hidden: Mapping[str, tuple[str, int]] | None = None
-    """Instruction sets that this machine is to hide: name in /proc/cpuinfo, and register and bit of CPUID's leaf 7."""
+    """Instruction sets to hide: name in /proc/cpuinfo, with register and bit of CPUID's leaf 7."""
 
     @property
     def how(self) -> str:
-        """In a word, for people."""
+        """How the row was measured, for the table."""
         return f"qemu, {self.emulated}" if self.emulated else "hardware, parts hidden" if self.hidden else "hardware"
 
 
@@ -77,13 +77,13 @@ PROCESSORS = {
 
 
 def replay(processor: Processor, model: Path, images: np.ndarray, arm64: Path | None = None) -> dict[str, object]:
-    """Logits of uint8 ``[N, 1, 28, 28]`` images on a processor.
+    """Computes logits on a processor.
 
     Args:
-        processor: one of ``PROCESSORS``.
+        processor: One of ``PROCESSORS``.
         model: ONNX file.
-        images: what it sees.
-        arm64: folder of an unpacked arm64 userland.
+        images: uint8 ``[N, 1, 28, 28]``.
+        arm64: Folder of an unpacked arm64 userland.
 
     Returns:
         ``logits`` (float32 ``[N, classes]``), ``onnxruntime`` (its version) and ``seconds``; or ``missing``, a reason.
@@ -92,21 +92,21 @@ def replay(processor: Processor, model: Path, images: np.ndarray, arm64: Path | 
         start = _command(processor, arm64, Path(folder))
         if isinstance(start, str):
             return {"missing": start}
-        given, found = Path(folder) / "images.npy", Path(folder) / "logits.npy"
-        np.save(given, images)
+        inputs, outputs = Path(folder) / "images.npy", Path(folder) / "logits.npy"
+        np.save(inputs, images)
         begin = time.perf_counter()
-        arguments = [*start, "-c", REPLAY, str(model), str(given), str(found)]
+        arguments = [*start, "-c", REPLAY, str(model), str(inputs), str(outputs)]
         done = subprocess.run(arguments, capture_output=True, text=True)
         if done.returncode == _REFUSED and processor.hidden:
             return {"missing": "this processor or kernel cannot hide instruction sets"}
         if done.returncode:
             return {"missing": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
         seconds = time.perf_counter() - begin
-        return {"logits": np.load(found), "onnxruntime": done.stdout.split()[-1], "seconds": seconds}
+        return {"logits": np.load(outputs), "onnxruntime": done.stdout.split()[-1], "seconds": seconds}
 
 
 def _command(processor: Processor, arm64: Path | None, folder: Path) -> list[str] | str:
-    """How to start Python there, or why it cannot be."""
+    """Returns the command that starts Python on that processor, or the reason why there is none."""
     if processor.hidden:
         return _hiding(processor.hidden, folder)
     if processor.emulated is None:
@@ -116,7 +116,7 @@ def _command(processor: Processor, arm64: Path | None, folder: Path) -> list[str
         return "qemu-user-static is not installed"
     if processor.machine == os.uname().machine:
         paths = os.pathsep.join(p for p in sys.path if p)
-        # numpy's OpenBLAS obeys this variable even where the emulated processor lacks the kernels that it names.
+        # numpy's OpenBLAS uses the kernels that this variable names, even where the emulated processor cannot run them.
         settings = ["-E", f"PYTHONPATH={paths}", "-U", "OPENBLAS_CORETYPE"]
         return [qemu, "-cpu", processor.emulated, *settings, str(Path(sys.executable).resolve())]
     if arm64 is None:
@@ -142,5 +142,5 @@ def _hiding(hidden: Mapping[str, tuple[str, int]], folder: Path) -> list[str] | 
         register: reduce(lambda mask, bit: mask | 1 << bit, (b for r, b in hidden.values() if r == register), 0)
         for register in ("ebx", "ecx", "edx", "eax1")
     }
-    given = ",".join(f"{mask:x}" for mask in masks.values())
-    return ["env", f"HIDE_CPUID={given}", f"LD_PRELOAD={library}", sys.executable]
+    variable = ",".join(f"{mask:x}" for mask in masks.values())
+    return ["env", f"HIDE_CPUID={variable}", f"LD_PRELOAD={library}", sys.executable]

@@ -1,8 +1,8 @@
-"""How often int8 answers as the float network does, with rounding to the nearest and with the refined method.
+"""Agreement of int8 with the float network, with rounding to the nearest and with the refined method.
 
     python benchmarks/studies/rounding.py [CHECKPOINT] [--data sample] [--images 1024 2048 4096]
 
-Counted on the validation images and on as many training images; the test set is not read. Writes
+Counts the validation images and as many training images; the test set is not read. Writes
 ``benchmarks/results/rounding.json`` and the table in ``docs/quantisation.md``.
 """
 
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
+    """Returns the logits, float32 ``[N, classes]``, of uint8 ``[N, 28, 28]``."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.concatenate(
         [session.run(["logits"], {"image": images[i : i + 500, None]})[0] for i in range(0, len(images), 500)]
@@ -44,8 +45,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1024, 2048, 4096])
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.checkpoint)
-    everything = find_dataset(options.data).load("train")
-    train, validation = split_validation(everything, checkpoint.info["recipe"]["validation"], SPLIT_SEED)
+    images = find_dataset(options.data).load("train")
+    train, validation = split_validation(images, checkpoint.info["recipe"]["validation"], SPLIT_SEED)
     seen = train.take(np.random.default_rng(1).permutation(len(train))[: len(validation)])
     model = to_onnx(checkpoint.model)
     expected = [logits(model, part.images) for part in (validation, seen)]

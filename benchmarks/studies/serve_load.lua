@@ -1,4 +1,4 @@
--- For wrk: POST the pictures of a folder in turn, and print what came back as one line of JSON.
+-- For wrk: POSTs the images of a folder in rotation, and prints the figures as one line of JSON.
 -- wrk ... -s serve_load.lua URL -- FOLDER COUNT
 local requests, at = {}, 0
 

@@ -1,11 +1,11 @@
-"""Load on ``fmnist-serve``: its rate beside the classifier's own, what twice its capacity does, and whether memory is flat.
+"""Load test of ``fmnist-serve``: throughput beside the classifier's own, overload of twice the capacity, and memory.
 
     python benchmarks/studies/serve_load.py [--seconds 10] [--memory 100000] [--json] [--write]
 
-Needs wrk (Debian's package of that name). Server and client share this machine, so what the client takes the server lacks.
-The pictures are 28×28 PNG files, one a request. Overload is offered by as many connections as it takes for more than twice
-the capacity measured before, each asking again as soon as it is answered: ``overload_ratio`` says what came of it.
-``--write`` puts the figures into ``benchmarks/results/serve_load.json`` and docs/serve.md, if that was at least twice.
+Needs wrk (Debian's package of that name). Server and client share this machine, so the client takes time from the server.
+Each request has one PNG file of 28×28. Overload comes from enough connections to offer more than twice the capacity, each of
+which sends its next request after each reply; ``overload_ratio`` is the rate that they reached. ``--write`` writes the figures
+to ``benchmarks/results/serve_load.json`` and docs/serve.md, if that ratio is at least 2.
 """
 
 import argparse
@@ -34,11 +34,15 @@ from fmnist_train.data.sources import find_dataset
 from fmnist_train.files import write_atomically
 
 PICTURES = 500
+"""Different images, sent in rotation."""
 BATCH = 16
+"""Images in a call of the in-process baseline: the service's usual batch."""
 CONNECTIONS = 32
+"""Connections at capacity: enough to fill batches, below ``IN_FLIGHT``."""
 IN_FLIGHT = 64
-"""Few, so that the connections that overload takes stay below the service's limit for those."""
+"""The service's ``--max-in-flight``: low, so that overload needs fewer connections than the service allows."""
 MOST_CONNECTIONS = 990
+"""Upper limit of connections at overload, below the service's limit of 1,000."""
 ROOT = Path(__file__).parents[2]
 LUA = Path(__file__).with_name("serve_load.lua")
 
@@ -51,14 +55,14 @@ class Server:
     url: str
 
     def requests(self) -> dict[str, int]:
-        """POST /classify by status, since the start."""
+        """Returns the number of POST /classify requests since the start, by status."""
         with urllib.request.urlopen(f"{self.url}/metrics") as reply:
             text = reply.read().decode()
         found = re.findall(r'fmnist_requests_total\{route="/classify",status="(\d+)"\} (\S+)', text)
         return {status: int(float(count)) for status, count in found}
 
     def resident_mb(self) -> list[float]:
-        """Memory of the process that speaks HTTP and of each worker, MiB; what they share counts for each."""
+        """Returns the resident memory of the HTTP process and of each worker in MiB; shared pages count for each."""
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         workers = [pid for task in tasks for pid in task.read_text().split()]
         statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (self.process.pid, *workers)]
@@ -66,7 +70,7 @@ class Server:
 
 
 def write_pictures(folder: Path) -> list[bytes]:
-    """The pictures as files named by number; also in memory."""
+    """Writes the images as files named by number, and returns their bytes."""
     files = []
     for i, image in enumerate(find_dataset().load("test").images[:PICTURES]):
         file = io.BytesIO()
@@ -77,7 +81,7 @@ def write_pictures(folder: Path) -> list[bytes]:
 
 
 def in_process(files: list[bytes], seconds: float) -> float:
-    """Pictures a second of ``Classifier.batch`` in one thread, ``BATCH`` at a time."""
+    """Returns images a second of ``Classifier.batch`` in one thread, ``BATCH`` at a time."""
     classifier = Classifier.load()
     classifier.batch(files[:BATCH])
     done, started = 0, time.perf_counter()
@@ -89,7 +93,7 @@ def in_process(files: list[bytes], seconds: float) -> float:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """The service with its default settings, and its log thrown away."""
+    """Yields a running service with ``IN_FLIGHT`` as its only setting."""
     code = "from fmnist_runtime.serve.cli import main; main()"
     command = [sys.executable, "-c", code, "--port", "0", "--max-in-flight", str(IN_FLIGHT)]
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stderr=log) as process:
@@ -108,19 +112,19 @@ def _read(file: io.BufferedRandom) -> bytes:
 
 
 def load(server: Server, folder: Path, connections: int, seconds: float) -> dict[str, float]:
-    """Drive the service; rates are a second, ``statuses`` are the service's own count."""
+    """Sends requests with wrk; returns rates a second, latencies, and ``statuses`` as the service counts them."""
     before = server.requests()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}", "--timeout", "10s", "-s", str(LUA), server.url]
     done = subprocess.run([*command, "--", str(folder), str(PICTURES)], capture_output=True, text=True, check=True)
     result = json.loads(done.stdout.splitlines()[-1])
     statuses = {status: n - before.get(status, 0) for status, n in server.requests().items()}
-    answered, all_of_them = statuses.get("200", 0), sum(statuses.values())
+    served, total = statuses.get("200", 0), sum(statuses.values())
     elapsed = result["seconds"]
-    return {**result, "served": answered / elapsed, "offered": all_of_them / elapsed, "statuses": statuses}
+    return {**result, "served": served / elapsed, "offered": total / elapsed, "statuses": statuses}
 
 
 def memory(server: Server, folder: Path, requests: int) -> list[float]:
-    """Resident MiB of all processes together, after each tenth of ``requests``."""
+    """Returns the resident MiB of all processes together, after each tenth of ``requests``."""
     sizes: list[float] = []
     while len(sizes) < 10:
         load(server, folder, CONNECTIONS, 2)
@@ -130,12 +134,12 @@ def memory(server: Server, folder: Path, requests: int) -> list[float]:
 
 
 def overload_connections(capacity: float) -> int:
-    """Connections that offer some 2.5 times the capacity: those that are refused ask again after ``REFUSAL_SECONDS``."""
+    """Returns the connections that offer about 2.5 times the capacity; a refused one waits ``REFUSAL_SECONDS``."""
     return min(MOST_CONNECTIONS, IN_FLIGHT + int(2.5 * capacity * REFUSAL_SECONDS))
 
 
 def measure(seconds: float, requests: int) -> dict:
-    """All figures; memory over so many requests, none for 0."""
+    """Returns all figures; those of memory over that many requests, or none for 0."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_pictures(folder)
@@ -155,7 +159,7 @@ def measure(seconds: float, requests: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--memory", type=int, default=0, metavar="REQUESTS", help="also watch memory over so many")
+    parser.add_argument("--memory", type=int, default=0, metavar="REQUESTS", help="also measure memory over that many")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help="write the results file and the section in docs/serve.md")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Every ratio that the project aims at, beside its goal, from one run.
+"""Ratios of latency, memory and throughput beside their goals, from one run.
 
     python benchmarks/studies/speed.py [--quick] [--bench FILE]
 
 Runs ``fmnist-bench`` (or takes the JSON of an earlier run), then the ratios of ``speed_cases.py``; writes
 ``benchmarks/results/bench.json``, ``speed.json``, ``docs/bench.png`` and the tables of ``docs/benchmark.md``.
-``--quick`` writes nothing: it shows that everything runs.
+``--quick`` is a smoke test and writes nothing.
 """
 
 import argparse
@@ -28,34 +28,37 @@ from fmnist_train.files import write_atomically
 
 @dataclass(frozen=True)
 class Goal:
-    """A ratio to reach."""
+    """A ratio and its goal."""
 
     what: str
+    """Text of the table."""
     limit: float
+    """Largest ratio of ours to the baseline; the least one where ``at_least``."""
     case: Any
+    """Function of ``speed_cases`` that measures both sides."""
     at_least: bool = False
-    """A throughput, theirs over ours in seconds, instead of a time or size that must stay small."""
+    """True for a throughput: seconds of the baseline over ours."""
 
 
 GOALS = (
     Goal("PNG of 300×300 to answer, warm, over Pillow's decoding and the model call", 1.3, cases.photo),
     Goal("JPEG of 12 megapixels to answer, over Pillow's draft decoding", 1.15, cases.jpeg),
-    Goal("`fmnist-infer photo.png`, whole process, over a bare script", 1.2, cases.cold),
-    Goal("its peak memory, over the bare script's", 1.1, cases.memory),
+    Goal("`fmnist-infer photo.png`, whole process, over a minimal script", 1.2, cases.cold),
+    Goal("its peak memory, over the minimal script's", 1.1, cases.memory),
     Goal("images a second of 10,000 PNGs of 28×28, over a plain loop", 1.8, cases.folder, at_least=True),
 )
 
 
 def measure(goal: Goal, folder: Path, times: int) -> dict[str, Any]:
-    """The goal with its ``ratio``, ``interval`` and whether it is ``met`` (by the ratio itself)."""
-    ours, theirs = goal.case(folder, times)
-    found = ratio(theirs, ours) if goal.at_least else ratio(ours, theirs)
+    """Returns the goal with its ``ratio``, ``interval``, and ``met``: whether the ratio itself reaches it."""
+    ours, baseline = goal.case(folder, times)
+    found = ratio(baseline, ours) if goal.at_least else ratio(ours, baseline)
     met = found["ratio"] >= goal.limit if goal.at_least else found["ratio"] <= goal.limit
     return {"what": goal.what, "goal": goal.limit, "at_least": goal.at_least, **found, "met": met}
 
 
 def against_peers(bench: dict[str, Any]) -> dict[str, Any] | None:
-    """The default model's call over the fastest right int8 peer's, from the benchmark; None where there is no peer."""
+    """Returns the ratio of the default model's call to that of the fastest correct int8 peer; None without a peer."""
     results = bench["results"]
     peers = {
         name: r["hot"]
@@ -80,7 +83,7 @@ def against_peers(bench: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def against_default(folder: Path, times: int) -> dict[str, Any]:
-    """The call of ``improved-lite`` over the default's; a goal only where it is as often right, within a standard error."""
+    """Returns the ratio of the call of ``improved-lite`` to the default's; met only at equal accuracy (one standard error)."""
     lite, improved = (
         json.loads((ROOT / "artifacts" / name / "parity.json").read_text("utf-8"))["accuracy"]["int8"]["accuracy"]
         for name in ("improved-lite", "improved")
@@ -95,7 +98,7 @@ def against_default(folder: Path, times: int) -> dict[str, Any]:
 
 
 def run_bench(*, quick: bool) -> dict[str, Any]:
-    """A run of ``fmnist-bench`` in a process of its own."""
+    """Runs ``fmnist-bench`` in a process of its own and returns its document."""
     code = "from fmnist_bench.cli import main; main()"
     command = [sys.executable, "-c", code, "--json", *(["--quick"] if quick else [])]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

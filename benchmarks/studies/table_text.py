@@ -1,4 +1,4 @@
-"""Markdown of the tables in README and guides: one function a table, from a results document to text."""
+"""Markdown of the tables in README and guides: one function for each table, from a results document to text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -75,13 +75,13 @@ _GUESS_COLUMNS: Columns = {
     "file": lambda r: f"{r['int8_bytes'] / 1000:.0f} kB",
     "Fashion-MNIST test": lambda r: f"{r['int8']:.2%}",
     "one call": lambda r: _microseconds(r, "int8"),
-    "shop pictures right": lambda r: _share(r["photos"], "product", "right"),
-    "people's own right": lambda r: _share(r["photos"], "wild", "right"),
+    "shop pictures correct": lambda r: _share(r["photos"], "product", "right"),
+    "people's own correct": lambda r: _share(r["photos"], "wild", "right"),
 }
 
 
 def best_guesses(rows: Iterable[Row]) -> str:
-    """Returns the README's short table of our models; photos count as right without the reject option."""
+    """Returns the README's short table of our models; photos are counted without the reject option."""
     return _from_columns(_GUESS_COLUMNS, rows, "lrrrrr")
 
 
@@ -92,10 +92,14 @@ def _share(counts: Row | None, kind: str, key: str, of: str = "photos") -> str:
 
 
 def photos(document: Document) -> str:
-    """Returns photos answered right by way of preprocessing, and how many there are."""
+    """Returns the share of correct photos for each way of preprocessing, and the number of photos."""
     head = [
         "",
-        *(f"{kind}: {what}" for kind in PHOTO_KINDS.values() for what in ("right", "coverage", "right of kept")),
+        *(
+            f"{kind}: {what}"
+            for kind in PHOTO_KINDS.values()
+            for what in ("correct", "coverage", "correct among accepted")
+        ),
     ]
     rows = [
         [
@@ -116,14 +120,14 @@ def photos(document: Document) -> str:
 
 
 def confidence(document: Document) -> str:
-    """Returns calibration in a sentence, and the separation from pictures that show no garment."""
+    """Returns the calibration figures in a sentence, and the separation from images that show no garment."""
     garments = document["garments"]
     head = [
         "not a garment",
         "pictures",
         "AUROC",
-        "accepted where 95% of garments are",
-        "accepted by the model's threshold",
+        "accepted at 95% of garments",
+        "accepted at the model's threshold",
     ]
     rows = [
         [kind, f"{r['pictures']:,}", f"{r['auroc']:.3f}", f"{r['accepted_at_95']:.1%}", f"{r['accepted']:.1%}"]
@@ -133,13 +137,13 @@ def confidence(document: Document) -> str:
     sentence = (
         f"Expected calibration error {garments['ece']:.2%} (15 bins), negative log-likelihood {garments['nll']:.4f}. "
         f"The model's own threshold accepts {garments['accepted']:.1%} of the test images; "
-        f"{garments['accuracy_of_accepted']:.2%} of those are answered right."
+        f"{garments['accuracy_of_accepted']:.2%} of those are correct."
     )
     return f"{sentence}\n\n{markdown_table(head, rows, 'lrrrr')}"
 
 
 def speed(document: Document) -> str:
-    """Returns the ratios beside their limits, and what a device installs."""
+    """Returns the ratios beside their goals, and the installed size on a device."""
     rows = []
     for r in document["ratios"]:
         sign, (low, high) = "≥" if r["at_least"] else "≤", r["interval"]
@@ -156,13 +160,13 @@ def portability(document: Document) -> str:
     """Returns the int8 file's logits on other processors, beside those of ordinary 8-bit weights."""
     images = document["images"]
     rows = []
-    for row, twin in zip(document["rows"], document["ordinary"], strict=True):
+    for row, wide in zip(document["rows"], document["ordinary"], strict=True):
         if "missing" in row:
             rows.append([row["name"], f"not run: {row['missing']}", *[""] * 5])
             continue
-        cells = [cell for part in (row, twin) for cell in (_bits(part), f"{part['correct'] / images:.1%}")]
+        cells = [cell for part in (row, wide) for cell in (_bits(part), f"{part['correct'] / images:.1%}")]
         rows.append([row["name"], row["how"], row["onnxruntime"], *cells])
-    head = ["processor", "run by", "onnxruntime", "this file", "right", "ordinary 8-bit weights", "right"]
+    head = ["processor", "run by", "onnxruntime", "this file", "correct", "ordinary 8-bit weights", "correct"]
     machine = f"This machine: {document['machine']}. {images:,} test images, {10 * images:,} logits."
     return f"{markdown_table(head, rows)}\n\n{machine}"
 
@@ -192,14 +196,14 @@ def variants(document: Document) -> str:
 
 
 def download(document: Document) -> str:
-    """Returns what a visitor of the page downloads."""
+    """Returns the sizes of the page's download."""
     sizes = {**document["bytes"], "together": sum(document["bytes"].values())}
     table = markdown_table(["", "bytes"], [[what, f"{count:,}"] for what, count in sizes.items()], "lr")
     return f"{table}\n\nThe browser unpacks the WebAssembly to {document['unpacked_bytes'] / 1e6:.1f} MB."
 
 
 def page_agreement(document: Document) -> str:
-    """Returns how many photos the page and the command answer alike."""
+    """Returns the number of photos with the same answer from page and command."""
     return (
         f"{document['photos']} photos: {document['equal_pictures']} equal pictures, {document['equal_answers']} equal "
         f"answers, probabilities differ by at most {document['largest_difference']:.2g}."
@@ -211,7 +215,7 @@ def serve_load(document: Document) -> str:
     own, capacity, overload = document["in_process"], document["capacity"], document["overload"]
     http, *workers = document["processes_mb"]
     worker_memory = (
-        f"{max(workers):.0f} MiB each of {len(workers)} workers at most" if workers else "which classifies too"
+        f"{max(workers):.0f} MiB each of {len(workers)} workers at most" if workers else "which also classifies"
     )
     lines = [
         f"{document['machine']['processor']}, {document['machine']['cpus_allowed']} CPUs, client on the same machine:",
@@ -221,10 +225,12 @@ def serve_load(document: Document) -> str:
         f"p50 {capacity['p50_ms']:.0f} ms, p99 {capacity['p99_ms']:.0f} ms, {_counted(capacity)}",
         f"- overload, {overload['connections']} connections: {overload['offered']:,.0f} requests/s offered, "
         f"{document['overload_ratio']:.1f} times the capacity, {overload['served']:,.0f} served; {_counted(overload)}",
-        f"- memory: {http:.0f} MiB the HTTP process, {worker_memory}",
+        f"- memory: {http:.0f} MiB in the HTTP process, {worker_memory}",
     ]
     if sizes := document.get("resident_mb"):
-        lines.append(f"- memory of all, at ten times on the way: {min(sizes):.1f} to {max(sizes):.1f} MiB")
+        lines.append(
+            f"- memory of all processes, at ten times during the run: {min(sizes):.1f} to {max(sizes):.1f} MiB"
+        )
     return "\n".join(lines)
 
 
@@ -295,6 +301,4 @@ def grey_frames(document: Document) -> str:
     ways = ("c_grey", "python_grey", "python_color")
     head = ["model", "`fmnist_prepare_grey`", "Python, grey", "Python, color"]
     rows = [[f"`{name}`", *(f"{100 * row[way]:.1f}%" for way in ways)] for name, row in grey["models"].items()]
-    return (
-        f"{markdown_table(head, rows, 'lrrr')}\n\nRight answers without rejection, on {grey['photos']} shop pictures."
-    )
+    return f"{markdown_table(head, rows, 'lrrr')}\n\nCorrect answers, without rejection, on {grey['photos']} shop pictures."

@@ -30,6 +30,7 @@ __all__ = ["RESULTS", "ROOT", "SECTIONS", "write_tables"]
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 NAMES = ("nano", "micro", "improved-lite", "improved", "best")
+"""Shipped models, from the smallest."""
 PUBLISHED = {
     "nano": "89.56% at 6,930 parameters; 91.0% at 60,000 (LeNet-5)",
     "micro": "92.5% below 100,000; 93.9% at 174,000 (DenseNet-BC)",
@@ -37,12 +38,12 @@ PUBLISHED = {
     "improved": "94.3% (a plain network of four convolutions)",
     "best": "95.55 ± 0.04% at 272,000 (ResNet-20 with random erasing, 300 epochs, epoch picked on the test set)",
 }
-"""Figures that others publish for about that size. They were not measured here."""
+"""Published figures of others at about that size; they were not measured here."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One table between two marks of a page."""
+    """A table between two marks of a page."""
 
     page: str
     """Path of the Markdown file, from the root."""
@@ -124,8 +125,8 @@ SECTIONS = {
 """Every section by its name in the marks."""
 
 
-_SHOWN = ("sh", "python")
-"""Languages of the README's first command block and first program, whose output it shows."""
+_README_BLOCKS = ("sh", "python")
+"""Languages of the README's two code blocks whose output it shows."""
 
 
 def write_tables(*names: str) -> None:
@@ -139,10 +140,12 @@ def write_tables(*names: str) -> None:
 
 
 def write_readme_output() -> None:
-    """Writes what the README's first command, and its Python, print."""
+    """Writes the output of the README's first command and of its Python program."""
     page = ROOT / "README.md"
     readme = page.read_text("utf-8")
-    command, python = (re.search(rf"^```{kind}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[1] for kind in _SHOWN)
+    command, python = (
+        re.search(rf"^```{kind}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[1] for kind in _README_BLOCKS
+    )
     photo = shlex.split(command.splitlines()[-1])[1:]
     programs = ["from fmnist_runtime.cli.infer import main; main()", *photo], [python]
     outputs = iter(

@@ -1,13 +1,13 @@
-"""An epoch of the recipe `improved-published`: our loop against a plain one, in one run.
+"""Duration of an epoch of the recipe `improved-published`: our loop against a plain one, in one run.
 
     python benchmarks/studies/training_speed.py [--batches 20] [--rounds 15] [--memory] [--accuracy EPOCHS] [--output FILE]
 
-The plain loop is what student projects write: a Dataset with PIL images, torchvision's transforms one image at a time, a
-DataLoader with two workers, float32, the default memory layout. Network, optimiser, batch size and augmentation are the
-same. Each loop has a process of its own and they take turns of so many batches; the ratio is the median over the rounds.
-``--memory`` adds our loop without ``keep_freed_memory``. ``--accuracy`` then trains both for so many epochs on the training
-images and compares them on the validation images; the test set is not read. Writes ``benchmarks/results/training_speed.json``
-(``--output -`` writes nothing).
+The plain loop is that of a tutorial: a Dataset with PIL images, torchvision's transforms one image at a time, a DataLoader
+with two workers, float32, the default memory layout. Network, optimizer, batch size and augmentation are the same. Each loop
+has a process of its own, and they alternate after ``--batches`` batches; the ratio is the median over the rounds.
+``--memory`` adds our loop without ``keep_freed_memory``. ``--accuracy`` then trains both for EPOCHS epochs on the training
+images and compares them on the validation images; the test set is not read. Writes
+``benchmarks/results/training_speed.json`` (``--output -`` writes nothing).
 """
 
 import argparse
@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from interleaved import start_contestants
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from turns import contestants
 
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.data.sources import Split, find_dataset, split_validation
@@ -42,12 +42,14 @@ from fmnist_train.training.run import SPLIT_SEED
 
 RESULT = Path(__file__).parents[1] / "results" / "training_speed.json"
 WORKERS = 2
+"""DataLoader workers of the plain loop: one for each core of the machine of the published figures."""
 RECIPE = dataclasses.replace(RECIPES["improved-published"], patience=0, scheduler="none")
 GOAL = 2.5
+"""Least ratio of the plain loop's duration to ours."""
 
 
-class Pictures(Dataset):
-    """PIL images, transformed one at a time; ``255 *`` because our networks take pixels."""
+class AugmentedImages(Dataset):
+    """PIL images, transformed one at a time, as float32 pixels of 0 to 255, which our networks take."""
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
         a = recipe.augmentation
@@ -62,32 +64,32 @@ class Pictures(Dataset):
 
 
 class PlainLoop:
-    """The loop of a tutorial."""
+    """A training loop as in tutorials."""
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
         self.loader = DataLoader(
-            Pictures(split, recipe),
+            AugmentedImages(split, recipe),
             recipe.batch_size,
             shuffle=True,
             drop_last=True,
             num_workers=WORKERS,
-            persistent_workers=True,  # a whole epoch starts them once, so a short turn shall not pay for it
+            persistent_workers=True,  # a real epoch starts them once, so a short one must not include it
         )
         self.model = build_model(recipe.model)
-        self.optimiser = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             self.model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.criterion = nn.CrossEntropyLoss()
 
     def epoch(self) -> float:
-        """Seconds that it took."""
+        """Trains one epoch and returns its seconds."""
         start = time.perf_counter()
         self.model.train()
         for images, labels in self.loader:
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss = self.criterion(self.model(images), labels)
             loss.backward()
-            self.optimiser.step()
+            self.optimizer.step()
             loss.item()
         return time.perf_counter() - start
 
@@ -105,7 +107,7 @@ class OurLoop:
         self.model = self.training.model
 
     def epoch(self) -> float:
-        """Seconds that it took, without saving: a short turn shall not pay what comes once in an epoch."""
+        """Trains one epoch and returns its seconds, without saving, which a real epoch does once."""
         self.training.recipe = dataclasses.replace(self.training.recipe, epochs=len(self.training.history) + 1)
         self.training.run()
         return self.training.history[-1].seconds
@@ -119,35 +121,41 @@ LOOPS = {
 
 
 def splits(data: str) -> tuple[Split, Split]:
+    """Returns training and validation images."""
     return split_validation(find_dataset(data).load("train"), RECIPE.validation, SPLIT_SEED)
 
 
 def short_epochs(name: str, data: str, batches: int) -> Callable[[], tuple[float, float]]:
-    """A turn is an epoch over so many batches; it gives seconds, and seconds of this process's processor time."""
+    """Returns a step: an epoch over that many batches, with its seconds and its seconds of processor time."""
     train, _ = splits(data)
     count = min(batches * RECIPE.batch_size, len(train))
     loop = LOOPS[name](train.take(np.arange(count)), dataclasses.replace(RECIPE, validation=0))
 
-    def turn() -> tuple[float, float]:
+    def step() -> tuple[float, float]:
         start = time.process_time()
         return loop.epoch(), time.process_time() - start
 
-    return turn
+    return step
 
 
 def measure(names: list[str], data: str, batches: int, rounds: int) -> dict[str, Any]:
-    """Seconds of each turn, and how many times longer each contestant takes than ``ours``."""
+    """Measures all contestants.
+
+    Returns:
+        By name: ``seconds`` and ``processor_seconds`` of each step; ``ratio`` of its duration to that of ``ours``, with
+        ``quartiles``; and ``processor_ratio``.
+    """
     makers = {name: functools.partial(short_epochs, name, data, batches) for name in names}
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    with contestants(makers) as running:
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    with start_contestants(makers) as running:
         for number in range(-1, rounds):  # the first round warms up
             for name, contestant in running.items():
-                result = contestant.turn()
+                result = contestant.step()
                 if number >= 0:
-                    turns[name].append(result)
-    ours = turns["ours"]
+                    times[name].append(result)
+    ours = times["ours"]
     found = {}
-    for name, values in turns.items():
+    for name, values in times.items():
         ratios = [value[0] / own[0] for value, own in zip(values, ours, strict=True)]
         found[name] = {
             "seconds": [round(wall, 4) for wall, _ in values],
@@ -160,16 +168,16 @@ def measure(names: list[str], data: str, batches: int, rounds: int) -> dict[str,
 
 
 def compare_accuracy(data: str, epochs: int) -> dict[str, Any]:
-    """Validation accuracy of both loops after so many epochs on the training images, with its 95% interval."""
+    """Trains both loops for that many epochs; returns their validation accuracies with 95% intervals."""
     train, validation = splits(data)
     found = {}
     for name in ("plain", "ours"):
         torch.manual_seed(0)
         loop = LOOPS[name](train, dataclasses.replace(RECIPE, validation=0))
         seconds = sum(loop.epoch() for _ in range(epochs))
-        right = int((predict_logits(loop.model, validation.images).argmax(1) == validation.labels).sum())
-        interval = wilson_interval(right, len(validation))
-        found[name] = {"accuracy": right / len(validation), "interval": list(interval), "seconds": seconds}
+        correct = int((predict_logits(loop.model, validation.images).argmax(1) == validation.labels).sum())
+        interval = wilson_interval(correct, len(validation))
+        found[name] = {"accuracy": correct / len(validation), "interval": list(interval), "seconds": seconds}
     return {"epochs": epochs, "images": len(validation), **found}
 
 

@@ -1,10 +1,10 @@
-"""What the forms of a model cost and gain on this machine: size, time to load, time of one answer.
+"""Size, loading time and latency of each file format of a model, on this machine.
 
     python benchmarks/studies/variants.py [FOLDER]
 
-FOLDER holds ``model.onnx`` and ``model.int8.onnx``. From these come the float16 and ORT files, and ``narrow.int8.onnx``, whose
-first convolution is as in the float file (``stem.py``). All load and answer in turns, one thread; medians over the rounds. Writes
-``benchmarks/results/variants.json`` and the table in ``docs/quantisation.md``.
+FOLDER holds ``model.onnx`` and ``model.int8.onnx``. The float16 and ORT files are made from these, and ``narrow.int8.onnx``,
+whose first convolution is not widened (``first_conv.py``). All files load and answer interleaved, with one thread; figures are
+medians over the rounds. Writes ``benchmarks/results/variants.json`` and the table in ``docs/quantisation.md``.
 """
 
 import argparse
@@ -31,31 +31,32 @@ from fmnist_train.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = 20
+"""Timed calls of each file in a round, after as many that are not timed."""
 
 
 def files(source: Path, folder: Path) -> list[Path]:
-    """The two ONNX files, and what can be made of them, in ``folder``."""
-    made = {name: (source / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
-    model, document = _opened(made["model.onnx"])
-    made["model.fp16.onnx"] = stamp(to_half(model), {**document, "precision": "float16"})
-    made |= {name.replace(".onnx", ".ort"): to_ort(made[name]) for name in ("model.onnx", "model.int8.onnx")}
-    narrow, document = _opened(made["model.int8.onnx"])
+    """Writes the two ONNX files and their variants into ``folder`` and returns the paths."""
+    found = {name: (source / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
+    model, document = _opened(found["model.onnx"])
+    found["model.fp16.onnx"] = stamp(to_half(model), {**document, "precision": "float16"})
+    found |= {name.replace(".onnx", ".ort"): to_ort(found[name]) for name in ("model.onnx", "model.int8.onnx")}
+    narrow, document = _opened(found["model.int8.onnx"])
     narrow_first_convolution(narrow)
-    made["narrow.int8.onnx"] = stamp(narrow, document)
-    for name, data in made.items():
+    found["narrow.int8.onnx"] = stamp(narrow, document)
+    for name, data in found.items():
         (folder / name).write_bytes(data)
-    return [folder / name for name in made]
+    return [folder / name for name in found]
 
 
 def _opened(data: bytes) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """A model and its metadata."""
+    """Returns a model and its metadata."""
     model = onnx.load_model_from_string(data)
     document = {p.key.removeprefix(PREFIX): json.loads(p.value) for p in model.metadata_props if p.key != CHECKSUM_KEY}
     return model, document
 
 
 def measure(paths: list[Path], rounds: int) -> list[dict[str, object]]:
-    """Medians over rounds in which each file has its turn."""
+    """Returns medians over interleaved rounds, one row for each file."""
     image = find_dataset("sample").load("test").images[:1, None]
     loading, answering = defaultdict(list), defaultdict(list)
     for _ in range(rounds):

@@ -1,7 +1,7 @@
-# ruff: noqa: PTH112, PTH118, PTH208 (pathlib is a start-up cost that this script is there to be without)
-"""What a person writes in ten lines: the scripts that ``fmnist-infer`` is measured against.
+# ruff: noqa: PTH112, PTH118, PTH208 (pathlib would add to the start-up time, which this script keeps minimal)
+"""A minimal script for the same task: the baseline of ``fmnist-infer`` in ``speed_cases.py``.
 
-python benchmarks/studies/bare.py MODEL PHOTO...     one PHOTO, or the pictures of a folder one after the other
+python benchmarks/studies/minimal_script.py MODEL PHOTO...     a PHOTO is a file, or a folder of images
 """
 
 import sys
