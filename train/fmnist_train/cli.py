@@ -14,6 +14,7 @@ from fmnist_train import commands
 from fmnist_train.console import run_typer
 from fmnist_train.options import chosen_settings, current_recipe, path_option, with_settings
 from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
+from fmnist_train.recipes import save_recipe as write_recipe
 
 __all__ = ["app", "main"]
 
@@ -30,11 +31,17 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="Recipe by name; an unknown name lists the known ones.",
+            help="Recipe by name, or a recipe file (.json); an unknown name lists the known ones.",
             autocompletion=commands.recipe_names,
             callback=current_recipe,
         ),
     ] = DEFAULT_RECIPE,
+    save_recipe: Annotated[
+        Path | None,
+        path_option(
+            help="Write the recipe, with the given options, to this file, and train nothing.", show_default=False
+        ),
+    ] = None,
     data: commands.Data = "fashion-mnist",
     data_dir: commands.DataFolder = None,
     output: Annotated[
@@ -77,6 +84,11 @@ def train(
     """Train one recipe; the test set is read once, at the end, by the epoch that validation chose."""
     if context.invoked_subcommand:
         return
+    chosen = _change_recipe(recipe, settings)
+    if save_recipe is not None:
+        write_recipe(dataclasses.replace(chosen, name=save_recipe.stem), save_recipe)
+        print(f"written to {save_recipe}: train it with 'fmnist-train --recipe {save_recipe}'")
+        return
     import torch
 
     from fmnist_train.training.progress import Progress
@@ -85,7 +97,6 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    chosen = _change_recipe(recipe, settings)
     options = RunOptions(
         data=data,
         data_dir=data_dir,

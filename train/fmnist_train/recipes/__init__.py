@@ -6,6 +6,7 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import nearest
+from fmnist_train.recipes.files import is_recipe_file, read_recipe, save_recipe
 from fmnist_train.recipes.names import RENAMED, current_name
 from fmnist_train.recipes.published import CLAIMS, NAMED
 from fmnist_train.recipes.recipe import Augmentation, NetworkOptions, Recipe, recipe_from_dict
@@ -20,7 +21,9 @@ __all__ = [
     "Recipe",
     "current_name",
     "get_recipe",
+    "read_recipe",
     "recipe_from_dict",
+    "save_recipe",
 ]
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in NAMED}
@@ -29,23 +32,26 @@ DEFAULT_RECIPE = "improved-published"
 
 
 def get_recipe(name: str, network: Mapping[str, Any] | None = None, **changes: Any) -> Recipe:
-    """Return the recipe of that name with the given fields changed; ``None`` leaves a field as it is.
+    """Return the recipe of that name, or in that file, with the given fields changed; ``None`` leaves a field as it is.
 
     Args:
-        name: a key of ``RECIPES``, or an earlier name of one.
+        name: a key of ``RECIPES``, an earlier name of one, or the path of a recipe file.
         network: options of the model to change; another ``model`` starts from its own defaults.
         changes: fields of the recipe.
 
     Raises:
-        ConfigError: an unknown name, or an impossible combination of values.
+        ConfigError: an unknown name, a file that is no recipe, or an impossible combination of values.
     """
-    name = current_name(name)
-    if name not in RECIPES:
-        raise ConfigError(
-            f"unknown recipe '{name}'{nearest(name, RECIPES)}; known recipes: {', '.join(sorted(RECIPES))}"
-        )
-    recipe = RECIPES[name]
+    recipe = read_recipe(name) if is_recipe_file(name) else _named(current_name(name))
     given = {key: value for key, value in changes.items() if value is not None}
     kept = recipe.model_options if given.get("model", recipe.model) == recipe.model else {}
     chosen = {key: value for key, value in (network or {}).items() if value is not None}
     return dataclasses.replace(recipe, **given, model_options={**kept, **chosen})
+
+
+def _named(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise ConfigError(
+            f"unknown recipe '{name}'{nearest(name, RECIPES)}; known recipes: {', '.join(sorted(RECIPES))}"
+        )
+    return RECIPES[name]

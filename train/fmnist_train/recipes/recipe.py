@@ -9,11 +9,16 @@ from typing import Any
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.recipes.names import current_name
-from fmnist_train.recipes.settings import check_settings, setting, settings_of
+from fmnist_train.recipes.settings import Search, check_settings, setting, settings_of
 
 __all__ = ["Augmentation", "NetworkOptions", "Recipe", "recipe_from_dict"]
 
 _SHARE = {"ge": 0, "le": 1, "wording": "a share {}"}
+
+
+def _draws_anew(recipe: Any) -> bool:
+    """Whether a recipe draws its augmentation at each step; stored views keep theirs, and their teachers' answers."""
+    return not recipe.stored_views
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,20 @@ class Augmentation:
     """
 
     rotation: float = setting(
-        0.0, "Largest rotation either way, degrees.", panel="Augmentation", ge=0, le=180, wording="{} degrees"
+        0.0,
+        "Largest rotation either way, degrees.",
+        panel="Augmentation",
+        ge=0,
+        le=180,
+        wording="{} degrees",
+        search=Search(0.0, 20.0, used_by=_draws_anew),
     )
     translation: float = setting(
-        0.0, "Largest shift either way, as a share of the side.", panel="Augmentation", **_SHARE
+        0.0,
+        "Largest shift either way, as a share of the side.",
+        panel="Augmentation",
+        **_SHARE,
+        search=Search(0.0, 0.15, used_by=_draws_anew),
     )
     shift: int = setting(
         0,
@@ -37,13 +52,26 @@ class Augmentation:
         ge=0,
         le=IMAGE_SIZE - 1,
         wording="{} pixels",
+        search=Search(0, 3, used_by=_draws_anew),
     )
     scale: tuple[float, float] = setting(
         (1.0, 1.0), "Range of the random zoom factor, as in 0.9,1.1.", panel="Augmentation"
     )
-    flip: float = setting(0.0, "Probability of a left-right mirror.", panel="Augmentation", **_SHARE)
+    flip: float = setting(
+        0.0,
+        "Probability of a left-right mirror.",
+        panel="Augmentation",
+        **_SHARE,
+        search=Search(0.0, 0.5, used_by=_draws_anew),
+    )
     # Zhong et al. 2017, arXiv:1708.04896
-    erase: float = setting(0.0, "Probability that a random rectangle becomes noise.", panel="Augmentation", **_SHARE)
+    erase: float = setting(
+        0.0,
+        "Probability that a random rectangle becomes noise.",
+        panel="Augmentation",
+        **_SHARE,
+        search=Search(0.0, 0.6, used_by=_draws_anew),
+    )
     photo: float = setting(
         0.0,
         "Probability that an image is changed as by a photograph.",
@@ -128,10 +156,28 @@ class Recipe:
         stored="optimiser",
     )
     learning_rate: float = setting(
-        1e-3, "Peak learning rate.", panel="Optimization", gt=0, names=("--learning-rate", "--lr")
+        1e-3,
+        "Peak learning rate.",
+        panel="Optimization",
+        gt=0,
+        names=("--learning-rate", "--lr"),
+        search=Search(1e-4, 2e-2, log=True),
     )
-    weight_decay: float = setting(0.0, "Decay of the weights.", panel="Optimization", ge=0)
-    momentum: float = setting(0.9, "Momentum of sgd.", panel="Optimization", ge=0, le=1)
+    weight_decay: float = setting(
+        0.0,
+        "Decay of the weights.",
+        panel="Optimization",
+        ge=0,
+        search=Search(1e-6, 0.2, log=True),
+    )
+    momentum: float = setting(
+        0.9,
+        "Momentum of sgd.",
+        panel="Optimization",
+        ge=0,
+        le=1,
+        search=Search(0.5, 0.99, used_by=lambda recipe: recipe.optimizer == "sgd"),
+    )
     scheduler: str = setting(
         "none",
         "Course of the learning rate.",
@@ -139,13 +185,23 @@ class Recipe:
         choices=("plateau", "step", "cosine", "one-cycle", "none"),
     )
     warmup: float = setting(
-        0.0, "Share of all steps in which the rate rises from 0 (cosine only).", panel="Optimization", ge=0, lt=1
+        0.0,
+        "Share of all steps in which the rate rises from 0 (cosine only).",
+        panel="Optimization",
+        ge=0,
+        lt=1,
+        search=Search(0.0, 0.3, used_by=lambda recipe: recipe.scheduler == "cosine"),
     )
     scheduler_patience: int = setting(
         5, "Epochs without progress before plateau lowers the rate.", panel="Optimization", ge=0
     )
     scheduler_factor: float = setting(
-        0.5, "Factor on the rate at each cut of plateau and step.", panel="Optimization", gt=0, lt=1
+        0.5,
+        "Factor on the rate at each cut of plateau and step.",
+        panel="Optimization",
+        gt=0,
+        lt=1,
+        search=Search(0.1, 0.8, used_by=lambda recipe: recipe.scheduler in ("plateau", "step")),
     )
     scheduler_step: int = setting(10, "Epochs between two cuts of step.", panel="Optimization", ge=1)
     validation: float = setting(
@@ -166,7 +222,12 @@ class Recipe:
     )
     min_delta: float = setting(0.0, "Smallest progress that counts.", panel="Training", ge=0)
     label_smoothing: float = setting(
-        0.0, "Share of the target that is spread over all classes.", panel="Loss", ge=0, lt=1
+        0.0,
+        "Share of the target that is spread over all classes.",
+        panel="Loss",
+        ge=0,
+        lt=1,
+        search=Search(0.0, 0.2, used_by=lambda recipe: recipe.distillation < 1),
     )
     targets: str = setting(
         "indices",
@@ -175,7 +236,11 @@ class Recipe:
         choices=("indices", "one-hot", "soft"),
     )
     mix: float = setting(
-        0.2, "Both parameters of the beta distribution that draws the shares of a mixed pair.", panel="Loss", gt=0
+        0.2,
+        "Both parameters of the beta distribution that draws the shares of a mixed pair.",
+        panel="Loss",
+        gt=0,
+        search=Search(0.1, 1.0, log=True, used_by=lambda recipe: recipe.targets == "soft"),
     )
     distillation: float = setting(
         0.0,
@@ -183,9 +248,14 @@ class Recipe:
         panel="Distillation",
         ge=0,
         le=1,
+        search=Search(0.1, 1.0, used_by=lambda recipe: 0 < recipe.distillation < 1),
     )
     temperature: float = setting(
-        2.0, "Divisor of both logits before their probabilities are compared.", panel="Distillation", gt=0
+        2.0,
+        "Divisor of both logits before their probabilities are compared.",
+        panel="Distillation",
+        gt=0,
+        search=Search(1.0, 5.0, used_by=lambda recipe: recipe.distillation > 0),
     )
     teacher: str = setting(
         "teacher,hybrid", "Recipes whose finished runs teach, commas between, unless others are named.", panel=""
@@ -212,6 +282,7 @@ class Recipe:
         panel="Optimization",
         ge=0,
         lt=1,
+        search=Search(0.9, 0.999, used_by=lambda recipe: recipe.ema_decay > 0),
     )
     gradient_clip: float = setting(0.0, "Largest norm of the gradient; 0 never clips.", panel="Optimization", ge=0)
     start: str = setting(

@@ -5,16 +5,30 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["Setting", "check_settings", "setting", "settings_of"]
+__all__ = ["Search", "Setting", "check_settings", "setting", "settings_of"]
 
 _KEY = "setting"
 """Key of the ``Setting`` in a field's metadata."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Range in which ``fmnist-train tune`` searches for a better value of a field."""
+
+    low: float
+    """Smallest value tried."""
+    high: float
+    """Largest value tried."""
+    log: bool = False
+    """Draw the logarithm of the value evenly, in place of the value."""
+    used_by: Callable[[Any], bool] = lambda recipe: True
+    """Whether the field has an effect on a recipe, and a range here makes sense for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +57,8 @@ class Setting:
     """Default in the help."""
     stored: str = ""
     """Key in stored recipes; empty: the field's name."""
+    search: Search | None = None
+    """Range for hyperparameter search; None leaves the field as it is."""
 
     def bounds(self) -> str:
         """The permitted range in words, or an empty text."""

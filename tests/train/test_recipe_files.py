@@ -1,0 +1,98 @@
+"""Recipes as files: what is written is read again, and what cannot be a recipe gives one line."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.cli import app
+from fmnist_train.console import run_typer
+from fmnist_train.recipes import RECIPES, get_recipe, read_recipe, save_recipe
+
+MODELS_PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_file_holds_the_whole_recipe(name: str, tmp_path: Path) -> None:
+    save_recipe(RECIPES[name], tmp_path / "recipe.json")
+    assert read_recipe(tmp_path / "recipe.json") == RECIPES[name] == get_recipe(str(tmp_path / "recipe.json"))
+
+
+def test_a_short_file_has_the_defaults_and_is_named_after_itself(tmp_path: Path) -> None:
+    path = tmp_path / "short.json"
+    path.write_text('{"model": "simple", "learning_rate": 1, "augmentation": {"scale": [0.9, 1.1]}}')
+    recipe = read_recipe(path)
+    assert (recipe.name, recipe.epochs, recipe.learning_rate) == ("short", 50, 1)
+    assert recipe.augmentation.scale == (0.9, 1.1) and recipe.augmentation.flip == 0
+
+
+def test_what_a_run_stored_is_a_recipe_file(tmp_path: Path) -> None:
+    (tmp_path / "stored.json").write_text(json.dumps(RECIPES["improved-lite"].to_dict()))
+    assert read_recipe(tmp_path / "stored.json") == RECIPES["improved-lite"]
+
+
+def test_the_example_of_the_guide_is_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(re.search(r"```json\n(.*?)```", MODELS_PAGE.read_text("utf-8"), re.DOTALL)[1])
+    recipe = read_recipe(tmp_path / "mine.json")
+    assert recipe.optimizer == "adamw" and recipe.augmentation.erase == 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"model": "custom", "learning_rat": 1}', "unknown field 'learning_rat' (did you mean 'learning_rate'?)"),
+        ('{"model": "custom", "augmentation": {"flipp": 1}}', "unknown field 'flipp' (did you mean 'flip'?)"),
+        ('{"model": "custom", "augmentatio": {}}', "did you mean 'augmentation'?"),
+        ('{"model": "custom", "epochs": "ten"}', "'epochs' must be a whole number, not \"ten\""),
+        ('{"model": "custom", "epochs": 1.5}', "'epochs' must be a whole number, not 1.5"),
+        ('{"model": "custom", "flip": true}', "unknown field 'flip'"),
+        ('{"model": "custom", "momentum": true}', "'momentum' must be a number, not true"),
+        ('{"model": "custom", "monitor": null}', "'monitor' must be a text, not null"),
+        ('{"model": "custom", "class_weights": [1, "2"]}', "'class_weights' must be a list of numbers"),
+        ('{"model": "custom", "model_options": [1]}', "'model_options' must be an object, not [1]"),
+        ('{"model": "custom", "augmentation": 1}', "'augmentation' must be an object, not 1"),
+        ('{"model": "custom", "augmentation": {"scale": [1]}}', "--scale must be two factors"),
+        ('{"model": "custom", "epochs": 0}', "--epochs must be at least 1, not 0"),
+        ('{"model": "custom", "optimizer": "sgd", "optimiser": "adam"}', "the field 'optimizer' is given twice"),
+        ('{"model": "custom", "learning_rate": NaN}', "not a JSON file (NaN is no number)"),
+        ('{"model": "custom", "name": "../run"}', "the name '../run' must be letters"),
+        ('{"model": "custm"}', "unknown model 'custm' (did you mean 'custom'?)"),
+        ('{"epochs": 1}', "the field 'model' is missing"),
+        ("[1]", "a recipe is a JSON object, not [1]"),
+        ("{", "not a JSON file"),
+        ("\xff", "not a JSON file"),
+    ],
+)
+def test_what_is_no_recipe_gives_one_line(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(text.encode("latin-1"))
+    assert run_typer(app, args=["--recipe", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}: ") and message in line
+
+
+def test_the_command_writes_a_file_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = "--recipe custom --channels 4 --hidden 8 --epochs 1 --flip 0.5 --save-recipe mine.json"
+    assert run_typer(app, args=options.split(" ")) == 0
+    assert "written to mine.json" in capsys.readouterr().out and not Path("runs").exists()
+    assert run_typer(app, args=["--recipe", "mine.json", "--data", "sample", "--epochs", "2", "--quiet", "--json"]) == 0
+    stored = json.loads(capsys.readouterr().out)["recipe"]
+    assert (stored["name"], stored["epochs"], stored["augmentation"]["flip"]) == ("mine", 2, 0.5)
+    assert stored["model_options"] == {"channels": [4], "hidden": [8]} and Path("runs/mine-sample-seed0").is_dir()
+
+
+def test_a_file_that_cannot_be_read_again_is_not_written(tmp_path: Path) -> None:
+    for name in ("recipe.txt", "my recipe.json"):
+        with pytest.raises(ConfigError):
+            save_recipe(get_recipe("custom"), tmp_path / "recipe.txt")
+        assert run_typer(app, args=["--save-recipe", str(tmp_path / name)]) == 2
+    with pytest.raises(ConfigError, match="no such recipe file"):
+        get_recipe(str(tmp_path / "gone.json"))
+    assert not list(tmp_path.iterdir())

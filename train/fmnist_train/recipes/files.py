@@ -1,0 +1,134 @@
+"""Recipes as JSON files: one object with the fields of ``Recipe``, of which ``name`` and those left out have a default.
+
+``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a whole recipe.
+"""
+
+import dataclasses
+import json
+import re
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.files import expand_path, nearest, write_atomically
+from fmnist_train.recipes.published import NAMED
+from fmnist_train.recipes.recipe import Augmentation, Recipe
+from fmnist_train.recipes.settings import settings_of
+
+__all__ = ["is_recipe_file", "read_recipe", "save_recipe"]
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+"""Form of a recipe's name, which is part of the name of the run's folder."""
+_KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
+"""What a field takes, in the words of an error message."""
+
+
+def is_recipe_file(text: str) -> bool:
+    """Whether the value of ``--recipe`` is a file: it ends in ``.json`` or has a folder. Otherwise it is a name."""
+    return text.endswith(".json") or Path(text).name != text
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """Read a recipe file. Without the field ``name``, the recipe is named after the file.
+
+    Raises:
+        ConfigError: no such file, no JSON object, an unknown field, or a value that the field does not take.
+    """
+    path = expand_path(path)
+    try:
+        values = _read_object(path)
+        values.setdefault("name", path.stem)
+        if "model" not in values:
+            raise ConfigError("the field 'model' is missing")
+        images = values.pop("augmentation", {})
+        if not isinstance(images, dict):
+            raise ConfigError(f"'augmentation' must be an object, not {_shown(images)}")
+        augmentation = Augmentation(**_checked(Augmentation, images))
+        recipe = Recipe(**_checked(Recipe, values), augmentation=augmentation)
+        _check_names(recipe)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return recipe
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe with all its fields, atomically; ``read_recipe`` is the inverse.
+
+    Raises:
+        ConfigError: a file or a name that ``read_recipe`` refuses.
+    """
+    if path.suffix != ".json":
+        raise ConfigError(f"{path}: the name of a recipe file must end in .json")
+    _check_names(recipe)
+    write_atomically(path, json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise ConfigError("no such recipe file") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"not a JSON file ({error})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"a recipe is a JSON object, not {_shown(values)}")
+    return values
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _checked(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a dataclass's fields, with lists as tuples where the field is one."""
+    hints = {name: hint for name, hint in typing.get_type_hints(owner).items() if name != "augmentation"}
+    stored = {documented.stored: name for name, documented in settings_of(owner).items() if documented.stored}
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        name = stored.get(key, key)  # a recipe that a run stored has its own spelling
+        if name not in hints:
+            raise ConfigError(f"unknown field '{key}'{nearest(key, [*hints, 'augmentation'])}")
+        if name in checked:
+            raise ConfigError(f"the field '{name}' is given twice, as '{key}', too")
+        checked[name] = _value(key, hints[name], value)
+    return checked
+
+
+def _value(key: str, hint: Any, value: Any) -> Any:
+    """The value as the field holds it."""
+    kind = typing.get_origin(hint) or hint
+    if kind is tuple:
+        part = typing.get_args(hint)[0]
+        if isinstance(value, list) and all(_is(part, each) for each in value):
+            return tuple(value)
+    elif isinstance(kind, type) and issubclass(kind, Mapping):
+        kind = dict
+        if isinstance(value, dict):
+            return value
+    elif _is(kind, value):
+        return value
+    raise ConfigError(f"'{key}' must be {_KINDS[kind]}, not {_shown(value)}")
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether a JSON value is of this kind; a whole number is a number, and true is neither."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+
+
+def _check_names(recipe: Recipe) -> None:
+    if not _NAME.fullmatch(recipe.name):
+        raise ConfigError(f"the name '{recipe.name}' must be letters, digits, '.', '_' and '-': it names a folder")
+    models = sorted({known.model for known in NAMED})  # each network has a recipe, and recipes load without PyTorch
+    if recipe.model not in models:
+        raise ConfigError(
+            f"unknown model '{recipe.model}'{nearest(recipe.model, models)}; known models: {', '.join(models)}"
+        )
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
