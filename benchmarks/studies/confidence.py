@@ -20,11 +20,11 @@ from sklearn.metrics import roc_auc_score
 from tables import RESULTS, write_tables
 
 from fmnist_runtime import Classifier
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import find_images
 from fmnist_runtime.reject import RejectRule
 from fmnist_train.data.sources import find_dataset, split_validation
 from fmnist_train.evaluation.metrics import expected_calibration_error, softmax
-from fmnist_train.files import write_atomically
 from fmnist_train.training.run import SPLIT_SEED
 
 COUNT = 300

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from interleaved import start_contestants
 
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import find_dataset, split_validation
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import wilson_interval
-from fmnist_train.files import write_atomically
 from fmnist_train.recipes import RECIPES
 from fmnist_train.training.device import keep_freed_memory
 from fmnist_train.training.loop import Training

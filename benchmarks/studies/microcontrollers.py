@@ -32,10 +32,11 @@ from fmnist_export.c.memory import plan_memory
 from fmnist_export.c.proof import write_files
 from fmnist_export.c.reader import read_network
 from fmnist_runtime import Classifier
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.selftest import unpack_golden
-from fmnist_train.files import read_object, write_atomically
+from fmnist_train.files import read_object
 
 HERE = Path(__file__).parent
 BOARD = HERE / "cortex_m"

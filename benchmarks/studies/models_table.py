@@ -13,8 +13,8 @@ import numpy as np
 from tables import NAMES, RESULTS, ROOT, SECTIONS, write_tables
 
 from fmnist_runtime import Classifier
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
-from fmnist_train.files import write_atomically
 
 ROUNDS = 5000
 """Calls of each file; the first twentieth warms up."""

@@ -18,10 +18,10 @@ from PIL import Image
 from tables import NAMES, RESULTS, ROOT, write_tables
 
 from fmnist_runtime import Classifier, ImageError
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import find_images, open_image
 from fmnist_train.data.photos import slug
 from fmnist_train.evaluation.metrics import ECE_BINS
-from fmnist_train.files import write_atomically
 
 WAYS = {
     "the photo resized (`--naive resized`)": {"method": "resized"},

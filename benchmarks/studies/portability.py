@@ -22,9 +22,9 @@ from processors import PROCESSORS, replay
 from table_text import portability
 from tables import RESULTS, ROOT, write_tables
 
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.model_file.store import find_model
 from fmnist_train.data.sources import cache_folder, find_dataset
-from fmnist_train.files import write_atomically
 
 MODEL, CHECKPOINT = ROOT / "artifacts/improved/model.int8.onnx", ROOT / "artifacts/improved"
 

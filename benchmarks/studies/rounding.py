@@ -22,9 +22,9 @@ from tables import write_tables
 from fmnist_export.convert import to_onnx
 from fmnist_export.quantization.quantize import quantise
 from fmnist_export.settings import Quantisation
+from fmnist_runtime.files import write_atomically
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import find_dataset, split_validation
-from fmnist_train.files import write_atomically
 from fmnist_train.training.run import SPLIT_SEED
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,10 +28,10 @@ from table_text import serve_load
 from tables import write_tables
 
 from fmnist_runtime import Classifier
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.serve.app import REFUSAL_SECONDS
 from fmnist_train.data.sources import find_dataset
-from fmnist_train.files import write_atomically
 
 PICTURES = 500
 """Different images, sent in rotation."""

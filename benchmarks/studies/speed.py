@@ -22,8 +22,8 @@ from tables import RESULTS, ROOT, write_tables
 
 from fmnist_bench.report import format_table
 from fmnist_bench.statistics import ratio
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
-from fmnist_train.files import write_atomically
 
 
 @dataclass(frozen=True)

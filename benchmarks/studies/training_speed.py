@@ -29,11 +29,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.data.sources import Split, find_dataset, split_validation
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import wilson_interval
-from fmnist_train.files import write_atomically
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Recipe
 from fmnist_train.training.device import keep_freed_memory

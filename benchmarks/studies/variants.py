@@ -24,10 +24,10 @@ from fmnist_export.quantization.first_conv import narrow_first_convolution
 from fmnist_export.stamp import stamp
 from fmnist_export.variants import to_half, to_ort
 from fmnist_runtime import Classifier
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, PREFIX
 from fmnist_train.data.sources import find_dataset
-from fmnist_train.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = 20

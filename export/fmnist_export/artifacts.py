@@ -12,9 +12,9 @@ from fmnist_export.metadata import golden, prove, tolerance
 from fmnist_export.variants import to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, ModelError
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.model_file.store import MODEL_DIR, read_model
 from fmnist_runtime.selftest import selftest
-from fmnist_train.files import write_atomically
 
 __all__ = ["all_files", "publish_model", "write_forms"]
 

@@ -6,7 +6,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.files import read_object, write_atomically
+from fmnist_runtime.files import write_atomically
+from fmnist_train.files import read_object
 from fmnist_train.recipes import current_name
 
 __all__ = ["collect_evidence", "model_card"]

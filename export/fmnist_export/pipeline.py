@@ -25,11 +25,11 @@ from fmnist_export.settings import Limits, Quantisation
 from fmnist_export.variants import to_half
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import CheckpointError, GateError, ModelError
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.model_file.store import SUMS
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluation.inference import predict_logits
-from fmnist_train.files import write_atomically
 from fmnist_train.training.photos import unpack_logits
 from fmnist_train.training.run import SPLIT_SEED
 

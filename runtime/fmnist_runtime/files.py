@@ -34,10 +34,15 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
     return b"".join(pieces)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name beside it, then renames it; makes the folder where there is none.
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Writes a file under a temporary name beside it, flushes it to the disk, and renames it; makes missing folders.
 
-    Two threads or processes may write the same file at once: one of the two results stays, whole.
+    After a loss of power the file has either the old content or the new one. Two threads or processes may write the same
+    file at once: one of the two results stays, whole.
+
+    Args:
+        path: The file.
+        data: Its content; text is encoded as UTF-8.
 
     Raises:
         OSError: The folder or file cannot be written; no temporary file is left behind.
@@ -45,11 +50,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)  # there is none after the renaming
 
 
 def make_folder(folder: Path) -> None:

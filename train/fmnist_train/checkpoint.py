@@ -17,7 +17,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.files import read_object, write_atomically
+from fmnist_runtime.files import write_atomically
+from fmnist_train.files import read_object
 from fmnist_train.models import build_model
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Files that a reader, or a loss of power, finds whole: the old one or the new one; and small helpers for paths and names."""
+"""Small helpers for folders, JSON files, sections of Markdown files, and misspelled names."""
 
 import difflib
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.files import write_atomically
 
 __all__ = [
     "around_section",
@@ -18,7 +19,6 @@ __all__ = [
     "nearest",
     "read_object",
     "replace_section",
-    "write_atomically",
 ]
 
 
@@ -77,20 +77,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """``" (did you mean 'simple'?)"`` for a misspelt name, or an empty text."""
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write beside ``path``, flush to the disk, rename into place; folders on the way are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fmnist_runtime.errors import DataError, ImageError
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_train.data.photos import TABLE
-from fmnist_train.files import write_atomically
 
 __all__ = ["TRAINING_SENDERS", "convert_clothing_dataset"]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fmnist_runtime.errors import DataError
-from fmnist_train.files import write_atomically
+from fmnist_runtime.files import write_atomically
 
 __all__ = ["download"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_runtime.errors import DataError
-from fmnist_train.files import write_atomically
+from fmnist_runtime.files import write_atomically
 
 __all__ = ["find_idx", "idx_sha256", "read_idx", "write_idx"]
 

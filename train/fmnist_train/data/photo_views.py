@@ -23,11 +23,11 @@ import PIL
 from PIL import Image, ImageEnhance, ImageFilter
 
 import fmnist_runtime.preprocessing
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.preprocessing.segmentation import segment
 from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_train.files import write_atomically
 
 __all__ = ["ViewSettings", "load_views", "paste_views", "photo_views"]
 

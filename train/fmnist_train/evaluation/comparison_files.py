@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.evaluation.predictor import open_predictor
-from fmnist_train.files import write_atomically
 
 __all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency"]
 

@@ -7,8 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from fmnist_runtime.files import write_atomically
 from fmnist_train.evaluation.figures import GRAY, MARKERS, save_figure, shorten, style_panel
-from fmnist_train.files import replace_section, write_atomically
+from fmnist_train.files import replace_section
 
 __all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
 

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import classification_report  # type: ignore[import-untyped]  # has no stubs
 
 from fmnist_runtime.errors import DataError
+from fmnist_runtime.files import write_atomically
 from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.evaluation.gallery import (
     Predictions,
@@ -20,7 +21,6 @@ from fmnist_train.evaluation.occlusion import occlusion_maps
 from fmnist_train.evaluation.plots import write_confusion_matrix, write_reliability_diagram
 from fmnist_train.evaluation.predictor import Predictor, open_predictor
 from fmnist_train.evaluation.report import Mistake, Report, write_report
-from fmnist_train.files import write_atomically
 
 __all__ = ["evaluate_model"]
 

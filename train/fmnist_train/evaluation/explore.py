@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from fmnist_runtime.files import write_atomically
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.evaluation.explore_plots import write_counts, write_means, write_pixels, write_samples, write_stages
-from fmnist_train.files import write_atomically
 from fmnist_train.models import Normalize
 from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation
 

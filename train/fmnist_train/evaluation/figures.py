@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnist_train.files import write_atomically
+from fmnist_runtime.files import write_atomically
 
 __all__ = ["BLUE", "GRAY", "GREEN", "LIGHT", "MARKERS", "ORANGE", "RED", "save_figure", "shorten", "style_panel"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from fmnist_runtime.files import write_atomically
 from fmnist_train.evaluation.occlusion import overlay
-from fmnist_train.files import write_atomically
 
 __all__ = ["Mistake", "Report", "write_report"]
 

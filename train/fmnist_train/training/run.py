@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_runtime.files import make_folder
+from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import DataSource, cache_folder, find_dataset, split_validation
 from fmnist_train.data.splits import describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
-from fmnist_train.files import lock_folder, write_atomically
+from fmnist_train.files import lock_folder
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.distributed import is_first, process_group
