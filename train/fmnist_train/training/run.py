@@ -7,7 +7,7 @@ import json
 import platform
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint
-from fmnist_train.data.sources import DataSource, cache_folder, find_dataset, split_validation
+from fmnist_train.data.sources import DataSource, Split, cache_folder, find_dataset, split_validation
 from fmnist_train.data.splits import describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
@@ -35,7 +35,7 @@ from fmnist_train.training.state import Epoch
 from fmnist_train.training.teacher import find_start, find_teachers
 from fmnist_train.training.tensorboard import event_writer
 
-__all__ = ["SPLIT_SEED", "RunOptions", "train"]
+__all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_interrupt", "train"]
 
 SPLIT_SEED = 20170828
 """The validation split is the same for every seed of a recipe, and of two sizes the smaller is in the larger, so that their
@@ -68,6 +68,47 @@ class RunOptions:
         return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"
 
 
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run reads before it trains: everything but the test set."""
+
+    source: DataSource
+    train: Split
+    validation: Split
+    others: Mapping[str, Any]
+    """Further arguments of ``Training``: the checkpoints and photos that the recipe learns from."""
+
+    def training(self, recipe: Recipe, folder: Path, options: RunOptions, device: torch.device) -> Training:
+        """Return a new run of a recipe that learns from the same checkpoints and photos."""
+        return Training(
+            recipe,
+            self.train,
+            self.validation,
+            folder,
+            seed=options.seed,
+            device=device,
+            mixed_precision=options.mixed_precision,
+            about={"labels": list(self.source.labels), "dataset": self.source.name},
+            **self.others,
+        )
+
+
+def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]) -> RunInputs:
+    """Read the training images, split off the validation images, and load what else the recipe learns from."""
+    source = find_dataset(options.data, options.data_dir)
+    images = source.load("train")
+    note(describe_classes(images.labels, source.labels))
+    training, validation = split_validation(images, recipe.validation, SPLIT_SEED)
+    start = find_start(recipe, options.start, source.labels)
+    photo_cache = cache_folder().with_name("photos")
+    others = {
+        "start": start,
+        "photos": load_photo_data(recipe, options.photos, source.labels, training, photo_cache, note),
+        "teachers": find_teachers(recipe, options.teachers, source.labels, start),
+    }
+    return RunInputs(source, training, validation, others)
+
+
 def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
     """Train, test once with the epoch that validation chose, write everything into the run's folder.
 
@@ -82,35 +123,15 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
 def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torch.device) -> dict[str, Any] | None:
     folder = options.folder(recipe)
     _check_folder(folder, resume=options.resume)
-    source = find_dataset(options.data, options.data_dir)
-    images = source.load("train")
-    progress.note(describe_classes(images.labels, source.labels))
-    training_split, validation = split_validation(images, recipe.validation, SPLIT_SEED)
-    about = {"labels": list(source.labels), "dataset": source.name}
-    start = find_start(recipe, options.start, source.labels)
-    photos = load_photo_data(
-        recipe, options.photos, source.labels, training_split, cache_folder().with_name("photos"), progress.note
-    )
-    training = Training(
-        recipe,
-        training_split,
-        validation,
-        folder,
-        seed=options.seed,
-        device=device,
-        mixed_precision=options.mixed_precision,
-        teachers=find_teachers(recipe, options.teachers, source.labels, start),
-        start=start,
-        photos=photos,
-        about=about,
-    )
+    inputs = read_inputs(recipe, options, progress.note)
+    training = inputs.training(recipe, folder, options, device)
     if is_first():
         make_folder(folder)
     with lock_folder(folder) if is_first() else nullcontext():
         _check_folder(folder, resume=options.resume)  # once more: another run may have ended since
         if options.resume:
             training.resume()
-        return _run(training, source, options, progress, images=len(training_split))
+        return _run(training, inputs.source, options, progress, images=len(inputs.train))
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -131,7 +152,7 @@ def _run(
     log = event_writer(folder / "tensorboard") if options.tensorboard and is_first() else None
     interrupted = False
     with (
-        _stop_on_interrupt() as stop,
+        stop_on_interrupt() as stop,
         progress.of_run(recipe, images, len(training.validation), training.device),
     ):
 
@@ -228,7 +249,7 @@ class _Stop:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[_Stop]:
+def stop_on_interrupt() -> Iterator[_Stop]:
     """Turn the first Ctrl-C into a request; a second one interrupts at once, as usual."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
