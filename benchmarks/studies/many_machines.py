@@ -52,7 +52,7 @@ class KilledOnce(ClassifyFiles):
 
 
 def write_images(folder: Path, count: int) -> set[str]:
-    """Writes the images, in folders of a thousand; returns the paths of the damaged ones."""
+    """Writes the images, in folders of a thousand, and files of a Mac; returns the paths of the damaged images."""
     damaged = set()
     images = find_dataset().load("train").images[:count]
     for i, image in enumerate(images):
@@ -62,6 +62,9 @@ def write_images(folder: Path, count: int) -> set[str]:
         if i % 1000 == 500 or i == 7:
             path.write_bytes(path.read_bytes()[:60])
             damaged.add(str(path))
+    for name in ("._000001.png", "__MACOSX/000/000001.png", "000/._000002.png"):  # none of them has an answer
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
     return damaged
 
 

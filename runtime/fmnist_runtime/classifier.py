@@ -141,7 +141,8 @@ class Classifier:
         """Classifies any number of images, in their order; an unreadable image becomes an ``Answer`` with an error.
 
         Args:
-            pictures: See ``Picture``; a folder stands for all images below it. Read only a few chunks ahead.
+            pictures: See ``Picture``; a folder stands for all images below it, without hidden names, whose number is
+                logged as a warning. Read only a few chunks ahead.
             top_k: See ``__call__``.
             reject: See ``__call__``.
             threads: Images decoded and classified at the same time; None: one for each CPU of this process.
@@ -153,7 +154,7 @@ class Classifier:
         from fmnist_runtime.image_io.sources import expand
 
         classify = partial(self.results, top_k=top_k, reject=reject)
-        return classify_sources(classify, expand(_several(pictures)), threads=threads)
+        return classify_sources(classify, expand(_several(pictures), report=True), threads=threads)
 
     def results(
         self,

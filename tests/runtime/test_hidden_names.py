@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fmnist_runtime import Classifier, ImageError
+from fmnist_runtime.batching.ray_batch import _skipped_by_ray, _Visible
+from fmnist_runtime.cli.inputs import FolderWatch
+from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import expand, find_images, is_hidden
 
 
@@ -34,6 +38,42 @@ def test_they_are_left_out_and_counted_in_one_line(tmp_path: Path, caplog: pytes
     ]
     (record,) = caplog.records
     assert "left out 5 hidden or system names and links to folders" in record.message
+
+
+def test_a_stream_and_a_watched_folder_count_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "._a.png"):
+        Image.new("L", (28, 28), 9).save(tmp_path / name)
+    answers = list(Classifier.load("nano").stream([tmp_path]))
+    assert [answer.path for answer in answers] == [str(tmp_path / "a.png")]
+    FolderWatch(tmp_path, 1)
+    assert [record.message.partition(" hidden")[0] for record in caplog.records] == [f"{tmp_path}: left out 1"] * 2
+
+
+def test_ray_lists_the_same_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Ray's own listing takes ``sub/._d.png``, and leaves out ``_b.png`` without a word."""
+    pytest.importorskip("pyarrow", reason="needs the extra `ray`")
+    names = ["a.png", "_b.png", ".c.png", "sub/d.png", "sub/._d.png", "__MACOSX/._a.png", "_sub/e.png", "_sub/_f.png"]
+    for name in [*names, ".trash/g.png", "_notes.txt"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name, "PNG")
+    skipped = _skipped_by_ray([str(tmp_path)])
+    top = {"_b.png", ".c.png", "__MACOSX", "_sub", "_sub/_f.png", ".trash"}
+    assert {str(Path(path).relative_to(tmp_path)) for path in skipped} == top
+    visible = _Visible([str(tmp_path)])
+    kept = visible([str(tmp_path / name) for name in names])
+    assert kept == list(map(str, find_images_of(tmp_path, names)))
+    visible.report()
+    assert "left out 3 hidden" in caplog.records[-1].message
+
+
+def find_images_of(folder: Path, names: list[str]) -> list[Path]:
+    """The images of a folder, as the command finds them, in the order of these names."""
+    return sorted(find_images(folder), key=lambda path: names.index(str(path.relative_to(folder))))
+
+
+def test_an_uploaded_file_of_a_mac_is_named() -> None:
+    with pytest.raises(ImageError, match="AppleDouble"):
+        open_image(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(80))
 
 
 def test_what_is_named_is_taken(tmp_path: Path) -> None:

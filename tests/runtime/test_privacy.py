@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_runtime.model_file.session import turn_off_tracing
+
 ROOT = Path(__file__).parents[2]
 PHOTO = str(ROOT / "examples" / "shirt.jpg")
 INFER = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
@@ -29,6 +31,18 @@ def test_every_package_turns_telemetry_off(package: str, tmp_path: Path) -> None
     assert json.loads(done.stdout) == ["1", "0"]
     chosen = environment(tmp_path, ORT_DISABLE_TELEMETRY="0", RAY_USAGE_STATS_ENABLED="1")
     assert json.loads(subprocess.run(command, capture_output=True, check=True, env=chosen).stdout) == ["0", "1"]
+
+
+@pytest.mark.parametrize(("system", "variable", "calls"), [("nt", "1", 1), ("nt", "0", 0), ("posix", "1", 0)])
+def test_trace_events_of_windows_are_turned_off(
+    system: str, variable: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows' wheels hand events to the system whatever the variable is."""
+    made: list[None] = []
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", variable)
+    monkeypatch.setattr("onnxruntime.disable_telemetry_events", lambda: made.append(None))
+    turn_off_tracing(system)
+    assert len(made) == calls
 
 
 def test_nothing_imports_onnxruntime_before_its_telemetry_is_off() -> None:

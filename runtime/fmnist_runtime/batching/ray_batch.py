@@ -5,6 +5,7 @@
 Needs the extra ``ray``; docs/many-machines.md describes the behavior for bad pictures and workers that die.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -16,7 +17,7 @@ from fmnist_runtime.batching.cpus import MOST_PROCESSES, available_cpus
 from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.options import CommandParser, positive_int_up_to
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.image_io.sources import EXTENSIONS
+from fmnist_runtime.image_io.sources import EXTENSIONS, describe_hidden, is_hidden
 from fmnist_runtime.prediction import PredictionOrError
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def classify_folder(
     Raises:
         DataError: The source does not exist or has no images, or the output exists.
     """
-    for path in [source] if isinstance(source, str) else source:
+    sources = [source] if isinstance(source, str) else source
+    for path in sources:
         if "://" not in path and not Path(path).exists():  # before Ray starts
             raise DataError(f"{path}: no such folder")
     if "://" not in output and Path(output).exists():
@@ -95,9 +97,16 @@ def classify_folder(
         # A cluster has its own CPUs; on one machine Ray gets at least as many as there are workers.
         local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
         ray.init(num_cpus=local, include_dashboard=False)
-    extensions = sorted(extension.removeprefix(".") for extension in EXTENSIONS)
+    visible = _Visible(sources)
     try:
-        files = ray.data.read_binary_files(source, include_paths=True, file_extensions=extensions, num_cpus=_TASK_CPUS)
+        files = ray.data.read_binary_files(
+            [*sources, *_skipped_by_ray(sources)],
+            include_paths=True,
+            partition_filter=visible,  # type: ignore[arg-type]  # Ray only calls it
+            file_extensions=sorted(extension.removeprefix(".") for extension in EXTENSIONS),
+            num_cpus=_TASK_CPUS,
+        )
+        visible.report()
         with warnings.catch_warnings():
             # Ray deprecates this form but has no other for retries; unlimited retries would repeat a crash forever.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
@@ -115,6 +124,65 @@ def classify_folder(
         if "already exists" in str(error):  # in an object store, or since a moment ago
             raise DataError(_EXISTS.format(output)) from error
         raise DataError(" ".join(str(error).split())) from error
+
+
+class _Visible:
+    """Filter of listed paths: leaves out hidden names (see ``is_hidden``) below the sources, and counts them.
+
+    Called once, by Ray in this process.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        bare = [source.partition("://")[2] or source for source in sources]
+        self._roots = sorted({root.rstrip("/") for path in bare for root in (path, os.path.abspath(path))}, key=len)  # noqa: PTH100
+        self._hidden: list[str] = []
+
+    def __call__(self, paths: list[str]) -> list[str]:
+        kept = [path for path in paths if not any(map(is_hidden, self._relative(path).split("/")))]
+        images = [path for path in set(paths).difference(kept) if os.path.splitext(path)[1].lower() in EXTENSIONS]  # noqa: PTH122
+        self._hidden += sorted(images)
+        return kept
+
+    def report(self) -> None:
+        """Logs how many pictures were left out."""
+        if self._hidden:
+            logging.getLogger(__name__).warning("%s", describe_hidden(self._hidden))
+
+    def _relative(self, path: str) -> str:
+        root = next((root for root in reversed(self._roots) if path.startswith(root + "/")), path)
+        return path[len(root) :]
+
+
+def _skipped_by_ray(folders: Sequence[str]) -> list[str]:
+    """Returns what Ray's listing skips: pictures and folders at the top of a folder that begin with ``_`` or a dot.
+
+    ``_Visible`` then leaves out the hidden ones.
+    """
+    found = []
+    for folder in folders:
+        skipped = _names(folder)
+        deeper = _skipped_by_ray(
+            [path for path, is_folder in skipped if is_folder and not is_hidden(path.rpartition("/")[2])]
+        )
+        found += [path for path, _ in skipped] + deeper
+    return found
+
+
+def _names(folder: str) -> list[tuple[str, bool]]:
+    """Returns paths in a folder or prefix that Ray skips, and whether each is a folder."""
+    from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+    try:
+        system, path = FileSystem.from_uri(folder) if "://" in folder else (LocalFileSystem(), folder)
+        infos = system.get_file_info(FileSelector(path))
+    except (OSError, ValueError):  # a file, another kind of URL, or what Ray will report
+        return []
+    found = []
+    for info in infos:
+        is_folder = info.type == FileType.Directory
+        if info.base_name[:1] in ("_", ".") and (is_folder or f".{info.extension.lower()}" in EXTENSIONS):
+            found.append((f"{folder.rstrip('/')}/{info.base_name}", is_folder))
+    return found
 
 
 def _row(path: str, result: PredictionOrError) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Inputs of ``fmnist-infer`` beside plain paths: quoted patterns, lists of paths, and a watched folder."""
 
+import logging
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from fmnist_runtime.batching.batch import Classify, to_answers
 from fmnist_runtime.errors import ConfigError
-from fmnist_runtime.image_io.sources import expand, find_images
+from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
 from fmnist_runtime.prediction import Answer
 
 __all__ = ["FolderWatch", "expand_patterns", "read_paths", "watch_answers"]
@@ -80,7 +81,8 @@ class _Known(NamedTuple):
 class FolderWatch:
     """Finds pictures that are added to a folder, each once; a file that is replaced counts as a new picture.
 
-    Pictures that are there at the beginning are left out. A file is complete when it is not empty, and neither its size nor
+    Pictures that are there at the beginning are left out; hidden names (see ``is_hidden``) are left out always, and those
+    that are there at the beginning are counted in a warning. A file is complete when it is not empty, and neither its size nor
     its modification time has changed for ``interval`` seconds.
 
     Args:
@@ -97,7 +99,10 @@ class FolderWatch:
             raise ConfigError(f"--watch: {folder}: no such folder")
         self.interval = interval
         self._folder, self._clock = folder, clock
-        self._known = {path: _Known(signature, clock(), True) for path, signature in self._signatures()}
+        hidden: list[str] = []
+        self._known = {path: _Known(signature, clock(), True) for path, signature in self._signatures(hidden)}
+        if hidden:
+            logging.getLogger(__name__).warning("%s: %s", folder, describe_hidden(hidden))
 
     def poll(self) -> list[str]:
         """Returns the pictures that are complete and were not returned before, sorted."""
@@ -121,8 +126,8 @@ class FolderWatch:
         self._known[path] = state._replace(done=False)
         return True
 
-    def _signatures(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        for path in map(str, find_images(self._folder)):
+    def _signatures(self, hidden: list[str] | None = None) -> Iterator[tuple[str, tuple[int, int]]]:
+        for path in map(str, find_images(self._folder, hidden)):
             try:
                 status = os.stat(path)  # noqa: PTH116 (find_images yields names that Path.stat may refuse)
             except OSError:  # removed since it was listed

@@ -18,6 +18,7 @@ _SIGNATURES = {
     b"\0\0\0\x0cJXL ": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
     b"PK\x03\x04": "a ZIP archive or office document; unpack it first",
     b"\x1f\x8b": "a gzip archive; unpack it first",
+    b"\0\5\x16\7": "a Mac's AppleDouble file of metadata; the picture is in the file whose name lacks the leading ._",
     b"\x1aE\xdf\xa3": "a video; export a frame as PNG or JPEG",
 }
 _TEXT_BYTES = 1024

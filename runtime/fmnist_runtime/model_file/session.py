@@ -1,5 +1,6 @@
 """onnxruntime sessions: one explicit execution provider, few threads, and a checked signature."""
 
+import os
 import threading
 
 import onnxruntime
@@ -9,7 +10,7 @@ from fmnist_runtime.batching.ordered_map import start_threads
 from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["OUTPUTS", "PROVIDERS", "check_signature", "first_line", "open_session"]
+__all__ = ["OUTPUTS", "PROVIDERS", "check_signature", "first_line", "open_session", "turn_off_tracing"]
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -25,6 +26,21 @@ PROVIDERS = {
 OUTPUTS = ("logits", "probabilities")
 """Names of the model's outputs."""
 _INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
+
+
+def turn_off_tracing(system: str = os.name) -> None:
+    """Stops the trace events that onnxruntime's wheels for Windows hand to the system, which may upload them.
+
+    There ``ORT_DISABLE_TELEMETRY`` has no effect of its own; elsewhere it is enough. Called once, on import.
+
+    Args:
+        system: ``os.name``.
+    """
+    if system == "nt" and os.environ.get("ORT_DISABLE_TELEMETRY") == "1":
+        onnxruntime.disable_telemetry_events()
+
+
+turn_off_tracing()
 
 
 def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.InferenceSession:
