@@ -11,12 +11,13 @@ settings.register_profile("same-every-time", derandomize=True, database=None, de
 settings.load_profile("same-every-time")
 
 SLOW = """
-    bench/test_bench docs/test_container docs/test_own_photos
+    bench/test_cli docs/test_container docs/test_own_photos
     export/c/test_compilers export/c/test_layers export/c/test_processors
     export/test_every_model export/test_evidence export/test_export export/test_export_command
     export/test_faults export/test_quantise export/test_rescue export/test_variants
-    integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_device
-    train/test_commands train/test_device train/test_options train/test_plots train/test_teacher train/test_training
+    integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_long_use
+    train/evaluation/test_plots train/recipes/test_options train/test_commands
+    train/training/test_device train/training/test_loop train/training/test_teacher
     web/test_page web/test_screen
 """
 """Files, and folders, whose tests take more than five seconds of processor time together: `make check` skips them."""

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from torchvision.datasets import FashionMNIST
 
-from fmnist_train.data import sources as data
+from fmnist_train.data import sources
 from fmnist_train.data.fashion_mnist import CSV_FILES, IDX_FILES, reader_for
 from fmnist_train.data.idx import write_idx
 from fmnist_train.data.sources import DataSource, Split, find_dataset
 
-FULL_DATA = next((folder for folder in (data.cache_folder(), data.SYSTEM_FOLDER) if reader_for(folder)), None)
+FULL_DATA = next((folder for folder in (sources.cache_folder(), sources.SYSTEM_FOLDER) if reader_for(folder)), None)
 
 
 @pytest.fixture(autouse=True)
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No cache, no Debian package, no mirror: a test that wants one of them puts it there. Returns the cache folder."""
-    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(sources, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setattr(FashionMNIST, "mirrors", [])
     return tmp_path / "cache"
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.checkpoint import load_checkpoint, newest_run, save_checkpoint
+from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.evaluation.inference import predict_logits
-from fmnist_train.models import build_model, count_parameters
-from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, RENAMED, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.recipes import RECIPES, Recipe
 from fmnist_train.training.loop import Training, TrainingError
 
 
@@ -25,41 +24,6 @@ def start(folder: Path, recipe: Recipe, seed: int = 0, *, first: int = 0, **othe
 
 def quick(**changes: object) -> Recipe:
     return dataclasses.replace(RECIPES["improved-published"], epochs=3, batch_size=64, patience=0, **changes)
-
-
-def test_improved_is_as_published() -> None:
-    assert count_parameters(build_model("improved")) == 437_162
-    with pytest.raises(ConfigError, match="known models: batchnorm"):
-        build_model("resnet")
-    with pytest.raises(ConfigError, match="improved-published"):
-        get_recipe("nothing")
-
-
-def test_a_renamed_recipe_keeps_its_stored_runs_and_its_name_as_an_alias() -> None:
-    assert RENAMED["improved-best"] == "improved" and "improved-best" not in RECIPES
-    assert get_recipe("improved-best", seed=None) == RECIPES["improved"]
-    first, second = RECIPES["improved"].to_dict(), RECIPES["improved-photos"].to_dict()
-    assert recipe_from_dict({**first, "name": "improved-best"}) == RECIPES["improved"]
-    assert recipe_from_dict({**second, "start": "improved-best"}) == RECIPES["improved-photos"]
-
-
-def test_the_default_recipe_needs_no_other_run() -> None:
-    default = RECIPES[DEFAULT_RECIPE]
-    assert not default.distillation and not default.start and not default.photo_share
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_survive_json(name: str) -> None:
-    assert recipe_from_dict(RECIPES[name].to_dict()) == RECIPES[name]
-
-
-def test_a_taught_recipe_from_before_there_was_a_choice_had_views() -> None:
-    stored = RECIPES["nano"].to_dict()
-    assert recipe_from_dict(stored).teacher_sees == "images"
-    del stored["teacher_sees"]
-    assert recipe_from_dict(stored).teacher_sees == "views"
-    stored["distillation"] = 0
-    assert recipe_from_dict(stored).teacher_sees == "images"
 
 
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
@@ -114,23 +78,6 @@ def test_impossible_options_are_refused(tmp_path: Path) -> None:
     for changes in ({"epochs": 0}, {"learning_rate": 0}, {"validation": 0}, {"optimizer": "magic"}, {"scheduler": "x"}):
         with pytest.raises(ConfigError):
             dataclasses.replace(RECIPES["improved-published"], **changes)
-
-
-def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
-    model = build_model("improved")
-    info = {"model": {"name": "improved", "options": {}}}
-    save_checkpoint(tmp_path / "best", model, info)
-    save_checkpoint(tmp_path / "runs" / "one" / "best", model, info)
-    assert newest_run(tmp_path / "runs") == tmp_path / "runs" / "one"
-    file = tmp_path / "best.safetensors"
-    file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
-        load_checkpoint(tmp_path)
-    save_checkpoint(tmp_path / "best", model, {"model": {"name": "improved", "options": {"classes": 4}}})
-    with pytest.raises(CheckpointError, match="do not fit"):
-        load_checkpoint(tmp_path)
-    with pytest.raises(CheckpointError, match="no checkpoint here"):
-        load_checkpoint(tmp_path / "nowhere")
 
 
 def test_training_learns(tmp_path: Path) -> None:

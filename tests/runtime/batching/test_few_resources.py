@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.batching.ordered_map import map_ordered
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 INFER = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
 SERVE = [sys.executable, "-c", "from fmnist_runtime.serve.cli import main; main()"]
 FEW_THREADS = r"""
@@ -69,16 +67,6 @@ def test_worker_processes_without_threads(few_threads: str) -> None:
     assert done.returncode == 0 and done.stdout.count("\n") == len(list(EXAMPLES.glob("*.jpg")))
     refused = run(SERVE, few_threads, 0, "--workers", 2, "--port", 0)
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "cannot start a thread" in refused.stderr
-
-
-def test_no_thread_at_all_still_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr("threading.Thread.start", refuse)
-    assert list(map_ordered(lambda some: [2 * each for each in some], range(50), threads=4, chunk=3)) == [
-        2 * each for each in range(50)
-    ]
 
 
 def limited(megabytes: int, *arguments: object) -> "subprocess.CompletedProcess[str]":

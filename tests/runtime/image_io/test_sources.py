@@ -1,5 +1,6 @@
-"""Names in folders of pictures that belong to systems and editors."""
+"""Expansion of sources: names of systems and editors in folders of images are left out."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,12 @@ def test_what_is_named_is_taken(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / ".hidden" / "a.png")
     assert list(find_images(tmp_path / ".hidden")) == [tmp_path / ".hidden" / "a.png"]
     assert [source.name for source in expand([str(tmp_path / ".x.png")])] == [str(tmp_path / ".x.png")]
+
+
+def test_hidden_files_of_systems_are_left_out(tmp_path: Path) -> None:
+    for name in ("a.png", ".b.png", "._a.png", "__MACOSX/c.png", ".ipynb_checkpoints/d.png", ".Trash-1000/e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    assert list(find_images(tmp_path)) == [tmp_path / "a.png"]
+    hidden = tmp_path / ".Trash-1000"  # given by name, it is searched
+    assert list(find_images(hidden)) == [Path(os.fspath(hidden), "e.png")]

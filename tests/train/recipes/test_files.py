@@ -11,7 +11,7 @@ from fmnist_train.cli import app
 from fmnist_train.console import run_typer
 from fmnist_train.recipes import RECIPES, get_recipe, read_recipe, save_recipe
 
-MODELS_PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+MODELS_PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,4 +1,4 @@
-"""Damaged safetensors files are refused in one line."""
+"""Checkpoints: damaged files are refused in one line."""
 
 import json
 import struct
@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.checkpoint import load_checkpoint, read_tensors, write_tensors
+from fmnist_train.checkpoint import load_checkpoint, newest_run, read_tensors, save_checkpoint, write_tensors
+from fmnist_train.models import build_model
 
 
 @pytest.fixture
@@ -56,3 +57,20 @@ def test_any_description_is_right_or_refused(info: object, content: bytes, tmp_p
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(path)
     assert "\n" not in str(error.value)
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    model = build_model("improved")
+    info = {"model": {"name": "improved", "options": {}}}
+    save_checkpoint(tmp_path / "best", model, info)
+    save_checkpoint(tmp_path / "runs" / "one" / "best", model, info)
+    assert newest_run(tmp_path / "runs") == tmp_path / "runs" / "one"
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_checkpoint(tmp_path)
+    save_checkpoint(tmp_path / "best", model, {"model": {"name": "improved", "options": {"classes": 4}}})
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        load_checkpoint(tmp_path / "nowhere")

@@ -9,7 +9,7 @@ from torchvision.datasets import FashionMNIST
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
-from fmnist_train.data import sources as data
+from fmnist_train.data import sources
 from fmnist_train.data.fashion_mnist import read_idx_part
 from fmnist_train.data.sample import write_sample
 from fmnist_train.data.sources import SAMPLE_FOLDER, find_dataset
@@ -58,7 +58,7 @@ def test_cache_folder_follows_xdg(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert data.cache_folder() == tmp_path / "fmnist-edge" / "fashion-mnist"
+        assert sources.cache_folder() == tmp_path / "fmnist-edge" / "fashion-mnist"
 
 
 # -- nothing found

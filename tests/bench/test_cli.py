@@ -1,0 +1,61 @@
+"""The benchmark: its statistics, its verdicts, and that a wrong or missing contestant is shown as what it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RIVALS = """
+from pathlib import Path
+import numpy as np
+class Wrong:
+    packages = ("numpy",)
+    def convert(self, files, folder): return Path(files.int8)
+    def load(self, model, threads): return lambda pixels: np.eye(10, dtype=np.float32)[np.zeros(len(pixels), int)]
+WRONG = Wrong()
+class Absent(Wrong):
+    def load(self, model, threads): import a_runtime_that_is_not_installed
+ABSENT = Absent()
+"""
+
+
+def bench(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    code = "from fmnist_bench.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment})
+
+
+def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None:
+    (tmp_path / "rivals.py").write_text(RIVALS)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    own = [a for name in ("WRONG", "ABSENT") for a in ("--contestant", f"{name.lower()}=rivals:{name}")]
+    only = [a for name in ("int8", "eager", "wrong", "absent") for a in ("--only", name)]
+    done = bench("--quick", "--json", *own, *only, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    results = document["results"]
+    assert results["wrong"]["wrong"] and not results["onnxruntime int8"]["wrong"]
+    assert "a_runtime_that_is_not_installed" in results["absent"]["missing"]
+    assert results["onnxruntime int8"]["ratio"]["ratio"] == 1 and results["onnxruntime int8"]["peak_rss"] > 1e7
+    assert results["onnxruntime int8"]["installed"]["onnxruntime"] > 1e6
+    (tmp_path / "run.json").write_text(done.stdout)
+    same = bench("compare", tmp_path / "run.json", tmp_path / "run.json")
+    assert same.returncode == 0 and "no change" in same.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--only", "abacus"], 2, "no contestant"),
+        (["--contestant", "x"], 2, "NAME=MODULE:OBJECT"),
+        (["compare", "pyproject.toml", "pyproject.toml"], 2, "not readable as a run"),
+        (["compare", "artifacts/improved/parity.json", "x"], 2, "not a run"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == code and message in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,54 @@
+"""Comparison of two runs of the benchmark."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_bench.regression import compare_runs, read_run
+from fmnist_runtime.errors import ConfigError
+
+
+def run_of(p50: float, width: float = 1.0, **more: Any) -> dict[str, Any]:
+    figure = {"p50": p50, "p50 interval": [p50 - width, p50 + width]}
+    result = {"hot": figure, "paced": figure, "cold_start": figure, **more}
+    return {"machine": {"processor": "x"}, "results": {"ours": result}}
+
+
+@pytest.mark.parametrize(
+    ("new", "word", "regressed"),
+    [
+        (run_of(103), "no change", False),  # apart, but within the tolerance
+        (run_of(120, 30), "no change", False),  # intervals touch
+        (run_of(120), "REGRESSED", True),
+        (run_of(80), "faster", False),
+        (run_of(80, wrong=True), "wrong answers", True),
+        ({"machine": {"processor": "x"}, "results": {"ours": {"missing": "gone"}}}, "gone", True),
+        ({"machine": {"processor": "y"}, "results": {}}, "different processors", True),
+    ],
+)
+def test_compare_tells_a_regression_from_noise(new: dict[str, Any], word: str, regressed: bool) -> None:
+    lines, verdict = compare_runs(run_of(100), new)
+    assert any(word in line for line in lines) and verdict is regressed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        "[]",
+        '{"machine": [], "results": {}}',
+        '{"machine": {}, "results": {"a": 5}}',
+        '{"machine": {}, "results": {"a": {}}}',
+        '{"machine": {}, "results": {"a": {"missing": "not installed"}}}',
+        json.dumps(run_of(0)),
+        json.dumps(run_of(1, float("nan"))),
+        json.dumps(run_of(100)).replace('"paced"', '"other"'),
+        json.dumps(run_of(100)).replace("[99.0, 101.0]", "[99.0]"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"run.json: (not|no contestant)"):
+        read_run(tmp_path / "run.json")

@@ -1,0 +1,42 @@
+"""Published recipes: their fields, names and stored form."""
+
+import pytest
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.models import build_model, count_parameters
+from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, RENAMED, get_recipe, recipe_from_dict
+
+
+def test_improved_is_as_published() -> None:
+    assert count_parameters(build_model("improved")) == 437_162
+    with pytest.raises(ConfigError, match="known models: batchnorm"):
+        build_model("resnet")
+    with pytest.raises(ConfigError, match="improved-published"):
+        get_recipe("nothing")
+
+
+def test_a_renamed_recipe_keeps_its_stored_runs_and_its_name_as_an_alias() -> None:
+    assert RENAMED["improved-best"] == "improved" and "improved-best" not in RECIPES
+    assert get_recipe("improved-best", seed=None) == RECIPES["improved"]
+    first, second = RECIPES["improved"].to_dict(), RECIPES["improved-photos"].to_dict()
+    assert recipe_from_dict({**first, "name": "improved-best"}) == RECIPES["improved"]
+    assert recipe_from_dict({**second, "start": "improved-best"}) == RECIPES["improved-photos"]
+
+
+def test_the_default_recipe_needs_no_other_run() -> None:
+    default = RECIPES[DEFAULT_RECIPE]
+    assert not default.distillation and not default.start and not default.photo_share
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_survive_json(name: str) -> None:
+    assert recipe_from_dict(RECIPES[name].to_dict()) == RECIPES[name]
+
+
+def test_a_taught_recipe_from_before_there_was_a_choice_had_views() -> None:
+    stored = RECIPES["nano"].to_dict()
+    assert recipe_from_dict(stored).teacher_sees == "images"
+    del stored["teacher_sees"]
+    assert recipe_from_dict(stored).teacher_sees == "views"
+    stored["distillation"] = 0
+    assert recipe_from_dict(stored).teacher_sees == "images"
