@@ -22,18 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from PIL import Image
 from tables import NAMES, RESULTS, ROOT, write_tables
 
 from fmnist_export.c.emit import Source, generate
-from fmnist_export.c.layers import Network
 from fmnist_export.c.memory import plan_memory
 from fmnist_export.c.proof import write_files
-from fmnist_export.c.reader import read_network
 from fmnist_runtime import Classifier
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
+from fmnist_runtime.network.layers import Network
+from fmnist_runtime.network.reader import read_network
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.selftest import unpack_golden
 from fmnist_train.files import read_object
@@ -142,7 +141,7 @@ def write_model(name: str, folder: Path) -> tuple[Network, str, Classifier]:
     """Writes a shipped model as C; returns its layers, the prefix of its C names, and the model."""
     path = ROOT / "artifacts" / name / "model.int8.onnx"
     classifier, data, short = Classifier.load(path), path.read_bytes(), name.replace("-", "_")
-    network = read_network(onnx.load_model_from_string(data))
+    network = read_network(data)
     write_files(generate(network, Source(short, path.name, data, classifier.metadata)), folder)
     return network, f"fmnist_{short}", classifier
 

@@ -10,9 +10,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from fmnist_export.c.layers import Convolution, Layer, Logits, Network
 from fmnist_export.c.memory import Plan, plan_memory, strip_bytes
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.layers import Convolution, Layer, Logits, Network
 from fmnist_runtime.selftest import unpack_golden
 from fmnist_runtime.spec import IMAGE_SIZE
 

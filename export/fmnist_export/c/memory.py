@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fmnist_export.c.layers import Convolution, Network
+from fmnist_runtime.network.layers import Convolution, Network
 
 __all__ = ["Plan", "plan_memory", "strip_bytes"]
 

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import onnx
 
 from fmnist_export.c.emit import MARKER, Source, generate
 from fmnist_export.c.memory import plan_memory
 from fmnist_export.c.proof import find_compiler, prove_c, write_files
-from fmnist_export.c.reader import read_network
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, ModelError
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.network.reader import read_network
 
 __all__ = ["Written", "find_source", "write_c"]
 
@@ -91,7 +90,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
             f"{path}: C is written from int8 models, and this one is {classifier.metadata.precision}; "
             "export with --quantize"
         )
-    network = read_network(onnx.load_model_from_string(data))
+    network = read_network(data)
     files = generate(network, Source(name, path.name, data, classifier.metadata))
     _refuse_others(files, output)
     compiler = find_compiler()

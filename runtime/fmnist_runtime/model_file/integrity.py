@@ -8,10 +8,10 @@ the cost of the graph: a model is a program, so take it from a trusted source, o
 """
 
 import re
-from collections.abc import Iterator
 
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.metadata import CHECKSUM_KEY
+from fmnist_runtime.model_file.protobuf import BYTES, VARINT, malformed, message_fields
 
 try:  # Python's own SHA-256: that of hashlib loads OpenSSL, 4 MB of memory to hash half a megabyte
     from _sha2 import sha256
@@ -26,8 +26,6 @@ __all__ = ["checksum_span", "file_checksum", "is_ort", "refuse_external_data", "
 DIGITS = 64
 """Hexadecimal digits of a SHA-256."""
 _ORT_CHECKSUM = re.compile(rb"\x40\x00\x00\x00([0-9a-f]{64})\x00")
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Wire types of protobuf."""
 MAX_DEPTH = 100
 """Nested messages: the limit of protobuf itself."""
 MAX_FIELDS = 1_000_000
@@ -120,7 +118,7 @@ def refuse_external_data(data: bytes) -> None:
         if depth > MAX_DEPTH:
             raise ModelError(f"the model nests deeper than {MAX_DEPTH} messages: refused")
         children = SCHEMA[message]
-        for field, wire, value, stop in _fields(data, start, end):
+        for field, wire, value, stop in message_fields(data, start, end):
             left -= 1
             if left < 0:
                 raise ModelError(f"the model is made of more than {MAX_FIELDS:,} parts: refused")
@@ -128,7 +126,7 @@ def refuse_external_data(data: bytes) -> None:
                 _check_tensor_field(field, wire, value)
             elif field in children:
                 if wire != BYTES:
-                    raise _malformed()
+                    raise malformed()
                 has_graph |= message == "Model" and field == GRAPH
                 todo.append((children[field], value, stop, depth + 1))
     if not has_graph:
@@ -138,44 +136,3 @@ def refuse_external_data(data: bytes) -> None:
 def _check_tensor_field(field: int, wire: int, value: int) -> None:
     if field == EXTERNAL_DATA or (field == DATA_LOCATION and (wire != VARINT or value)):
         raise ModelError("the model stores weights in external files: refused; export it as one file")
-
-
-def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields (field number, wire type, value, stop) of one message; for bytes ``data[value:stop]`` is the content."""
-    while position < end:
-        tag, position = _varint(data, position, end)
-        field, wire = tag >> 3, tag & 7
-        if field == 0 or tag >> 32:  # a parser that keeps 32 bits would read another field than this walk
-            raise _malformed()
-        value, stop = position, position
-        if wire == VARINT:
-            value, stop = _varint(data, position, end)
-        elif wire == BYTES:
-            length, value = _varint(data, position, end)
-            stop = value + length
-        elif wire == FIXED64:
-            stop = position + 8
-        elif wire == FIXED32:
-            stop = position + 4
-        else:  # groups, which ONNX never used, and the two unassigned types
-            raise _malformed()
-        if stop > end:
-            raise _malformed()
-        yield field, wire, value, stop
-        position = stop
-
-
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Reads one base-128 number of at most ten bytes; returns it with the position after it."""
-    value = shift = 0
-    for index in range(position, min(end, position + 10)):
-        byte = data[index]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, index + 1
-        shift += 7
-    raise _malformed()
-
-
-def _malformed() -> ModelError:
-    return ModelError("not an ONNX model: the file is damaged or of another kind")

@@ -9,9 +9,9 @@ import pytest
 
 from fmnist_export.c.emit import Source, generate
 from fmnist_export.c.proof import write_files
-from fmnist_export.c.reader import read_network
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.store import find_model
+from fmnist_runtime.network.reader import read_network
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple
             metadata = Metadata.from_props({p.key: p.value for p in proto.metadata_props})
             source = Source(name.replace("-", "_"), f"{name}.onnx", data, metadata)
             folder = tmp_path_factory.mktemp(source.name)
-            write_files(generate(read_network(proto), source), folder)
+            write_files(generate(read_network(data), source), folder)
             known[name] = folder, source
         return known[name]
 

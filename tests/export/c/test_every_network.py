@@ -10,12 +10,12 @@ import torch
 
 from fmnist_export.c.emit import Source, generate
 from fmnist_export.c.proof import compile_harness, run_harness, write_files
-from fmnist_export.c.reader import read_network
 from fmnist_export.convert import to_onnx
 from fmnist_export.quantization.integer_form import for_integers
 from fmnist_export.quantization.quantize import quantise
 from fmnist_export.settings import Quantisation
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.reader import read_network
 from fmnist_runtime.selftest import Golden, pack_golden
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.models import MODELS, build_model
@@ -42,7 +42,7 @@ def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> N
 
     golden = Golden(images[:1, None], expected[:1], 0.0)
     metadata = Metadata(tuple("0123456789"), "int8", 1.0, None, {"selftest": pack_golden(golden)})
-    write_files(generate(read_network(model), Source("net", "net.onnx", b"", metadata)), tmp_path)
+    write_files(generate(read_network(model.SerializeToString()), Source("net", "net.onnx", b"", metadata)), tmp_path)
     program = compile_harness(tmp_path, "fmnist_net", (compiler, "-std=c99", "-O3", "-march=native"))
     found = run_harness((str(program),), images, 10)
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))

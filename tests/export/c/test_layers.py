@@ -10,11 +10,11 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from fmnist_export.c.emit import Source, generate
-from fmnist_export.c.layers import Network
 from fmnist_export.c.proof import compile_harness, run_harness, write_files
-from fmnist_export.c.reader import read_network
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.layers import Network
+from fmnist_runtime.network.reader import read_network
 from fmnist_runtime.selftest import Golden, pack_golden
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (40, 28, 28), dtype=np.uint8)
@@ -173,7 +173,9 @@ def test_equals_onnxruntime(case: str, flags: tuple[str, ...], tmp_path: Path) -
     session = onnxruntime.InferenceSession(CASES[case].SerializeToString(), providers=["CPUExecutionProvider"])
     expected = session.run(["logits"], {"image": IMAGES[:, None]})[0].view(np.uint32)
     assert len(np.unique(expected)) > 100  # the network has not saturated
-    np.testing.assert_array_equal(logits_of(read_network(CASES[case]), IMAGES, tmp_path, *flags), expected)
+    np.testing.assert_array_equal(
+        logits_of(read_network(CASES[case].SerializeToString()), IMAGES, tmp_path, *flags), expected
+    )
 
 
 def float_layer() -> ModelProto:
@@ -198,12 +200,12 @@ def partial_mean() -> ModelProto:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (float_layer(), "cannot write Tanh .* no C for this operator"),
-        (dilated(), "cannot write Conv .* dilations"),
-        (partial_mean(), "cannot write AveragePool .* mean over all positions"),
+        (float_layer(), "cannot run Tanh .* no integer form of this operator"),
+        (dilated(), "cannot run Conv .* dilations"),
+        (partial_mean(), "cannot run AveragePool .* mean over all positions"),
     ],
 )
 def test_names_what_cannot_be_written(model: ModelProto, message: str) -> None:
     with pytest.raises(ModelError, match=message) as error:
-        read_network(model)
+        read_network(model.SerializeToString())
     assert "\n" not in str(error.value)

@@ -2,18 +2,17 @@
 
 import itertools
 
-import onnx
 import pytest
 
-from fmnist_export.c.layers import Convolution
 from fmnist_export.c.memory import SLACK, plan_memory, strip_bytes
-from fmnist_export.c.reader import read_network
 from fmnist_runtime.model_file.store import embedded_models
+from fmnist_runtime.network.layers import Convolution
+from fmnist_runtime.network.reader import read_network
 
 
 @pytest.mark.parametrize("name", sorted(embedded_models()))
 def test_no_overlap(name: str) -> None:
-    network = read_network(onnx.load_model_from_string(embedded_models()[name].read_bytes()))
+    network = read_network(embedded_models()[name].read_bytes())
     plan = plan_memory(network)
     last_read = {t.name: i for i, layer in enumerate(network.layers) for t in layer.inputs}
     written = {layer.output.name: (i, layer.output.size) for i, layer in enumerate(network.layers)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fmnist_export.c import pairs
+from fmnist_runtime.network import pairs
 
 BYTES = np.arange(256, dtype=np.uint8)
 LEFT, RIGHT = np.repeat(BYTES, 256), np.tile(BYTES, 256)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+
+from fmnist_runtime.network.onnx_graph import one_node_model
 
 __all__ = ["SHIFT", "Linear", "add_formula", "evaluate", "multiply_formula", "sigmoid_table"]
 
@@ -81,18 +82,14 @@ def _run(operator: str, *operands: tuple[np.ndarray, Quantized], y: Quantized) -
 
 @cache
 def _session(operator: str, quantization: tuple[Quantized, ...]) -> onnxruntime.InferenceSession:
-    constants, names = [], []
-    for i, (scale, zero_point) in enumerate(quantization):
-        constants += [
-            numpy_helper.from_array(np.array(scale, np.float32), f"s{i}"),
-            numpy_helper.from_array(np.array(zero_point, np.uint8), f"z{i}"),
-        ]
-        names += [f"x{i}", f"s{i}", f"z{i}"]
-    inputs = [helper.make_tensor_value_info(f"x{i}", TensorProto.UINT8, ["N"]) for i in range(len(quantization) - 1)]
-    last = len(quantization) - 1
-    node = helper.make_node(operator, [n for n in names if n != f"x{last}"], ["y"], domain=_DOMAIN)
-    output = helper.make_tensor_value_info("y", TensorProto.UINT8, ["N"])
-    graph = helper.make_graph([node], operator, inputs, [output], constants)
-    versions = [helper.make_opsetid("", 18), helper.make_opsetid(_DOMAIN, 1)]
-    model = helper.make_model(graph, opset_imports=versions, ir_version=10)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    constants: dict[str, np.ndarray] = {}
+    inputs: list[str] = []
+    *operands, output = enumerate(quantization)
+    for i, (scale, zero_point) in (*operands, output):
+        constants |= {f"s{i}": np.array(scale, np.float32), f"z{i}": np.array(zero_point, np.uint8)}
+        inputs += [f"x{i}", f"s{i}", f"z{i}"]
+    inputs.remove(f"x{output[0]}")
+    model = one_node_model(operator, _DOMAIN, inputs, "y", constants)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

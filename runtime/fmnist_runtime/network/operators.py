@@ -1,0 +1,256 @@
+"""Operators of an int8 graph as layers: one function each, listed in ``OPERATORS`` and ``MOVES``."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from fmnist_runtime.network.layers import (
+    Add,
+    Convolution,
+    Layer,
+    Logits,
+    Lookup,
+    MaxPool,
+    MeanPool,
+    Multiply,
+    Product,
+    Tensor,
+)
+from fmnist_runtime.network.onnx_graph import Node
+from fmnist_runtime.network.pairs import SHIFT, add_formula, multiply_formula, sigmoid_table
+from fmnist_runtime.network.values import (
+    Activations,
+    Constant,
+    Quantization,
+    Value,
+    channels_last_index,
+    unsupported,
+)
+
+__all__ = ["MOVES", "OPERATORS", "read_logits"]
+
+Read = tuple[Layer, np.ndarray]
+
+
+def _convolution(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    source = reader.channels_last(node)
+    height, width, channels = source.shape
+    about = node.attributes
+    kernel = reader.constant(node, 1, np.int8)
+    groups, strides = about.get("group", 1), tuple(about.get("strides", (1, 1)))
+    pads = tuple(about.get("pads", (0, 0, 0, 0)))
+    if about.get("auto_pad", b"NOTSET") != b"NOTSET" or set(about.get("dilations", (1,))) != {1}:
+        raise unsupported(node, "automatic padding and dilations are not supported")
+    weight = _dense_groups(kernel.values, groups).transpose(0, 2, 3, 1)
+    if weight.shape[3] != channels:
+        raise unsupported(node, f"its weights take {weight.shape[3]} channels, its input has {channels}")
+    sizes = [
+        (size + pads[i] + pads[i + 2] - weight.shape[1 + i]) // strides[i] + 1 for i, size in enumerate((height, width))
+    ]
+    output = Tensor(name, (sizes[0], sizes[1], len(weight)), y.scale, y.zero_point)
+    bias, multiplier = _fold(reader, node, weight, kernel, source, y.scale)
+    layer = Convolution(name, (source,), output, weight, bias, multiplier, strides, pads)
+    return _narrow(layer), channels_last_index(*output.shape)
+
+
+def _dense(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    source, weight, kernel = _dense_parts(reader, node)
+    bias, multiplier = _fold(reader, node, weight, kernel, source, y.scale)
+    output = Tensor(name, (len(weight),), y.scale, y.zero_point)
+    return Convolution(name, (source,), output, weight, bias, multiplier), np.arange(output.size)
+
+
+def read_logits(reader: Activations, node: Node) -> Layer:
+    """Reads the last dense layer, whose float32 output is not quantized."""
+    source, weight, kernel = _dense_parts(reader, node)
+    bias, multiplier = _fold(reader, node, weight, kernel, source, None)
+    return Logits(
+        node.outputs[0], (source,), Tensor("logits", (len(weight),), np.float32(1), 0), weight, bias, multiplier
+    )
+
+
+def _dense_parts(reader: Activations, node: Node) -> tuple[Tensor, np.ndarray, Constant]:
+    value, kernel, about = reader.value(node, 0), reader.constant(node, 1, np.int8), node.attributes
+    if (about.get("alpha", 1.0), about.get("beta", 1.0), about.get("transA", 0)) != (1.0, 1.0, 0):
+        raise unsupported(node, "alpha, beta and transA are not supported")
+    weight = kernel.values if about.get("transB", 0) else kernel.values.T
+    if value.index.ndim != 1 or weight.shape[1] != value.index.size or value.index.size != value.tensor.size:
+        raise unsupported(node, "its input must be a flat activation")
+    ordered = np.empty_like(weight)
+    ordered[:, value.index] = weight
+    return dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel
+
+
+def _product(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    matrix = reader.constant(node, 0, np.uint8)
+    source = reader.channels_last(node, 1)
+    height, width, channels = source.shape
+    if matrix.values.ndim != 2 or matrix.values.shape[1] != height or channels != 1 or matrix.scale.size != 1:
+        raise unsupported(node, "only a constant matrix times one channel is supported")
+    output = Tensor(name, (len(matrix.values), width, 1), y.scale, y.zero_point)
+    multiplier = np.float32(np.float32(matrix.scale) * source.scale) / y.scale
+    layer = Product(name, (source,), output, matrix.values, int(matrix.zero_point), np.float32(multiplier))
+    return layer, channels_last_index(*output.shape)
+
+
+def _mean_pool(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    source = reader.channels_last(node)
+    height, width, channels = source.shape
+    about = node.attributes
+    everything = node.op_type == "GlobalAveragePool" or tuple(about["kernel_shape"]) == (height, width)
+    if not everything or any(about.get("pads", ())) or about.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise unsupported(node, "only the mean over all positions is supported")
+    output = Tensor(name, (1, 1, channels), y.scale, y.zero_point)
+    # onnxruntime's MlasQLinearGlobalAveragePool: scale of the input over (scale of the output times positions)
+    multiplier = np.float32(source.scale / np.float32(y.scale * np.float32(height * width)))
+    return MeanPool(name, (source,), output, multiplier), np.arange(channels).reshape(channels, 1, 1)
+
+
+def _add(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    a, b = (reader.value(node, place) for place in (0, 1))
+    if a.index.shape != b.index.shape or not np.array_equal(a.index, b.index):
+        raise unsupported(node, "both inputs must be activations of one shape and order")
+    formula = add_formula(_of(a.tensor), _of(b.tensor), (y.scale, y.zero_point))
+    output = Tensor(name, a.tensor.shape, y.scale, y.zero_point)
+    left, right = formula.factors
+    return Add(name, (a.tensor, b.tensor), output, (left, right), formula.offset, SHIFT, formula.exceptions), a.index
+
+
+def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    a = reader.channels_last(node, 0)
+    b = reader.value(node, 1)
+    if b.index.shape != (a.shape[2], 1, 1):
+        raise unsupported(node, "only a product with one value for each channel is supported")
+    formula = multiply_formula(_of(a), _of(b.tensor), (y.scale, y.zero_point))
+    output = Tensor(name, a.shape, y.scale, y.zero_point)
+    layer = Multiply(name, (a, b.tensor), output, formula.factors[0], formula.offset, SHIFT, formula.exceptions)
+    return layer, reader.value(node, 0).index
+
+
+def _sigmoid(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
+    value = reader.value(node, 0)
+    output = Tensor(name, value.tensor.shape, y.scale, y.zero_point)
+    return Lookup(name, (value.tensor,), output, sigmoid_table(_of(value.tensor), (y.scale, y.zero_point))), value.index
+
+
+OPERATORS: dict[str, Callable[[Activations, Node, Quantization, str], Read]] = {
+    "Conv": _convolution,
+    "Gemm": _dense,
+    "MatMul": _product,
+    "AveragePool": _mean_pool,
+    "GlobalAveragePool": _mean_pool,
+    "Add": _add,
+    "Mul": _multiply,
+    "Sigmoid": _sigmoid,
+}
+"""Operators that compute a new activation. Each returns its layer, and the index of the layer's output."""
+
+
+def _max_pool(reader: Activations, node: Node, value: Value) -> Value:
+    source = reader.channels_last(node)
+    height, width, channels = source.shape
+    about = node.attributes
+    kernel, strides = tuple(about["kernel_shape"]), tuple(about.get("strides", (1, 1)))
+    if any(about.get("pads", ())) or about.get("ceil_mode", 0) or set(about.get("dilations", (1,))) != {1}:
+        raise unsupported(node, "padding, ceil_mode and dilations are not supported")
+    sizes = [(size - kernel[i]) // strides[i] + 1 for i, size in enumerate((height, width))]
+    output = Tensor(node.outputs[0], (sizes[0], sizes[1], channels), source.scale, source.zero_point)
+    reader.layers.append(MaxPool(node.outputs[0], (source,), output, kernel, strides))
+    return Value(output, channels_last_index(*output.shape))
+
+
+def _transpose(reader: Activations, node: Node, value: Value) -> Value:
+    order = node.attributes["perm"]
+    if order[0] != 0 or len(order) != value.index.ndim + 1:
+        raise unsupported(node, "it moves the batch")
+    return dataclasses.replace(value, index=value.index.transpose([axis - 1 for axis in order[1:]]))
+
+
+def _reshape(reader: Activations, node: Node, value: Value) -> Value:
+    shape = reader.initializer(node, 1).tolist()
+    if shape[0] not in (-1, 0) or -1 in shape[1:] or int(np.prod(shape[1:])) != value.index.size:
+        raise unsupported(node, f"the shape {shape} does not keep one image a row")
+    return dataclasses.replace(value, index=value.index.reshape(shape[1:]))
+
+
+def _flatten(reader: Activations, node: Node, value: Value) -> Value:
+    if node.attributes.get("axis", 1) != 1:
+        raise unsupported(node, "it joins the batch with other axes")
+    return dataclasses.replace(value, index=value.index.reshape(-1))
+
+
+MOVES: dict[str, Callable[[Activations, Node, Value], Value]] = {
+    "MaxPool": _max_pool,
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+}
+"""Operators that keep the scale of their input, before or after its QuantizeLinear."""
+
+
+def _fold(
+    reader: Activations, node: Node, weight: np.ndarray, kernel: Constant, source: Tensor, y_scale: np.float32 | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bias with the input's zero point folded in, and the float32 factor of the sum, for each output."""
+    if kernel.zero_point.any():
+        raise unsupported(node, "weights must be symmetric")
+    sums = weight.astype(np.int64).sum(axis=(1, 2, 3))
+    bias = reader.constant(node, 2, np.int32).values.astype(np.int64) if len(node.inputs) > 2 else 0
+    folded = bias - source.zero_point * sums
+    if (np.abs(folded) + 255 * np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3))).max() >= 2**31:
+        raise unsupported(node, "its sums may exceed 32 bits")
+    scale = np.broadcast_to(np.float32(source.scale) * kernel.scale.astype(np.float32), len(weight))
+    multiplier = scale if y_scale is None else scale / np.float32(y_scale)
+    return folded.astype(np.int32), multiplier.astype(np.float32)
+
+
+def _narrow(layer: Convolution) -> Convolution:
+    """Undoes the export's form of the first convolution, which computes some neighboring positions as channels of one.
+
+    The output's bytes are the same; weights and multiplications become fewer.
+    """
+    outputs, _, columns, channels = layer.weight.shape
+    places, kernel = layer.strides[1], columns - layer.strides[1] + 1
+    if (
+        channels != 1
+        or places == 1
+        or outputs % places
+        or layer.pads != (1, 1, 1, 1)
+        or kernel != layer.weight.shape[1]
+    ):
+        return layer
+    count = outputs // places
+    weight = layer.weight[:count, :, :kernel]
+    wide = np.zeros_like(layer.weight)
+    for place in range(places):
+        wide[place * count : (place + 1) * count, :, place : place + kernel] = weight
+    tiled = all(np.array_equal(a, np.tile(a[:count], places)) for a in (layer.bias, layer.multiplier))
+    if not tiled or not np.array_equal(wide, layer.weight):
+        return layer
+    height, width, _ = layer.output.shape
+    name = layer.name.removesuffix("_wide")
+    output = dataclasses.replace(layer.output, name=name, shape=(height, width * places, count))
+    return dataclasses.replace(
+        layer,
+        name=name,
+        output=output,
+        weight=weight,
+        bias=layer.bias[:count],
+        multiplier=layer.multiplier[:count],
+        strides=(layer.strides[0], 1),
+    )
+
+
+def _dense_groups(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Returns grouped weights ``[O, I / groups, h, w]`` as ``[O, I, h, w]``, with zeros between groups."""
+    outputs, inputs = weight.shape[:2]
+    dense = np.zeros((outputs, inputs * groups, *weight.shape[2:]), weight.dtype)
+    for group in range(groups):
+        rows = slice(group * outputs // groups, (group + 1) * outputs // groups)
+        dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
+    return dense
+
+
+def _of(tensor: Tensor) -> tuple[np.float32, int]:
+    return tensor.scale, tensor.zero_point
