@@ -32,6 +32,7 @@ def step(what: str, command: str, *arguments: str) -> None:
 
 
 def main() -> None:
+    """Runs all steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/demo"))
     folder = str(parser.parse_args().folder)

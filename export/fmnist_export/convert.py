@@ -26,6 +26,7 @@ class Deployed(nn.Module):
         self.temperature = float(temperature)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps pixels to logits and calibrated probabilities, both ``[N, classes]``."""
         logits = self.model(image)
         return logits, torch.softmax(logits / self.temperature, dim=1)
 

@@ -50,7 +50,9 @@ def compare_answers(reference: np.ndarray, other: np.ndarray, labels: np.ndarray
     """How the answers of two models to the same images differ.
 
     Args:
-        reference, other, labels: class ids, int ``[N]``.
+        reference: class ids of the reference, int ``[N]``.
+        other: class ids of the other model, likewise.
+        labels: correct class ids, likewise.
 
     Returns:
         ``agreement`` (share of equal answers), ``drop`` (percentage points of accuracy) with its 95% ``drop_interval``,

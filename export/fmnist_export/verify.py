@@ -68,11 +68,12 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
         if exact:
             claims.append(_claim("SHA-256 of all logits", proof["logits_sha256"], arrays_sha256(logits)))
             claims += _against_pytorch(document["parity"][precision], proof["pytorch_differs"], logits, test)
-        return claims
     except (KeyError, TypeError, IndexError, ValueError) as error:
         if isinstance(error, DataError | ModelError):
             raise
         raise ModelError(f"the model's proof is missing or malformed ({error!r}); export it again") from error
+    else:
+        return claims
 
 
 def _costs(document: Mapping[str, Any], graph: onnx.ModelProto) -> list[Claim]:

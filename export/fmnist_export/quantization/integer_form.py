@@ -33,6 +33,7 @@ class ResizedConvolution(nn.Module):
         self.down.bias = nn.Parameter(convolution.bias.repeat(places))
 
     def forward(self, image: Tensor) -> Tensor:
+        """Maps ``[N, 1, S, S]`` to ``[N, C, s, s]``."""
         rows = torch.matmul(self.rows, image).permute(0, 3, 2, 1)
         features = torch.relu(self.down(rows)).permute(0, 2, 3, 1)
         return features.reshape(-1, len(self.rows), *self.shape).permute(0, 3, 1, 2)

@@ -75,7 +75,7 @@ def describe_calibration(images: np.ndarray, settings: Quantisation) -> dict[str
 
 
 def _to_integers(model: ModelProto, images: np.ndarray, settings: Quantisation) -> ModelProto:
-    """onnxruntime's own quantiser with our settings, and the graph cleaned up behind it."""
+    """Quantizes with onnxruntime and our settings, then removes what the graph no longer needs."""
     normalised, mean, std = _normalisation(model)
     scale, zero_point = np.array(1 / std, np.float32), np.array(round(mean), np.uint8)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -132,7 +132,7 @@ class _Pixels(CalibrationDataReader):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime's quantiser logs advice about preprocessing that does not apply here, and prints what it is at."""
+    """Silences the quantizer of onnxruntime, whose advice about preprocessing does not apply here."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -48,6 +48,7 @@ class ClassifyFiles:
         self._reject = reject
 
     def __call__(self, files: "pyarrow.Table") -> "pyarrow.Table":
+        """Classifies one block of files."""
         import pyarrow as pa
 
         pictures = files["bytes"].to_pylist()

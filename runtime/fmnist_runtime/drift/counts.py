@@ -145,7 +145,7 @@ def _answers(value: Any) -> list[dict[str, Any]]:
 
 
 def _from_metrics(text: str) -> AnswerCounts:
-    """Reads the Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+    """Reads the Prometheus text format (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
     labels: Counter[str] = Counter()
     rejected = 0
     cumulative: Counter[float] = Counter()

@@ -92,6 +92,7 @@ class Convolution(Layer):
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulate operations of one image."""
         return self.output_grid[0] * self.output_grid[1] * self.weight.size
 
 
@@ -115,6 +116,7 @@ class Product(Layer):
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulate operations of one image."""
         return int(self.matrix.size) * self.inputs[0].size // self.inputs[0].shape[0]
 
 

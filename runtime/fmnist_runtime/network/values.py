@@ -77,9 +77,11 @@ class Activations:
 
 
 def channels_last_index(height: int, width: int, channels: int) -> np.ndarray:
+    """Returns, for each place of ``[channels, height, width]``, its index in the order height, width, channels."""
     return np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def unsupported(node: Node, reason: str) -> ModelError:
+    """Returns the error of a node that the integer arithmetic does not cover."""
     name = node.outputs[0] if node.outputs else node.name
     return ModelError(f"cannot run {node.op_type} '{name}' in integers: {reason}")

@@ -53,10 +53,10 @@ def test_the_data_sets_own_format_is_taken_as_it_is(tmp_path: Path) -> None:
         assert np.array_equal(to_network_input(open_image(tmp_path / "x.png")), pixels)
 
 
-@pytest.mark.parametrize("ground,goods", [(255, 30), (10, 220), (128, 250), (250, 200)])
-def test_the_garment_is_light_on_black(ground: int, goods: int) -> None:
-    pixels = np.full((200, 160, 3), ground, np.uint8)
-    pixels[40:160, 50:110] = (goods, goods // 2 + 20, goods // 3)
+@pytest.mark.parametrize(("background", "garment"), [(255, 30), (10, 220), (128, 250), (250, 200)])
+def test_the_garment_is_light_on_black(background: int, garment: int) -> None:
+    pixels = np.full((200, 160, 3), background, np.uint8)
+    pixels[40:160, 50:110] = (garment, garment // 2 + 20, garment // 3)
     seen = to_network_input(Image.fromarray(pixels))
     assert seen[:, :4].max() == 0 and seen[:, -4:].max() == 0  # twice as high as wide: ground at the sides
     assert seen[5:23, 9:19].min() > 100

@@ -98,7 +98,8 @@ def warp(
     Args:
         images: ``[N, 1, H, W]``.
         turn: radians.
-        zoom, shift: as (x, y), the shift in half sides, to the right and up.
+        zoom: factors along x and y.
+        shift: along x and y, in half sides, to the right and up.
         slant: how far the top leans over, in half sides.
         taper: how much wider the bottom is than the middle, as a share, as in a picture taken from below.
         bend: ``[N, 2, H, W]``, how far each pixel moves along x and y, in half sides.

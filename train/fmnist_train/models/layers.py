@@ -18,9 +18,11 @@ class Normalize(nn.Module):
         self.std = float(std)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Normalizes pixels of any dtype to float32."""
         return (image.to(torch.float32) - self.mean) / self.std
 
     def extra_repr(self) -> str:
+        """Returns the options, for ``repr``."""
         return f"mean={self.mean:g}, std={self.std:g}"
 
 
@@ -40,10 +42,12 @@ class Resize(nn.Module):
         self.register_buffer("matrix", matrix, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Resizes ``[N, 1, 28, 28]`` to ``[N, 1, side, side]``."""
         columns = F.linear(image, self.matrix)
         return F.linear(columns.transpose(2, 3), self.matrix).transpose(2, 3)
 
     def extra_repr(self) -> str:
+        """Returns the options, for ``repr``."""
         return f"side={len(self.matrix)}"
 
 
@@ -73,6 +77,7 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
+        """Returns the gated features, in the same shape."""
         gated: Tensor = features * self.gate(features)
         return gated
 
@@ -98,4 +103,5 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
+        """Maps ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
         return torch.relu(self.residual(features) + self.shortcut(features))

@@ -52,6 +52,7 @@ class Schedule:
         return {k: v for k, v in self._scheduler.state_dict().items() if not callable(v)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what ``state_dict`` returned."""
         self._scheduler.load_state_dict(state)
 
 

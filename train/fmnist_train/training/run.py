@@ -64,6 +64,7 @@ class RunOptions:
     """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
 
     def folder(self, recipe: Recipe) -> Path:
+        """Returns the run folder: ``output``, or one named after recipe, data and seed."""
         name = "" if self.data == "fashion-mnist" else f"-{Path(self.data).name}"
         return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"
 

@@ -1,5 +1,6 @@
-"""Distillation: a small network learns from the answers of better ones, beside the labels (Hinton, Vinyals, Dean 2015,
-arXiv:1503.02531).
+"""Distillation: a small network learns from the answers of better ones, beside the labels.
+
+The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531).
 
 The recipe says what the teachers see. ``images``: each image as it is, once, before training; the pupil learns the same
 answer for every changed view of it. That costs a pass or two over the data, so several teachers are affordable, and
@@ -84,6 +85,7 @@ class AnsweredOnce:
         self.answers = torch.from_numpy(np.mean(answers, axis=0)).to(device)
 
     def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the answers at ``places``, and True for each."""
         return self.answers[places], torch.ones_like(photographed)
 
 
@@ -97,6 +99,7 @@ class ViewAnswers:
 
     @torch.no_grad()
     def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the mean answers, and which views have any."""
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
         for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
             known = torch.ones_like(photographed) if all_of_them else ~photographed
