@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_train.files import expand_path, nearest, write_atomically
+from fmnist_runtime.files import write_atomically
+from fmnist_train.files import expand_path, nearest
 from fmnist_train.recipes.published import NAMED
 from fmnist_train.recipes.recipe import Augmentation, Recipe
 from fmnist_train.recipes.settings import settings_of
