@@ -18,6 +18,7 @@ SLOW = """
     integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_long_use
     train/evaluation/test_plots train/recipes/test_options train/test_commands
     train/training/test_device train/training/test_loop train/training/test_teacher
+    train/tuning/test_study
     web/test_page web/test_screen
 """
 """Files, and folders, whose tests take more than five seconds of processor time together: `make check` skips them."""

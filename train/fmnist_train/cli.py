@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from fmnist_runtime.batching.cpus import MOST_THREADS
 from fmnist_train import commands
 from fmnist_train.console import run_typer
 from fmnist_train.options import chosen_settings, current_recipe, path_option, with_settings
@@ -48,37 +47,17 @@ def train(
         Path | None,
         path_option("--output", "-o", help="Run folder.", show_default="runs/<recipe>-seed<n>"),
     ] = None,
-    teacher: Annotated[
-        list[Path] | None,
-        path_option(
-            help="Run folder or checkpoint to learn from; several are averaged.",
-            show_default="the recipe's teacher",
-            rich_help_panel="Distillation",
-        ),
-    ] = None,
-    start: Annotated[
-        Path | None,
-        path_option(
-            help="Run folder or checkpoint with the first weights.",
-            show_default="the recipe's start",
-            rich_help_panel="Training",
-        ),
-    ] = None,
-    photos: Annotated[
-        Path | None,
-        path_option(
-            help="Folder of labelled photos: a table train.csv and the pictures that it names.",
-            rich_help_panel="Photos",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=commands.devices)] = "auto",
-    mixed_precision: Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")] = True,
-    threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.")] = 0,
+    teacher: commands.Teacher = None,
+    start: commands.Start = None,
+    photos: commands.Photos = None,
+    seed: commands.Seed = 0,
+    device: commands.Device = "auto",
+    mixed_precision: commands.MixedPrecision = True,
+    threads: commands.Threads = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events (extra).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: commands.Quiet = False,
     **settings: Any,
 ) -> None:
     """Train one recipe; the test set is read once, at the end, by the epoch that validation chose."""
@@ -142,6 +121,7 @@ def _model_names(beginning: str) -> list[str]:
 app.callback()(with_settings(train, Recipe, Augmentation, NetworkOptions, completions={"model": _model_names}))
 app.command("explore")(commands.explore)
 app.command("evaluate")(commands.evaluate)
+app.command("tune")(commands.tune)
 app.command("compare")(commands.compare)
 app.command("photos")(commands.photos)
 

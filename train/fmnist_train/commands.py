@@ -1,16 +1,18 @@
-"""The functions behind ``fmnist-train explore``, ``evaluate``, ``compare`` and ``photos``, and the options that commands share."""
+"""The functions behind the subcommands of ``fmnist-train``, and the options that commands share."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from fmnist_runtime.batching.cpus import MOST_THREADS
+from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.files import expand_path
 from fmnist_train.options import current_recipe, path_option
 from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES
 
-__all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "photos", "recipe_names"]
+__all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "photos", "recipe_names", "tune"]
 
 
 def recipe_names(beginning: str) -> list[str]:
@@ -43,6 +45,34 @@ DataFolder = Annotated[
     Path | None,
     path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False),
 ]
+Teacher = Annotated[
+    list[Path] | None,
+    path_option(
+        help="Run folder or checkpoint to learn from; several are averaged.",
+        show_default="the recipe's teacher",
+        rich_help_panel="Distillation",
+    ),
+]
+Start = Annotated[
+    Path | None,
+    path_option(
+        help="Run folder or checkpoint with the first weights.",
+        show_default="the recipe's start",
+        rich_help_panel="Training",
+    ),
+]
+Photos = Annotated[
+    Path | None,
+    path_option(
+        help="Folder of labeled photos: a table train.csv and the pictures that it names.",
+        rich_help_panel="Photos",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices)]
+MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")]
+Threads = Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
@@ -108,6 +138,86 @@ def evaluate(
     pairs = ", ".join(f"{p['label']} as {p['predicted']} ({p['count']})" for p in result["test"]["most_confused"][:3])
     print(f"expected calibration error {result['test']['ece']:.2%}; most confused: {pairs or 'none'}")
     print(f"report: {folder / 'report.html'}")
+
+
+def tune(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Recipe by name, or a recipe file (.json).", autocompletion=recipe_names, callback=current_recipe
+        ),
+    ],
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study in total, over all starts and processes.")],
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Largest number of epochs of a trial.", show_default="the recipe's")
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Share or number of training images held out.", show_default="the recipe's"),
+    ] = None,
+    only: Annotated[str, typer.Option(help="Fields to search, commas between.", show_default="all with a range")] = "",
+    prune_after: Annotated[
+        int, typer.Option(min=1, help="Complete trials before one below their median is ended early.")
+    ] = 5,
+    data: Data = "fashion-mnist",
+    data_dir: DataFolder = None,
+    output: Annotated[
+        Path | None, path_option("--output", "-o", help="Folder of the study.", show_default="runs/tune-<recipe>")
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="URL of a database that machines share.", show_default="study.db in the folder")
+    ] = "",
+    teacher: Teacher = None,
+    start: Start = None,
+    photos: Photos = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    mixed_precision: MixedPrecision = True,
+    threads: Threads = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for better values of a recipe's fields by validation; the same command goes on, or joins a running search."""
+    from fmnist_train.recipes import get_recipe
+
+    chosen = get_recipe(recipe, epochs=epochs, validation=validation)
+    try:
+        import optuna  # noqa: F401 (for the message)
+    except ImportError as error:
+        raise MissingExtraError(f"tune needs: {extra_hint('tune')}") from error
+    import torch
+
+    from fmnist_train.training.run import RunOptions
+    from fmnist_train.tuning.progress import TuningProgress
+    from fmnist_train.tuning.study import TuningOptions, tune
+
+    if threads:
+        torch.set_num_threads(threads)
+    run = RunOptions(
+        data=data,
+        data_dir=data_dir,
+        output=output,
+        seed=seed,
+        device=device,
+        mixed_precision=mixed_precision,
+        teachers=tuple(teacher or ()),
+        start=start,
+        photos=photos,
+    )
+    fields = tuple(name.strip().replace("-", "_") for name in only.split(",") if name.strip())
+    options = TuningOptions(trials, run, only=fields, prune_after=prune_after, storage=storage)
+    results = tune(chosen, options, TuningProgress(quiet=quiet))
+    print(json.dumps(results) if as_json else _best(results))
+
+
+def _best(results: dict[str, Any]) -> str:
+    best, counts = results["best"], results["trials"]
+    return (
+        f"best validation accuracy {best['accuracy']:.2%} (trial {best['trial']}), of {counts['complete']} complete, "
+        f"{counts['pruned']} pruned and {counts['failed']} failed trials\n"
+        f"written to {results['recipe']}: train it with 'fmnist-train --recipe {results['recipe']}'\n"
+        f"page: {results['history']}"
+    )
 
 
 def compare(

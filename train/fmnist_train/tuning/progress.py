@@ -1,0 +1,57 @@
+"""What a person sees of a search: one line for each trial on standard error, and on a terminal the running one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.status import Status
+
+from fmnist_train.tuning.results import ERROR, SECONDS
+
+__all__ = ["TuningProgress"]
+
+
+class TuningProgress:
+    """Reports a search; ``quiet`` shows nothing at all."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._status: Status | None = None
+        self._trial = ""
+
+    def note(self, text: str) -> None:
+        """Print a line for people."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def start_trial(self, number: int, values: Mapping[str, float]) -> None:
+        """Show the values of a trial that begins."""
+        self._trial = f"trial {number}"
+        self.note(f"{self._trial}: {', '.join(f'{name} {value:g}' for name, value in values.items())}")
+        if self.console.is_terminal:
+            self._status = self.console.status(self._trial)
+            self._status.start()
+
+    def epoch(self, epoch: int, epochs: int, accuracy: float) -> None:
+        """Show the figure of a finished epoch."""
+        if self._status is not None:
+            self._status.update(f"{self._trial}: epoch {epoch} of {epochs}, validation {accuracy:.2%}")
+
+    def end_trial(self, trial: FrozenTrial, best: Mapping[str, Any] | None) -> None:
+        """Show the result of a trial, and the best one so far."""
+        self.stop()
+        seconds = f"{trial.user_attrs.get(SECONDS, 0):.0f} s"
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            result = f"validation {trial.value:.2%}, {seconds}"
+        elif trial.state == TrialState.PRUNED:
+            result = f"pruned after {len(trial.intermediate_values)} epochs, {seconds}"
+        else:
+            result = f"failed: {trial.user_attrs.get(ERROR, 'its process ended')}"
+        top = f"; best {best['accuracy']:.2%} (trial {best['trial']})" if best else ""
+        self.note(f"trial {trial.number}: {result}{top}")
+
+    def stop(self) -> None:
+        """Remove the line of the running trial."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

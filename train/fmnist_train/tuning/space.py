@@ -1,0 +1,116 @@
+"""The search space of a recipe, from the ranges that stand beside its fields (see ``recipes/settings.py``)."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_train.files import nearest
+from fmnist_train.recipes import Augmentation, Recipe
+from fmnist_train.recipes.settings import settings_of
+
+__all__ = ["Parameter", "own_values", "rounded", "search_space", "searchable", "suggest", "with_values"]
+
+_DIGITS = 4
+"""Significant digits of a value that is tried: more are noise, and hard to read in the recipe file."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A field that a search changes."""
+
+    name: str
+    help: str
+    """What the field is, from its documentation."""
+    own: float
+    """Value in the recipe that the search starts from."""
+    low: float
+    high: float
+    """Bounds of the values tried; they include the recipe's own value."""
+    log: bool
+    """Draw the logarithm evenly."""
+    whole: bool
+    """Draw whole numbers."""
+
+    def describe(self) -> str:
+        """The range in words."""
+        return f"{self.low:g} to {self.high:g}{', logarithmic' if self.log else ''}"
+
+
+class _Trial(Protocol):
+    """The part of ``optuna.Trial`` that draws values."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = ...) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int) -> int: ...
+
+
+def searchable() -> list[str]:
+    """The names of all fields with a range."""
+    return [name for owner in (Recipe, Augmentation) for name, about in settings_of(owner).items() if about.search]
+
+
+def search_space(recipe: Recipe, only: Sequence[str] = ()) -> list[Parameter]:
+    """Return the fields of a recipe that a search changes, in the order of the dataclasses.
+
+    Args:
+        recipe: the start of the search.
+        only: names of fields; empty takes each field that has an effect on the recipe.
+
+    Raises:
+        ConfigError: a name without a range, or a field without effect on this recipe.
+    """
+    for name in only:
+        if name not in searchable():
+            raise ConfigError(
+                f"no range for '{name}'{nearest(name, searchable())}; fields with one: {', '.join(searchable())}"
+            )
+    found = [*_parameters(recipe, recipe), *_parameters(recipe.augmentation, recipe)]
+    names = [parameter.name for parameter in found]
+    for name in only:
+        if name not in names:
+            raise ConfigError(f"'{name}' has no effect on recipe '{recipe.name}'; fields that have: {', '.join(names)}")
+    return [parameter for parameter in found if not only or parameter.name in only]
+
+
+def _parameters(owner: Recipe | Augmentation, recipe: Recipe) -> list[Parameter]:
+    hints = typing.get_type_hints(type(owner))
+    found = []
+    for name, about in settings_of(owner).items():
+        if about.search is None or not about.search.used_by(recipe):
+            continue
+        own, search = getattr(owner, name), about.search
+        low = min(search.low, own) if own or not search.log else search.low  # no logarithm of 0
+        found.append(Parameter(name, about.help, own, low, max(search.high, own), search.log, whole=hints[name] is int))
+    return found
+
+
+def suggest(trial: _Trial, space: Sequence[Parameter]) -> dict[str, float]:
+    """Draw a value for each parameter."""
+    drawn: dict[str, float] = {}
+    for each in space:
+        if each.whole:
+            drawn[each.name] = trial.suggest_int(each.name, int(each.low), int(each.high))
+        else:
+            drawn[each.name] = trial.suggest_float(each.name, each.low, each.high, log=each.log)
+    return rounded(drawn)
+
+
+def rounded(values: Mapping[str, Any]) -> dict[str, float]:
+    """The values as they are tried: numbers with a fraction have four significant digits."""
+    return {name: value if isinstance(value, int) else float(f"{value:.{_DIGITS}g}") for name, value in values.items()}
+
+
+def own_values(space: Sequence[Parameter]) -> dict[str, float]:
+    """The recipe's own values, within the ranges: a logarithmic one has no 0."""
+    return {parameter.name: max(parameter.own, parameter.low) for parameter in space}
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any], name: str | None = None) -> Recipe:
+    """Return a copy of the recipe with other values of searched fields, under another name if one is given."""
+    in_images = {each.name for each in dataclasses.fields(Augmentation)}
+    images = {key: value for key, value in values.items() if key in in_images}
+    changes = {key: value for key, value in values.items() if key not in in_images}
+    augmentation = dataclasses.replace(recipe.augmentation, **images)
+    return dataclasses.replace(recipe, **changes, augmentation=augmentation, name=name or recipe.name)

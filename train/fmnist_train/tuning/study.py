@@ -1,0 +1,266 @@
+"""A search for better values of a recipe's fields, with Optuna: an SQL database holds it, so it resumes and is shared.
+
+Trials are short runs without the test set: validation chooses among them, as it chooses the epoch within a run.
+"""
+
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+
+from fmnist_runtime.errors import CheckpointError, ConfigError, FmnistError
+from fmnist_runtime.files import make_folder
+from fmnist_train.data.splits import arrays_sha256
+from fmnist_train.recipes import Recipe
+from fmnist_train.training.device import choose_device, keep_freed_memory
+from fmnist_train.training.loop import Training, TrainingError
+from fmnist_train.training.run import RunInputs, RunOptions, read_inputs, stop_on_interrupt
+from fmnist_train.training.state import Epoch
+from fmnist_train.tuning.progress import TuningProgress
+from fmnist_train.tuning.results import EPOCH, ERROR, SECONDS, write_results
+from fmnist_train.tuning.space import Parameter, own_values, rounded, search_space, suggest, with_values
+
+__all__ = ["TuningOptions", "tune"]
+
+_IDENTITY = "identity"
+"""Attribute of the study: what its trials must agree in to be comparable."""
+_HEARTBEAT = 30
+"""Seconds between two signs of life of a running trial."""
+_GRACE = 120
+"""Seconds without a sign after which another process counts a trial as failed: its process was killed."""
+_LOCK_WAIT = 60
+"""Seconds that a process waits for the others to finish a write to the SQLite file."""
+_LEAST_EPOCHS = 2
+"""Epochs that every trial has before it can be pruned, or a tenth of them all; the first ones tell little."""
+_ATTEMPTS = 20
+"""Times that opening is tried, half a second apart: several processes may create the tables at the same moment."""
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """What a search needs besides its recipe."""
+
+    trials: int
+    """Trials of the study in total, over all processes: complete, pruned and failed ones."""
+    run: RunOptions = field(default_factory=RunOptions)
+    """Options of every trial; ``output`` is the folder of the study."""
+    only: tuple[str, ...] = ()
+    """Fields to search; empty: all with a range and an effect."""
+    prune_after: int = 5
+    """Trials that must be complete before median pruning begins."""
+    storage: str = ""
+    """URL of a database; empty: the SQLite file ``study.db`` in the folder."""
+
+    def folder(self, recipe: Recipe) -> Path:
+        """The folder of the study."""
+        name = "" if self.run.data == "fashion-mnist" else f"-{Path(self.run.data).name}"
+        return self.run.output or Path("runs") / f"tune-{recipe.name}{name}"
+
+
+def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> dict[str, Any]:
+    """Run trials until the study has as many as wanted, and write ``best.json`` and ``history.html``.
+
+    Returns:
+        The best trial and the counts of trials (see ``write_results``).
+
+    Raises:
+        ConfigError: a recipe without validation, a field without range, or a study of another recipe or data set.
+        CheckpointError: a database that is no study.
+        TrainingError: no trial was completed.
+        KeyboardInterrupt: after Ctrl-C, when the results so far are written.
+    """
+    if not recipe.validation:
+        raise ConfigError(f"recipe '{recipe.name}' holds no validation images, which choose: set --validation 0.1")
+    space = search_space(recipe, options.only)
+    keep_freed_memory()
+    inputs = read_inputs(recipe, options.run, progress.note)
+    folder = options.folder(recipe)
+    make_folder(folder)
+    study = _open_study(folder, options, recipe.epochs)
+    _claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(own_values(space), skip_if_exists=True)
+    trials = _Trials(recipe, options, inputs, space, study, progress)
+    interrupted = not _run_trials(trials, folder)
+    results = write_results(study.get_trials(), recipe, space, folder)
+    if interrupted:
+        progress.note(
+            f"interrupted; {results['trials']['complete']} complete trials are kept, the same command goes on"
+        )
+        raise KeyboardInterrupt
+    if results["best"] is None:
+        errors = [trial.user_attrs[ERROR] for trial in study.get_trials() if ERROR in trial.user_attrs]
+        raise TrainingError(f"no trial was completed; the first error: {errors[0] if errors else 'none'}")
+    return results
+
+
+def _open_study(folder: Path, options: TuningOptions, epochs: int) -> optuna.Study:
+    """Open the study of a folder, or create it."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
+    url = options.storage or f"sqlite:///{folder / 'study.db'}"
+    wait = {"connect_args": {"timeout": _LOCK_WAIT}} if url.startswith("sqlite") else {}
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=options.prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10)
+    )
+    for attempt in range(_ATTEMPTS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
+                storage = optuna.storages.RDBStorage(
+                    url, engine_kwargs=wait, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
+                )
+            return optuna.create_study(
+                storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True, pruner=pruner
+            )
+        except (OperationalError, IntegrityError) as error:
+            if attempt == _ATTEMPTS - 1:
+                raise _no_study(folder, options, error) from error
+            time.sleep(0.5)
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError) as error:
+            raise _no_study(folder, options, error) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _no_study(folder: Path, options: TuningOptions, error: Exception) -> CheckpointError:
+    """An error that names the file, or the option; a URL may hold a password."""
+    place = "--storage" if options.storage else str(folder / "study.db")
+    cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+    return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause})")
+
+
+def _identity(recipe: Recipe, inputs: RunInputs, space: Sequence[Parameter], seed: int) -> dict[str, Any]:
+    parts = (inputs.train.images, inputs.train.labels, inputs.validation.images, inputs.validation.labels)
+    return {
+        "recipe": recipe.to_dict(),
+        "data set": inputs.source.name,
+        "data": arrays_sha256(*parts),
+        "search space": {parameter.name: parameter.describe() for parameter in space},
+        "seed": seed,
+    }
+
+
+def _claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:
+    """Store what the trials of a new study share, or compare it with what a known study has stored.
+
+    Raises:
+        ConfigError: the study has another recipe, data set, search space or seed.
+    """
+    stored = study.user_attrs.get(_IDENTITY)
+    if stored is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(_IDENTITY, identity)
+        return
+    stored = stored or {}
+    for name, value in identity.items():
+        if stored.get(name) != value and stored.get(name) != _as_json(value):
+            raise ConfigError(
+                f"{folder}: its study has another {name}{_difference(stored.get(name), _as_json(value))}; "
+                "give another --output, or the same options as before"
+            )
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _difference(before: Any, now: Any) -> str:
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return ""
+    return f" ({', '.join(sorted(key for key in {*before, *now} if before.get(key) != now.get(key)))})"
+
+
+@dataclass
+class _Trials:
+    """The trials of this process."""
+
+    recipe: Recipe
+    options: TuningOptions
+    inputs: RunInputs
+    space: Sequence[Parameter]
+    study: optuna.Study
+    progress: TuningProgress
+    current: Trial | None = None
+    """Trial that is being trained."""
+
+    def objective(self, trial: Trial) -> float:
+        """Train with the values that the study suggests; return the validation accuracy of the chosen epoch."""
+        self.current = trial
+        values = suggest(trial, self.space)
+        self.progress.start_trial(trial.number, values)
+        start = time.perf_counter()
+        try:
+            with tempfile.TemporaryDirectory(prefix="fmnist-tune-") as folder:
+                return self._train(trial, with_values(self.recipe, values), Path(folder))
+        except (optuna.TrialPruned, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            text = str(error) if isinstance(error, FmnistError) else f"{type(error).__name__}: {error}"
+            trial.set_user_attr(ERROR, next(iter(text.splitlines()), ""))
+            raise
+        finally:
+            trial.set_user_attr(SECONDS, time.perf_counter() - start)
+
+    def _train(self, trial: Trial, recipe: Recipe, folder: Path) -> float:
+        device: torch.device = choose_device(self.options.run.device)
+        training: Training = self.inputs.training(recipe, folder, self.options.run, device)
+        with stop_on_interrupt() as stop:
+
+            def report(epoch: Epoch) -> None:
+                trial.report(_figure(epoch, recipe), epoch.epoch)
+                self.progress.epoch(epoch.epoch, recipe.epochs, _figure(epoch, recipe))
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+            training.run(report, lambda batch, batches: stop.check())
+        chosen = next(epoch for epoch in training.history if epoch.epoch == training.best_epoch())
+        trial.set_user_attr(EPOCH, chosen.epoch)
+        return _figure(chosen, recipe)
+
+
+def _figure(epoch: Epoch, recipe: Recipe) -> float:
+    """The validation accuracy that trials are compared by; for recipes with photos, its mean with that of photos."""
+    accuracy = epoch.validation_accuracy
+    if accuracy is None:
+        raise ConfigError("the validation split holds no image: set a larger --validation")
+    if recipe.monitor == "photos" and epoch.photo_accuracy is not None:
+        return (accuracy + epoch.photo_accuracy) / 2
+    return accuracy
+
+
+def _run_trials(trials: _Trials, folder: Path) -> bool:
+    """Run trials until the study has enough, and write the results after each; return False after Ctrl-C."""
+    study, options = trials.study, trials.options
+
+    def finished(study: optuna.Study, trial: FrozenTrial) -> None:
+        results = write_results(study.get_trials(), trials.recipe, trials.space, folder)
+        trials.progress.end_trial(trial, results["best"])
+
+    try:
+        while _taken(study) < options.trials:
+            # Each process and each start draws other values: the seed depends on the trials that there are.
+            seed = options.run.seed + len(study.get_trials(deepcopy=False))
+            study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            study.optimize(trials.objective, n_trials=1, catch=(Exception,), callbacks=[finished])
+    except KeyboardInterrupt:
+        trials.progress.stop()
+        if trials.current is not None and study.trials[trials.current.number].state == TrialState.FAIL:
+            study.enqueue_trial(rounded(trials.current.params))  # its values are tried when the search goes on
+        return False
+    return True
+
+
+def _taken(study: optuna.Study) -> int:
+    """The number of trials that are done or at work; one whose process ended is neither, and has no error."""
+    return sum(
+        trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING) or ERROR in trial.user_attrs
+        for trial in study.get_trials(deepcopy=False)
+    )
