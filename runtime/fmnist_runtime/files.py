@@ -26,7 +26,7 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
         limit: Bytes.
         size: Expected size in bytes; 0 where it is unknown (a pipe).
     """
-    pieces = [file.read(min(size, limit) + 1 if size else _PIECE)]
+    pieces = [file.read(min(size or _PIECE, limit) + 1)]
     length = len(pieces[0])
     while pieces[-1] and length <= limit:
         pieces.append(file.read(min(_PIECE, limit + 1 - length)))

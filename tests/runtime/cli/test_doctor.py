@@ -1,4 +1,4 @@
-"""Advice for the device, and the progress bar."""
+"""Advice for the device."""
 
 import json
 import subprocess
@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from fmnist_runtime.cli import doctor
 from fmnist_runtime.cli.doctor import advise
-from fmnist_runtime.cli.progress import Progress
 
 FACTS = {"flags": ["avx2"], "memory": 1 << 30}
 
@@ -18,7 +18,7 @@ def test_advice_follows_the_instruction_set(flags: list[str], saturates: bool) -
     assert advice.target == "portable" and any("saturate" in reason for reason in advice.reasons) == saturates
 
 
-def test_short_memory_is_said() -> None:
+def test_short_memory_is_reported() -> None:
     assert any("memory is short" in reason for reason in advise({**FACTS, "memory": 1 << 26}).reasons)
 
 
@@ -30,8 +30,11 @@ def test_the_doctors_report() -> None:
     assert found["advice"]["model"] in found["device"]["models"]
 
 
-def test_the_progress_bar_says_how_far_it_is() -> None:
-    progress = Progress(40)
-    for _ in range(10):
-        progress.step()
-    assert progress.line(2.0) == f"[{'#' * 7:<30}] 10 of 40, 5 a second, 6 s left"
+@pytest.mark.parametrize(("limit", "memory"), [(None, None), (0.5, 1 << 30)])
+def test_the_report_as_text(limit: float | None, memory: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = doctor.examine() | {"cgroup_limit": limit, "memory": memory, "flags": []}
+    monkeypatch.setattr(doctor, "examine", lambda: facts)
+    rows = dict(line.split(maxsplit=1) for line in doctor.report(as_json=False).splitlines() if line[:1].strip())
+    assert rows["memory"] == ("1024 MiB" if memory else "unknown")
+    assert ("control group 0.5" in rows["CPUs"]) == bool(limit)
+    assert "--model" in rows["use"] and "--target portable" in rows["use"]

@@ -1,0 +1,76 @@
+"""Files are read in bounded memory, and written whole or not at all."""
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.files import make_folder, read_at_most, write_atomically
+
+
+class Pipe:
+    """A source that returns at most ``piece`` bytes a read, and counts what was asked for."""
+
+    def __init__(self, data: bytes, piece: int) -> None:
+        self.file, self.piece, self.largest = io.BytesIO(data), piece, 0
+
+    def read(self, size: int, /) -> bytes:
+        self.largest = max(self.largest, size)
+        return self.file.read(min(size, self.piece))
+
+
+@pytest.mark.parametrize("size", [0, 5, 10, 99])
+@pytest.mark.parametrize(("length", "found"), [(0, 0), (9, 9), (10, 10), (11, 11), (5000, 11)])
+def test_reading_stops_one_byte_after_the_limit(length: int, found: int, size: int) -> None:
+    data = bytes(i % 251 for i in range(length))
+    assert read_at_most(io.BytesIO(data), 10, size) == data[:found]
+    assert read_at_most(Pipe(data, 3), 10, size) == data[:found]
+
+
+def test_memory_follows_the_file_not_the_limit() -> None:
+    pipe = Pipe(b"short", 100)
+    assert read_at_most(pipe, 1 << 40) == b"short" and pipe.largest <= (1 << 20) + 1
+
+
+def test_text_and_bytes_replace_a_file_in_a_new_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "x.txt"
+    write_atomically(path, "größe")
+    assert path.read_bytes() == "größe".encode()
+    write_atomically(path, b"\x00")
+    assert path.read_bytes() == b"\x00" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.bin"
+    write_atomically(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_concurrent_writers_leave_one_whole_result(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    contents = [bytes([n]) * 50_000 for n in range(8)]
+    threads = [threading.Thread(target=write_atomically, args=(path, data)) for data in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"cannot write into .*file/x .*name another folder"):
+        make_folder(tmp_path / "file" / "x")
