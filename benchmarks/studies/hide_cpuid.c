@@ -1,11 +1,11 @@
-// Preloaded into a process, hides instruction sets of this x86-64 processor from it, so that a library takes the kernels
-// that it has for an older one. Linux lets a process refuse itself the CPUID instruction (arch_prctl(2), ARCH_SET_CPUID);
-// each use then arrives as SIGSEGV, and is answered here with bits taken away from leaf 7.
+// Hides instruction sets of this x86-64 processor from the process that preloads it, so that a library selects its kernels
+// for an older processor. Linux can disable the CPUID instruction in a process (arch_prctl(2), ARCH_SET_CPUID). Each use then
+// raises SIGSEGV, and the handler here returns leaf 7 without the hidden bits.
 //
 //     cc -shared -fPIC -O1 -o hide_cpuid.so hide_cpuid.c
 //     HIDE_CPUID=EBX,ECX,EDX,EAX1 LD_PRELOAD=./hide_cpuid.so program     (hexadecimal masks; EAX1 is of subleaf 1)
 //
-// Exit code 99: this processor or kernel cannot.
+// Exit code 99: this processor or kernel does not support it.
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <cpuid.h>

@@ -19,7 +19,7 @@ from fmnist_train.evaluation.plots import (
 
 
 def check(path, least_colours: int = 20) -> np.ndarray:
-    """A PNG of sensible size with something drawn on white ground, and nothing left beside it."""
+    """A PNG of sensible size with something drawn on a white background, and nothing left beside it."""
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert path.stat().st_size < 250_000
     with Image.open(path) as image:

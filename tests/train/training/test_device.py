@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_kept() -> None:
-    """80 MB taken and freed in turns: the system clears their pages each time, or once."""
+    """Counts page faults of 80 MB that are allocated and freed repeatedly: on each allocation, or once."""
     faults = {}
     for mode in ("kept", "returned"):
         command = [sys.executable, "-c", FAULTS, mode]
