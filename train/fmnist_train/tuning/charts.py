@@ -41,8 +41,11 @@ class Chart:
     top: int = _TOP
 
 
-def draw(lines: Sequence[Line], x_label: str, y_label: str, *, log: bool = False) -> Chart | None:
-    """Scale lines to a chart whose vertical axis is a share in percent; None without any point."""
+def draw(lines: Sequence[Line], x_label: str, y_label: str, *, log: bool = False, whole: bool = False) -> Chart | None:
+    """Scale lines to a chart whose vertical axis is a share in percent; None without any point.
+
+    ``log`` scales the other axis by logarithms, and ``whole`` labels it with whole numbers alone.
+    """
     points = [point for line in lines for point in line.points]
     if not points:
         return None
@@ -65,7 +68,7 @@ def draw(lines: Sequence[Line], x_label: str, y_label: str, *, log: bool = False
         x_label,
         y_label,
         scaled,
-        x_ticks=[(place(x, y_low)[0], f"{x:.3g}") for x in shown],
+        x_ticks=[(place(x, y_low)[0], f"{x:.3g}") for x in shown if not whole or x == int(x)],
         y_ticks=[(place(shown[0], y)[1], f"{y:.1%}") for y in heights],
     )
 

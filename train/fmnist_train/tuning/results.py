@@ -116,9 +116,13 @@ def _history_chart(rows: Sequence[_Row]) -> Chart | None:
         if row.state == "complete" and row.accuracy is not None:
             top = max(top, row.accuracy)
             lines.append((float(row.number), top))
+    if lines:
+        lines.append((float(rows[-1].number), top))
     steps = [(x, y) for (_, y), (x, _) in pairwise(lines)]
     course = sorted([*lines, *steps])
-    return draw([Line(course, "best"), *_dots(rows, lambda row: float(row.number))], "trial", "validation accuracy")
+    return draw(
+        [Line(course, "best"), *_dots(rows, lambda row: float(row.number))], "trial", "validation accuracy", whole=True
+    )
 
 
 def _curves_chart(rows: Sequence[_Row], best: _Row | None) -> Chart | None:
@@ -127,14 +131,14 @@ def _curves_chart(rows: Sequence[_Row], best: _Row | None) -> Chart | None:
     lines = [Line(row.curve, row.state, title=f"trial {row.number}, {row.state}") for row in reversed(shown)]
     if best is not None:
         lines.append(Line(best.curve, "best", title=f"trial {best.number}, the best"))
-    return draw(lines, "epoch", "validation accuracy")
+    return draw(lines, "epoch", "validation accuracy", whole=True)
 
 
 def _scatter(rows: Sequence[_Row], parameter: Parameter) -> Chart | None:
     """Accuracy over the values of one field."""
     known = [row for row in rows if parameter.name in row.values]
     dots = _dots(known, lambda row: row.values[parameter.name])
-    return draw(dots, parameter.name, "validation accuracy", log=parameter.log)
+    return draw(dots, parameter.name, "validation accuracy", log=parameter.log, whole=parameter.whole)
 
 
 def _dots(rows: Sequence[_Row], place: Any) -> list[Line]:
