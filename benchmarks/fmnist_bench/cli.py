@@ -4,12 +4,13 @@ import json
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.options import CommandParser
+from fmnist_runtime.cli.parsers import SHELLS
 from fmnist_runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         prog="fmnist-bench",
         description="Measure the latency of each installed runtime, on the same weights, in interleaved rounds.",
-        epilog="fmnist-bench compare OLD.json NEW.json compares two runs; exit code 1 means a regression.",
+        epilog="fmnist-bench compare OLD.json NEW.json compares two runs; exit code 1 means a regression. "
+        "fmnist-bench completion SHELL prints a completion script.",
     )
     add = parser.add_argument
     add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
@@ -69,8 +71,8 @@ def bench(args: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    if arguments[:1] == ["compare"]:
-        return _compare(arguments[1:])
+    if arguments and arguments[0] in _RUNNERS:
+        return _RUNNERS[arguments[0]](arguments[1:])
     chosen = build_parser().parse_arguments(arguments)
     from fmnist_bench.report import format_table, write_chart
 
@@ -148,7 +150,7 @@ def _show_progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _compare(arguments: list[str]) -> int:
+def _build_compare() -> CommandParser:
     parser = CommandParser("fmnist-bench compare", "Compare two runs; exit code 1 means a regression beyond noise.")
     parser.add_argument("old", type=Path, metavar="OLD.json")
     parser.add_argument("new", type=Path, metavar="NEW.json")
@@ -159,12 +161,43 @@ def _compare(arguments: list[str]) -> int:
         metavar="SHARE",
         help="relative difference up to which a change is noise (default: 0.05)",
     )
-    chosen = parser.parse_arguments(arguments)
+    return parser
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    chosen = _build_compare().parse_arguments(arguments)
     from fmnist_bench.regression import compare_runs, read_run
 
     lines, regressed = compare_runs(read_run(chosen.old), read_run(chosen.new), chosen.tolerance)
     print("\n".join(lines))
     return int(regressed)
+
+
+def _build_completion() -> CommandParser:
+    parser = CommandParser(
+        "fmnist-bench completion",
+        "Print a completion script for fmnist-bench.",
+        'bash: eval "$(fmnist-bench completion bash)" in ~/.bashrc. zsh: the same with zsh in ~/.zshrc, after compinit. '
+        "fish: fmnist-bench completion fish > ~/.config/fish/completions/fmnist-bench.fish.",
+    )
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=" or ".join(SHELLS))
+    return parser
+
+
+def _completion(arguments: Sequence[str]) -> int:
+    chosen = _build_completion().parse_arguments(arguments)
+    from fmnist_runtime.cli.completion import Command, completion_script
+
+    subcommands = {
+        "compare": ("compare two runs", _build_compare()),
+        "completion": ("print a completion script for a shell", _build_completion()),
+    }
+    print(completion_script([Command(build_parser(), subcommands)], chosen.shell))
+    return 0
+
+
+_RUNNERS: dict[str, Callable[[Sequence[str]], int]] = {"compare": _compare, "completion": _completion}
+"""Functions that run each subcommand on its arguments and return the exit code."""
 
 
 def main() -> None:

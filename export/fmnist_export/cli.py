@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
 from fmnist_runtime.errors import ConfigError
-from fmnist_train.console import run_typer
+from fmnist_train.console import Version, run_typer
 
 __all__ = ["app", "main"]
 
@@ -42,6 +42,11 @@ _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")
 _Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
 _DataDir = Annotated[Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)]
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, or embedded model by name.")]
+
+
+@app.callback()
+def _group(version: Version = False) -> None:
+    """The options of the command itself."""
 
 
 @app.command()

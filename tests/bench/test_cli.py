@@ -2,11 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fmnist_bench.cli import bench as bench_command
+from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.cli.parsers import SHELLS
 
 ROOT = Path(__file__).parents[2]
 RIVALS = """
@@ -59,3 +64,20 @@ def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: str) -> None:
     done = bench(*arguments)
     assert done.returncode == code and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_completion_script_has_every_option(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_argparse(bench_command, args=["completion", shell]) == 0
+    text = capsys.readouterr().out
+    for name in ("contestant", "quick", "tolerance"):
+        assert (f"-l {name}" if shell == "fish" else f"--{name}") in text
+    assert "compare" in text and "completion" in text
+    if shutil.which(shell):
+        done = subprocess.run([shell, "-n"], input=text, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == ""
+
+
+def test_an_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_argparse(bench_command, args=["completion", "tcl"]) == 2
+    assert "tcl" in capsys.readouterr().err

@@ -1,11 +1,14 @@
 """The options of ``fmnist-train``: published spellings, derivation from the dataclasses, help panels, completion."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+import fmnist_runtime
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.cli import app
 from fmnist_train.console import run_typer
@@ -115,6 +118,16 @@ def test_shell_completion(
     with pytest.raises(SystemExit):
         app(args=[], prog_name="fmnist-train", standalone_mode=False)
     assert set(capsys.readouterr().out.split()) == expected
+
+
+@pytest.mark.parametrize("command", ["fmnist_train", "fmnist_export"])
+def test_the_version_comes_without_a_heavy_import(command: str) -> None:
+    code = (
+        f"import sys; from {command}.cli import main\ntry: main()\n"
+        "finally: print(*{'torch', 'onnx', 'onnxruntime', 'numpy', 'optuna'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{fmnist_runtime.__version__}\n", "\n")
 
 
 def test_unknown_names_come_with_the_nearest_one() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_train import commands
-from fmnist_train.console import run_typer
+from fmnist_train.console import Version, run_typer
 from fmnist_train.options import chosen_settings, current_recipe, path_option, with_settings
 from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
 from fmnist_train.recipes import save_recipe as write_recipe
@@ -58,6 +58,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events (extra).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
     quiet: commands.Quiet = False,
+    version: Version = False,
     **settings: Any,
 ) -> None:
     """Train one recipe; the test set is read once, at the end, by the epoch that validation chose."""

@@ -1,16 +1,30 @@
 """Exit codes and error messages of the commands that use typer: those of ``fmnist_runtime.cli.console``."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from fmnist_runtime.cli.console import exit_code_of
 
-__all__ = ["run_typer"]
+__all__ = ["Version", "run_typer"]
 
 # Typer's releases bring click or a copy of it. The base class of its usage errors has the same name in both.
 _CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _print_version(given: bool) -> None:
+    if given:
+        import fmnist_runtime  # reads the version only when it is wanted
+
+        print(fmnist_runtime.__version__)
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+]
+"""Option of a command's main function; it ends the command before other options are read."""
 
 
 def run_typer(app: typer.Typer, *, extra: str | None = None, args: Sequence[str] | None = None) -> int:
