@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from fmnist_train.data.clothing_dataset import TRAINING_SENDERS, convert_clothin
 from fmnist_train.data.photo_views import ViewSettings, load_views
 from fmnist_train.data.photos import read_photos, slug, split_by_sender
 from fmnist_train.data.sources import find_dataset
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
-from fmnist_train.recipes import RECIPES
+from fmnist_train.recipes import RECIPES, Augmentation
 from fmnist_train.training.loop import Training
 from fmnist_train.training.photos import (
     PhotoSampler,
@@ -153,9 +155,46 @@ def test_rare_answers_are_drawn_as_often_as_common_ones_when_balanced() -> None:
     images[1:, :, 0, 0] = np.arange(1, 100)[:, None]
     torch.manual_seed(0)
     for balance, share in ((0.0, 0.1), (1.0, 0.5)):
-        views, drawn = PhotoSampler(PhotoViews(images, answers), balance, torch.device("cpu")).draw(4000)
-        assert abs(drawn[:, 1].float().mean().item() - share) < 0.03
-        assert views.shape == (4000, 1, 28, 28) and views.flatten(1).any(1).all()
+        drawn = PhotoSampler(PhotoViews(images, answers), balance, torch.device("cpu")).draw(4000)
+        assert abs(drawn.answers[:, 1].float().mean().item() - share) < 0.03
+        assert drawn.images.shape == (4000, 1, 28, 28) and drawn.images.flatten(1).any(1).all()
+        assert drawn.taught is None
+
+
+def test_photo_teachers_answer_the_very_views_that_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers = [load_checkpoint(untrained(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
+    images = np.random.default_rng(0).integers(0, 256, (6, 2, 28, 28)).astype(np.uint8)
+    monkeypatch.setattr("fmnist_train.training.photos._AUGMENTATION", Augmentation())
+    drawn = PhotoSampler(PhotoViews(images, np.eye(6, 10) > 0), 0.0, torch.device("cpu"), teachers).draw(20)
+    pixels = drawn.images[:, 0].numpy().astype(np.uint8)
+    alone = [predict_logits(teacher.model, pixels) for teacher in teachers]
+    assert drawn.taught is not None and np.allclose(drawn.taught, np.mean(alone, axis=0), atol=1e-4)
+
+
+def untrained(folder: Path, seed: int) -> Path:
+    """A checkpoint of an untrained network that has seen formulas of photographs."""
+    torch.manual_seed(seed)
+    options = {"classes": 10, "widths": [4, 4, 4]}
+    info = {
+        "model": {"name": "residual", "options": options},
+        "labels": list(DATASET_LABELS),
+        "recipe": RECIPES["nano-photos"].to_dict(),
+    }
+    save_checkpoint(folder / "best", build_model("residual", **options), info)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"photo_distillation": 0.5}, "need a weight and teachers"),
+        ({"photo_teacher": "best-photos"}, "need a weight and teachers"),
+        ({"photo_distillation": 0.5, "photo_teacher": "x", "photo_share": 0.0, "weight_shares": ()}, "need photos"),
+    ],
+)
+def test_photo_teachers_that_could_not_teach_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(RECIPES["nano-photos"], monitor="last", **changes)
 
 
 def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:
@@ -207,13 +246,16 @@ def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
 
 def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = list(DATASET_LABELS)
-    options = {"classes": 10, "widths": [4, 4, 4]}
     recipe = dataclasses.replace(
-        RECIPES["nano-photos"], model_options={"widths": [4, 4, 4]}, epochs=1, batch_size=64, epoch_images=128
+        RECIPES["nano-photos"],
+        model_options={"widths": [4, 4, 4]},
+        epochs=1,
+        batch_size=64,
+        epoch_images=128,
+        photo_distillation=0.5,
+        photo_teacher="other",
     )
-    torch.manual_seed(0)
-    info = {"model": {"name": "residual", "options": options}, "labels": labels, "recipe": recipe.to_dict()}
-    save_checkpoint(tmp_path / "start" / "best", build_model("residual", **options), info)
+    untrained(tmp_path / "start", 0)
     split = find_dataset("sample").load("train")
     photos = load_photo_data(
         dataclasses.replace(recipe, photo_views=2, photo_minimum=1, photo_plain=1),
@@ -234,6 +276,7 @@ def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatc
         device=torch.device("cpu"),
         start=start,
         teachers=[load_checkpoint(tmp_path / "start")],
+        photo_teachers=[load_checkpoint(untrained(tmp_path / "other", 1))],
         photos=photos,
         about={"labels": labels, "dataset": "sample"},
     )
@@ -244,4 +287,5 @@ def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatc
     end = load_checkpoint(tmp_path / "run" / "fine-tuned.safetensors").model.state_dict()
     expected = average_weights(start.model.state_dict(), end, share)
     assert all(torch.allclose(tensor, expected[name]) for name, tensor in written.model.state_dict().items())
+    assert written.info["teachers"] == [load_checkpoint(tmp_path / name).sha256 for name in ("start", "other")]
     assert training.history[0].photo_accuracy is not None and written.info["photos"]["count"] == 2

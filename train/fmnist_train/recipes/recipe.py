@@ -307,6 +307,15 @@ class Recipe:
     photo_balance: float = setting(
         0.0, "Draw rare kinds of photos more often: 0 draws photos alike, 1 kinds alike.", panel="Photos", **_SHARE
     )
+    photo_distillation: float = setting(
+        0.0,
+        "Weight of the photo teachers' answers in the loss of photos; the labels have the rest.",
+        panel="Photos",
+        **_SHARE,
+    )
+    photo_teacher: str = setting(
+        "", "Recipes whose finished runs answer photos and what looks like them, commas between.", panel=""
+    )
     # WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903
     weight_shares: tuple[float, ...] = setting(
         (),
@@ -350,6 +359,12 @@ class Recipe:
     def _check_photos(self) -> None:
         if self.photo_share and not self.start:
             raise ConfigError(f"photos are for fine-tuning: recipe '{self.name}' starts from random weights")
+        if bool(self.photo_distillation) != bool(self.photo_teacher):
+            raise ConfigError(
+                "answers to photos need a weight and teachers: --photo-distillation fits recipes with both"
+            )
+        if self.photo_distillation and not self.photo_share:
+            raise ConfigError("teachers of photos need photos: set --photo-share")
         if self.weight_shares and not self.photo_share:
             raise ConfigError("shares of the weights are chosen on photos: set --photo-share")
         if any(not 0 < share <= 1 for share in self.weight_shares):

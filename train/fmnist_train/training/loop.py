@@ -35,7 +35,7 @@ from fmnist_train.training.optim import Schedule, make_optimizer
 from fmnist_train.training.photos import PhotoData, PhotoSampler, choose_average, load_first_weights, validate_photos
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
-from fmnist_train.training.teacher import StoredViews, make_teacher
+from fmnist_train.training.teacher import StoredViews, ViewAnswers, make_teacher
 
 __all__ = ["Training", "TrainingError"]
 
@@ -60,6 +60,7 @@ class Training:
         teachers: Sequence[Checkpoint] = (),
         start: Checkpoint | None = None,
         photos: PhotoData | None = None,
+        photo_teachers: Sequence[Checkpoint] = (),
         about: Mapping[str, Any],
     ) -> None:
         if recipe.batch_size > len(train):
@@ -69,7 +70,7 @@ class Training:
         self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
         self.validation, self.start, self.photos = validation, start, photos
         self.data_sha256 = arrays_sha256(train.images, train.labels, validation.images, validation.labels)
-        self.about = {**about, **_inputs(teachers, start, photos)}
+        self.about = {**about, **_inputs([*teachers, *photo_teachers], start, photos)}
         self.history: list[Epoch] = []
         torch.manual_seed(seed)
         labels = list(about["labels"])
@@ -95,7 +96,10 @@ class Training:
             network=wrap_distributed(self.model, recipe.batch_size),
             loss=Loss(recipe, len(labels)).to(device),
             teacher=make_teacher(recipe, teachers, train.images, device),
-            sampler=None if photos is None else PhotoSampler(photos.train, recipe.photo_balance, device),
+            photo_teacher=ViewAnswers(photo_teachers, device) if photo_teachers else None,
+            sampler=(
+                None if photos is None else PhotoSampler(photos.train, recipe.photo_balance, device, photo_teachers)
+            ),
             mixed_precision=mixed_precision,
         )
 

@@ -27,6 +27,7 @@ from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import Augmentation, Recipe
 
 __all__ = [
+    "PhotoBatch",
     "PhotoData",
     "PhotoSampler",
     "PhotoViews",
@@ -148,25 +149,45 @@ def _answers(photos: Sequence[Photo], classes: int) -> np.ndarray:
     return answers
 
 
+@dataclass(frozen=True, eq=False)
+class PhotoBatch:
+    """Views of photos for one step."""
+
+    images: Tensor
+    """float32 ``[N, 1, 28, 28]``."""
+    answers: Tensor
+    """Answers that count as correct, bool ``[N, classes]``."""
+    taught: Tensor | None
+    """Mean of the photo teachers' logits, float32 ``[N, classes]``; None without teachers."""
+
+
 class PhotoSampler:
     """Draws views of photos for a step; kinds of answers that are rare are drawn more often than their share.
 
-    The weight of a photo is the number of photos with the same answers to the power of ``-balance``.
+    The weight of a photo is the number of photos with the same answers to the power of ``-balance``. The teachers, if any,
+    answer every view once.
     """
 
-    def __init__(self, views: PhotoViews, balance: float, device: torch.device) -> None:
+    def __init__(
+        self, views: PhotoViews, balance: float, device: torch.device, teachers: Sequence[Checkpoint] = ()
+    ) -> None:
         visible = views.images.any(axis=(2, 3))  # a view may have lost its garment
         photo, view = np.nonzero(visible)
         self._images = torch.from_numpy(views.images[photo, view]).unsqueeze(1).to(device)
         self._answers = torch.from_numpy(views.answers[photo]).to(device)
+        self._taught = None
+        if teachers:
+            logits = [predict_logits(teacher.model.to(device), views.images[photo, view]) for teacher in teachers]
+            self._taught = torch.from_numpy(np.mean(logits, axis=0)).to(device)
         _, kind, counts = np.unique(views.answers[photo], axis=0, return_inverse=True, return_counts=True)
         weights = counts[kind.reshape(-1)].astype(np.float64) ** -balance
         self._weights = torch.from_numpy(weights / weights.sum()).to(device)
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return ``count`` views, float32 ``[count, 1, 28, 28]``, and their answers, bool ``[count, classes]``."""
+    def draw(self, count: int) -> PhotoBatch:
+        """Return ``count`` views."""
         chosen = torch.multinomial(self._weights, count, replacement=True)
-        return augment(self._images[chosen], None, _AUGMENTATION)[0], self._answers[chosen]
+        images = augment(self._images[chosen], None, _AUGMENTATION)[0]
+        return PhotoBatch(images, self._answers[chosen], None if self._taught is None else self._taught[chosen])
 
 
 def photo_loss(logits: Tensor, answers: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from fmnist_train.training.loop import Training
 from fmnist_train.training.photos import load_photo_data
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.state import Epoch
-from fmnist_train.training.teacher import find_start, find_teachers
+from fmnist_train.training.teacher import find_photo_teachers, find_start, find_teachers
 from fmnist_train.training.tensorboard import event_writer
 
 __all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_interrupt", "train"]
@@ -106,6 +106,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
         "start": start,
         "photos": load_photo_data(recipe, options.photos, source.labels, training, photo_cache, note),
         "teachers": find_teachers(recipe, options.teachers, source.labels, start),
+        "photo_teachers": find_photo_teachers(recipe, source.labels),
     }
     return RunInputs(source, training, validation, others)
 

@@ -13,7 +13,7 @@ from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import autocast
 from fmnist_train.training.loss import Loss, mix_pairs
-from fmnist_train.training.photos import PhotoSampler, photo_loss
+from fmnist_train.training.photos import PhotoBatch, PhotoSampler, photo_loss
 from fmnist_train.training.state import TrainingState
 from fmnist_train.training.teacher import Teacher, View, distillation_loss
 
@@ -44,6 +44,8 @@ class TrainingStep:
     """The network as it is called: wrapped where several processes train."""
     loss: Loss
     teacher: Teacher | None
+    photo_teacher: Teacher | None
+    """Answers images of stored views that formulas made into photographs."""
     sampler: PhotoSampler | None
     mixed_precision: bool
 
@@ -59,19 +61,18 @@ class TrainingStep:
         """
         labels, outliers = self.data.labels[chosen], self._draw_outliers(chosen)
         images, targets, photographed = self._change(chosen, view)
-        photos, answers = self._draw_photos(len(labels))
-        inputs = torch.cat([images, outliers, photos]).contiguous(memory_format=torch.channels_last)
+        photos = self._draw_photos(len(labels))
+        shown = [images, outliers] if photos is None else [images, outliers, photos.images]
+        inputs = torch.cat(shown).contiguous(memory_format=torch.channels_last)
         with autocast(inputs.device, self.mixed_precision):
             logits = self.network(inputs).float()
-            taught = None if self.teacher is None else self.teacher(chosen, inputs[: len(labels)], photographed)
-        if view is not None:
-            taught = view.logits[chosen][~photographed], ~photographed
-        of_images, of_outliers, of_photos = logits.split([len(labels), len(outliers), len(photos)])
+            taught = self._ask_teachers(chosen, inputs[: len(labels)], photographed, view)
+        of_images, of_outliers, of_photos = logits.tensor_split([len(labels), len(labels) + len(outliers)])
         loss = self.loss(of_images, targets) if taught is None else self._distill(of_images, targets, *taught)
         if len(outliers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(of_outliers)
-        if len(photos):
-            loss = torch.lerp(loss, photo_loss(of_photos, answers), self.recipe.photo_share)
+        if photos is not None:
+            loss = torch.lerp(loss, self._photo_loss(of_photos, photos), self.recipe.photo_share)
         self._update(loss)
         return loss.detach(), (of_images.argmax(1) == labels).sum()
 
@@ -102,11 +103,31 @@ class TrainingStep:
         changed = as_photographed(self.data.images[chosen][photographed].float(), known)
         return images.index_put((photographed,), changed), photographed
 
-    def _draw_photos(self, images: int) -> tuple[Tensor, Tensor]:
+    def _ask_teachers(
+        self, chosen: Tensor, images: Tensor, photographed: Tensor, view: View | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Logits of the teachers for some of the images, and which these are; None without teachers."""
+        if view is None:
+            return None if self.teacher is None else self.teacher(chosen, images, photographed)
+        answers, taught = view.logits[chosen], ~photographed
+        if self.photo_teacher is not None and photographed.any():
+            places = photographed.nonzero().squeeze(1)
+            found = self.photo_teacher(chosen[places], images[places], photographed[places])[0]
+            answers, taught = answers.index_copy(0, places, found), torch.ones_like(taught)
+        return answers[taught], taught
+
+    def _draw_photos(self, images: int) -> PhotoBatch | None:
         if self.sampler is None:
-            return self.data.images.new_empty(0, *self.data.images.shape[1:]).float(), self.data.labels.new_empty(0)
+            return None
         share = self.recipe.photo_share
         return self.sampler.draw(round(images * share / (1 - share)))
+
+    def _photo_loss(self, logits: Tensor, photos: PhotoBatch) -> Tensor:
+        loss = photo_loss(logits, photos.answers)
+        if photos.taught is None:
+            return loss
+        divergence = distillation_loss(logits, photos.taught, self.recipe.temperature)
+        return torch.lerp(loss, divergence, self.recipe.photo_distillation)
 
     def _distill(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
         """The loss by labels where no teacher answered, else by the teachers' answers and the labels, weighted."""

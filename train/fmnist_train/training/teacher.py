@@ -37,6 +37,7 @@ __all__ = [
     "View",
     "ViewAnswers",
     "distillation_loss",
+    "find_photo_teachers",
     "find_start",
     "find_teachers",
     "make_teacher",
@@ -238,6 +239,20 @@ def find_teachers(
     for checkpoint in checkpoints:
         if list(checkpoint.info["labels"]) != list(labels):
             raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with --teacher")
+    return checkpoints
+
+
+def find_photo_teachers(recipe: Recipe, labels: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that answer photos: those of the recipes that ``photo_teacher`` lists.
+
+    Raises:
+        ConfigError: one was trained on other classes.
+        CheckpointError: there is none.
+    """
+    checkpoints = [load_checkpoint(_find(name)) for name in recipe.photo_teacher.split(",") if name]
+    for checkpoint in checkpoints:
+        if list(checkpoint.info["labels"]) != list(labels):
+            raise ConfigError(f"the teacher {checkpoint.path} was trained on other classes; photos cannot be taught")
     return checkpoints
 
 
