@@ -194,7 +194,7 @@ def untrained(folder: Path, seed: int) -> Path:
 )
 def test_photo_teachers_that_could_not_teach_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        dataclasses.replace(RECIPES["nano-photos"], monitor="last", **changes)
+        dataclasses.replace(RECIPES["best-photos"], monitor="last", **changes)
 
 
 def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:

@@ -25,12 +25,6 @@ _OURS: dict[str, Any] = {
 _LONG: dict[str, Any] = {**_OURS, "epochs": 60, "validation": 5000}
 """And what those that may ship have."""
 
-_PHOTO = Augmentation(shift=2, flip=0.5, erase=0.3, photo=0.3, outliers=0.1)
-"""For networks that shall also know photographs, and things that are no garment."""
-
-_SMALL = dataclasses.replace(_PHOTO, shift=1, erase=0.1, photo=0.1, outliers=0.04)
-"""For small networks, which have less use for harder images."""
-
 _DATA_SET_ALONE = Augmentation(shift=2, flip=0.5, erase=0.5)
 """For the most accurate networks: photographs cost up to a point."""
 
@@ -39,37 +33,37 @@ _TAUGHT: dict[str, Any] = {
     "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5),
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
-    "teacher_sees": "views",
     "stored_views": 15,
     "monitor": "last",
 }
 """For pupils that learn the function of larger networks (Beyer et al. 2022, arXiv:2106.05237): from their answers alone,
 to the views that the pupil sees. All pupils share the views, so the teachers answer once for all of them."""
 
-_PHOTO_PHASE = Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5, photo=0.2, outliers=0.05)
-"""The data set's images beside photos: those of the first phase, a fifth of them as formulas make photographs."""
-
 _WITH_PHOTOS: dict[str, Any] = {
     **_OURS,
-    "epochs": 14,
+    "epochs": 40,
     "epoch_images": 24_000,
-    "learning_rate": 1e-3,
+    "learning_rate": 1.2e-3,
     "weight_decay": 0.02,
     "warmup": 0.1,
     "ema_decay": 0.99,
     "validation": 5000,
     "monitor": "photos",
+    "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5, photo=0.3, outliers=0.12),
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
-    "teacher_sees": "views",
     "stored_views": 25,
-    "photo_share": 0.33,
+    "photo_share": 0.3,
+    "photo_views": 12,
     "photo_minimum": 300,
     "photo_plain": 150,
     "photo_balance": 0.4,
     "weight_shares": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 }
 """For the second phase: a short fine-tuning of a finished network with photos, beside the data set's images."""
+
+_PHOTO_PUPIL: dict[str, Any] = {**_WITH_PHOTOS, "photo_distillation": 0.5, "photo_teacher": "best-photos"}
+"""For those that learn half of what they learn from photos by the answers of ``best-photos``."""
 
 NAMED: tuple[Recipe, ...] = (
     Recipe(
@@ -105,66 +99,53 @@ NAMED: tuple[Recipe, ...] = (
         name="improved-lite",
         model="residual",
         model_options={"widths": [16, 32, 64]},
-        **{**_LONG, "epochs": 120},
-        augmentation=dataclasses.replace(_PHOTO, photo=0.05, outliers=0.02),
-        distillation=0.7,
-        teacher="teacher",
-        teacher_sees="views",
+        **_TAUGHT,
     ),
     Recipe(
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **{**_LONG, "epochs": 40},
-        augmentation=_SMALL,
-        distillation=0.7,
+        **{**_TAUGHT, "epochs": 90},
     ),
     Recipe(
         name="nano",
         model="residual",
         model_options={"widths": [8, 16, 22]},
-        **{**_LONG, "epochs": 150},
-        augmentation=dataclasses.replace(_SMALL, erase=0.0, photo=0.05, outliers=0.02),
-        distillation=0.7,
+        **{**_TAUGHT, "epochs": 90},
     ),
     Recipe(
         name="improved-photos",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.1},
         start="improved",
-        **{**_WITH_PHOTOS, "epochs": 26, "photo_share": 0.3, "weight_drop": 0.005},
-        augmentation=dataclasses.replace(_PHOTO_PHASE, photo=0.3, outliers=0.08),
+        **{**_PHOTO_PUPIL, "weight_drop": 0.005},
     ),
     Recipe(
         name="best-photos",
         model="best",
         start="best",
-        **_WITH_PHOTOS,
-        augmentation=_PHOTO_PHASE,
+        **{**_WITH_PHOTOS, "epochs": 36, "learning_rate": 2e-3, "weight_shares": (1.0,)},
     ),
     Recipe(
         name="improved-lite-photos",
         model="residual",
         model_options={"widths": [16, 32, 64]},
         start="improved-lite",
-        **_WITH_PHOTOS,
-        augmentation=_PHOTO_PHASE,
+        **{**_PHOTO_PUPIL, "weight_drop": 0.002},
     ),
     Recipe(
         name="micro-photos",
         model="residual",
         model_options={"widths": [16, 32, 56]},
         start="micro",
-        **_WITH_PHOTOS,
-        augmentation=_PHOTO_PHASE,
+        **{**_PHOTO_PUPIL, "weight_drop": 0.002},
     ),
     Recipe(
         name="nano-photos",
         model="residual",
         model_options={"widths": [8, 16, 22]},
         start="nano",
-        **_WITH_PHOTOS,
-        augmentation=_PHOTO_PHASE,
+        **{**_PHOTO_PUPIL, "weight_drop": 0.002},
     ),
     Recipe(
         name="batchnorm",

@@ -260,12 +260,6 @@ class Recipe:
     teacher: str = setting(
         "teacher,hybrid", "Recipes whose finished runs teach, commas between, unless others are named.", panel=""
     )
-    teacher_sees: str = setting(
-        "images",
-        "Input of the teachers: the images as they are, once, or all views of them, at a pass an epoch.",
-        panel="Distillation",
-        choices=("images", "views"),
-    )
     stored_views: int = setting(
         0,
         "Changed copies of the training set, drawn once, whose answers are cached for all pupils and that epochs "
@@ -344,17 +338,14 @@ class Recipe:
             raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
 
     def _check_teacher(self) -> None:
-        learns_from_views = self.distillation > 0 and self.teacher_sees == "views"
-        if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
-            raise ConfigError("teachers of single images have no answers to mixed pairs: set --teacher-sees views")
-        if self.stored_views and not learns_from_views:
-            raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
+        if self.stored_views and not self.distillation:
+            raise ConfigError("stored views need a teacher: set --distillation")
         if self.stored_views and self.targets == "soft":
             raise ConfigError(
                 "stored views hold no answer to pairs that a step mixes: set --mixup in place of soft targets"
             )
-        if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
-            raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
+        if self.augmentation.mixup and self.distillation < 1:
+            raise ConfigError("mixup has no labels of its own: set --distillation 1")
 
     def _check_photos(self) -> None:
         if self.photo_share and not self.start:
@@ -386,8 +377,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """
     fields = dict(values)
     fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
-    if fields.get("distillation"):
-        fields.setdefault("teacher_sees", "views")  # the only way before there was a choice
+    fields.pop("teacher_sees", None)  # once there was a choice
     for name, documented in settings_of(Recipe).items():
         if documented.stored in fields:
             fields[name] = fields.pop(documented.stored)

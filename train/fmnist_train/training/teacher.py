@@ -2,11 +2,9 @@
 
 The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531).
 
-The recipe says what the teachers see. ``images``: each image as it is, once, before training; the pupil learns the same
-answer for every changed view of it. That costs a pass or two over the data, so several teachers are affordable, and
-teachers that have never seen a photograph still say how sure one can be of the garment in it. ``views``: the very views that
-the pupil sees, in every epoch, so that doubts about a picture that lost its sleeves are taught, too (Beyer et al. 2022,
-arXiv:2106.05237); made-up photographs are left to those teachers that learnt from some.
+Teachers answer the very views that the pupil sees, so that doubts about a picture that lost its sleeves are taught, too
+(Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the answers at each step, ``StoredViews`` once for views that
+all pupils share. Images that formulas made into photographs are left to teachers that learned from some.
 """
 
 import dataclasses
@@ -15,9 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,21 +22,17 @@ from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.checkpoint import FORMAT, Checkpoint, is_finished, load_checkpoint, read_tensors, write_tensors
 from fmnist_train.data.splits import arrays_sha256
-from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import DEFAULT_RECIPE, Recipe, current_name
 from fmnist_train.training.device import autocast
 
 __all__ = [
-    "AnsweredOnce",
     "StoredViews",
-    "Teacher",
     "View",
     "ViewAnswers",
     "distillation_loss",
     "find_photo_teachers",
     "find_start",
     "find_teachers",
-    "make_teacher",
 ]
 
 
@@ -52,44 +44,6 @@ _ANSWER_BATCH = 250
 """Images that the teachers see at a time: their activations stay in the processor's cache."""
 
 
-class Teacher(Protocol):
-    """What the loop asks for each batch."""
-
-    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Answer for a batch.
-
-        Args:
-            places: int64 ``[N]``, which training images these are.
-            views: ``[N, 1, 28, 28]``, what became of them.
-            photographed: boolean ``[N]``, which of them were made into photographs.
-
-        Returns:
-            Logits ``[M, classes]`` for those that some teacher knows; and which these are, boolean ``[N]``, M of them true.
-        """
-
-
-class AnsweredOnce:
-    """The mean of the teachers' logits for every training image as it is.
-
-    Args:
-        checkpoints: the teachers, at least one.
-        images: uint8 ``[N, 28, 28]``.
-        device: where they are asked, and where the answers lie.
-        mirrored: ask for the mirror images, too, which is right where the pupil sees such.
-    """
-
-    def __init__(
-        self, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device, *, mirrored: bool
-    ) -> None:
-        seen = [images, images[..., ::-1]] if mirrored else [images]
-        answers = [predict_logits(teacher.model.to(device), view) for teacher in checkpoints for view in seen]
-        self.answers = torch.from_numpy(np.mean(answers, axis=0)).to(device)
-
-    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the answers at ``places``, and True for each."""
-        return self.answers[places], torch.ones_like(photographed)
-
-
 class ViewAnswers:
     """The mean of the teachers' logits for each view; they never change."""
 
@@ -99,8 +53,17 @@ class ViewAnswers:
         self.knows_photographs = [_learnt_photographs(checkpoint) for checkpoint in checkpoints]
 
     @torch.no_grad()
-    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the mean answers, and which views have any."""
+    def __call__(self, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the answers to a batch.
+
+        Args:
+            views: float ``[N, 1, 28, 28]``, pixels in 0..255.
+            photographed: bool ``[N]``, which of them formulas made into photographs.
+
+        Returns:
+            Logits ``[M, classes]`` of those that some teacher has learned the like of; and which these are, bool ``[N]``
+            with M true.
+        """
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
         for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
             known = torch.ones_like(photographed) if all_of_them else ~photographed
@@ -173,21 +136,7 @@ class StoredViews:
     def _ask(self, images: Tensor) -> Tensor:
         every = torch.ones(len(images), dtype=torch.bool, device=images.device)
         with autocast(images.device, self.mixed_precision):
-            return self.teachers(every, images.contiguous(memory_format=torch.channels_last), ~every)[0].float()
-
-
-def make_teacher(
-    recipe: Recipe, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device
-) -> Teacher | None:
-    """Return the teacher of a recipe, or None without checkpoints or where ``StoredViews`` holds the answers.
-
-    The images are uint8 ``[N, 28, 28]``.
-    """
-    if not checkpoints or recipe.stored_views:
-        return None
-    if recipe.teacher_sees == "views":
-        return ViewAnswers(checkpoints, device)
-    return AnsweredOnce(checkpoints, images, device, mirrored=recipe.augmentation.flip > 0)
+            return self.teachers(images.contiguous(memory_format=torch.channels_last), ~every)[0].float()
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
