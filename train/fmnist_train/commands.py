@@ -68,6 +68,14 @@ Photos = Annotated[
         rich_help_panel="Photos",
     ),
 ]
+PhotoTeacher = Annotated[
+    list[Path] | None,
+    path_option(
+        help="Run folder or checkpoint whose answers to photos are learned; several are averaged.",
+        show_default="the recipe's photo teacher",
+        rich_help_panel="Photos",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices)]
 MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")]
@@ -170,6 +178,7 @@ def tune(
     teacher: Teacher = None,
     start: Start = None,
     photos: Photos = None,
+    photo_teacher: PhotoTeacher = None,
     seed: Seed = 0,
     device: Device = "auto",
     mixed_precision: MixedPrecision = True,
@@ -201,6 +210,7 @@ def tune(
         device=device,
         mixed_precision=mixed_precision,
         teachers=tuple(teacher or ()),
+        photo_teachers=tuple(photo_teacher or ()),
         start=start,
         photos=photos,
     )

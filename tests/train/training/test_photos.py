@@ -5,7 +5,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +33,7 @@ from fmnist_train.training.photos import (
     photo_loss,
     unpack_logits,
 )
+from fmnist_train.training.teacher import find_photo_teachers
 
 HEADER = ["file", "answers", "label", "sender", "part"]
 ROWS = [
@@ -184,17 +184,20 @@ def untrained(folder: Path, seed: int) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"photo_distillation": 0.5}, "need a weight and teachers"),
-        ({"photo_teacher": "best-photos"}, "need a weight and teachers"),
-        ({"photo_distillation": 0.5, "photo_teacher": "x", "photo_share": 0.0, "weight_shares": ()}, "need photos"),
-    ],
-)
-def test_photo_teachers_that_could_not_teach_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        dataclasses.replace(RECIPES["best-photos"], monitor="last", **changes)
+def test_photo_teachers_that_could_not_teach_are_refused(tmp_path: Path) -> None:
+    plain, labels = RECIPES["best-photos"], list(DATASET_LABELS)
+    folder = untrained(tmp_path / "teacher", 0)
+    with pytest.raises(ConfigError, match="need photos"):
+        dataclasses.replace(RECIPES["improved-published"], photo_distillation=0.5)
+    assert find_photo_teachers(plain, (), labels) == []
+    with pytest.raises(ConfigError, match="no weight"):
+        find_photo_teachers(plain, (folder,), labels)
+    taught = dataclasses.replace(plain, photo_distillation=0.5)
+    with pytest.raises(ConfigError, match="name one with --photo-teacher"):
+        find_photo_teachers(taught, (), labels)
+    with pytest.raises(ConfigError, match="other classes"):
+        find_photo_teachers(taught, (folder,), ["cat", "dog"])
+    assert [teacher.path.parent for teacher in find_photo_teachers(taught, (folder,), labels)] == [folder]
 
 
 def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:

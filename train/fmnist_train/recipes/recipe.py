@@ -350,10 +350,6 @@ class Recipe:
     def _check_photos(self) -> None:
         if self.photo_share and not self.start:
             raise ConfigError(f"photos are for fine-tuning: recipe '{self.name}' starts from random weights")
-        if bool(self.photo_distillation) != bool(self.photo_teacher):
-            raise ConfigError(
-                "answers to photos need a weight and teachers: --photo-distillation fits recipes with both"
-            )
         if self.photo_distillation and not self.photo_share:
             raise ConfigError("teachers of photos need photos: set --photo-share")
         if self.weight_shares and not self.photo_share:

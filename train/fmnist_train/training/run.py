@@ -60,6 +60,8 @@ class RunOptions:
     """Run folder or checkpoint with the first weights; none: the run of the recipe's ``start``."""
     photos: Path | None = None
     """Folder of labelled photos (see ``data/photos.py``), for recipes that learn from some."""
+    photo_teachers: tuple[Path, ...] = ()
+    """Checkpoints that answer photos, for recipes that weigh such answers; none: the runs of its ``photo_teacher``."""
     tensorboard: bool = False
     """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
 
@@ -106,7 +108,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
         "start": start,
         "photos": load_photo_data(recipe, options.photos, source.labels, training, photo_cache, note),
         "teachers": find_teachers(recipe, options.teachers, source.labels, start),
-        "photo_teachers": find_photo_teachers(recipe, source.labels),
+        "photo_teachers": find_photo_teachers(recipe, options.photo_teachers, source.labels),
     }
     return RunInputs(source, training, validation, others)
 

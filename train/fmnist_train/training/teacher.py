@@ -185,24 +185,36 @@ def find_teachers(
     if start is not None and not named and not recipe.teacher:
         return [load_checkpoint(start.path)]  # a copy: training changes the other
     checkpoints = [load_checkpoint(path) for path in named or map(_find, recipe.teacher.split(","))]
-    for checkpoint in checkpoints:
-        if list(checkpoint.info["labels"]) != list(labels):
-            raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with --teacher")
+    _check_classes(checkpoints, labels, "--teacher")
     return checkpoints
 
 
-def find_photo_teachers(recipe: Recipe, labels: Sequence[str]) -> list[Checkpoint]:
-    """The checkpoints that answer photos: those of the recipes that ``photo_teacher`` lists.
+def find_photo_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that answer photos: those that were named, else those of the recipes in ``photo_teacher``.
 
     Raises:
-        ConfigError: one was trained on other classes.
+        ConfigError: the recipe weighs the answers of photo teachers and there are none, or the other way round; or one was
+            trained on other classes.
         CheckpointError: there is none.
     """
-    checkpoints = [load_checkpoint(_find(name)) for name in recipe.photo_teacher.split(",") if name]
+    names = [name for name in recipe.photo_teacher.split(",") if name]
+    if not recipe.photo_distillation:
+        if named:
+            raise ConfigError(
+                f"recipe '{recipe.name}' gives photo teachers no weight: set --photo-distillation 0.5, or leave them out"
+            )
+        return []
+    if not named and not names:
+        raise ConfigError("--photo-distillation weighs the answers of photo teachers: name one with --photo-teacher")
+    checkpoints = [load_checkpoint(path) for path in named or map(_find, names)]
+    _check_classes(checkpoints, labels, "--photo-teacher")
+    return checkpoints
+
+
+def _check_classes(checkpoints: Sequence[Checkpoint], labels: Sequence[str], option: str) -> None:
     for checkpoint in checkpoints:
         if list(checkpoint.info["labels"]) != list(labels):
-            raise ConfigError(f"the teacher {checkpoint.path} was trained on other classes; photos cannot be taught")
-    return checkpoints
+            raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with {option}")
 
 
 def _find(name: str) -> Path:
