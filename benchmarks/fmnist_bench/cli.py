@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.cli.console import run_argparse
-from fmnist_runtime.cli.options import CommandParser
 from fmnist_runtime.cli.parsers import SHELLS
+from fmnist_runtime.console import run_argparse
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.options import CommandParser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +87,7 @@ def _measure(chosen: Namespace) -> dict[str, Any]:
     from fmnist_bench.backends.registry import REFERENCE, Files
     from fmnist_bench.measure import Measurement, Plan
     from fmnist_bench.report import score_answers
-    from fmnist_runtime.batching.cpus import available_cpus
+    from fmnist_runtime.cpus import available_cpus
     from fmnist_runtime.machine import describe_machine
     from fmnist_runtime.model_file.store import find_model
 

@@ -4,9 +4,9 @@ import argparse
 import json
 
 from fmnist_bench.cli import build_parser as build_bench_parser
-from fmnist_runtime.cli.options import CommandParser
 from fmnist_runtime.cli.parsers import BUILDERS, build_parser
 from fmnist_runtime.drift.cli import build_parser as build_drift_parser
+from fmnist_runtime.options import CommandParser
 from fmnist_runtime.serve.cli import build_parser as build_serve_parser
 from fmnist_runtime.serve.openapi import describe
 from fmnist_runtime.serve.settings import Settings

@@ -21,7 +21,7 @@ from tables import RESULTS, write_tables
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.image_io.decode import find_images
+from fmnist_runtime.image_io.sources import find_images
 from fmnist_runtime.reject import RejectRule
 from fmnist_train.data.sources import find_dataset, split_validation
 from fmnist_train.evaluation.metrics import expected_calibration_error, softmax

@@ -25,7 +25,7 @@ import ray
 from PIL import Image
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.batching.ray_batch import ClassifyFiles, classify_folder
+from fmnist_runtime.workers.ray_batch import ClassifyFiles, classify_folder
 from fmnist_train.data.sources import find_dataset
 
 KILL_AT = 2

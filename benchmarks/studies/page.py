@@ -28,11 +28,11 @@ from table_text import page_agreement
 from tables import RESULTS, ROOT, write_tables
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli.webpage import page_files, write_page
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.image_io.decode import find_images
+from fmnist_runtime.image_io.sources import find_images
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.webpage import page_files, write_page
 from fmnist_train.data.photos import slug
 
 WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"

@@ -10,7 +10,8 @@ from photos import naive
 from PIL import Image, ImageDraw, ImageFont
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.image_io.decode import find_images, open_image
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.sources import find_images
 
 TILE, GAP, CAPTION = 150, 6, 46
 """Edge of an image, distance between images, and height of the caption, in pixels."""

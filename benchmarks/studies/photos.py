@@ -19,7 +19,8 @@ from tables import NAMES, RESULTS, ROOT, write_tables
 
 from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.image_io.decode import find_images, open_image
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.sources import find_images
 from fmnist_train.data.photos import slug
 from fmnist_train.evaluation.metrics import ECE_BINS
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from fmnist_runtime.cli.console import run_main
+from fmnist_runtime.console import run_main
 
 __all__ = ["main"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from fmnist_runtime.batching.cpus import available_cpus, quota
+from fmnist_runtime.cpus import available_cpus, quota
 
 __all__ = ["describe_machine"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fmnist_bench.cli import bench as bench_command
-from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.parsers import SHELLS
+from fmnist_runtime.console import run_argparse
 
 ROOT = Path(__file__).parents[2]
 RIVALS = """

@@ -15,9 +15,9 @@ from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, Quantisation
 from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli.webpage import page_files
 from fmnist_runtime.errors import FmnistError, ModelError
 from fmnist_runtime.selftest import selftest
+from fmnist_runtime.webpage import page_files
 from fmnist_train.data.sources import find_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("ray", reason="the recipe needs the extra `ray`")
 
 ROOT = Path(__file__).parents[2]
+RAY = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()", "ray"]
 
 
 @pytest.mark.slow
@@ -30,12 +31,12 @@ def test_every_picture_is_answered_once_although_a_worker_is_killed() -> None:
 
 
 def test_a_source_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fmnist_runtime.batching.ray_batch", str(tmp_path / "none"), str(tmp_path / "out")]
+    command = [*RAY, str(tmp_path / "none"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_output_that_exists_is_one_clear_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fmnist_runtime.batching.ray_batch", str(tmp_path), str(tmp_path)]
+    command = [*RAY, str(tmp_path), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "exists already; name a new folder" in done.stderr and done.stderr.count("\n") == 1

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import Classifier, ImageError
-from fmnist_runtime.batching.worker_pool import classify_in_processes
 from fmnist_runtime.image_io.sources import expand
+from fmnist_runtime.workers.pool import classify_in_processes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO = EXAMPLES / "shirt.jpg"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.cli.webpage import write_page
 from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.webpage import write_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.cli.infer import infer
-from fmnist_runtime.cli.webpage import page_files, write_page
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.preprocessing.pipeline import to_network_input
+from fmnist_runtime.webpage import page_files, write_page
 
 VECTORS = json.loads(gzip.decompress(Path(__file__).with_name("golden.json.gz").read_bytes()))
 WEB = Path(__file__).parents[2] / "runtime" / "web"

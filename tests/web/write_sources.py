@@ -5,7 +5,7 @@ python tests/web/write_sources.py
 
 from pathlib import Path
 
-from fmnist_runtime.cli.webpage import page_files
+from fmnist_runtime.webpage import page_files
 
 FOLDER = Path(__file__).with_name("page")
 

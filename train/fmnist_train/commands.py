@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fmnist_runtime.batching.cpus import MOST_THREADS
+from fmnist_runtime.cpus import MOST_THREADS
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.files import expand_path
 from fmnist_train.options import current_recipe, path_option

@@ -1,11 +1,11 @@
-"""Exit codes and error messages of the commands that use typer: those of ``fmnist_runtime.cli.console``."""
+"""Exit codes and error messages of the commands that use typer: those of ``fmnist_runtime.console``."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from fmnist_runtime.cli.console import exit_code_of
+from fmnist_runtime.console import exit_code_of
 
 __all__ = ["Version", "run_typer"]
 

@@ -1,1 +1,1 @@
-"""Classification of many images: threads, worker processes, and machines through Ray."""
+"""Classification of many images in threads, in their order."""

@@ -1,24 +1,19 @@
 """Classification of many sources in order: expanded once, classified in threads; an unreadable image becomes an error value.
 
-Imports neither numpy nor a model: ``worker_pool`` uses this module in a process that loads neither.
+Imports neither numpy nor a model: ``workers.pool`` uses this module in a process that loads neither.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fmnist_runtime.batching.cpus import available_cpus
 from fmnist_runtime.batching.ordered_map import map_ordered
+from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.image_io.sources import Source
 from fmnist_runtime.prediction import Answer, PredictionOrError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
-
-__all__ = ["choose_processes", "classify_sources", "comparison_writer", "to_answers"]
+__all__ = ["choose_processes", "classify_sources", "to_answers"]
 
 _CHUNK = 8
 """Images per model call of a thread: larger batches delay answers and are not faster."""
@@ -86,12 +81,3 @@ def choose_processes(sources: Iterable[Source], requested: int | None) -> tuple[
     least = 2 if requested else _MANY
     first = list(islice(sources, max(least, most)))
     return (min(most, len(first)) if len(first) >= least else 1), chain(first, sources)
-
-
-def comparison_writer(folder: str | Path | None) -> "Callable[[Any, Image.Image, np.ndarray], None] | None":
-    """Returns a callback that writes each photo beside the network's input into a folder; None without a folder."""
-    if folder is None:
-        return None
-    from fmnist_runtime.cli.comparison_image import write_comparison
-
-    return lambda picture, image, seen: write_comparison(image, seen, Path(folder), str(picture))

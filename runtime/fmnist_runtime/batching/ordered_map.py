@@ -1,16 +1,17 @@
 """Ordered parallel map with bounded memory."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
+from fmnist_runtime.cpus import start_threads
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["map_ordered", "start_threads"]
+__all__ = ["map_ordered"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -58,19 +59,6 @@ def map_ordered(
         stop()
         for thread in started:
             thread.join()
-
-
-def start_threads(function: Callable[[], object], count: int) -> list[threading.Thread]:
-    """Starts up to ``count`` threads that each call the function; fewer where the system's limit is reached."""
-    started: list[threading.Thread] = []
-    for _ in range(count):
-        thread = threading.Thread(target=function, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # "can't start new thread": a limit on processes, or no memory for a stack
-            break
-        started.append(thread)
-    return started
 
 
 def _submit(

@@ -7,12 +7,13 @@ from argparse import Namespace
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import chain
+from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
 
-from fmnist_runtime.batching.batch import choose_processes, classify_sources, comparison_writer
-from fmnist_runtime.cli.options import model_arguments
+from fmnist_runtime.batching.batch import choose_processes, classify_sources
 from fmnist_runtime.image_io.sources import count_pictures, expand
+from fmnist_runtime.options import model_arguments
 from fmnist_runtime.prediction import Answer
 
 __all__ = ["classify"]
@@ -67,7 +68,7 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
     alone = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
     processes, sources = choose_processes(expand(_paths(chosen), report=True), 1 if alone else chosen.workers)
     if processes > 1:
-        from fmnist_runtime.batching.worker_pool import classify_in_processes
+        from fmnist_runtime.workers.pool import classify_in_processes
 
         options["show"] = chosen.show and str(chosen.show)
         return classify_in_processes(sources, processes, load=model_arguments(chosen), options=options)
@@ -76,13 +77,22 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
     from fmnist_runtime.classifier import Classifier
 
     classifier = Classifier.load(**model_arguments(chosen))
-    call = partial(classifier.results, **options, on_input=comparison_writer(chosen.show))
+    call = partial(classifier.results, **options, on_input=_comparison_writer(chosen.show))
     answers = classify_sources(call, sources, threads=1 if chosen.workers == 1 else None)
     if chosen.watch is None:
         return answers
     from fmnist_runtime.cli.inputs import FolderWatch, watch_answers
 
     return _followed_by(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval)))
+
+
+def _comparison_writer(folder: Path | None) -> Any:
+    """Returns the ``on_input`` of ``--show``; None without a folder."""
+    if folder is None:
+        return None
+    from fmnist_runtime.image_io.comparison_image import comparison_writer
+
+    return comparison_writer(folder)
 
 
 def _followed_by(first: Iterator[Answer], second: Iterator[Answer]) -> Generator[Answer, None, None]:

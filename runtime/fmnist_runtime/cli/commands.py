@@ -1,10 +1,11 @@
 """Subcommands of ``fmnist-infer``: each parses its arguments, calls one function, prints, and returns the exit code."""
 
 import json
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 
-from fmnist_runtime.cli.options import model_arguments
 from fmnist_runtime.cli.parsers import BUILDERS, COMMANDS, build_parser
+from fmnist_runtime.options import model_arguments
 
 __all__ = ["RUNNERS"]
 
@@ -12,8 +13,8 @@ __all__ = ["RUNNERS"]
 def _web(args: Sequence[str]) -> int:
     chosen = BUILDERS["web"]().parse_arguments(args)
     from fmnist_runtime.classifier import Classifier
-    from fmnist_runtime.cli.webpage import write_page
     from fmnist_runtime.model_file.store import find_model, read_model
+    from fmnist_runtime.webpage import write_page
 
     data = read_model(find_model(chosen.model), chosen.sha256)
     Classifier.from_bytes(data, threads=chosen.threads, provider=chosen.provider)  # refuses a model that cannot run
@@ -52,10 +53,17 @@ def _models(args: Sequence[str]) -> int:
 
 
 def _ray(args: Sequence[str]) -> int:
-    from fmnist_runtime.batching.ray_batch import main
-    from fmnist_runtime.cli.console import run_argparse
+    chosen = BUILDERS["ray"]().parse_arguments(args)
+    from fmnist_runtime.console import exit_code_of
 
-    return run_argparse(main, extra="ray", args=args)
+    return exit_code_of(lambda: _classify_with_ray(chosen), extra="ray")
+
+
+def _classify_with_ray(chosen: Namespace) -> None:
+    from fmnist_runtime.workers.ray_batch import classify_folder
+
+    settings = {"model": chosen.model, "careful": chosen.careful}
+    classify_folder(chosen.source, chosen.output, workers=chosen.workers, settings=settings)
 
 
 def _completion(args: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fmnist_runtime.cli.options import CommandParser
 from fmnist_runtime.model_file.store import embedded_models
+from fmnist_runtime.options import CommandParser
 
 __all__ = ["Command", "completion_script"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.cli.console import printable, use_color
+from fmnist_runtime.console import printable, use_color
 from fmnist_runtime.prediction import Answer, Prediction
 
 if TYPE_CHECKING:

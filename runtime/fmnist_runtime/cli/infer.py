@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fmnist_runtime.cli.console import keep_stdout, run_argparse
 from fmnist_runtime.cli.parsers import COMMANDS, build_parser
+from fmnist_runtime.console import keep_stdout, run_argparse
 
 __all__ = ["infer", "main"]
 

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from fmnist_runtime.batching.cpus import MOST_PROCESSES
-from fmnist_runtime.cli.options import (
+from fmnist_runtime.cpus import MOST_PROCESSES
+from fmnist_runtime.options import (
     CommandParser,
     add_model_options,
     positive_int,
@@ -128,9 +128,24 @@ def _build_models() -> CommandParser:
 
 
 def _build_ray() -> CommandParser:
-    from fmnist_runtime.batching.ray_batch import build_parser as build_ray_parser
-
-    return build_ray_parser()
+    parser = CommandParser("fmnist-infer ray", "Classify a folder or object store with many workers, on Ray.")
+    add = parser.add_argument
+    add("source", metavar="FOLDER_OR_URL", help="folder or URL of the images")
+    add("output", metavar="FOLDER_OR_URL", help="new folder for the answers, as Parquet files")
+    add(
+        "--workers",
+        type=positive_int_up_to(MOST_PROCESSES),
+        default=2,
+        metavar="N",
+        help="processes with a classifier each (default: 2)",
+    )
+    parser.add_environment_option(
+        "--model",
+        env="FMNIST_MODEL",
+        help="model file or folder, readable on every machine, or embedded model by name (default: improved)",
+    )
+    add("--careful", action="store_true", help="average four views: slower, rejects more images that show no garment")
+    return parser
 
 
 def _build_completion() -> CommandParser:

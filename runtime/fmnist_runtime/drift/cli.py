@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_runtime.cli.console import run_argparse
-from fmnist_runtime.cli.options import CommandParser
+from fmnist_runtime.console import run_argparse
+from fmnist_runtime.options import CommandParser
 
 if TYPE_CHECKING:
     from fmnist_runtime.drift.counts import AnswerCounts

@@ -19,10 +19,9 @@ from fmnist_runtime.files import read_at_most
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
-from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.image_io.unsupported import describe_unsupported, heif_is_readable
 
-__all__ = ["EXTENSIONS", "BinaryReader", "Picture", "find_images", "open_image"]
+__all__ = ["BinaryReader", "Picture", "open_image"]
 
 
 class BinaryReader(Protocol):

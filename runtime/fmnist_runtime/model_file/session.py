@@ -5,8 +5,7 @@ import threading
 
 import onnxruntime
 
-from fmnist_runtime.batching.cpus import MOST_THREADS
-from fmnist_runtime.batching.ordered_map import start_threads
+from fmnist_runtime.cpus import MOST_THREADS, start_threads
 from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 

@@ -48,8 +48,8 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
             # The hash keeps a replaced worker from a file that has changed meanwhile.
             load: dict[str, Any] = {"path": model, "sha256": sha256(data).hexdigest(), "careful": careful}
             backend = _in_processes(settings, load, stack)
-        from fmnist_runtime.cli.webpage import page_files
         from fmnist_runtime.serve.app import Service
+        from fmnist_runtime.webpage import page_files
 
         service = Service(backend.labels, backend.classify, settings, page_files(data), replaced=backend.replaced)
         stack.callback(service.close)
@@ -68,7 +68,7 @@ def _in_this_process(data: bytes, careful: bool) -> _Backend:
 def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) -> _Backend:
     from concurrent.futures import ThreadPoolExecutor
 
-    from fmnist_runtime.batching.worker_pool import WorkerPool
+    from fmnist_runtime.workers.pool import WorkerPool
 
     seconds = settings.limits.work_seconds
     workers = stack.enter_context(WorkerPool(settings.workers, load, checked=True, seconds=seconds))

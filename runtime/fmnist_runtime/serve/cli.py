@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist_runtime.batching.cpus import MOST_PROCESSES
-from fmnist_runtime.cli.console import run_argparse
-from fmnist_runtime.cli.options import CommandParser, positive_int, positive_int_up_to
+from fmnist_runtime.console import run_argparse
+from fmnist_runtime.cpus import MOST_PROCESSES
+from fmnist_runtime.options import CommandParser, positive_int, positive_int_up_to
 
 __all__ = ["build_parser", "main", "serve"]
 
@@ -92,7 +92,7 @@ def serve(args: Sequence[str] | None = None) -> int:
         args: Arguments; None: those of the process.
     """
     chosen = build_parser().parse_arguments(args)
-    from fmnist_runtime.batching.cpus import available_cpus
+    from fmnist_runtime.cpus import available_cpus
     from fmnist_runtime.serve.build import build_service
     from fmnist_runtime.serve.settings import RequestLimits, Settings, read_token
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.infer import COMMANDS, infer
+from fmnist_runtime.console import run_argparse
 from fmnist_runtime.model_file.store import embedded_models
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "shirt.jpg"

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.infer import infer
 from fmnist_runtime.cli.parsers import BUILDERS, COMMANDS, SHELLS
+from fmnist_runtime.console import run_argparse
 
 
 def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.cli.console import run_argparse, use_color
 from fmnist_runtime.cli.formatting import CSV_COLUMNS, print_answers
 from fmnist_runtime.cli.infer import infer
+from fmnist_runtime.console import run_argparse, use_color
 from fmnist_runtime.prediction import Answer, Prediction, Top
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

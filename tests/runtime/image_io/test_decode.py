@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.image_io.decode import find_images, open_image
+from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.sources import find_images
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

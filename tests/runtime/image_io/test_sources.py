@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime import Classifier, ImageError
-from fmnist_runtime.batching.ray_batch import _skipped_by_ray, _Visible
 from fmnist_runtime.cli.inputs import FolderWatch
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import expand, find_images, is_hidden
+from fmnist_runtime.workers.ray_batch import _skipped_by_ray, _Visible
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_health_and_description(service) -> None:
 
 
 def test_the_browser_s_page_comes_whole_and_with_this_model(service) -> None:
-    from fmnist_runtime.cli.webpage import page_files
     from fmnist_runtime.model_file.store import find_model
+    from fmnist_runtime.webpage import page_files
 
     files = page_files(find_model().read_bytes())
     with service.client() as client:

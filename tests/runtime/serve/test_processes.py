@@ -29,16 +29,16 @@ def when_marked(what: str) -> str:
 import sys; sys.path[:] = {{path}}
 import os, signal
 from fmnist_runtime import classifier
-from fmnist_runtime.batching import worker_process
+from fmnist_runtime.workers import process
 prepare = classifier.Classifier.prepare
 def prepare_or_not(self, picture, **options):
     if picture.endswith({MARK!r}):
         {what}
     return prepare(self, picture, **options)
 classifier.Classifier.prepare = prepare_or_not
-worker_process.main()
+process.main()
 """
-    return f"from fmnist_runtime.batching import worker_pool; worker_pool._COMMAND = {worker!r}"
+    return f"from fmnist_runtime.workers import pool; pool._COMMAND = {worker!r}"
 
 
 def wait_until_gone(processes: list[int]) -> None:
@@ -172,12 +172,12 @@ def test_the_self_test_is_replayed_in_the_workers() -> None:
     worker = """
 import sys; sys.path[:] = {path}
 from fmnist_runtime import selftest
-from fmnist_runtime.batching import worker_process
+from fmnist_runtime.workers import process
 true = selftest.unpack_golden
 selftest.unpack_golden = lambda *a: (g := true(*a)).__class__(g.images[::-1], g.logits, g.tolerance)
-worker_process.main()
+process.main()
 """
-    code = f"from fmnist_runtime.batching import worker_pool; worker_pool._COMMAND = {worker!r}\n"
+    code = f"from fmnist_runtime.workers import pool; pool._COMMAND = {worker!r}\n"
     code += "from fmnist_runtime.serve.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "--port", "0", "--workers", "2"], capture_output=True, timeout=60

@@ -15,7 +15,7 @@ from fmnist_runtime.preprocessing.parameters import parameters_json
 
 __all__ = ["page_files", "write_page"]
 
-_SOURCES = (Path(__file__).parents[1] / "web", Path(__file__).parents[2] / "web")
+_SOURCES = (Path(__file__).parent / "web", Path(__file__).parents[1] / "web")
 _WORKER = "sw.js"
 
 

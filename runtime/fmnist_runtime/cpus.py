@@ -1,10 +1,11 @@
-"""CPUs that this process may really use: a container on a large host is a small device."""
+"""CPUs and threads that this process really gets: a container on a large host is a small device."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota"]
+__all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota", "start_threads"]
 
 MOST_THREADS = 256
 """Threads of one model call: larger numbers are mistakes, and take minutes to start or all memory."""
@@ -30,6 +31,19 @@ def quota(root: Path = Path("/")) -> float | None:
     """
     limits = [limit for folder in _control_groups(root) if (limit := _limit(folder)) is not None]
     return min(limits, default=None)
+
+
+def start_threads(function: Callable[[], object], count: int) -> list[threading.Thread]:
+    """Starts up to ``count`` threads that each call the function; fewer where the system's limit is reached."""
+    started: list[threading.Thread] = []
+    for _ in range(count):
+        thread = threading.Thread(target=function, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # "can't start new thread": a limit on processes, or no memory for a stack
+            break
+        started.append(thread)
+    return started
 
 
 def _control_groups(root: Path) -> Iterator[Path]:

@@ -7,15 +7,12 @@ Needs the extra ``ray``; docs/many-machines.md describes the behavior for bad pi
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.batching.cpus import MOST_PROCESSES, available_cpus
-from fmnist_runtime.cli.console import run_argparse
-from fmnist_runtime.cli.options import CommandParser, positive_int_up_to
+from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.sources import EXTENSIONS, describe_hidden, is_hidden
 from fmnist_runtime.prediction import PredictionOrError
@@ -23,10 +20,10 @@ from fmnist_runtime.prediction import PredictionOrError
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["ClassifyFiles", "build_parser", "classify_folder", "main"]
+__all__ = ["ClassifyFiles", "classify_folder"]
 
 _BATCH = 64
-"""Images per model call, as in ``worker_pool``."""
+"""Images per model call, as in ``pool``."""
 _EXISTS = "{}: exists already; name a new folder for the answers, or remove this one"
 _RETRIES = 3
 """Number of other workers that try a batch whose worker died; a picture that crashes all of them ends the run."""
@@ -196,37 +193,3 @@ def _row(path: str, result: PredictionOrError) -> dict[str, Any]:
         "probability": result.probability,
         "rejected": result.rejected,
     }
-
-
-def build_parser() -> CommandParser:
-    """Returns the parser of ``fmnist-infer ray``."""
-    parser = CommandParser("fmnist-infer ray", "Classify a folder or object store with many workers, on Ray.")
-    add = parser.add_argument
-    add("source", metavar="FOLDER_OR_URL", help="folder or URL of the images")
-    add("output", metavar="FOLDER_OR_URL", help="new folder for the answers, as Parquet files")
-    add(
-        "--workers",
-        type=positive_int_up_to(MOST_PROCESSES),
-        default=2,
-        metavar="N",
-        help="processes with a classifier each (default: 2)",
-    )
-    parser.add_environment_option(
-        "--model",
-        env="FMNIST_MODEL",
-        help="model file or folder, readable on every machine, or embedded model by name (default: improved)",
-    )
-    add("--careful", action="store_true", help="average four views: slower, rejects more images that show no garment")
-    return parser
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command with these arguments (None: those of the process); returns the exit code."""
-    chosen = build_parser().parse_arguments(args)
-    settings = {"model": chosen.model, "careful": chosen.careful}
-    classify_folder(chosen.source, chosen.output, workers=chosen.workers, settings=settings)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_argparse(main, extra="ray"))

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fmnist_runtime.cli.console import run_argparse
+from fmnist_runtime.console import run_argparse
 from fmnist_runtime.errors import (
     ConfigError,
     DataError,

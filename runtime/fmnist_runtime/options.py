@@ -104,7 +104,7 @@ class _Version(argparse.Action):
 
 def add_model_options(parser: CommandParser) -> None:
     """Adds the options that choose and load a model: the arguments of ``Classifier.load``."""
-    from fmnist_runtime.batching.cpus import MOST_THREADS
+    from fmnist_runtime.cpus import MOST_THREADS
 
     add, add_environment = parser.add_argument, parser.add_environment_option
     add_environment(

@@ -1,4 +1,4 @@
-"""Worker process that classifies pictures for ``worker_pool``: requests on standard input, results on standard output.
+"""Worker process that classifies pictures for ``pool``: requests on standard input, results on standard output.
 
 Messages are ``marshal`` data behind their length: both ends run the same Python, and pickling results would take as long as
 the network. The process ends with its input, so none is left when the parent is gone.
@@ -116,8 +116,8 @@ def main() -> None:
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     load, checked, lock = receive(requests)
-    from fmnist_runtime.batching.batch import comparison_writer
     from fmnist_runtime.classifier import Classifier
+    from fmnist_runtime.image_io.comparison_image import comparison_writer
 
     try:
         classifier = Classifier.load(**load, large_lock=None if lock is None else FileLock(lock))
@@ -131,7 +131,8 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     send(answers, list(classifier.labels))
     while True:
         pictures, options = receive(requests)
-        on_input = comparison_writer(options.pop("show", None))
+        show = options.pop("show", None)
+        on_input = None if show is None else comparison_writer(show)
         reply: list[Any] | PackedError
         try:
             reply = pack(classifier.results(pictures, **options, on_input=on_input))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fmnist_runtime.batching.cpus import available_cpus, quota
+from fmnist_runtime.cpus import available_cpus, quota
 
 
 def test_a_containers_limit_counts(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO, cast
 
 from fmnist_runtime.batching.batch import to_answers
-from fmnist_runtime.batching.ordered_map import map_ordered, start_threads
-from fmnist_runtime.batching.worker_process import receive, send, unpack, unpack_error
+from fmnist_runtime.batching.ordered_map import map_ordered
+from fmnist_runtime.cpus import start_threads
 from fmnist_runtime.errors import FmnistError, ImageError
 from fmnist_runtime.image_io.sources import Source
 from fmnist_runtime.prediction import Answer, PredictionOrError
+from fmnist_runtime.workers.process import receive, send, unpack, unpack_error
 
 __all__ = ["WorkerPool", "classify_in_processes"]
 
@@ -34,7 +35,7 @@ _END_SECONDS = 5.0
 """Seconds that a process may take to end once it has closed its output, before it is killed."""
 _START_SECONDS = 120.0
 """Seconds that a process may take to load the model where calls have a limit; slow devices take some."""
-_COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.batching.worker_process import main; main()"
+_COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.workers.process import main; main()"
 _WITHOUT = "--workers 1 uses none"
 _log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.batching.batch import choose_processes
-from fmnist_runtime.batching.worker_pool import WorkerPool, classify_in_processes
-from fmnist_runtime.batching.worker_process import pack, unpack
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import FmnistError, ImageError, ModelError
 from fmnist_runtime.image_io.sources import expand
 from fmnist_runtime.prediction import Answer, Prediction, Top
+from fmnist_runtime.workers.pool import WorkerPool, classify_in_processes
+from fmnist_runtime.workers.process import pack, unpack
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
@@ -80,7 +80,7 @@ def test_a_model_that_is_refused(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_a_process_that_cannot_start(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fmnist_runtime.batching.worker_pool._COMMAND", "raise SystemExit(7)  # {path}")
+    monkeypatch.setattr("fmnist_runtime.workers.pool._COMMAND", "raise SystemExit(7)  # {path}")
     with pytest.raises(FmnistError, match="ended with code 7 at its start; --workers 1 uses none"):
         list(in_processes(pictures))
     monkeypatch.setattr(sys, "executable", "/no/python")
@@ -103,12 +103,12 @@ def test_a_picture_that_kills_is_named_and_no_other_is_lost(pictures: Path, monk
 import sys; sys.path[:] = {path}
 import os, signal
 from fmnist_runtime.image_io import decode
-from fmnist_runtime.batching.worker_process import main
+from fmnist_runtime.workers.process import main
 read = decode._read
 decode._read = lambda source: os.kill(os.getpid(), signal.SIGKILL) if source.endswith("200.png") else read(source)
 main()
 """
-    monkeypatch.setattr("fmnist_runtime.batching.worker_pool._COMMAND", murder)
+    monkeypatch.setattr("fmnist_runtime.workers.pool._COMMAND", murder)
     answers = list(in_processes(pictures))
     assert [a.path for a in answers] == [str(pictures / f"{i:03}.png") for i in range(300)]
     assert answers[200].error == "the process that read it was ended by SIGKILL"
@@ -217,7 +217,7 @@ def test_outcomes_survive_the_way() -> None:
 
 def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:
     code = (
-        "import sys; from fmnist_runtime.batching.worker_process import FileLock\n"
+        "import sys; from fmnist_runtime.workers.process import FileLock\n"
         "with FileLock(int(sys.argv[1])): print(flush=True); input()"
     )
     with tempfile.TemporaryFile() as file:

@@ -4,7 +4,9 @@ import io
 import os
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,10 +14,15 @@ from PIL import Image
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.files import write_atomically
 
-__all__ = ["side_by_side", "write_comparison"]
+__all__ = ["comparison_writer", "side_by_side", "write_comparison"]
 
 _SIDE = 280
 """Pixels of each half: ten for each pixel of the network's input."""
+
+
+def comparison_writer(folder: str | Path) -> Callable[[Any, Image.Image, np.ndarray], None]:
+    """Returns a callback for ``Classifier.results`` that writes each photo beside the network's input into a folder."""
+    return lambda picture, image, seen: write_comparison(image, seen, Path(folder), str(picture))
 
 
 def side_by_side(photo: Image.Image, seen: np.ndarray) -> Image.Image:

@@ -1,0 +1,1 @@
+"""Classification in worker processes, on this machine or on many."""
