@@ -116,7 +116,7 @@ NAMED: tuple[Recipe, ...] = (
     Recipe(
         name="improved-photos",
         model="improved",
-        model_options={"spatial_dropout": 0.0, "head_dropout": 0.1},
+        model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
         start="improved",
         **{**_PHOTO_PUPIL, "weight_drop": 0.005},
     ),
