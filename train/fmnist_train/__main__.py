@@ -1,4 +1,4 @@
-"""``fmnist-train`` as it is installed, and ``python -m fmnist_train``: where the extra is missing, one line says so."""
+"""Entry point of ``fmnist-train`` and ``python -m fmnist_train``; a missing extra gives one line."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file whose header describes the model, and the same description as JSON beside it.
+"""Checkpoints: a safetensors file with a description of the model in its header, and the same description as JSON.
 
-A checkpoint is written to a temporary file and renamed, so a reader sees the old one or the new one, never a part.
-The header is read back, so weights and description stay together; the JSON file is for people. Nothing is pickled.
+A checkpoint is written to a temporary file and renamed, so a reader finds the old one or the new one, never a part.
+The description is read from the header, so it always fits the weights; the JSON file is a copy. Nothing is pickled.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ __all__ = [
 FORMAT = 1
 """Version of the description; newer ones are refused."""
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
-"""Suffixes of pickled weights, which can run code when they are read; none is read."""
+"""Suffixes of pickled weights. Reading one can run code, so none is read."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def explore(
     recipe: Annotated[
         str,
         typer.Option(
-            help="Recipe whose augmentation is shown.",
+            help="Recipe of the augmentation that is shown.",
             autocompletion=recipe_names,
             callback=current_recipe,
         ),
@@ -165,7 +165,7 @@ def tune(
     ] = None,
     only: Annotated[str, typer.Option(help="Fields to search, commas between.", show_default="all with a range")] = "",
     prune_after: Annotated[
-        int, typer.Option(min=1, help="Complete trials before one below their median is ended early.")
+        int, typer.Option(min=1, help="Complete trials before pruning ends those below the median.")
     ] = 5,
     data: Data = "fashion-mnist",
     data_dir: DataFolder = None,
@@ -242,7 +242,7 @@ def compare(
     ] = None,
     data: Data = "fashion-mnist",
     data_dir: DataFolder = None,
-    runs: Annotated[Path, path_option(help="Folder of the runs; what is missing there is trained.")] = Path("runs"),
+    runs: Annotated[Path, path_option(help="Folder of the runs; missing runs are trained there.")] = Path("runs"),
     output: Annotated[Path, path_option("--output", "-o", help="Folder of the tables.")] = Path("runs/comparison"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, with seeds from 0.")] = 1,
     epochs: Annotated[
@@ -286,7 +286,7 @@ def photos(
     clone: Annotated[Path, typer.Argument(help="Clone of github.com/alexeygrigorev/clothing-dataset.")],
     folder: Annotated[Path, typer.Argument(help="Folder for the table and the pictures.")],
 ) -> None:
-    """Turn a clone of the public Clothing dataset (CC0) into the folder that --photos takes."""
+    """Convert a clone of the public Clothing dataset (CC0) to the folder that --photos takes."""
     from fmnist_train.data.clothing_dataset import convert_clothing_dataset
 
     print(f"{convert_clothing_dataset(clone, folder):,} photos in {folder}")

@@ -15,7 +15,7 @@ _CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__n
 
 def _print_version(given: bool) -> None:
     if given:
-        import fmnist_runtime  # reads the version only when it is wanted
+        import fmnist_runtime  # imported here, because reading the version is slow
 
         print(fmnist_runtime.__version__)
         raise typer.Exit

@@ -32,7 +32,7 @@ def expand_path(path: str | Path) -> Path:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the operating system releases it when the process ends, however it ends.
+    """Lock the folder for this process; the operating system releases the lock when the process ends.
 
     Raises:
         ConfigError: another process holds it.
@@ -100,7 +100,7 @@ def replace_section(path: Path, name: str, writer: str, text: str) -> None:
 
 
 def around_section(path: Path, name: str, writer: str) -> tuple[str, str]:
-    """Return the text before and after a section; also checks in advance that ``replace_section`` can work.
+    """Return the text before and after a section. Called alone, it checks that ``replace_section`` will work.
 
     Raises:
         ConfigError: the file does not hold the two marks, once each.

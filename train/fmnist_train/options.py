@@ -124,8 +124,8 @@ def _annotation(name: str, field_type: Any, documented: Setting, completion: Com
 
 
 def _enum(name: str, choices: tuple[str, ...]) -> type[Enum]:
-    """Typer offers the values of an enumeration as choices."""
-    make: Any = Enum  # a type checker wants literal names, which stand in the dataclass here
+    """Return an enumeration, which typer shows as choices."""
+    make: Any = Enum  # type checkers accept literal names only, and here they come from the dataclass
     made: type[Enum] = make(name, dict(zip(choices, choices, strict=True)))
     return made
 

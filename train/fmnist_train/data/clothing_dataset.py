@@ -1,8 +1,8 @@
-"""The public "Clothing dataset" as a folder of labelled photos.
+"""The public "Clothing dataset" as a folder of labeled photos.
 
-Grigorev and contributors, GitHub ``alexeygrigorev/clothing-dataset``, CC0: people's own photos of garments on floors, beds
-and hangers, with the sender of each. Only the senders listed here are for training; the others' photos are left for
-measuring.
+Grigorev and contributors, GitHub ``alexeygrigorev/clothing-dataset``, CC0: photos of garments on floors, beds and hangers,
+taken by their owners, with the sender of each. Only the photos of the senders listed here are for training. The other
+photos are for measuring.
 """
 
 import csv
@@ -23,7 +23,7 @@ _SENDERS = (
     "262 267 278 282 286 292 297 300 304 310 311 319 322 324 329 330 336 338 339 342 344 353 357 360 364 367 369"
 )
 TRAINING_SENDERS = frozenset(_SENDERS.split())
-"""Senders whose photos may be trained on; 91 of them."""
+"""The 91 senders of the training photos."""
 
 _ANSWERS = {
     "T-Shirt": "tshirt-top",
@@ -41,9 +41,9 @@ _ANSWERS = {
     "Shoes": "sandal+sneaker+ankle-boot",
     "Hat": "none",
 }
-"""The data set's labels, and the classes of Fashion-MNIST that count as correct; other labels are left out."""
+"""Classes of Fashion-MNIST that count as correct, by label of the data set. Photos with other labels are left out."""
 _SIDE = 320
-"""Longest side of the copies, pixels: more than twice what the preprocessing works on."""
+"""Longest side of the copies, pixels: more than twice the working size of the preprocessing."""
 _COLUMNS = ("image", "sender_id", "label", "kids")
 
 
@@ -51,8 +51,8 @@ def convert_clothing_dataset(clone: Path, folder: Path) -> int:
     """Write the training photos of a clone, made smaller, and their table.
 
     Args:
-        clone: of the repository; holds ``images.csv`` and ``images/``.
-        folder: gets ``train.csv`` and ``images/``.
+        clone: clone of the repository, with ``images.csv`` and ``images/``.
+        folder: output, with ``train.csv`` and ``images/``.
 
     Returns:
         The number of photos written; pictures that are missing or cannot be read are left out.

@@ -1,7 +1,7 @@
 """Fashion-MNIST as CSV: a line with column names, then one line per image. Columns are found by name, in any order.
 
-Names of pixels are ``pixel1`` to ``pixel784`` (also from 0, also ``px`` or the number alone) or ``1x1`` to ``28x28``
-(row by column), in upper or lower case; the class is in ``label``, ``class``, ``target`` or ``y``.
+Pixels are named ``pixel1`` to ``pixel784`` or ``1x1`` to ``28x28`` (row by column), in upper or lower case. Numbers may
+start at 0, and ``px`` or nothing may stand for ``pixel``. The class is in ``label``, ``class``, ``target`` or ``y``.
 """
 
 import csv
@@ -128,7 +128,7 @@ def _parse(lines: list[str]) -> np.ndarray:
 
 
 def _first_fault(path: Path, names: Sequence[str]) -> str | None:
-    """Find the first faulty line of a file that could not be parsed, slowly; None where it is not found."""
+    """Describe the first faulty line of a file that could not be parsed; slow. None if no line is faulty."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         next(reader, None)

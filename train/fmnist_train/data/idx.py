@@ -57,12 +57,12 @@ def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray
         raise DataError(f"{path}: truncated inside its header; download it again")
     shape = struct.unpack(f">{dimensions}I", header[4:])
     if prod(shape) > _LIMIT:
-        raise DataError(f"{path}: its header promises {shape} bytes, which no such file holds; download it again")
+        raise DataError(f"{path}: its header states {shape} bytes, too many for this data set; download it again")
     array = np.empty(shape, np.uint8)
     got = file.readinto(array.data.cast("B")) if array.size else 0
     if got != array.size or file.read(1):
         found = f"only {got:,}" if got < array.size else "more"
-        raise DataError(f"{path}: its header promises {array.size:,} bytes, it holds {found}; download it again")
+        raise DataError(f"{path}: its header states {array.size:,} bytes, and it holds {found}; download it again")
     return array, idx_sha256(array)
 
 

@@ -32,10 +32,10 @@ Sample = tuple[Path, int]
 
 
 class ClassFolders:
-    """Finds the pictures when it is made; ``load`` reads those of one split.
+    """Pictures in class folders, found when the object is made; ``load`` reads those of one split.
 
-    Names of the operating system and links to folders are left out, in one line on the log. A picture in two classes, or
-    in both splits, is reported there, too.
+    Hidden names and links to folders are left out, with one warning in the log. A picture in two classes or in both
+    splits gives a warning, too.
 
     Raises:
         DataError: no class folders, fewer than two classes, an empty class, or classes that differ between the splits.
@@ -129,7 +129,7 @@ def _report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
 
 
 def _same_content(files: Sequence[Path]) -> list[list[int]]:
-    """Return the groups of positions whose files have the same bytes; only files of equal size are read."""
+    """Return the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
         if file.is_file():

@@ -63,8 +63,8 @@ def cache_folder() -> Path:
 def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None) -> DataSource:
     """Find a data set by name or path.
 
-    Fashion-MNIST is searched in ``data_dir`` alone if that is given; otherwise in the cache, in the folder of the Debian
-    package, and at torchvision's mirrors. Its files are IDX (gzipped or not) or the Kaggle CSV pair.
+    With ``data_dir``, Fashion-MNIST is searched there alone. Otherwise it is searched in the cache, in the folder of the
+    Debian package, and at torchvision's mirrors. Its files are IDX (gzipped or not) or the Kaggle CSV pair.
 
     Args:
         data: ``"fashion-mnist"``, ``"sample"``, or the path of a folder with class folders.

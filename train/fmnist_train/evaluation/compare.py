@@ -44,18 +44,18 @@ class Comparison:
     epochs: int | None = None
     """Largest number of epochs; None keeps the recipes' own."""
     ensembles: tuple[tuple[Path, ...], ...] = ()
-    """Groups of runs whose probabilities are averaged; one row each."""
+    """Groups of runs; the averaged probabilities of each are a row."""
     reuse_only: bool = False
     """Train nothing: recipes without a finished run, and ensembles if none is named, keep their earlier rows."""
     readme: Path | None = None
-    """Markdown file whose section ``comparison`` is replaced by the table."""
+    """Markdown file in which the table replaces the section ``comparison``."""
 
 
 def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
-    """Train what is missing, and write ``comparison.md``, ``comparison.json`` and ``comparison.png``.
+    """Train the missing runs, and write ``comparison.md``, ``comparison.json`` and ``comparison.png``.
 
-    The output folder also keeps the figures and the int8 file of every run. Latencies are measured on these files, so
-    rows without runs keep their figures and get a new latency; see ``reuse_only``.
+    The output folder also keeps the figures and the int8 file of every run. Latencies are measured on these files. With
+    ``reuse_only``, rows without runs keep their figures and get a new latency.
 
     Returns:
         The content of ``comparison.json``, one mapping per row: ``name``, ``dataset``, ``runs``, ``accuracy`` (mean over the
@@ -115,7 +115,7 @@ def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
     """Whether a finished run has this recipe.
 
     Raises:
-        ConfigError: it has another one, and occupies the folder of the run to train.
+        ConfigError: it has another one, in the folder of the run to train.
     """
     stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]

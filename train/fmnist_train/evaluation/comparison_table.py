@@ -24,7 +24,7 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_readme(rows: Sequence[Row], path: Path) -> None:
-    """Put the table into its section of a Markdown file; raises as ``replace_section`` does."""
+    """Write the table into its section of a Markdown file; errors are those of ``replace_section``."""
     replace_section(path, *SECTION, _table(rows).rstrip("\n"))
 
 

@@ -22,13 +22,13 @@ _SHOWN = 10
 
 
 def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation | None = None) -> dict[str, Any]:
-    """Describe a data set; of the test split, only the class counts.
+    """Describe a data set. The test split is read for its class counts only.
 
     Args:
         source: the data set.
         output: the folder for ``class_counts.png``, ``samples.png``, ``class_means.png``, ``pixels.png``,
             ``transforms.png`` and ``explore.json``.
-        augmentation: changes to the training images; by default those of the recipe ``improved``.
+        augmentation: changes to the training images; by default those of ``DEFAULT_RECIPE``.
 
     Returns:
         The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list for each split), ``pixels`` (statistics of

@@ -15,7 +15,7 @@ def predict_logits(model: nn.Module, images: np.ndarray, batch: int = 1000) -> n
     Args:
         model: takes pixels ``[N, 1, 28, 28]`` and returns logits ``[N, classes]``.
         images: uint8 ``[N, 28, 28]``.
-        batch: images in a batch; bounds the memory and leaves the result alone.
+        batch: images in a batch; bounds the memory and does not change the result.
 
     Returns:
         float32 ``[N, classes]``.

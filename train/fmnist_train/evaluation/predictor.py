@@ -22,7 +22,7 @@ class Predictor:
 
     name: str
     kind: str
-    """Kind and precision for people, such as ``"PyTorch checkpoint, float32"``."""
+    """Kind and precision, such as ``"PyTorch checkpoint, float32"``."""
     labels: tuple[str, ...]
     temperature: float
     """``probabilities = softmax(logits / temperature)``."""

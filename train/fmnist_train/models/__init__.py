@@ -30,7 +30,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_model(name: str, **options: object) -> nn.Module:
-    """Return a freshly initialised network by name.
+    """Return a network with random weights by name.
 
     Args:
         name: a key of ``MODELS``.

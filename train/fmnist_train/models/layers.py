@@ -52,7 +52,7 @@ class Resize(nn.Module):
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    """Return convolution, batch norm (whose bias replaces the convolution's) and ReLU; ``stride`` divides the size."""
+    """Return a convolution without bias, batch norm and ReLU; ``stride`` divides the size."""
     return [
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),

@@ -103,10 +103,10 @@ def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
 
 
 def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0) -> nn.Sequential:
-    """A small residual network: ``widths`` channels on 28×28, 14×14 and 7×7, a block on each of the latter two.
+    """A small residual network: ``widths`` channels on 28×28, 14×14 and 7×7, and a block on the last two.
 
-    Strides halve the resolution, and the full resolution has one cheap layer, because int8 kernels and training spend
-    most time there. The recipes ``improved-lite``, ``micro`` and ``nano`` are its sizes.
+    Strides halve the resolution. The full resolution has one cheap layer, because most of the time is spent
+    there. The recipes ``improved-lite``, ``micro`` and ``nano`` are its sizes.
 
     Raises:
         ConfigError: not three widths, a width below 1, or a dropout outside 0..1.

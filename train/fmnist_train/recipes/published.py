@@ -1,7 +1,7 @@
 """The recipes by name: those of published systems as they were published, and our own.
 
-A published recipe that does not say how long it trains stops by validation. What nobody states (the validation share of
-``simple``, the rate of ``fashion``) is the usual value.
+A published recipe without a number of epochs stops by validation. A value that its authors leave open, such as the
+validation share of ``simple`` or the learning rate of ``fashion``, is the usual one.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ _OURS: dict[str, Any] = {
     "warmup": 0.05,
     "ema_decay": 0.998,
 }
-"""What the recipes of our own that train to convergence have in common."""
+"""Settings of our own recipes that train to convergence."""
 
 _LONG: dict[str, Any] = {**_OURS, "epochs": 60, "validation": 5000}
-"""And what those that may ship have."""
+"""Settings of those that may ship."""
 
 _DATA_SET_ALONE = Augmentation(shift=2, flip=0.5, erase=0.5)
-"""For the most accurate networks: photographs cost up to a point."""
+"""Augmentation for the highest accuracy on the data set; photographs cost up to one percentage point of it."""
 
 _TAUGHT: dict[str, Any] = {
     **_LONG,
@@ -36,8 +36,8 @@ _TAUGHT: dict[str, Any] = {
     "stored_views": 15,
     "monitor": "last",
 }
-"""For pupils that learn the function of larger networks (Beyer et al. 2022, arXiv:2106.05237): from their answers alone,
-to the views that the pupil sees. All pupils share the views, so the teachers answer once for all of them."""
+"""Settings for learning the function of larger networks from their answers alone (Beyer et al. 2022, arXiv:2106.05237).
+Teachers and pupil get the same views. All pupils share the stored views, so the teachers answer each view once."""
 
 _WITH_PHOTOS: dict[str, Any] = {
     **_OURS,
@@ -60,10 +60,10 @@ _WITH_PHOTOS: dict[str, Any] = {
     "photo_balance": 0.4,
     "weight_shares": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 }
-"""For the second phase: a short fine-tuning of a finished network with photos, beside the data set's images."""
+"""Settings of the second phase: a short fine-tuning of a finished network with photos and the data set's images."""
 
 _PHOTO_PUPIL: dict[str, Any] = {**_WITH_PHOTOS, "photo_distillation": 0.5, "photo_teacher": "best-photos"}
-"""For those that learn half of what they learn from photos by the answers of ``best-photos``."""
+"""Settings of fine-tunings in which the answers of ``best-photos`` have half of the weight on photos."""
 
 NAMED: tuple[Recipe, ...] = (
     Recipe(
@@ -188,4 +188,4 @@ CLAIMS: dict[str, str] = {
     "feedforward": "85 to 90%",
     "simple": "91.64%, 23.4 min",
 }
-"""What the systems themselves print as their test accuracy and training time, by recipe; not our figures."""
+"""Test accuracy and training time that the systems' authors state, by recipe; these are not our figures."""

@@ -258,12 +258,14 @@ class Recipe:
         search=Search(1.0, 5.0, used_by=lambda recipe: recipe.distillation > 0),
     )
     teacher: str = setting(
-        "teacher,hybrid", "Recipes whose finished runs teach, commas between, unless others are named.", panel=""
+        "teacher,hybrid",
+        "Recipes that teach, by their finished runs, commas between, unless others are named.",
+        panel="",
     )
     stored_views: int = setting(
         0,
-        "Changed copies of the training set, drawn once, whose answers are cached for all pupils and that epochs "
-        "take in rotation; 0 draws anew at each step.",
+        "Changed copies of the training set, drawn once, used in turn by the epochs, with cached answers for all "
+        "pupils; 0 draws anew at each step.",
         panel="Distillation",
         ge=0,
     )
@@ -280,7 +282,7 @@ class Recipe:
     )
     gradient_clip: float = setting(0.0, "Largest norm of the gradient; 0 never clips.", panel="Optimization", ge=0)
     start: str = setting(
-        "", "Recipe whose finished run gives the first weights, and teaches where no teacher is set.", panel=""
+        "", "Recipe of the run with the first weights, which also teaches where no teacher is set.", panel=""
     )
     epoch_images: int = setting(
         0, "Training images in an epoch, drawn anew for each; 0 takes all.", panel="Training", ge=0

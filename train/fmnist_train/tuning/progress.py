@@ -1,4 +1,4 @@
-"""What a person sees of a search: one line for each trial on standard error, and on a terminal the running one."""
+"""Progress of a search on standard error: a line for each trial, and on a terminal the running one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ class TuningProgress:
         self._trial = ""
 
     def note(self, text: str) -> None:
-        """Print a line for people."""
+        """Print a line."""
         self.console.print(text, soft_wrap=True, markup=False)
 
     def start_trial(self, number: int, values: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What a search leaves behind: the best recipe as a file, and one page about all trials.
+"""Results of a search: the best recipe as a file, and one page about all trials.
 
 The page is the Jinja2 template ``history.html``, which escapes every text. It needs neither network nor script.
 """
@@ -25,7 +25,7 @@ EPOCH, ERROR, SECONDS = "epoch", "error", "seconds"
 _TEMPLATE = Path(__file__).with_name("history.html")
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 _CURVES = 40
-"""Trials whose learning curves are drawn, the best ones first; more cannot be told apart."""
+"""Largest number of learning curves, the best ones first; more are not distinguishable."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fmnist_train.recipes.settings import settings_of
 __all__ = ["Parameter", "own_values", "rounded", "search_space", "searchable", "suggest", "with_values"]
 
 _DIGITS = 4
-"""Significant digits of a value that is tried: more are noise, and hard to read in the recipe file."""
+"""Significant digits of a tried value. More have no measurable effect and are hard to read in the recipe file."""
 
 
 @dataclass(frozen=True)

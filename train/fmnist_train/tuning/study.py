@@ -31,22 +31,22 @@ from fmnist_train.tuning.space import Parameter, own_values, rounded, search_spa
 __all__ = ["TuningOptions", "tune"]
 
 _IDENTITY = "identity"
-"""Attribute of the study: what its trials must agree in to be comparable."""
+"""Attribute of the study: recipe, data and fields that all its trials share."""
 _HEARTBEAT = 30
-"""Seconds between two signs of life of a running trial."""
+"""Seconds between two time stamps that a running trial writes."""
 _GRACE = 120
-"""Seconds without a sign after which another process counts a trial as failed: its process was killed."""
+"""Age of the last time stamp, seconds, from which a trial counts as failed: its process was killed."""
 _LOCK_WAIT = 60
 """Seconds that a process waits for the others to finish a write to the SQLite file."""
 _LEAST_EPOCHS = 2
-"""Epochs that every trial has before it can be pruned, or a tenth of them all; the first ones tell little."""
+"""Smallest number of epochs before pruning; with more than 20 epochs it is a tenth of them. Early figures are noisy."""
 _ATTEMPTS = 20
 """Times that opening is tried, half a second apart: several processes may create the tables at the same moment."""
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """What a search needs besides its recipe."""
+    """Settings of a search besides its recipe."""
 
     trials: int
     """Trials of the study in total, over all processes: complete, pruned and failed ones."""
@@ -66,7 +66,7 @@ class TuningOptions:
 
 
 def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> dict[str, Any]:
-    """Run trials until the study has as many as wanted, and write ``best.json`` and ``history.html``.
+    """Run trials until the study has ``options.trials`` of them, and write ``best.json`` and ``history.html``.
 
     Returns:
         The best trial and the counts of trials (see ``write_results``).
@@ -148,7 +148,7 @@ def _identity(recipe: Recipe, inputs: RunInputs, space: Sequence[Parameter], see
 
 
 def _claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:
-    """Store what the trials of a new study share, or compare it with what a known study has stored.
+    """Store the identity of a new study, or compare it with that of an earlier one.
 
     Raises:
         ConfigError: the study has another recipe, data set, search space or seed.
@@ -259,7 +259,7 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
 
 
 def _taken(study: optuna.Study) -> int:
-    """The number of trials that are done or at work; one whose process ended is neither, and has no error."""
+    """The number of finished and running trials. A trial of a killed process has failed without an error, and does not count."""
     return sum(
         trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING) or ERROR in trial.user_attrs
         for trial in study.get_trials(deepcopy=False)
