@@ -101,7 +101,7 @@ def write_results(folder: Path, model: str | None) -> None:
     models = {name: measure(folder, Classifier.load(ROOT / "artifacts" / name / "model.int8.onnx")) for name in NAMES}
     write_atomically(RESULTS / "photos.json", json.dumps(ways, indent=1) + "\n")
     write_atomically(RESULTS / "photos_by_model.json", json.dumps(models, indent=1) + "\n")
-    write_tables("photos", "which model")
+    write_tables("photos", "photos by class", "which model")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "models",
     "page_agreement",
     "photos",
+    "photos_by_class",
     "plain_c",
     "portability",
     "rounding",
@@ -117,6 +118,32 @@ def photos(document: Document) -> str:
     numbers = {**PHOTO_KINDS, "ood": "other things"}
     photos = ", ".join(f"{first[kind]['photos']} {what}" for kind, what in numbers.items())
     return markdown_table([*head, "other things accepted"], rows, "lrrrrrrr") + f"\n\nPhotos: {photos}."
+
+
+def photos_by_class(document: Document) -> str:
+    """Returns the share of correct photos by their accepted answers, as the model ships."""
+    counts = next(ways for name, ways in document.items() if "as it ships**" in name)
+    answers = sorted({row.split("/")[1] for row in counts if "/" in row} - {"none"})
+    columns = [(kind, *keys) for kind in PHOTO_KINDS for keys in ((), ("right",), ("right_of_kept", "kept"))]
+    rows = [
+        [_answers(answer), *(_class_cell(counts.get(f"{column[0]}/{answer}"), *column[1:]) for column in columns)]
+        for answer in answers
+    ]
+    head = [
+        f"{kind}: {what}" for kind in PHOTO_KINDS.values() for what in ("photos", "correct", "correct among accepted")
+    ]
+    means = "; ".join(f"{what} {counts[kind]['class_mean']:.1%}" for kind, what in PHOTO_KINDS.items())
+    return markdown_table(["accepted answers", *head], rows, "lrrrrrr") + f"\n\nMean of these rows, correct: {means}."
+
+
+def _answers(slugs: str) -> str:
+    return " or ".join(slugs.replace("-", " ").replace("tshirt top", "T-shirt/top").split("+"))
+
+
+def _class_cell(counts: Row | None, key: str = "photos", of: str = "photos") -> str:
+    if not counts:
+        return "–"
+    return str(counts["photos"]) if key == "photos" else _share({"": counts}, "", key, of)
 
 
 def confidence(document: Document) -> str:

@@ -93,6 +93,9 @@ SECTIONS = {
     "photos": Section(
         "docs/accuracy.md", f"{STUDIES}/photos.py FOLDER --readme", lambda: text.photos(result("photos"))
     ),
+    "photos by class": Section(
+        "docs/accuracy.md", f"{STUDIES}/photos.py FOLDER --readme", lambda: text.photos_by_class(result("photos"))
+    ),
     "confidence": Section(
         "docs/accuracy.md", f"{STUDIES}/confidence.py --readme", lambda: text.confidence(result("confidence"))
     ),
