@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest
 SERVICE := tests/runtime/serve
 
 # Packages without a type error; `make lint` keeps them so. `make types` checks all of them.
-TYPED := fmnist_runtime fmnist_train fmnist_bench
+TYPED := fmnist_runtime fmnist_train fmnist_export fmnist_bench
 
 comma := ,
 # One stamp for each set of extras: a target never runs in an environment that was installed for another one.

@@ -13,8 +13,9 @@ settings.load_profile("same-every-time")
 SLOW = """
     bench/test_cli docs/test_container docs/test_own_photos
     export/c/test_compilers export/c/test_layers export/c/test_processors
-    export/test_every_model export/test_evidence export/test_export export/test_export_command
-    export/test_faults export/test_quantise export/test_rescue export/test_variants
+    export/quantization/test_fallback export/quantization/test_qat export/quantization/test_quantize
+    export/test_artifacts export/test_cli export/test_every_model export/test_faults export/test_model_card
+    export/test_pipeline export/test_variants
     integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_long_use
     train/evaluation/test_plots train/recipes/test_options train/test_commands
     train/training/test_device train/training/test_loop train/training/test_teacher

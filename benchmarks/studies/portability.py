@@ -64,12 +64,12 @@ def make_arm64(folder: Path) -> Path | None:
 def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
     """Quantizes the network as most tools do: 8-bit weights, rounded to the nearest."""
     from fmnist_export.convert import to_onnx
-    from fmnist_export.quantization.quantize import quantise
-    from fmnist_export.settings import Quantisation
+    from fmnist_export.quantization.quantize import quantize
+    from fmnist_export.settings import QuantizationSettings
     from fmnist_train.checkpoint import load_checkpoint
 
-    settings = Quantisation(target="vnni", refine=False)
-    return quantise(to_onnx(load_checkpoint(checkpoint).model), calibration, settings).SerializeToString()
+    settings = QuantizationSettings(target="vnni", refine=False)
+    return quantize(to_onnx(load_checkpoint(checkpoint).model), calibration, settings).SerializeToString()
 
 
 def main() -> int:

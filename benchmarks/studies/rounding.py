@@ -20,8 +20,8 @@ from onnx import ModelProto
 from tables import write_tables
 
 from fmnist_export.convert import to_onnx
-from fmnist_export.quantization.quantize import quantise
-from fmnist_export.settings import Quantisation
+from fmnist_export.quantization.quantize import quantize
+from fmnist_export.settings import QuantizationSettings
 from fmnist_runtime.files import write_atomically
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import find_dataset, split_validation
@@ -54,8 +54,8 @@ def main() -> None:
     for count in options.images:
         chosen = np.random.default_rng(0).permutation(len(train))[:count]
         for refine in (False, True):
-            settings = Quantisation(images=count, refine=refine)
-            small = quantise(model, train.images[np.sort(chosen)], settings)
+            settings = QuantizationSettings(images=count, refine=refine)
+            small = quantize(model, train.images[np.sort(chosen)], settings)
             found = [logits(small, part.images) for part in (validation, seen)]
             same = [float((a.argmax(1) == b.argmax(1)).mean()) for a, b in zip(expected, found, strict=True)]
             error = np.sqrt(((np.concatenate(expected) - np.concatenate(found)) ** 2).mean())

@@ -20,8 +20,8 @@ import onnx
 from table_text import variants
 from tables import write_tables
 
+from fmnist_export.metadata import stamp
 from fmnist_export.quantization.first_conv import narrow_first_convolution
-from fmnist_export.stamp import stamp
 from fmnist_export.variants import to_half, to_ort
 from fmnist_runtime import Classifier
 from fmnist_runtime.files import write_atomically

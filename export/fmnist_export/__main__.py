@@ -1,4 +1,4 @@
-"""``fmnist-export`` as it is installed, and ``python -m fmnist_export``: where the extra is missing, one line says so."""
+"""Entry point of ``fmnist-export`` and ``python -m fmnist_export``; prints one line where the extra is missing."""
 
 import sys
 

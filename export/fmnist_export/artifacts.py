@@ -1,104 +1,161 @@
-"""Proven forms into files that say what was proven."""
+"""Writes variants that passed the gate into files, and puts files into their folders."""
 
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fmnist_export.evaluation import FILES, Form, Judge, Outcome, about_file, stage
-from fmnist_export.gate import run_all
-from fmnist_export.graph import count_macs, executed_operators
-from fmnist_export.metadata import golden, prove, tolerance
-from fmnist_export.variants import to_ort
+from fmnist_export.evaluation import Evaluation, all_logits
+from fmnist_export.formatting import format_export
+from fmnist_export.graph import count_macs
+from fmnist_export.metadata import build_proof, build_selftest, logit_tolerance, stamp
+from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, ModelError
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.model_file.store import MODEL_DIR, read_model
-from fmnist_runtime.selftest import selftest
+from fmnist_runtime.model_file.store import MODEL_DIR, SUMS, read_model
+from fmnist_runtime.selftest import require_selftest, selftest
+from fmnist_train.data.sources import Split
 
-__all__ = ["all_files", "publish_model", "write_forms"]
+__all__ = ["all_files", "publish", "publish_model", "write_files"]
 
 
-def write_forms(outcome: Outcome, forms: dict[str, Form], judge: Judge, staged: Path, *, ort: bool) -> dict[str, Any]:
-    """Write forms that have passed into files, with what was found of them.
+def write_files(
+    variants: Mapping[str, Variant],
+    evaluation: Evaluation,
+    metadata: Mapping[str, Any],
+    test: Split,
+    folder: Path,
+    *,
+    ort: bool,
+) -> dict[str, dict[str, Any]]:
+    """Writes variants with their metadata into a folder; each file is written once and loaded once, as on a device.
 
     Args:
-        outcome: what ``judge`` said of ``forms``.
-        forms: by precision.
-        judge: of the test images.
-        staged: folder of the files.
-        ort: whether float32 and int8 are written in the ORT format, too.
+        variants: Models by precision.
+        evaluation: Their figures on the test images.
+        metadata: Fields that all files share.
+        test: Test images.
+        folder: Folder of the files.
+        ort: Whether float32 and int8 are written in the ORT format, too.
 
     Returns:
-        The part of ``parity.json`` that does not depend on how they came about.
+        By precision: ``file``, ``bytes``, ``compressed`` (bytes after zlib, as in a download), ``sha256``, ``operators``, and
+        with ``ort`` the first four fields of the ORT file.
 
     Raises:
-        GateError: an ORT file does not compute the same.
+        GateError: An ORT file computes other logits.
     """
     files: dict[str, dict[str, Any]] = {}
-    for precision, form in forms.items():
-        document = {
-            **judge.document,
-            "model": {**judge.document["model"], "macs": count_macs(form.model)},  # arranged for integers: others
-            "accuracy": outcome.accuracy,
-            "parity": outcome.comparisons,
-            "selftest": golden(judge.split, outcome.logits[precision], tolerance(precision, form.calibration)),
-            "proof": prove(judge.split, outcome.logits["pytorch"], outcome.logits[precision]),
+    for precision, variant in variants.items():
+        logits = evaluation.logits[precision]
+        tolerance = logit_tolerance(precision, variant.calibration)
+        own = {
+            "precision": precision,
+            "calibration": variant.calibration,
+            "model": {**metadata["model"], "macs": count_macs(variant.model)},  # the integer form has others
+            "accuracy": evaluation.accuracy,
+            "parity": evaluation.comparisons,
+            "selftest": build_selftest(test, logits, tolerance),
+            "proof": build_proof(test, evaluation.logits["pytorch"], logits),
         }
-        path = staged / FILES[precision]
-        stage(path, form, precision, document)  # what goes out must load
-        files[precision] = about_file(path) | {"operators": dict(executed_operators(path.read_bytes()))}
-        # A float16 file would be written in float32 by a processor that has no float16 kernels.
+        data = stamp(variant.model, {**metadata, **own})
+        require_selftest(Classifier.from_bytes(data))
+        path = folder / FILES[precision]
+        path.write_bytes(data)
+        files[precision] = _describe(path.name, data) | {"operators": evaluation.operators[precision]}
+        # A processor without float16 kernels would write a float16 file in float32.
         if ort and precision != "float16":
-            allowed = document["selftest"]["tolerance"]
-            files[precision]["ort"] = _write_ort(path, allowed, judge, outcome.logits[precision])
+            files[precision]["ort"] = _write_ort(path, data, tolerance, test, logits)
+    return files
+
+
+def _write_ort(onnx: Path, data: bytes, tolerance: float, test: Split, expected: np.ndarray) -> dict[str, Any]:
+    """Writes an exported ONNX file in the ORT format beside it, and compares all logits.
+
+    Raises:
+        GateError: A logit differs by more than the tolerance.
+    """
+    path, converted = onnx.with_suffix(".ort"), to_ort(data)
+    difference = float(np.abs(all_logits(Classifier.from_bytes(converted), test.images) - expected).max())
+    if not difference <= tolerance:
+        raise GateError(f"{path.name} computes other logits than {onnx.name}, by {difference:g}; export without --ort")
+    path.write_bytes(converted)
+    return _describe(path.name, converted)
+
+
+def _describe(name: str, data: bytes) -> dict[str, Any]:
     return {
-        "checkpoint_sha256": judge.document["checkpoint_sha256"],
-        "model": judge.document["model"],
-        "accuracy": outcome.accuracy,
-        "comparisons": outcome.comparisons,
-        "latency": outcome.latency,
-        "files": files,
-        "sizes": [{key: about[key] for key in ("file", "bytes", "compressed")} for about in all_files(files)],
+        "file": name,
+        "bytes": len(data),
+        "compressed": len(zlib.compress(data, 9)),
+        "sha256": hashlib.sha256(data).hexdigest(),
     }
 
 
-def _write_ort(path: Path, tolerance: float, judge: Judge, expected: np.ndarray) -> dict[str, Any]:
-    """Write a proven ONNX file in the ORT format beside it.
-
-    Raises:
-        GateError: it does not compute the same.
-    """
-    beside = path.with_suffix(".ort")
-    beside.write_bytes(to_ort(path.read_bytes()))
-    difference = float(np.abs(run_all(Classifier.load(beside), judge.split.images) - expected).max())
-    if not difference <= tolerance:
-        raise GateError(
-            f"{beside.name} computes other logits than {path.name}, by {difference:g}; export without --ort"
-        )
-    return about_file(beside)
-
-
-def all_files(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each file's entry, those in the ORT format behind their ONNX files."""
+def all_files(files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the entry of each file, those in the ORT format after their ONNX files."""
     return [about for entry in files.values() for about in (entry, entry.get("ort")) if about]
 
 
+def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
+    """Puts checked files in place, the float model first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
+
+    Files of other weights are removed before. So at any interruption the runtime finds files of one network only.
+
+    Args:
+        staged: Folder of the checked files.
+        folder: Folder to fill; a file of the same network from an earlier export stays, with its line in ``SHA256SUMS``.
+        report: Content of ``parity.json``.
+    """
+    written = all_files(report["files"])
+    stale = _files_of_other_weights(folder, report["checkpoint_sha256"])
+    for name in stale:
+        (folder / name).unlink()
+    for about in written:
+        write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
+    sums = {about["file"]: about["sha256"] for about in written}
+    if (folder / SUMS).is_file():
+        lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
+        earlier = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2}
+        sums = {name: digits for name, digits in earlier.items() if name not in stale} | sums
+    write_atomically(folder / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
+    write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(folder / "parity.txt", format_export(report) + "\n")
+
+
+def _files_of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
+    """Returns the names of model files in a folder that are damaged, or whose metadata name another checkpoint."""
+    names = [name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name)]
+    return {name for name in names if (folder / name).is_file() and _checkpoint_of(folder / name) != checkpoint_sha256}
+
+
+def _checkpoint_of(path: Path) -> str | None:
+    try:
+        return Classifier.load(path).metadata.document.get("checkpoint_sha256")
+    except ModelError:
+        return None
+
+
 def publish_model(folder: Path, embedded: Path = MODEL_DIR) -> Path:
-    """Copy a folder's int8 model into the runtime package, under the folder's name.
+    """Copies a folder's int8 model into the runtime package, under the folder's name.
 
     The package holds copies, not links to ``artifacts/``: an editable install and a source tree without installation
     both find them without a build step. A test compares the copies with the artifacts.
 
     Args:
-        folder: holds ``model.int8.onnx`` and ``SHA256SUMS``, as the export writes them.
-        embedded: folder of the embedded models.
+        folder: Folder with ``model.int8.onnx`` and ``SHA256SUMS``, as the export writes them.
+        embedded: Folder of the embedded models.
 
     Returns:
         The written file.
 
     Raises:
-        ModelError: missing, damaged, not the listed file, or it fails its self-test.
+        ModelError: The file is missing or damaged, differs from ``SHA256SUMS``, or fails its self-test.
     """
     source = folder / FILES["int8"]
     data = read_model(source)

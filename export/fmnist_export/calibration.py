@@ -1,4 +1,4 @@
-"""What validation images decide: the temperature of the probabilities, and when to say "I don't know"."""
+"""Fits the temperature of the probabilities and the threshold of the reject option on validation images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,33 +10,66 @@ from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.reject import SCORES
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.augmentation.photo import as_photographed
+from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data.sources import Split
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import softmax
+from fmnist_train.training.photos import unpack_logits
 
-__all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "fit_reject", "fit_temperature", "photographed"]
+__all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_temperature", "imitate_photos"]
 
 ACCEPTANCE = 0.95
-"""Share of real garments that the reject option lets pass."""
-
-
+"""Share of garment images that the reject option accepts."""
 PHOTO_ACCEPTANCE = 0.88
-"""Share of validation photos of garments that is accepted, by a network that learnt from photos. Its errors are among the
-least certain photos, and so are most photos of other things."""
+"""Share of validation photos of garments that is accepted, for a network that was trained with photos. Its errors are among
+the least certain photos, and so are most photos of other things."""
+_MOST_IMITATED = 0.5
+"""Largest share of imitated photos among the images that set the threshold."""
+
+
+def calibrate(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, dict[str, Any]]:
+    """Fits the temperature and the reject rule of a network.
+
+    With photos in the checkpoint, the rule is fitted on its validation photos. Otherwise it is fitted on validation images,
+    together with as large a share of imitated photos as training had.
+
+    Args:
+        checkpoint: The network with its description.
+        validation: Validation images.
+        score: Key of ``SCORES``.
+
+    Returns:
+        Results of ``fit_temperature`` and ``fit_reject``.
+    """
+    logits = garments = predict_logits(checkpoint.model, validation.images)
+    if "photos" in checkpoint.info:
+        photo_logits, answers = unpack_logits(checkpoint.info["photos"])
+        temperature = fit_temperature(logits, validation.labels, (photo_logits, answers))
+        return temperature, fit_reject(photo_logits[answers.any(axis=1)], temperature, score, PHOTO_ACCEPTANCE)
+    temperature = fit_temperature(logits, validation.labels)
+    if share := min(checkpoint.info["recipe"]["augmentation"]["photo"], _MOST_IMITATED):
+        count = round(len(validation) * share / (1 - share))
+        imitated = imitate_photos(validation.take(np.arange(count)), checkpoint.info["labels"])
+        garments = np.concatenate([garments, predict_logits(checkpoint.model, imitated)])
+    return temperature, fit_reject(garments, temperature, score)
 
 
 def fit_temperature(
     logits: np.ndarray, labels: np.ndarray, photos: tuple[np.ndarray, np.ndarray] | None = None
 ) -> float:
-    """The temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599), by golden section.
+    """Finds the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599), by golden section.
 
     Args:
-        logits: float ``[N, classes]`` of validation images.
-        labels: int ``[N]``.
-        photos: logits ``[M, classes]`` and accepted answers, bool ``[M, classes]``, of validation photos; their mean
-            counts as much as that of the images.
+        logits: Logits of validation images, float ``[N, classes]``.
+        labels: Class ids, int ``[N]``.
+        photos: Logits ``[M, classes]`` and accepted answers, bool ``[M, classes]``, of validation photos. Their mean loss
+            has the same weight as that of the images.
 
     Returns:
-        Between 0.05 and 20, to three digits: exporting twice must give the same bytes.
+        Between 0.05 and 20, rounded to three decimals, so that two exports give the same bytes.
+
+    Raises:
+        ConfigError: There are no validation images.
     """
     if not len(labels):
         raise ConfigError("fitting the temperature needs validation images")
@@ -58,10 +91,12 @@ def fit_temperature(
     return round(float(np.exp((low + high) / 2)), 3)
 
 
-def photographed(validation: Split, labels: Sequence[str]) -> np.ndarray:
-    """The validation images as photos might show them: uint8 ``[N, 28, 28]``, the same at every call.
+def imitate_photos(validation: Split, labels: Sequence[str]) -> np.ndarray:
+    """Returns validation images as photos might show them: uint8 ``[N, 28, 28]``, the same at every call.
 
-    A network that learnt from such images should accept them too, so they have their say in the threshold.
+    Args:
+        validation: Images to change.
+        labels: Class names of the network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -73,7 +108,20 @@ def photographed(validation: Split, labels: Sequence[str]) -> np.ndarray:
 def fit_reject(
     logits: np.ndarray, temperature: float, score: str = "certainty", acceptance: float = ACCEPTANCE
 ) -> dict[str, Any]:
-    """The threshold that accepts this share of these garments, in the form that the metadata holds."""
+    """Finds the threshold that accepts a given share of garment images.
+
+    Args:
+        logits: Logits of the images, float ``[N, classes]``.
+        temperature: Divisor of the logits.
+        score: Key of ``SCORES``.
+        acceptance: Share to accept, 0 to 1.
+
+    Returns:
+        The metadata field ``reject``: ``score``, ``threshold`` (four significant digits) and ``acceptance``.
+
+    Raises:
+        ConfigError: The score is unknown.
+    """
     if score not in SCORES:
         raise ConfigError(f"unknown reject score '{score}'; known: {', '.join(SCORES)}")
     scores = SCORES[score](logits, softmax(logits, temperature))

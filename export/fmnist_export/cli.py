@@ -1,4 +1,4 @@
-"""The command ``fmnist-export``: parse, call one function, print. ``export`` is the default subcommand."""
+"""Command ``fmnist-export``; ``export`` is its default subcommand."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, Quantisation
+from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, QuantizationSettings
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.console import Version, run_typer
 
@@ -37,11 +37,11 @@ app = typer.Typer(
     epilog="fmnist-export export --help lists the options of the export.",
 )
 
-_LIMITS, _QUANTISATION = Limits(), Quantisation()
+_LIMITS, _QUANTIZATION = Limits(), QuantizationSettings()
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
-_DataDir = Annotated[Path | None, typer.Option(help="Where the data set's files lie.", show_default=False)]
-_File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, or embedded model by name.")]
+_DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
+_File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, or name of an embedded model.")]
 
 
 @app.callback()
@@ -55,102 +55,111 @@ def export(
         Path | None,
         typer.Argument(help="Run folder or checkpoint. [default: the newest under runs/]", show_default=False),
     ] = None,
-    quantise: Annotated[bool, typer.Option("--quantize", "--quantise", help="Write an int8 model, too.")] = False,
+    quantize: Annotated[bool, typer.Option("--quantize", "--quantise", help="Also write an int8 model.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder. [default: export/ in the run]", show_default=False)
     ] = None,
     data: _Data = "fashion-mnist",
     data_dir: _DataDir = None,
-    max_drop: Annotated[float, typer.Option(help="Points of accuracy that int8 may lose.")] = _LIMITS.max_drop,
-    max_class_drop: Annotated[float, typer.Option(help="Points that its worst class may.")] = _LIMITS.max_class_drop,
+    max_drop: Annotated[
+        float, typer.Option(help="Percentage points of accuracy that int8 may lose.")
+    ] = _LIMITS.max_drop,
+    max_class_drop: Annotated[
+        float, typer.Option(help="Percentage points that the worst class of int8 may lose.")
+    ] = _LIMITS.max_class_drop,
     min_agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of test images that int8 must answer as PyTorch does.")
+        float, typer.Option(min=0, max=1, help="Share of test images for which int8 must give PyTorch's class.")
     ] = _LIMITS.min_agreement,
     max_latency_ratio: Annotated[
-        float, typer.Option(min=0, help="int8 latency to float latency here must be under this; 0: do not measure.")
+        float, typer.Option(min=0, help="Limit of int8 latency to float latency on this machine; 0: not measured.")
     ] = _LIMITS.max_latency_ratio or 0,
-    target: Annotated[str, typer.Option(help=f"{' or '.join(TARGETS)} (8-bit weights).")] = _QUANTISATION.target,
-    calibration: Annotated[str, typer.Option(help=f"{', '.join(CALIBRATIONS)}.")] = _QUANTISATION.calibration,
+    target: Annotated[str, typer.Option(help=f"{' or '.join(TARGETS)} (8-bit weights).")] = _QUANTIZATION.target,
+    calibration: Annotated[str, typer.Option(help=f"{', '.join(CALIBRATIONS)}.")] = _QUANTIZATION.calibration,
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="Training images to calibrate with.")
-    ] = _QUANTISATION.images,
+        int, typer.Option(min=1, help="Number of training images for the calibration.")
+    ] = _QUANTIZATION.images,
     half: Annotated[
-        bool, typer.Option("--fp16", help="Write a float16 model, too: half the size, no faster on x86-64.")
+        bool, typer.Option("--fp16", help="Also write a float16 model: half the size, no faster on x86-64.")
     ] = False,
     ort: Annotated[
-        bool, typer.Option("--ort", help="Write the models in onnxruntime's ORT format, too (.ort).")
+        bool, typer.Option("--ort", help="Also write the models in onnxruntime's ORT format (.ort).")
     ] = False,
     rescue: Annotated[
         bool,
         typer.Option(
             "--rescue",
-            help="Where int8 fails: try other calibrations, then the worst layers in float, then fine-tuning; show the way.",
+            help="If int8 fails: try other calibrations, then the worst layers in float, then fine-tuning.",
         ),
     ] = False,
     evidence: Annotated[
         bool,
-        typer.Option("--evidence", help="Put checkpoint, metrics, history, pictures and a card beside the models."),
+        typer.Option("--evidence", help="Put checkpoint, metrics, history, plots and a model card beside the models."),
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Export a trained network to ONNX, and prove on the test set that it answers as PyTorch does.
+    """Export a trained network to ONNX, after comparing the models with PyTorch on the test set.
 
-    Exit code 3: the proof failed; earlier files are untouched.
+    Exit code 3: a limit was exceeded; nothing is written.
     """
-    from fmnist_export.formatting import show_export, show_step
-    from fmnist_export.model_card import collect_evidence
+    from fmnist_export.formatting import format_export, format_step
     from fmnist_export.pipeline import ExportOptions
     from fmnist_export.pipeline import export as run_export
     from fmnist_train.checkpoint import find_checkpoint, newest_run
 
-    quantisation = Quantisation(target, calibration, calibration_images)
-    if not quantise and (rescue or quantisation != _QUANTISATION):
+    quantization = QuantizationSettings(target, calibration, calibration_images)
+    if not quantize and (rescue or quantization != _QUANTIZATION):
         raise ConfigError("--rescue, --target and --calibration are about the int8 model: add --quantize")
     run = checkpoint or newest_run()
     print(f"checkpoint: {find_checkpoint(run)}", file=sys.stderr)
+    limits = dataclasses.replace(
+        _LIMITS,
+        max_drop=max_drop,
+        max_class_drop=max_class_drop,
+        min_agreement=min_agreement,
+        max_latency_ratio=max_latency_ratio or None,
+    )
     options = ExportOptions(
-        output,
-        quantise,
-        quantisation,
-        Limits(_LIMITS.max_logit_difference, max_drop, max_class_drop, min_agreement, max_latency_ratio or None),
+        output=output,
+        quantize=quantize,
+        quantization=quantization,
+        limits=limits,
         half=half,
         ort=ort,
         rescue=rescue,
+        evidence=evidence,
         data=data,
         data_dir=data_dir,
     )
-    report = run_export(run, options, lambda row: print(show_step(row), file=sys.stderr, flush=True))
-    if evidence:
-        collect_evidence(run if run.is_dir() else run.parent, Path(report["folder"]), report)
-    print(json.dumps(report) if as_json else f"{show_export(report)}; written to {report['folder']}")
+    report = run_export(run, options, lambda row: print(format_step(row), file=sys.stderr, flush=True))
+    print(json.dumps(report) if as_json else f"{format_export(report)}; written to {report['folder']}")
 
 
 @app.command()
 def inspect(model: _File, as_json: _Json = False) -> None:
-    """Print what a model file says about itself, its layers, and which nodes run as integers on this processor."""
-    from fmnist_export.formatting import show_inspection
+    """Print a model file's metadata, its layers, and which nodes run as integers on this processor."""
+    from fmnist_export.formatting import format_inspection
     from fmnist_export.inspection import inspect_model
 
     found = inspect_model(model)
-    print(json.dumps(found) if as_json else show_inspection(found))
+    print(json.dumps(found) if as_json else format_inspection(found))
 
 
 @app.command()
 def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = None, as_json: _Json = False) -> None:
-    """Prove a file's stated figures again on this machine, from the file and the test images alone.
+    """Compute the figures in a file's metadata again on this machine, from the file and the test images.
 
-    Exit code 3: they do not hold here.
+    Exit code 3: a figure differs.
     """
-    from fmnist_export.formatting import show_claims
+    from fmnist_export.formatting import format_claims
     from fmnist_export.verify import verify as run_verify
     from fmnist_runtime.errors import GateError
     from fmnist_train.data.sources import find_dataset
 
     claims = run_verify(model, find_dataset(data, data_dir))
-    print(json.dumps([dataclasses.asdict(c) for c in claims]) if as_json else show_claims(claims), flush=True)
+    print(json.dumps([dataclasses.asdict(c) for c in claims]) if as_json else format_claims(claims), flush=True)
     wrong = [claim.name for claim in claims if not claim.holds]
     if wrong:
-        raise GateError(f"{model}: what the file states does not hold here: {', '.join(wrong)}")
+        raise GateError(f"{model}: figures in the metadata do not hold here: {', '.join(wrong)}")
 
 
 @app.command()
@@ -180,7 +189,7 @@ def c(
 
 @app.command()
 def publish(
-    name: Annotated[str, typer.Argument(help="Model by name, which is its folder's.")],
+    name: Annotated[str, typer.Argument(help="Name of the model: that of its folder.")],
     artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),
 ) -> None:
     """Copy a checked int8 model from the artifacts into the runtime package, where its name selects it."""

@@ -1,4 +1,4 @@
-"""PyTorch to ONNX: one graph from raw pixels to logits and calibrated probabilities, and nothing else in the file."""
+"""Converts a PyTorch network to ONNX: one graph from raw pixels to logits and calibrated probabilities."""
 
 import copy
 
@@ -11,14 +11,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["OPSET", "Deployed", "fold_batch_norm", "strip_build_noise", "to_onnx"]
+__all__ = ["OPSET", "Deployed", "fold_batch_norm", "strip_build_details", "to_onnx"]
 
 OPSET = 18
-"""Old enough for device runtimes of the last years; it has every operator that the networks need."""
+"""ONNX operator set: old enough for the device runtimes of recent years, with every operator that the networks need."""
 
 
 class Deployed(nn.Module):
-    """A network with its temperature: pixels to ``(logits, probabilities)``."""
+    """Network with its temperature: pixels to ``(logits, probabilities)``."""
 
     def __init__(self, model: nn.Module, temperature: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Deployed(nn.Module):
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode whose batch norms are folded into the layer before them, in double precision."""
+    """Returns a copy in evaluation mode whose batch norms are folded, in double precision, into the layers before them."""
     return _fold(copy.deepcopy(model).eval().double()).float()
 
 
@@ -54,15 +54,18 @@ def _fold(module: nn.Module) -> nn.Module:
 
 
 def to_onnx(model: nn.Module, temperature: float = 1.0) -> ModelProto:
-    """Export a network in float32.
+    """Converts a network in float32.
 
     Args:
-        model: raw pixels ``[N, 1, 28, 28]`` to logits ``[N, classes]``.
-        temperature: over 0; divides the logits before the softmax.
+        model: Raw pixels ``[N, 1, 28, 28]`` to logits ``[N, classes]``.
+        temperature: Divisor of the logits before the softmax, over 0.
 
     Returns:
-        A checked model: input ``image`` uint8 ``[N, 1, 28, 28]``, outputs ``logits`` and ``probabilities``; no file beside
-        it, no trace of the machine that made it.
+        A checked model with the input ``image``, uint8 ``[N, 1, 28, 28]``, and the outputs ``logits`` and
+        ``probabilities``. It has no external data and no trace of the machine that made it.
+
+    Raises:
+        ConfigError: The temperature is not over 0, or the exporter wrote another operator set.
     """
     if not temperature > 0:
         raise ConfigError(f"the temperature must be over 0, not {temperature:g}")
@@ -79,7 +82,9 @@ def to_onnx(model: nn.Module, temperature: float = 1.0) -> ModelProto:
         external_data=False,
         verbose=False,
     )
-    exported = strip_build_noise(program.model_proto)
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")  # it does so only without dynamo
+    exported = strip_build_details(program.model_proto)
     onnx.checker.check_model(exported, full_check=True)
     found = {entry.domain: entry.version for entry in exported.opset_import}
     if found.get("") != OPSET:
@@ -87,8 +92,8 @@ def to_onnx(model: nn.Module, temperature: float = 1.0) -> ModelProto:
     return exported
 
 
-def strip_build_noise(model: ModelProto) -> ModelProto:
-    """Remove what says where and how a graph was built: traces, documentation, inferred shapes. The same object returns."""
+def strip_build_details(model: ModelProto) -> ModelProto:
+    """Removes traces, documentation and inferred shapes from a graph, and numbers its nodes; returns the same object."""
     model.producer_name, model.producer_version, model.doc_string = "fmnist-edge", "", ""
     model.graph.name, model.graph.doc_string = "fmnist", ""
     del model.graph.value_info[:]

@@ -1,109 +1,187 @@
-"""Forms of a network, held against it on images: what the gate is asked, and what a file will be made of."""
+"""Evaluates exported variants against the PyTorch reference: accuracy, agreement and latency."""
 
-import hashlib
-import zlib
-from collections.abc import Mapping
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
 from torch import nn
 
-from fmnist_export.gate import accuracy, compare, judge, run_all
-from fmnist_export.latency import judge_latency
-from fmnist_export.settings import Limits
-from fmnist_export.stamp import stamp
+from fmnist_export.graph import quiet_session
+from fmnist_export.inspection import read_executed
+from fmnist_export.latency import measure_latency
+from fmnist_export.variants import Variant
 from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_train.data.sources import Split
 from fmnist_train.evaluation.inference import predict_logits
+from fmnist_train.evaluation.metrics import wilson_interval
 
-__all__ = ["FILES", "Form", "Judge", "Outcome", "about_file", "stage"]
+__all__ = ["Evaluation", "Evaluator", "accuracy", "all_logits", "compare_classes", "compare_logits", "share_correct"]
 
-FILES = {"float32": "model.onnx", "float16": "model.fp16.onnx", "int8": "model.int8.onnx"}
-
-
-@dataclass(frozen=True, eq=False)
-class Form:
-    """One model on its way into a file."""
-
-    model: ModelProto
-    calibration: dict[str, Any] | None = None
-    """What the metadata will say of how it was quantised."""
-    origin: ModelProto | None = None
-    """Of a quantised model, what it was in float; its tensors have the same names."""
+_Z95 = 1.959963984540054
+"""Two-sided 95% quantile of the normal distribution."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was found on one set of images; the keys are precisions, and ``pytorch`` among logits and accuracies."""
+class Evaluation:
+    """Figures of some variants on one set of images, by precision; ``logits`` and ``accuracy`` also have ``pytorch``."""
 
     logits: dict[str, np.ndarray]
+    """float32 ``[N, classes]``."""
     accuracy: dict[str, dict[str, Any]]
+    """Results of ``accuracy``."""
     comparisons: dict[str, dict[str, Any]]
+    """Results of ``compare_logits`` with PyTorch."""
+    operators: dict[str, dict[str, int]]
+    """Number of nodes that onnxruntime executes here, by operator."""
     latency: dict[str, Any] | None
-    faults: list[str]
-    """Why they do not pass; empty where they do."""
-    beyond_int8: bool
-    """Whether the faults are not those of int8 alone."""
+    """Result of ``measure_latency``; None where it was not measured."""
 
 
-class Judge:
-    """Asks the gate about forms of one network on one set of images; what it has computed it remembers."""
+@dataclass(frozen=True)
+class _Loaded:
+    """A variant in onnxruntime."""
+
+    classifier: Classifier
+    logits: np.ndarray
+    operators: dict[str, int]
+
+
+class Evaluator:
+    """Evaluates variants of one network on one set of images; each variant is loaded and run once."""
 
     def __init__(
-        self, network: nn.Module, split: Split, document: Mapping[str, Any], limits: Limits, folder: Path
+        self, network: nn.Module, split: Split, labels: Sequence[str], max_latency_ratio: float | None
     ) -> None:
-        """Take ``document``, the metadata that all forms share, and ``folder``, for files on the way."""
-        self.split, self.document, self.limits, self.folder = split, document, limits, folder
-        self._reference = predict_logits(network, split.images)
-        self._loaded: dict[Form, Classifier] = {}
-        self._logits: dict[Form, np.ndarray] = {}
+        """Computes the reference logits.
 
-    def __call__(self, forms: Mapping[str, Form]) -> Outcome:
-        """Hold forms, by precision, against the network."""
-        images, labels = self.split.images, self.split.labels
-        logits = {"pytorch": self._reference}
-        for precision, form in forms.items():
-            if form not in self._logits:
-                self._logits[form] = run_all(self.load(precision, form), images)
-            logits[precision] = self._logits[form]
-        comparisons = {p: compare(self._reference, logits[p], labels) for p in forms}
+        Args:
+            network: Reference; takes raw pixels.
+            split: Images with their classes.
+            labels: Class names.
+            max_latency_ratio: Ratio of int8 to float latency below which measuring stops; None: do not measure.
+        """
+        self.split = split
+        self._labels, self._max_latency_ratio = tuple(labels), max_latency_ratio
+        self._reference = predict_logits(network, split.images)
+        self._loaded: dict[Variant, _Loaded] = {}
+
+    def evaluate(self, variants: Mapping[str, Variant]) -> Evaluation:
+        """Compares variants, by precision, with the reference."""
+        loaded = {precision: self._load(variant) for precision, variant in variants.items()}
+        logits = {"pytorch": self._reference} | {precision: each.logits for precision, each in loaded.items()}
+        labels = self.split.labels
         latency = None
-        if "int8" in forms and self.limits.max_latency_ratio is not None:
-            pair = [self.load(precision, forms[precision]) for precision in ("float32", "int8")]
-            latency = judge_latency(*pair, images[0], self.limits.max_latency_ratio)
-        names = list(self.document["labels"])
-        others = {p: found for p, found in comparisons.items() if p != "int8"}
-        return Outcome(
-            logits,
-            {name: accuracy(values, labels) for name, values in logits.items()},
-            comparisons,
-            latency,
-            judge(comparisons, self.limits, latency, names),
-            bool(judge(others, self.limits)),
+        if "int8" in loaded and self._max_latency_ratio is not None:
+            pair = self.classifiers(variants)
+            latency = measure_latency(*pair, self.split.images[0], self._max_latency_ratio)
+        return Evaluation(
+            logits=logits,
+            accuracy={name: accuracy(values, labels) for name, values in logits.items()},
+            comparisons={p: compare_logits(self._reference, each.logits, labels) for p, each in loaded.items()},
+            operators={precision: each.operators for precision, each in loaded.items()},
+            latency=latency,
         )
 
-    def load(self, precision: str, form: Form) -> Classifier:
-        """The form as the runtime loads it."""
-        if form not in self._loaded:
-            self._loaded[form] = stage(self.folder / FILES[precision], form, precision, self.document)
-        return self._loaded[form]
+    def classifiers(self, variants: Mapping[str, Variant]) -> tuple[Classifier, Classifier]:
+        """Returns the float32 and the int8 variant as the runtime runs them."""
+        return self._load(variants["float32"]).classifier, self._load(variants["int8"]).classifier
+
+    def _load(self, variant: Variant) -> _Loaded:
+        if variant not in self._loaded:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "optimized.onnx"
+                session = quiet_session(variant.model.SerializeToString(), threads=1, save_to=path)
+                operators = dict(Counter(node.operator for node in read_executed(path)))
+            classifier = Classifier(session, Metadata(self._labels, "", 1.0, None, {}))
+            self._loaded[variant] = _Loaded(classifier, all_logits(classifier, self.split.images), operators)
+        return self._loaded[variant]
 
 
-def stage(path: Path, form: Form, precision: str, document: Mapping[str, Any]) -> Classifier:
-    """Write a form into a file, with its metadata, and load it as a device would."""
-    path.write_bytes(stamp(form.model, {**document, "precision": precision, "calibration": form.calibration}))
-    return Classifier.load(path)
+def all_logits(classifier: Classifier, images: np.ndarray, batch: int = 500) -> np.ndarray:
+    """Returns the logits of uint8 ``[N, 28, 28]`` images, float32 ``[N, classes]``."""
+    return np.concatenate([classifier.logits(images[i : i + batch, None]) for i in range(0, len(images), batch)])
 
 
-def about_file(path: Path) -> dict[str, Any]:
-    """``file``, ``bytes``, ``compressed`` (bytes after zlib, as a download would be) and ``sha256``."""
-    data = path.read_bytes()
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Returns the share of images, as ``share_correct``, whose largest logit is that of their class."""
+    return share_correct(int((logits.argmax(axis=1) == labels).sum()), len(labels))
+
+
+def share_correct(correct: int, images: int) -> dict[str, Any]:
+    """Returns ``correct``, ``images``, ``accuracy`` and its 95% ``interval``."""
+    interval = list(wilson_interval(correct, images))
+    return {"correct": correct, "images": images, "accuracy": correct / images, "interval": interval}
+
+
+def compare_logits(reference: np.ndarray, other: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compares another implementation's logits with the reference's.
+
+    Args:
+        reference: ``[N, classes]``.
+        other: ``[N, classes]``.
+        labels: Class ids, int ``[N]``.
+
+    Returns:
+        The figures of ``compare_classes``, ``max_logit_difference``, and ``max_relative_difference`` (relative to the
+        larger of 1 and the reference logit).
+    """
+    difference = np.abs(reference.astype(np.float64) - other)
     return {
-        "file": path.name,
-        "bytes": len(data),
-        "compressed": len(zlib.compress(data, 9)),
-        "sha256": hashlib.sha256(data).hexdigest(),
+        **compare_classes(reference.argmax(axis=1), other.argmax(axis=1), labels),
+        "max_logit_difference": float(difference.max()),
+        "max_relative_difference": float((difference / np.maximum(1, np.abs(reference))).max()),
     }
+
+
+def compare_classes(reference: np.ndarray, other: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Compares the classes that two models give the same images.
+
+    Args:
+        reference: Class ids of the reference, int ``[N]``.
+        other: Class ids of the other model, int ``[N]``.
+        labels: True class ids, int ``[N]``.
+
+    Returns:
+        ``agreement`` (share of equal classes), ``drop`` (percentage points of accuracy) with its 95% ``drop_interval``,
+        ``only_reference_right``, ``only_other_right``, ``mcnemar_p`` (exact, two-sided; McNemar 1947), ``worst_class``
+        (id of the class with the largest drop, among the significant ones where there are any), ``worst_class_drop`` and
+        ``worst_class_interval`` (points).
+    """
+    right, other_right = reference == labels, other == labels
+    lost, won = right & ~other_right, ~right & other_right
+    by_class = {int(c): _drop(lost[labels == c], won[labels == c]) for c in np.unique(labels)}
+    worst = max(by_class, key=lambda c: (by_class[c][1][0] > 0, by_class[c][0]))
+    drop, interval = _drop(lost, won)
+    return {
+        "agreement": float((reference == other).mean()),
+        "drop": drop,
+        "drop_interval": interval,
+        "only_reference_right": int(lost.sum()),
+        "only_other_right": int(won.sum()),
+        "mcnemar_p": _exact_mcnemar(int(lost.sum()), int(won.sum())),
+        "worst_class": worst,
+        "worst_class_drop": by_class[worst][0],
+        "worst_class_interval": by_class[worst][1],
+    }
+
+
+def _drop(lost: np.ndarray, won: np.ndarray) -> tuple[float, list[float]]:
+    """Returns the accuracy lost on paired answers and its 95% interval (adjusted Wald; Bonett and Price 2012), in points."""
+    images = len(lost)
+    a, b, n = (lost.sum() + 1) / (images + 2), (won.sum() + 1) / (images + 2), images + 2
+    half = _Z95 * math.sqrt((a + b - (a - b) ** 2) / n)
+    points = 100 * (float(lost.sum()) - float(won.sum())) / images
+    return points, [100 * float(a - b - half), 100 * float(a - b + half)]
+
+
+def _exact_mcnemar(lost: int, won: int) -> float:
+    """Returns the p-value of the two-sided binomial test that both changes are equally likely."""
+    count = lost + won
+    tail = sum(math.comb(count, k) for k in range(min(lost, won) + 1)) / 2**count if count else 1.0
+    return min(1.0, 2 * tail)

@@ -1,19 +1,24 @@
-"""The text that ``fmnist-export`` prints for people."""
+"""Formats the reports of ``fmnist-export`` as text."""
 
 from collections import Counter
 from typing import Any
 
 from fmnist_export.verify import Claim
 
-__all__ = ["show_claims", "show_curve", "show_export", "show_inspection", "show_step"]
+__all__ = ["format_claims", "format_curve", "format_export", "format_inspection", "format_step"]
 
 _NAMES = {"pytorch": "PyTorch", "float32": "ONNX float", "float16": "ONNX float16", "int8": "ONNX int8"}
+"""Names of the rows by precision."""
 _SHORT = {"selftest", "proof", "parity", "accuracy", "labels", "training", "model", "sha256", "schema"}
-"""Metadata fields with a line of their own, or none."""
+"""Metadata fields that have a line of their own, or none."""
 
 
-def show_export(report: dict[str, Any]) -> str:
-    """Accuracy of each form of the model and agreement with PyTorch; a rescue's way; sizes of the files."""
+def format_export(report: dict[str, Any]) -> str:
+    """Returns accuracy and agreement with PyTorch of each model, the curve of a fallback search, and the sizes of the files.
+
+    Args:
+        report: Content of ``parity.json``.
+    """
     lines = [f"{'':<12} {'accuracy':>8}  {'95% interval':<17} {'agreement':>9}  {'largest logit difference':>24}"]
     for name, figures in report["accuracy"].items():
         low, high = figures["interval"]
@@ -30,7 +35,11 @@ def show_export(report: dict[str, Any]) -> str:
             f"latency here: int8 {found['int8']:.0f} µs, float {found['float32']:.0f} µs, ratio {found['ratio']:.2f}"
         )
     if report["rescue"]:
-        lines += ["", "int8 did not pass as asked; what was tried, on validation images:", show_curve(report["rescue"])]
+        lines += [
+            "",
+            "int8 did not pass as asked; what was tried, on validation images:",
+            format_curve(report["rescue"]),
+        ]
     lines += ["", f"{'':<15} {'size':>8} {'compressed':>13}"]
     lines += [
         f"{about['file']:<15} {about['bytes'] / 1000:8,.0f} kB {about['compressed'] / 1000:7,.0f} kB"
@@ -40,20 +49,20 @@ def show_export(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"on {images:,} test images; passed"])
 
 
-def show_curve(rows: list[dict[str, Any]]) -> str:
-    """The way of a rescue: accuracy, latency and size of each candidate, and what became of it."""
+def format_curve(rows: list[dict[str, Any]]) -> str:
+    """Returns a table of the candidates of a fallback search: accuracy, latency, size and result."""
     head = f"{'':<40} {'accuracy':>8} {'agreement':>9} {'latency':>9} {'to float':>8} {'size':>9} {'compressed':>10}"
-    return "\n".join([head, *map(show_step, rows)])
+    return "\n".join([head, *map(format_step, rows)])
 
 
-def show_step(row: dict[str, Any]) -> str:
-    """One candidate."""
+def format_step(row: dict[str, Any]) -> str:
+    """Returns the line of one candidate; see ``FallbackSearch.curve``."""
     latency, kilobytes = row["latency"], (row["bytes"] / 1000, row["compressed"] / 1000)
-    judged = "fails the gate" if row["gate"] else "passes"
-    verdict = "fails on validation images" if row["gate"] is None else judged
+    on_test_images = "fails the gate" if row["gate"] else "passes"
+    result = "fails on validation images" if row["gate"] is None else on_test_images
     return (
         f"{row['step']:<40} {row['accuracy']:8.2%} {row['agreement']:9.2%} {latency['int8']:6.0f} µs {latency['ratio']:8.2f} "
-        f"{kilobytes[0]:6.0f} kB {kilobytes[1]:7.0f} kB  {verdict}"
+        f"{kilobytes[0]:6.0f} kB {kilobytes[1]:7.0f} kB  {result}"
     )
 
 
@@ -65,8 +74,8 @@ def _drop(found: dict[str, Any]) -> str:
     )
 
 
-def show_claims(claims: list[Claim]) -> str:
-    """A row for each stated figure."""
+def format_claims(claims: list[Claim]) -> str:
+    """Returns one line for each claim."""
     width = max(len(claim.name) for claim in claims)
     lines = []
     for claim in claims:
@@ -83,8 +92,8 @@ def _brief(value: Any) -> str:
     return str(value)
 
 
-def show_inspection(found: dict[str, Any]) -> str:
-    """Metadata, layers, and what onnxruntime executes."""
+def format_inspection(found: dict[str, Any]) -> str:
+    """Returns metadata, layers and executed nodes; see ``inspect_model``."""
     document = found["metadata"]
     model, training = document.get("model", {}), document.get("training", {})
     lines = [

@@ -1,37 +1,62 @@
-"""Reading a graph: its layers and what they cost, what onnxruntime makes of it, and where quantisation noise enters."""
+"""Graphs of ONNX models: an index of their tensors, their layers, and the values of inner tensors."""
 
 import math
-import tempfile
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import ModelProto, helper
-
-from fmnist_runtime.errors import FmnistError
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 __all__ = [
-    "Executed",
+    "GraphIndex",
     "Layer",
+    "attributes",
+    "copy_model",
     "count_macs",
     "drop_unused",
-    "executed_nodes",
-    "executed_operators",
     "inner_values",
     "layers",
-    "signal_to_noise",
+    "quiet_session",
     "tensor_values",
     "weighted_nodes",
 ]
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
-_BEHIND = "_DequantizeLinear_Output"
-"""What onnxruntime's quantiser adds to a tensor's name for its value after quantisation."""
-_INTEGER_PREFIXES = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger")
+"""Operators that multiply with weights."""
+
+
+class GraphIndex:
+    """Producers, consumers and constants of a graph, by tensor name.
+
+    It describes the graph at the time of its creation; build a new one after nodes are added, removed or renamed.
+
+    Attributes:
+        producers: Node that writes each tensor.
+        consumers: Nodes that read each tensor, in the order of the graph; a node that reads it twice stands twice.
+        constants: Initializers; writing to one changes the model.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        self.producers: dict[str, NodeProto] = {}
+        self.consumers: dict[str, list[NodeProto]] = {}
+        self.constants: dict[str, TensorProto] = {i.name: i for i in model.graph.initializer}
+        for node in model.graph.node:
+            self.producers.update(dict.fromkeys(node.output, node))
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
+
+    def only_consumer(self, name: str) -> NodeProto | None:
+        """Returns the node that reads a tensor; None for no reader or several."""
+        readers = self.consumers.get(name, [])
+        return readers[0] if len(readers) == 1 else None
+
+    def array(self, name: str) -> np.ndarray:
+        """Returns the values of a constant."""
+        return numpy_helper.to_array(self.constants[name])
 
 
 @dataclass(frozen=True)
@@ -41,26 +66,29 @@ class Layer:
     name: str
     """Name of its output tensor, after the ReLU that follows where there is one."""
     operator: str
+    """Operator type, as in ONNX."""
     weight: tuple[int, ...]
+    """Shape of the weights."""
     output: tuple[int, ...]
-    """Shape without the batch."""
+    """Shape of the output without the batch axis."""
     macs: int
     """Multiply-accumulates for one image."""
 
 
-@dataclass(frozen=True)
-class Executed:
-    """One node as onnxruntime executes it on this processor, after its own fusions."""
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """Returns a node's attributes as Python values, by name."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
-    operator: str
-    weight: tuple[int, ...]
-    """Shape of its largest constant with at least two axes; empty without one."""
-    integer: bool
-    """Whether it computes on integers."""
+
+def copy_model(model: ModelProto) -> ModelProto:
+    """Returns an independent copy of a model."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def layers(model: ModelProto) -> list[Layer]:
-    """The layers of a float or QDQ graph, in order."""
+    """Returns the layers of a float or QDQ graph, in order."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     shapes = {
         value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
@@ -75,109 +103,12 @@ def layers(model: ModelProto) -> list[Layer]:
 
 
 def count_macs(model: ModelProto) -> int:
-    """Multiply-accumulates of all layers for one image."""
+    """Returns the multiply-accumulates of all layers for one image."""
     return sum(layer.macs for layer in layers(model))
 
 
-def executed_nodes(data: bytes) -> list[Executed]:
-    """What onnxruntime really executes for a model on this processor.
-
-    Raises:
-        FmnistError: it cannot optimise the model.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimised.onnx"
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath = str(path)
-        options.log_severity_level = 4
-        try:
-            onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            graph = onnx.load(path).graph
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise FmnistError(f"onnxruntime cannot optimise the model: {str(error).splitlines()[0]}") from error
-    constants = {i.name: tuple(i.dims) for i in graph.initializer}
-    integers = {"image"}  # tensors that are known to hold integers
-    nodes = []
-    for node in graph.node:
-        weight = max(
-            (constants.get(name, ()) for name in node.input), key=lambda dims: (len(dims) > 1, math.prod(dims))
-        )
-        integer = node.op_type.startswith(_INTEGER_PREFIXES) or (
-            node.op_type not in ("Cast", "DequantizeLinear") and node.input[0] in integers
-        )
-        if integer and not (node.op_type == "QGemm" and len(node.input) < 8):  # without a scale its output is float
-            integers.update(node.output)
-        nodes.append(Executed(node.op_type, weight if len(weight) > 1 else (), integer))
-    return nodes
-
-
-def executed_operators(data: bytes) -> Counter[str]:
-    """How often onnxruntime executes each operator for a model on this processor."""
-    return Counter(node.operator for node in executed_nodes(data))
-
-
-def signal_to_noise(reference: ModelProto, quantised: ModelProto, images: np.ndarray) -> dict[str, float]:
-    """Signal-to-quantisation-noise ratio of each layer's output in decibels, the worst layer first.
-
-    A factor on a whole channel is no noise: equalisation puts it there on purpose.
-
-    Args:
-        reference: the float model.
-        quantised: its int8 twin; tensors have the same names in both.
-        images: uint8 ``[N, 28, 28]``.
-    """
-    names = [name for _, name in weighted_nodes(reference)]
-    # The quantiser merges a ReLU into the clipping of what follows, so its result stands behind the DequantizeLinear.
-    outputs = {output for node in quantised.graph.node for output in node.output}
-    behind = {name: name + _BEHIND if name + _BEHIND in outputs else name for name in names}
-    expected = tensor_values(reference, names, images)
-    found = tensor_values(quantised, list(behind.values()), images)
-    ratios = {}
-    for name in names:
-        aim, value = _by_channel(expected[name]), _by_channel(found[behind[name]])
-        square = (value**2).sum(axis=1)
-        factor = (aim * value).sum(axis=1) / np.where(square, square, 1)
-        signal, noise = (aim**2).sum(), ((aim - factor[:, None] * value) ** 2).sum()
-        ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
-    return dict(sorted(ratios.items(), key=lambda item: item[1]))
-
-
-def _by_channel(value: np.ndarray) -> np.ndarray:
-    return np.moveaxis(value.astype(np.float64), 1, 0).reshape(value.shape[1], -1)
-
-
-def tensor_values(model: ModelProto, names: list[str], images: np.ndarray, batch: int = 256) -> dict[str, np.ndarray]:
-    """The values of a graph's inner tensors, computed as the graph is written, by name; unknown names are left out.
-
-    Args:
-        model: float or QDQ.
-        names: of tensors.
-        images: uint8 ``[N, 28, 28]``.
-        batch: images at a time.
-    """
-    run = inner_values(model, names)
-    parts = [run(images[i : i + batch]) for i in range(0, len(images), batch)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def inner_values(model: ModelProto, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """As ``tensor_values``, as a function of the images."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    present = {output for node in copy.graph.node for output in node.output}
-    wanted = [name for name in dict.fromkeys(names) if name in present]
-    del copy.graph.output[:]
-    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
-    drop_unused(copy)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda images: dict(zip(wanted, session.run(wanted, {"image": images[:, None]}), strict=True))
-
-
-def weighted_nodes(model: ModelProto) -> list[tuple[onnx.NodeProto, str]]:
-    """The nodes with weights, each with the name of its output after the ReLU where one follows."""
+def weighted_nodes(model: ModelProto) -> list[tuple[NodeProto, str]]:
+    """Returns the nodes with weights, each with the name of its output after the ReLU where one follows."""
     after = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
     constants = {i.name for i in model.graph.initializer}
     constants |= {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
@@ -186,7 +117,7 @@ def weighted_nodes(model: ModelProto) -> list[tuple[onnx.NodeProto, str]]:
 
 
 def drop_unused(model: ModelProto) -> None:
-    """Remove nodes and initialisers that no output depends on."""
+    """Removes nodes and initializers that no output depends on."""
     needed = {output.name for output in model.graph.output}
     kept = []
     for node in reversed(model.graph.node):
@@ -195,6 +126,70 @@ def drop_unused(model: ModelProto) -> None:
             needed.update(node.input)
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
-    initialisers = [i for i in model.graph.initializer if i.name in needed]
+    initializers = [i for i in model.graph.initializer if i.name in needed]
     del model.graph.initializer[:]
-    model.graph.initializer.extend(initialisers)
+    model.graph.initializer.extend(initializers)
+
+
+def quiet_session(
+    data: bytes,
+    *,
+    threads: int = 0,
+    optimize: bool = True,
+    save_to: Path | None = None,
+    entries: Mapping[str, str] | None = None,
+    disabled_optimizers: Sequence[str] = (),
+) -> onnxruntime.InferenceSession:
+    """Loads a model into onnxruntime on the CPU, without a log: errors arrive as exceptions.
+
+    Args:
+        data: Contents of a model file.
+        threads: Threads of one call; 0 leaves the number to onnxruntime.
+        optimize: Whether onnxruntime may change the graph.
+        save_to: File for the optimized graph.
+        entries: Further entries of onnxruntime's session configuration.
+        disabled_optimizers: Names of onnxruntime's optimizers to leave out.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if save_to is not None:
+        options.optimized_model_filepath = str(save_to)
+    for key, value in (entries or {}).items():
+        options.add_session_config_entry(key, value)
+    return onnxruntime.InferenceSession(
+        data, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled_optimizers)
+    )
+
+
+def tensor_values(
+    model: ModelProto, names: Sequence[str], images: np.ndarray, batch: int = 256
+) -> dict[str, np.ndarray]:
+    """Computes inner tensors of a graph as it is written, without onnxruntime's optimizations.
+
+    Args:
+        model: A float or QDQ model.
+        names: Names of tensors; unknown ones are left out.
+        images: uint8 ``[N, 28, 28]``.
+        batch: Images in one call.
+
+    Returns:
+        Values by tensor name, images on the first axis.
+    """
+    compute = inner_values(model, names)
+    parts = [compute(images[i : i + batch]) for i in range(0, len(images), batch)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def inner_values(model: ModelProto, names: Sequence[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Returns a function from images, uint8 ``[N, 28, 28]``, to what ``tensor_values`` returns for one batch."""
+    copy = copy_model(model)
+    present = {output for node in copy.graph.node for output in node.output}
+    wanted = [name for name in dict.fromkeys(names) if name in present]
+    del copy.graph.output[:]
+    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
+    drop_unused(copy)
+    session = quiet_session(copy.SerializeToString(), optimize=False)
+    return lambda images: dict(zip(wanted, session.run(wanted, {"image": images[:, None]}), strict=True))

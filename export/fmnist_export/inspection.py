@@ -1,33 +1,60 @@
-"""What is in a model file: its metadata and its graph."""
+"""Describes a model file: its metadata, its layers, and what onnxruntime executes on this processor."""
 
+import math
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import ModelProto
 
-from fmnist_export.graph import executed_nodes, layers
+from fmnist_export.graph import layers, quiet_session
 from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.model_file.integrity import is_ort
+from fmnist_runtime.model_file.session import first_line
 from fmnist_runtime.model_file.store import find_model, read_model
 
-__all__ = ["inspect_model"]
+__all__ = ["Executed", "executed_nodes", "executed_operators", "inspect_model", "read_executed"]
+
+_INTEGER_PREFIXES = ("QLinear", "QGemm", "MatMulInteger", "ConvInteger")
+"""Beginnings of the names of onnxruntime's operators that compute on integers."""
+_FLOAT_QGEMM_INPUTS = 8
+"""A QGemm with fewer inputs has no output scale, and returns floats."""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One node as onnxruntime executes it on this processor, after its own fusions."""
+
+    operator: str
+    """Operator type, as onnxruntime names it."""
+    weight: tuple[int, ...]
+    """Shape of its largest constant with at least two axes; empty without one."""
+    integer: bool
+    """Whether it computes on integers."""
 
 
 def inspect_model(model: str | Path) -> dict[str, Any]:
-    """Read a model file, and let onnxruntime optimise its graph for this processor.
+    """Reads a model file, and lets onnxruntime optimize its graph for this processor.
+
+    Args:
+        model: File, folder or embedded name, as ``Classifier.load`` takes it.
 
     Returns:
-        ``file``, ``bytes``, ``metadata`` (all of it), ``opset``, ``macs``, ``layers`` (as ``graph.Layer``),
-        ``executed`` (as ``graph.Executed``). A file in the ORT format is optimised already: it has no ``opset`` and no
-        ``layers``, and states its ``macs``.
+        ``file``, ``bytes``, ``metadata`` (all fields), ``opset``, ``macs``, ``layers`` (fields of ``graph.Layer``) and
+        ``executed`` (fields of ``Executed``). A file in the ORT format is already optimized: it has no ``opset`` and no
+        ``layers``, and ``macs`` comes from its metadata.
 
     Raises:
-        ModelError: damaged, not ours, newer than this runtime.
+        ModelError: The file is damaged, was not written by this project, or is newer than this runtime.
     """
     classifier, path = Classifier.load(model), find_model(model)
     data = read_model(path)
     ort = is_ort(data)
-    proto = onnx.ModelProto() if ort else onnx.load_model_from_string(data)
+    proto = ModelProto() if ort else onnx.load_model_from_string(data)
     found = [] if ort else layers(proto)
     return {
         "file": str(path),
@@ -38,3 +65,45 @@ def inspect_model(model: str | Path) -> dict[str, Any]:
         "layers": [vars(layer) for layer in found],
         "executed": [vars(node) for node in executed_nodes(data)],
     }
+
+
+def executed_nodes(data: bytes) -> list[Executed]:
+    """Returns what onnxruntime executes for a model on this processor, in order.
+
+    Args:
+        data: Contents of a model file.
+
+    Raises:
+        FmnistError: onnxruntime cannot optimize the model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        try:
+            quiet_session(data, save_to=path)
+            return read_executed(path)
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise FmnistError(f"onnxruntime cannot optimize the model: {first_line(error)}") from error
+
+
+def executed_operators(data: bytes) -> Counter[str]:
+    """Returns how often onnxruntime executes each operator for a model on this processor."""
+    return Counter(node.operator for node in executed_nodes(data))
+
+
+def read_executed(path: Path) -> list[Executed]:
+    """Returns the nodes of a graph that onnxruntime optimized and saved, in order."""
+    graph = onnx.load(path).graph
+    constants = {i.name: tuple(i.dims) for i in graph.initializer}
+    integers = {"image"}  # tensors that are known to hold integers
+    nodes = []
+    for node in graph.node:
+        weight = max(
+            (constants.get(name, ()) for name in node.input), key=lambda dims: (len(dims) > 1, math.prod(dims))
+        )
+        integer = node.op_type.startswith(_INTEGER_PREFIXES) or (
+            node.op_type not in ("Cast", "DequantizeLinear") and node.input[0] in integers
+        )
+        if integer and not (node.op_type == "QGemm" and len(node.input) < _FLOAT_QGEMM_INPUTS):
+            integers.update(node.output)
+        nodes.append(Executed(node.op_type, weight if len(weight) > 1 else (), integer))
+    return nodes

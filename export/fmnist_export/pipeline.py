@@ -1,193 +1,232 @@
-"""The whole stage: checkpoint to proven files, or no files at all."""
+"""The export: checkpoint to checked files, or no files at all."""
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fmnist_export.artifacts import all_files, write_forms
-from fmnist_export.calibration import PHOTO_ACCEPTANCE, fit_reject, fit_temperature, photographed
+from fmnist_export.artifacts import all_files, publish, write_files
+from fmnist_export.calibration import calibrate
 from fmnist_export.convert import to_onnx
-from fmnist_export.evaluation import FILES, Form, Judge
-from fmnist_export.formatting import show_export
-from fmnist_export.graph import count_macs, signal_to_noise
-from fmnist_export.metadata import describe
-from fmnist_export.quantization.fallback import Walk
-from fmnist_export.quantization.integer_form import for_integers
-from fmnist_export.quantization.quantize import describe_calibration, quantise
-from fmnist_export.settings import Limits, Quantisation
-from fmnist_export.variants import to_half
-from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import CheckpointError, GateError, ModelError
-from fmnist_runtime.files import write_atomically
-from fmnist_runtime.model_file.store import SUMS
+from fmnist_export.evaluation import Evaluation, Evaluator
+from fmnist_export.gate import gate_failures
+from fmnist_export.graph import count_macs
+from fmnist_export.metadata import build_metadata
+from fmnist_export.model_card import collect_evidence
+from fmnist_export.quantization.fallback import FallbackSearch
+from fmnist_export.quantization.integer_form import to_integer_form
+from fmnist_export.quantization.quantize import describe_calibration, quantize
+from fmnist_export.quantization.sensitivity import signal_to_noise
+from fmnist_export.settings import Limits, QuantizationSettings
+from fmnist_export.variants import Variant, to_half
+from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
-from fmnist_train.evaluation.inference import predict_logits
-from fmnist_train.training.photos import unpack_logits
 from fmnist_train.training.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
 
+_VALIDATION_SHARE = 0.1
+"""Share of the training images for validation, of a data set that the network was not trained on."""
+_PROBES = 64
+"""Test images on which the noisiest layers of a failed export are found."""
+
+Progress = Callable[[dict[str, Any]], None]
+"""Receives each row of the curve of a fallback search."""
+
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export and what to demand of it."""
+    """What to export, and the limits of its gate."""
 
     output: Path | None = None
-    """Folder of the files; by default ``export`` in the run's folder."""
-    quantise: bool = False
-    quantisation: Quantisation = field(default_factory=Quantisation)
+    """Folder of the files; None: ``export`` in the run's folder."""
+    quantize: bool = False
+    """Whether an int8 model is written, too."""
+    quantization: QuantizationSettings = field(default_factory=QuantizationSettings)
+    """Settings of the int8 model."""
     limits: Limits = field(default_factory=Limits)
+    """Limits of the gate."""
     half: bool = False
-    """Write a float16 model, too."""
+    """Whether a float16 model is written, too."""
     ort: bool = False
-    """Write the float32 and int8 models in onnxruntime's ORT format, too."""
+    """Whether the float32 and int8 models are written in onnxruntime's ORT format, too."""
     rescue: bool = False
-    """Where int8 fails: look for other ways to quantise that pass."""
+    """Whether other ways to quantize are searched where int8 fails."""
+    evidence: bool = False
+    """Whether checkpoint, metrics, history, plots and a model card are put beside the models."""
     reject_score: str = "certainty"
+    """Score of the reject option, a key of ``SCORES``."""
     data: str = "fashion-mnist"
+    """Data set, as ``find_dataset`` takes it."""
     data_dir: Path | None = None
+    """Folder of the data set's files; None: the usual places."""
 
 
-def export(
-    checkpoint_path: Path, options: ExportOptions, progress: Callable[[dict[str, Any]], None] = lambda row: None
-) -> dict[str, Any]:
-    """Export a checkpoint, prove that the files answer as it does, and only then put them in place.
+@dataclass(frozen=True)
+class _Inputs:
+    """What all steps read."""
+
+    checkpoint: Checkpoint
+    dataset: str
+    labels: list[str]
+    validation: Split
+    test: Split
+    calibration_images: np.ndarray
+    temperature: float
+    reject: dict[str, Any]
+
+
+def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = lambda row: None) -> dict[str, Any]:
+    """Exports a checkpoint, compares the models with it, and only then puts the files in place.
 
     Args:
-        checkpoint_path: run folder or checkpoint.
-        options: what, and how.
-        progress: called with each row of the curve that a rescue walks (see ``Walk``).
+        checkpoint_path: Run folder or checkpoint.
+        options: What to export.
+        progress: See ``Progress``.
 
     Returns:
         The content of ``parity.json`` (``parity.txt`` is the same for people), and ``folder``.
 
     Raises:
-        GateError: the proof failed; earlier files are left as they were.
+        CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
+        GateError: A limit was exceeded; nothing is written.
     """
-    checkpoint = load_checkpoint(checkpoint_path)
-    source = find_dataset(options.data, options.data_dir)
-    if list(source.labels) != list(checkpoint.info["labels"]):
-        raise CheckpointError(f"{checkpoint.path} was trained on other classes than {source.name} has; name its --data")
-    train, validation = _splits(checkpoint, source)
-    temperature, reject = _fit(checkpoint, validation, options.reject_score)
-    images = _calibration_images(train, options.quantisation)
-    forms = _forms(checkpoint, temperature, images, options)
-    document = describe(checkpoint, count_macs(forms["float32"].model), temperature, reject)
-    folder = options.output or checkpoint.path.parent / "export"
-    with tempfile.TemporaryDirectory() as scratch:
-        judge = partial(Judge, checkpoint.model, document=document, limits=options.limits, folder=Path(scratch))
-        test, curve = judge(source.load("test")), []
-        outcome = test(forms)
-        if options.rescue and outcome.faults and not outcome.beyond_int8:
-            judges = judge(validation), test
-            network = for_integers(checkpoint.model) or checkpoint.model
-            walk = Walk(network, forms, images, options.quantisation, judges, progress)
-            (forms, outcome), curve = walk.run() or (forms, outcome), walk.curve
-        if outcome.faults:
-            raise GateError(_explain(outcome.faults, forms, test.split.images, curve))
-        report = {
-            "dataset": source.name,
-            **write_forms(outcome, forms, test, Path(scratch), ort=options.ort),
-            "rescue": curve,
-        }
-        _publish(Path(scratch), folder, report)
+    inputs = _prepare(checkpoint_path, options)
+    variants = _convert(inputs, half=options.half)
+    if options.quantize:
+        variants["int8"] = _quantize(inputs, variants["float32"], options.quantization)
+    evaluator = _evaluator(inputs, inputs.test, options.limits)
+    evaluation = evaluator.evaluate(variants)
+    variants, evaluation, curve = _pass_gate(inputs, variants, evaluation, evaluator, options, progress)
+    folder = options.output or inputs.checkpoint.path.parent / "export"
+    with tempfile.TemporaryDirectory() as staged:
+        report = _write(inputs, variants, evaluation, Path(staged), ort=options.ort) | {"rescue": curve}
+        publish(Path(staged), folder, report)
+    if options.evidence:
+        collect_evidence(inputs.checkpoint.path.parent, folder, report)
     return {**report, "folder": str(folder)}
 
 
-def _forms(checkpoint: Checkpoint, temperature: float, images: np.ndarray, options: ExportOptions) -> dict[str, Form]:
-    """The models that were asked for, by precision."""
-    forms = {"float32": Form(to_onnx(checkpoint.model, temperature))}
-    if options.half:
-        forms["float16"] = Form(to_half(forms["float32"].model))
-    if options.quantise:
-        arranged = for_integers(checkpoint.model)
-        origin = forms["float32"].model if arranged is None else to_onnx(arranged, temperature)
-        model = quantise(origin, images, options.quantisation)
-        forms["int8"] = Form(model, describe_calibration(images, options.quantisation), origin)
-    return forms
+def _prepare(checkpoint_path: Path, options: ExportOptions) -> _Inputs:
+    """Loads the network and the images, and fits the temperature and the reject rule."""
+    checkpoint = load_checkpoint(checkpoint_path)
+    source = find_dataset(options.data, options.data_dir)
+    labels = list(checkpoint.info["labels"])
+    if list(source.labels) != labels:
+        raise CheckpointError(f"{checkpoint.path} was trained on other classes than {source.name} has; name its --data")
+    train, validation = _splits(checkpoint, source)
+    temperature, reject = calibrate(checkpoint, validation, options.reject_score)
+    return _Inputs(
+        checkpoint=checkpoint,
+        dataset=source.name,
+        labels=labels,
+        validation=validation,
+        test=source.load("test"),
+        calibration_images=_calibration_images(train, options.quantization),
+        temperature=temperature,
+        reject=reject,
+    )
 
 
 def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
-    """The training images, and the validation images that training never saw (all training images if it saw all).
-
-    Of a data set that the checkpoint never saw, a tenth.
-    """
-    everything = source.load("train")
+    """Returns training images and validation images, which training did not use; all images where it used all."""
+    images = source.load("train")
     own = checkpoint.info["dataset"] == source.name
-    train, validation = split_validation(
-        everything, checkpoint.info["recipe"]["validation"] if own else 0.1, SPLIT_SEED
-    )
-    return train, validation if len(validation) else everything
+    share = checkpoint.info["recipe"]["validation"] if own else _VALIDATION_SHARE
+    train, validation = split_validation(images, share, SPLIT_SEED)
+    return train, validation if len(validation) else images
 
 
-def _fit(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, dict[str, Any]]:
-    """The temperature, and the reject rule: from validation photos where the checkpoint has some.
-
-    Else the rule is from validation images, of which as many are made into photographs as in training.
-    """
-    logits = garments = predict_logits(checkpoint.model, validation.images)
-    if "photos" in checkpoint.info:
-        photo_logits, answers = unpack_logits(checkpoint.info["photos"])
-        temperature = fit_temperature(logits, validation.labels, (photo_logits, answers))
-        return temperature, fit_reject(photo_logits[answers.any(axis=1)], temperature, score, PHOTO_ACCEPTANCE)
-    temperature = fit_temperature(logits, validation.labels)
-    if share := min(checkpoint.info["recipe"]["augmentation"]["photo"], 0.5):
-        count = round(len(validation) * share / (1 - share))
-        changed = photographed(validation.take(np.arange(count)), checkpoint.info["labels"])
-        garments = np.concatenate([garments, predict_logits(checkpoint.model, changed)])
-    return temperature, fit_reject(garments, temperature, score)
-
-
-def _calibration_images(train: Split, settings: Quantisation) -> np.ndarray:
+def _calibration_images(train: Split, settings: QuantizationSettings) -> np.ndarray:
     chosen = np.random.default_rng(settings.seed).permutation(len(train))[: settings.images]
     return train.images[np.sort(chosen)]
 
 
-def _publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Put the proven files in place, the float model first, and then the sums and figures that vouch for them."""
-    written = all_files(report["files"])
-    stale = _of_other_weights(folder, report["checkpoint_sha256"])
-    for name in stale:  # first: whenever this is cut off, the runtime never takes one network's file for another's
-        (folder / name).unlink()
-    for about in written:
-        write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
-    sums = {about["file"]: about["sha256"] for about in written}
-    if (folder / SUMS).is_file():  # another file of this network, from an earlier export, keeps its line
-        lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
-        earlier = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2}
-        sums = {name: digits for name, digits in earlier.items() if name not in stale} | sums
-    write_atomically(folder / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
-    write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
-    write_atomically(folder / "parity.txt", show_export(report) + "\n")
+def _convert(inputs: _Inputs, *, half: bool) -> dict[str, Variant]:
+    """Returns the float models by precision."""
+    model = to_onnx(inputs.checkpoint.model, inputs.temperature)
+    return {"float32": Variant(model)} | ({"float16": Variant(to_half(model))} if half else {})
 
 
-def _of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
-    """The names of model files in the folder that say of themselves that they are another checkpoint's, or are damaged."""
-    names = [name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name)]
-    return {name for name in names if (folder / name).is_file() and _weights(folder / name) != checkpoint_sha256}
+def _quantize(inputs: _Inputs, float32: Variant, settings: QuantizationSettings) -> Variant:
+    """Returns the int8 model, of the network's integer form where it has one."""
+    network, images = to_integer_form(inputs.checkpoint.model), inputs.calibration_images
+    model = float32.model if network is None else to_onnx(network, inputs.temperature)
+    return Variant(quantize(model, images, settings), describe_calibration(images, settings), model)
 
 
-def _weights(path: Path) -> str | None:
-    try:
-        return Classifier.load(path).metadata.document.get("checkpoint_sha256")
-    except ModelError:
-        return None
+def _evaluator(inputs: _Inputs, split: Split, limits: Limits) -> Evaluator:
+    return Evaluator(inputs.checkpoint.model, split, inputs.labels, limits.max_latency_ratio)
 
 
-def _explain(faults: list[str], forms: dict[str, Form], images: np.ndarray, curve: list[dict[str, Any]]) -> str:
-    text = "the export did not pass, nothing was written: " + "; ".join(faults)
+def _pass_gate(
+    inputs: _Inputs,
+    variants: dict[str, Variant],
+    evaluation: Evaluation,
+    evaluator: Evaluator,
+    options: ExportOptions,
+    progress: Progress,
+) -> tuple[dict[str, Variant], Evaluation, list[dict[str, Any]]]:
+    """Returns variants that keep all limits, their figures, and the curve of the search for them (empty without one).
+
+    Raises:
+        GateError: A limit is exceeded, also after the search where one was allowed.
+    """
+    failures = gate_failures(evaluation.comparisons, options.limits, evaluation.latency, inputs.labels)
+    floats = {precision: found for precision, found in evaluation.comparisons.items() if precision != "int8"}
+    curve: list[dict[str, Any]] = []
+    if failures and options.rescue and not gate_failures(floats, options.limits):
+        search = FallbackSearch(
+            network=to_integer_form(inputs.checkpoint.model) or inputs.checkpoint.model,
+            variants=variants,
+            images=inputs.calibration_images,
+            settings=options.quantization,
+            validation=_evaluator(inputs, inputs.validation, options.limits),
+            test=evaluator,
+            limits=options.limits,
+            labels=inputs.labels,
+            temperature=inputs.temperature,
+            report=progress,
+        )
+        found, curve = search.run(), search.curve
+        if found is not None:
+            return *found, curve
+    if failures:
+        raise GateError(_explain(failures, variants, inputs.test.images, curve))
+    return variants, evaluation, curve
+
+
+def _write(
+    inputs: _Inputs, variants: dict[str, Variant], evaluation: Evaluation, folder: Path, *, ort: bool
+) -> dict[str, Any]:
+    """Writes the files into a folder and returns the content of ``parity.json``, without ``rescue``."""
+    macs = count_macs(variants["float32"].model)
+    metadata = build_metadata(inputs.checkpoint, macs, inputs.temperature, inputs.reject)
+    files = write_files(variants, evaluation, metadata, inputs.test, folder, ort=ort)
+    return {
+        "dataset": inputs.dataset,
+        "checkpoint_sha256": inputs.checkpoint.sha256,
+        "model": metadata["model"],
+        "accuracy": evaluation.accuracy,
+        "comparisons": evaluation.comparisons,
+        "latency": evaluation.latency,
+        "files": files,
+        "sizes": [{key: about[key] for key in ("file", "bytes", "compressed")} for about in all_files(files)],
+    }
+
+
+def _explain(failures: list[str], variants: dict[str, Variant], images: np.ndarray, curve: list[dict[str, Any]]) -> str:
+    """Returns the message of a failed gate, with the noisiest layers of int8."""
+    text = "the export did not pass, nothing was written: " + "; ".join(failures)
     if curve:
         text += f"; --rescue tried {len(curve) - 1} other ways in vain"
-    if "int8" in forms:
-        with contextlib.suppress(Exception):  # the reason stands already; where it comes from is a help, no duty
-            ratios = signal_to_noise(forms["int8"].origin, forms["int8"].model, images[:64])
+    if "int8" in variants and (float_model := variants["int8"].float_model) is not None:
+        with contextlib.suppress(Exception):  # the message is complete without the layers
+            ratios = signal_to_noise(float_model, variants["int8"].model, images[:_PROBES])
             text += "; noisiest layers: " + ", ".join(f"{name} {db:.1f} dB" for name, db in list(ratios.items())[:3])
     return text

@@ -1,52 +1,56 @@
-"""What can be asked of the export, and what is demanded of its result: all defaults stand here.
+"""Settings of the export and limits of its gate, with their defaults.
 
-Nothing heavy is imported, so that the command's ``--help`` can show them at once.
+Nothing heavy is imported, so that the command's ``--help`` appears at once.
 """
 
 from dataclasses import dataclass
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["CALIBRATIONS", "TARGETS", "Limits", "Quantisation"]
+__all__ = ["CALIBRATIONS", "TARGETS", "Limits", "QuantizationSettings"]
 
 CALIBRATIONS = ("minmax", "percentile", "entropy")
-TARGETS = {"portable": True, "vnni": False}
-"""Target by name, and whether it reduces weights to 7 bits. ``vnni`` is only for processors known to have it (or Arm)."""
+"""Methods by which onnxruntime chooses the range of an activation."""
+TARGETS = {"portable": 64, "vnni": 127}
+"""Largest magnitude of an integer weight by target: 7 bits or 8. ``vnni`` is for processors with VNNI instructions, and Arm."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the gate demands on the test images."""
+    """Limits of the gate, on the test images."""
 
     max_logit_difference: float = 1e-4
-    """Of float ONNX to PyTorch, relative to the larger of 1 and the logit."""
+    """Largest difference of a float logit from PyTorch, relative to the larger of 1 and the logit."""
     max_drop: float = 0.2
-    """Percentage points of accuracy that a smaller model may lose to PyTorch."""
+    """Percentage points of accuracy that int8 may lose to PyTorch."""
     max_class_drop: float = 2.0
-    """Percentage points that its worst class may lose, where the loss is more than chance."""
+    """Percentage points that its worst class may lose, where the loss is significant."""
     min_agreement: float = 0.985
-    """Share of images that it must answer as PyTorch does."""
+    """Share of images for which int8 must give PyTorch's class."""
     max_latency_ratio: float | None = 1.0
-    """Median latency of int8, divided by that of float on this machine, must be under this; None: not measured."""
+    """Median latency of int8 divided by that of float must be under this; None: not measured."""
     max_half_difference: float = 0.03
-    """Of float16 to PyTorch, relative likewise: weights and activations have 11 significant bits."""
+    """Largest relative difference of a float16 logit: weights and activations have 11 significant bits."""
     min_half_agreement: float = 0.999
-    """Share of images that float16 must answer as PyTorch does."""
+    """Share of images for which float16 must give PyTorch's class."""
 
 
 @dataclass(frozen=True)
-class Quantisation:
-    """How to quantise."""
+class QuantizationSettings:
+    """Settings of the int8 quantization."""
 
     target: str = "portable"
+    """Key of ``TARGETS``."""
     calibration: str = "minmax"
+    """One of ``CALIBRATIONS``."""
     images: int = 4096
     """Training images that decide the ranges of activations and the rounding of weights."""
     refine: bool = True
-    """Equalise channels before, fit the rounding after (see ``equalise.py``, ``rounding.py``)."""
+    """Whether channels are equalized before, and the rounding is fitted after (``equalize.py``, ``rounding.py``)."""
     seed: int = 0
+    """Seed of the choice of calibration images."""
     float_layers: tuple[str, ...] = ()
-    """Layers that stay in float, by the names that ``graph.layers`` gives."""
+    """Layers that stay in float, by their names in ``graph.layers``."""
 
     def __post_init__(self) -> None:
         for value, known, what in ((self.target, TARGETS, "target"), (self.calibration, CALIBRATIONS, "calibration")):
@@ -54,3 +58,8 @@ class Quantisation:
                 raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
         if self.images < 1:
             raise ConfigError("calibration needs at least one image")
+
+    @property
+    def weight_limit(self) -> int:
+        """Largest magnitude of an integer weight."""
+        return TARGETS[self.target]

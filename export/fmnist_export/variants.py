@@ -1,32 +1,52 @@
-"""Other shapes of a proven model: half the precision, or onnxruntime's own format.
+"""Variants of one network on their way into files: float32, float16, int8, and onnxruntime's own format.
 
-Neither makes an x86-64 processor answer faster. Float16 halves the float file; onnxruntime has no float16 kernels for x86-64
-and computes in float32, so it pays for the conversion. The ORT format spares the device the work of optimising the graph
-when it loads, and is the only one that builds of onnxruntime without the ONNX parser read.
+Neither float16 nor the ORT format shortens an answer on an x86-64 processor. Float16 halves the float file, but onnxruntime
+has no float16 kernels for x86-64: it converts and computes in float32. The ORT format spares the device the optimization of
+the graph at load time. Builds of onnxruntime without the ONNX parser read no other format.
 """
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from fmnist_export.graph import copy_model, quiet_session
 from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 
-__all__ = ["to_half", "to_ort"]
+__all__ = ["FILES", "Variant", "to_half", "to_ort"]
+
+FILES = {"float32": "model.onnx", "float16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+"""File names by precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One model of an export, before its metadata are written."""
+
+    model: ModelProto
+    """Graph without metadata."""
+    calibration: dict[str, Any] | None = None
+    """Metadata field ``calibration`` of a quantized model; None for float."""
+    float_model: ModelProto | None = None
+    """Float model that was quantized, with the same tensor names; None for float."""
 
 
 def to_half(model: ModelProto) -> ModelProto:
-    """Return a float16 copy of a float model from ``to_onnx``; the softmax, and what goes in and out, keep their types."""
-    half = ModelProto()
-    half.CopyFrom(model)
+    """Returns a float16 copy of a float model; the softmax, the input and the outputs keep their types.
+
+    Args:
+        model: A model that ``to_onnx`` returned.
+    """
+    half = copy_model(model)
     graph = half.graph
     (last,) = [i for i, node in enumerate(graph.node) if "logits" in node.output]
-    behind = {name for node in list(graph.node)[last + 1 :] for name in node.input}
+    after_logits = {name for node in list(graph.node)[last + 1 :] for name in node.input}
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name not in behind:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in after_logits:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
     for node in graph.node:
         for attribute in node.attribute:
@@ -41,20 +61,19 @@ def to_half(model: ModelProto) -> ModelProto:
 
 
 def to_ort(data: bytes) -> bytes:
-    """Return a stamped ONNX file in the ORT format, with a checksum of its own and all other metadata as it was.
+    """Returns an exported ONNX file in the ORT format, with all metadata and a checksum of its own.
 
-    It is optimised as far as any processor may be, not for this one. onnxruntime lays the parts out in an order that
-    changes: two calls give the same model, not the same bytes.
+    The graph is optimized as far as holds on every processor. onnxruntime writes its parts in an order that changes from
+    call to call: two calls give the same model, but not the same bytes.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.save_model_format", "ORT")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ort"
-        options.optimized_model_filepath = str(path)
         # This transformer's layouts depend on the width of this processor's registers.
-        onnxruntime.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"], disabled_optimizers=["NchwcTransformer"]
+        quiet_session(
+            data,
+            save_to=path,
+            entries={"session.save_model_format": "ORT"},
+            disabled_optimizers=["NchwcTransformer"],
         )
         sealed = bytearray(path.read_bytes())
     span = checksum_span(bytes(sealed))

@@ -1,4 +1,4 @@
-"""Proving a file's stated figures again, on another machine, from the file and the test images alone."""
+"""Verifies the figures in a file's metadata on another machine, from the file and the test images alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from fmnist_export.gate import accuracy, compare_answers, run_all, share
+from fmnist_export.evaluation import accuracy, all_logits, compare_classes, share_correct
 from fmnist_export.graph import count_macs
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import DataError, ModelError
@@ -20,53 +20,57 @@ from fmnist_train.data.splits import arrays_sha256
 
 __all__ = ["Claim", "verify"]
 
+_ROUNDING = 1e-9
+"""Relative and absolute difference of two figures that counts as rounding of their last digits."""
+
 
 @dataclass(frozen=True)
 class Claim:
-    """One stated figure, and what was found."""
+    """One figure of the metadata, and the same figure computed here."""
 
     name: str
+    """Name for people."""
     stated: Any
+    """Value in the metadata."""
     found: Any
+    """Value computed here."""
     holds: bool
+    """Whether they are equal, within what the processor may change."""
 
 
 def verify(model: str | Path, source: DataSource) -> list[Claim]:
-    """Check what a model file says about itself.
+    """Computes the figures of a model file's metadata again.
 
     Args:
-        model: file, folder or embedded name, as ``Classifier.load`` takes it.
-        source: the data set that the file was proven on; only its test images are read.
+        model: File, folder or embedded name, as ``Classifier.load`` takes it.
+        source: Data set of the file's figures; only its test images are read.
 
     Returns:
-        One claim a figure; where all layers compute on integers they hold only to the last image and bit, otherwise answers
-        that are decided by less than the self-test's tolerance may differ.
+        One claim for each figure. Where all layers compute on integers, the figures must be equal to the last image and bit.
+        Otherwise answers may differ whose two largest logits differ by less than the self-test's tolerance.
 
     Raises:
-        ModelError: the file does not load, or carries no proof.
-        DataError: these are not the images that it was proven on.
+        ModelError: The file does not load, or its metadata lack the proof.
+        DataError: The test images are not those of the file's figures.
     """
     classifier = Classifier.load(model)
     document, test = classifier.metadata.document, source.load("test")
     try:
         proof, precision = document["proof"], classifier.metadata.precision
-        tolerance = float(document["selftest"]["tolerance"])
-        if not 0 <= tolerance < 1:
-            raise ValueError(f"a tolerance of {tolerance:g} would prove anything")
-        exact = tolerance == 0  # integers are equal everywhere, float sums are not
+        tolerance = _tolerance(document)
         if arrays_sha256(test.images, test.labels) != proof["images_sha256"]:
             raise DataError(f"the file was not proven on the test images of {source.name} that lie in {source.origin}")
-        logits = run_all(classifier, test.images)
+        logits = all_logits(classifier, test.images)
         replay = selftest(classifier)
         data = read_model(find_model(model))
         claims = [
-            _claim("labels", list(classifier.labels), list(source.labels)),
+            _equal("labels", list(classifier.labels), list(source.labels)),
             *([] if is_ort(data) else _costs(document, onnx.load_model_from_string(data))),
             Claim("self-test", "passes", "passes" if replay.passed else "fails", replay.passed),
-            *_accuracy(document["accuracy"][precision], accuracy(logits, test.labels), _slack(logits, tolerance)),
+            *_accuracy(document["accuracy"][precision], accuracy(logits, test.labels), _undecided(logits, tolerance)),
         ]
-        if exact:
-            claims.append(_claim("SHA-256 of all logits", proof["logits_sha256"], arrays_sha256(logits)))
+        if tolerance == 0:  # integers are equal everywhere, float sums are not
+            claims.append(_equal("SHA-256 of all logits", proof["logits_sha256"], arrays_sha256(logits)))
             claims += _against_pytorch(document["parity"][precision], proof["pytorch_differs"], logits, test)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         if isinstance(error, DataError | ModelError):
@@ -76,35 +80,38 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
         return claims
 
 
+def _tolerance(document: Mapping[str, Any]) -> float:
+    tolerance = float(document["selftest"]["tolerance"])
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"a tolerance of {tolerance:g} would accept any logits")
+    return tolerance
+
+
 def _costs(document: Mapping[str, Any], graph: onnx.ModelProto) -> list[Claim]:
-    """A graph in the ORT format is optimised already, and has no layers left to count."""
-    return [_claim("multiply-accumulates", document["model"]["macs"], count_macs(graph))]
+    """Compares the multiply-accumulates; a graph in the ORT format is optimized, and has no layers left to count."""
+    return [_equal("multiply-accumulates", document["model"]["macs"], count_macs(graph))]
 
 
-def _claim(name: str, stated: Any, found: Any) -> Claim:
+def _equal(name: str, stated: Any, found: Any) -> Claim:
     return Claim(name, stated, found, stated == found)
 
 
-def _slack(logits: np.ndarray, tolerance: float) -> int:
-    """How many answers may differ: those that are decided by less than ``tolerance``, none where that is 0."""
+def _undecided(logits: np.ndarray, tolerance: float) -> int:
+    """Returns the number of images whose two largest logits differ by less than the tolerance."""
     best = np.sort(logits, axis=1)[:, -2:]
     return int((best[:, 1] - best[:, 0] < tolerance).sum())
 
 
-def _accuracy(stated: Mapping[str, Any], found: Mapping[str, Any], slack: int) -> list[Claim]:
-    same_images = stated["images"] == found["images"]
-    close = same_images and abs(stated["correct"] - found["correct"]) <= slack
-    follows = share(stated["correct"], stated["images"])
+def _accuracy(stated: Mapping[str, Any], found: Mapping[str, Any], undecided: int) -> list[Claim]:
+    """Compares counts within the undecided images, and the stated accuracy and interval with the stated count."""
+    close = stated["images"] == found["images"] and abs(stated["correct"] - found["correct"]) <= undecided
+    follows = share_correct(stated["correct"], stated["images"])
+    counts = [f"{value['correct']} of {value['images']}" for value in (stated, found)]
     return [
-        Claim("correct answers", *(f"{v['correct']} of {v['images']}" for v in (stated, found)), close),
-        Claim(
-            "accuracy", stated["accuracy"], found["accuracy"], close and _near(stated["accuracy"], follows["accuracy"])
-        ),
-        Claim(
-            "95% interval",
-            stated["interval"],
-            found["interval"],
-            close and _near(stated["interval"], follows["interval"]),
+        Claim("correct answers", counts[0], counts[1], close),
+        *(
+            Claim(name, stated[key], found[key], close and _near(stated[key], follows[key]))
+            for name, key in (("accuracy", "accuracy"), ("95% interval", "interval"))
         ),
     ]
 
@@ -112,12 +119,12 @@ def _accuracy(stated: Mapping[str, Any], found: Mapping[str, Any], slack: int) -
 def _against_pytorch(
     stated: Mapping[str, Any], differs: list[list[int]], logits: np.ndarray, test: Split
 ) -> list[Claim]:
-    """The comparison with PyTorch, whose answers the file names wherever they are not its own."""
-    answers = logits.argmax(axis=1)
-    pytorch = answers.copy()
-    for image, answer in differs:
-        pytorch[image] = answer
-    found = compare_answers(pytorch, answers, test.labels)
+    """Compares with PyTorch's classes, which the proof lists wherever they are not those of the file."""
+    classes = logits.argmax(axis=1)
+    pytorch = classes.copy()
+    for image, reference in differs:
+        pytorch[image] = reference
+    found = compare_classes(pytorch, classes, test.labels)
     return [
         Claim(f"{key.replace('_', ' ')} (against PyTorch)", stated[key], found[key], _near(stated[key], found[key]))
         for key in found
@@ -125,5 +132,5 @@ def _against_pytorch(
 
 
 def _near(stated: Any, found: Any) -> bool:
-    """Equal up to the rounding of the last decimal places; NaN never is."""
-    return bool(np.allclose(stated, found, rtol=1e-9, atol=1e-9))
+    """Returns whether two figures are equal up to the rounding of their last digits; not-a-number never is."""
+    return bool(np.allclose(stated, found, rtol=_ROUNDING, atol=_ROUNDING))

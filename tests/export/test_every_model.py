@@ -31,7 +31,7 @@ def test_from_training_to_the_device(name: str, tmp_path: Path) -> None:
     about = {"labels": list(source.labels), "dataset": "sample"}
     halves = images.take(np.arange(0, 1000)), images.take(np.arange(1000, 1200))
     Training(recipe, *halves, tmp_path, device=torch.device("cpu"), about=about).run()
-    export(tmp_path, ExportOptions(quantise=True, limits=LIMITS, data="sample"))
+    export(tmp_path, ExportOptions(quantize=True, limits=LIMITS, data="sample"))
     operators = json.loads((tmp_path / "export" / "parity.json").read_text())["files"]["int8"]["operators"]
     assert not FLOAT_LAYERS & set(operators) and "QGemm" in operators
     classifier = Classifier.load(tmp_path / "export" / "model.int8.onnx")

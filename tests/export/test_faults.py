@@ -11,11 +11,11 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from fmnist_export import pipeline as stage
-from fmnist_export.formatting import show_claims, show_inspection
+from fmnist_export.formatting import format_claims, format_inspection
 from fmnist_export.inspection import inspect_model
+from fmnist_export.metadata import stamp
 from fmnist_export.pipeline import ExportOptions, export
-from fmnist_export.settings import Limits, Quantisation
-from fmnist_export.stamp import stamp
+from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
 from fmnist_runtime.errors import DataError, GateError, ModelError
@@ -27,15 +27,7 @@ CHECKPOINT = Path(__file__).parents[2] / "artifacts" / "improved"
 
 
 def options(folder: Path, **more: Any) -> ExportOptions:
-    return ExportOptions(folder, data="sample", quantisation=Quantisation(images=256), **more)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both forms of the shipped network, proven on the embedded sample."""
-    folder = tmp_path_factory.mktemp("exported")
-    export(CHECKPOINT, options(folder, quantise=True))
-    return folder
+    return ExportOptions(folder, data="sample", quantization=QuantizationSettings(images=256), **more)
 
 
 @pytest.fixture
@@ -85,13 +77,13 @@ def found_wrong(path: Path) -> set[str]:
 def test_a_good_file_verifies_and_describes_itself(exported: Path) -> None:
     for name in ("model.int8.onnx", "model.onnx"):
         claims = verify(exported / name, find_dataset("sample"))
-        assert all(claim.holds for claim in claims) and "WRONG" not in show_claims(claims)
+        assert all(claim.holds for claim in claims) and "WRONG" not in format_claims(claims)
     found = inspect_model(exported)
-    assert found["macs"] == found["metadata"]["model"]["macs"] == 22_650_880  # with the zeros of `stem.py`
+    assert found["macs"] == found["metadata"]["model"]["macs"] == 22_650_880  # with the zeros of `first_conv.py`
     assert inspect_model(exported / "model.onnx")["macs"] == 22_199_296
     assert sum(node["integer"] for node in found["executed"] if node["weight"]) == 7
     assert json.loads(json.dumps(found))["opset"] == {"ai.onnx": 18}
-    text = show_inspection(found)
+    text = format_inspection(found)
     assert "22,650,880 MACs" in text and "QLinearConv" in text and found["metadata"]["calibration"]["sha256"] in text
     assert not any(n["integer"] for n in inspect_model(exported / "model.onnx")["executed"] if n["weight"])
 
@@ -109,9 +101,9 @@ def test_the_stage_refuses_a_wrong_float_graph(
 def test_the_stage_refuses_a_saturated_scale_and_names_the_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(monkeypatch, "quantise", saturated_scale)
+    plant(monkeypatch, "quantize", saturated_scale)
     with pytest.raises(GateError, match=r"int8 loses .* points of accuracy .* noisiest layers: .*relu_2 "):
-        export(CHECKPOINT, options(tmp_path, quantise=True))
+        export(CHECKPOINT, options(tmp_path, quantize=True))
     assert not list(tmp_path.iterdir())
 
 
@@ -204,5 +196,5 @@ def seal(model: ModelProto, path: Path) -> None:
 
 def test_a_slow_int8_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GateError, match="demanded under"):
-        export(CHECKPOINT, options(tmp_path, quantise=True, limits=Limits(max_latency_ratio=0.001)))
+        export(CHECKPOINT, options(tmp_path, quantize=True, limits=Limits(max_latency_ratio=0.001)))
     assert not list(tmp_path.iterdir())

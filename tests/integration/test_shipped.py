@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_export.settings import Quantisation
+from fmnist_export.settings import QuantizationSettings
 from fmnist_runtime import Classifier
 from fmnist_runtime.model_file.store import embedded_models
 from fmnist_train.data.sources import DataError, find_dataset
@@ -25,7 +25,7 @@ def test_the_embedded_models_are_the_shipped_int8_files() -> None:
 @pytest.mark.parametrize("name", [*EMBEDDED, "best"])
 def test_the_command_on_the_card_is_the_one_that_made_the_files(name: str) -> None:
     made = Classifier.load(ARTIFACTS / name / "model.int8.onnx").metadata.document
-    default, taken = Quantisation(), made["calibration"]
+    default, taken = QuantizationSettings(), made["calibration"]
     assert (taken["method"], taken["images"]) == (default.calibration, default.images)
     command = f"fmnist-train --recipe {made['training']['recipe']['name']} --seed {made['training']['seed']}"
     assert command in (ARTIFACTS / name / "README.md").read_text()

@@ -8,24 +8,24 @@ from fmnist_runtime.network.layers import Convolution, Network
 __all__ = ["Plan", "plan_memory", "strip_bytes"]
 
 ALIGNMENT = 4
-"""Bytes: a word, in which kernels read activations."""
+"""Bytes of a word, the unit that kernels read."""
 SLACK = 4
-"""Bytes behind each buffer, since kernels read whole words; their weights beyond the end are zero."""
+"""Bytes after each buffer, because kernels read whole words; the weights for these bytes are zero."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where each buffer begins."""
+    """Offsets of the buffers in the arena."""
 
     offsets: Mapping[str, int]
-    """By tensor name; a layer's padded rows are under ``"<layer>/strip"``."""
+    """Bytes, by tensor name; a layer's padded rows have the name ``"<layer>/strip"``."""
     size: int
     """Bytes of the whole arena: the peak of all layers."""
 
 
 @dataclass
 class _Block:
-    """Buffers that share one place, with the layers from first write to last read."""
+    """Buffers that share one offset, with the layers from first write to last read."""
 
     size: int
     first: int
@@ -36,16 +36,16 @@ class _Block:
 def plan_memory(network: Network) -> Plan:
     """Places buffers largest first, each at the lowest offset that is free during its lifetime.
 
-    A layer that works in place continues the buffer of an input which is not read again.
+    A layer that works in place takes over the buffer of an input that is not read again.
     """
     last_read = {t.name: i for i, layer in enumerate(network.layers) for t in layer.inputs}
     blocks: dict[str, _Block] = {}
     for i, layer in enumerate(network.layers):
         output = layer.output
         last = last_read.get(output.name, i)
-        dying = [t.name for t in layer.inputs if t.name in blocks and last_read[t.name] == i and t.size == output.size]
-        if layer.in_place and dying:
-            block = blocks[output.name] = blocks[dying[0]]
+        free = [t.name for t in layer.inputs if t.name in blocks and last_read[t.name] == i and t.size == output.size]
+        if layer.in_place and free:
+            block = blocks[output.name] = blocks[free[0]]
             block.last = max(block.last, last)
         elif output.name != "logits":
             blocks[output.name] = _Block(output.size + SLACK, i, last)
@@ -62,19 +62,19 @@ def strip_bytes(layer: Convolution) -> int:
     _, rows, columns, _ = layer.weight.shape
     whole_words = columns * channels % ALIGNMENT == 0
     if not any(layer.pads) and (whole_words or layer.inputs[0].name != "image"):
-        return 0  # the image belongs to the caller, who leaves no slack behind it
+        return 0  # the caller's image has no slack after it
     return int(rows * (width + layer.pads[1] + layer.pads[3]) * channels)
 
 
 def _place(blocks: list[_Block]) -> None:
     placed: list[_Block] = []
     for block in sorted(blocks, key=lambda b: (-b.size, b.first)):
-        rivals = sorted(
+        overlapping = sorted(
             (other for other in placed if other.first <= block.last and block.first <= other.last),
             key=lambda other: other.offset,
         )
         offset = 0
-        for other in rivals:
+        for other in overlapping:
             if offset + block.size <= other.offset:
                 break
             offset = max(offset, _align(other.offset + other.size))

@@ -1,4 +1,4 @@
-"""Model file to a folder of C: read, write, prove, and only then put in place."""
+"""Writes a model file as a folder of C, after comparing its logits with onnxruntime."""
 
 import re
 from collections.abc import Mapping
@@ -20,27 +20,34 @@ __all__ = ["Written", "find_source", "write_c"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
 _STEMS = ("model", "model.int8")
-"""File names that all runs share: the folder names the model."""
+"""File names that all runs share; the model has the name of its folder."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and how it was proven."""
+    """Written files, and the comparison before."""
 
     name: str
+    """Part of all C names."""
     folder: Path
+    """Folder of the files."""
     files: tuple[str, ...]
+    """Paths in the folder."""
     images: int
     """Images whose logits were compared; 0 without a compiler."""
     compiler: str | None
+    """Command of the compiler; None without one."""
     macs: int
+    """Multiply-accumulates for one image."""
     scratch: int
     """Bytes of the scratch arena."""
 
     def summary(self) -> str:
         """Returns one line for people."""
-        proof = f"logits of {self.images:,} images equal to onnxruntime's, to the bit" if self.images else "not proven"
-        return f"fmnist_{self.name}: {self.scratch:,} bytes of scratch memory; {proof}; written to {self.folder}"
+        comparison = (
+            f"logits of {self.images:,} images equal to onnxruntime's, to the bit" if self.images else "not compared"
+        )
+        return f"fmnist_{self.name}: {self.scratch:,} bytes of scratch memory; {comparison}; written to {self.folder}"
 
 
 def find_source(model: str | Path, name: str | None = None) -> tuple[Path, str]:
@@ -75,7 +82,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
         path: model file.
         name: part of all C names.
         output: folder; files of an earlier run are replaced.
-        images: uint8 ``[N, 28, 28]`` on which all logits must be those of onnxruntime.
+        images: Images whose logits are compared, uint8 ``[N, 28, 28]``.
 
     Raises:
         ModelError: not an int8 model, or one with an operator that cannot be written.
@@ -109,7 +116,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
 
 
 def _refuse_others(files: Mapping[PurePosixPath, str], output: Path) -> None:
-    """Refuses a folder that holds a file of the same name which an earlier run did not write."""
+    """Refuses a folder with a file of the same name that no earlier run wrote."""
     if output.exists() and not output.is_dir():
         raise ConfigError(f"{output} is no folder: choose another --output")
     for file in files:

@@ -1,4 +1,4 @@
-"""Proves generated C: compiles it with the compiler at hand and compares all logits with onnxruntime, to the bit."""
+"""Compiles generated C and compares all its logits with onnxruntime, to the bit."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from fmnist_export.gate import run_all
+from fmnist_export.evaluation import all_logits
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError
 
@@ -21,14 +21,14 @@ BUILDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "this processor's kernels": (("-std=c99", "-O3", "-march=native"), 1_000_000),
     "plain C": (("-std=c99", "-O2", "-DFMNIST_PLAIN_C"), 500),
 }
-"""What the gate compiles, and the most images that each build classifies: plain C takes 10 ms for the largest model."""
+"""Compiler flags of each build, and the most images that it classifies: plain C takes 10 ms for one image of the largest model."""
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT = 600
 """Seconds for compiling, and for all images."""
 
 
 def find_compiler() -> tuple[str, ...] | None:
-    """Returns the command of a C compiler, ``CC`` first; None where there is none."""
+    """Returns the command of a C compiler: that of ``CC``, or the first one installed; None without one."""
     given = shlex.split(os.environ.get("CC", ""))
     for command in (given, *([name] for name in _COMPILERS)):
         if command and shutil.which(command[0]):
@@ -51,7 +51,7 @@ def prove_c(
     Raises:
         GateError: it does not compile, or one logit differs in one bit.
     """
-    expected = run_all(classifier, images).astype(np.float32)
+    expected = all_logits(classifier, images).astype(np.float32)
     for build, (flags, most) in BUILDS.items():
         with tempfile.TemporaryDirectory() as folder:
             write_files(files, Path(folder))

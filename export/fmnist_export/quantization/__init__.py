@@ -1,1 +1,1 @@
-"""Float ONNX to int8 ONNX: ranges, rounding, fallbacks and fine-tuning."""
+"""Quantizes float ONNX models to int8."""

@@ -1,32 +1,37 @@
-"""Choose the integers of quantised weights so that each layer gives what the float layer gave, errors before it included.
+"""Chooses the integer weights of each layer so that its output stays close to the float layer's.
 
-Rounding every weight to the nearest step ignores that errors of weights can cancel. Here each layer is fitted in closed
-form, first to last: the weights move to the least-squares solution on the activations that the layers before it *really*
-give out, quantised as they are; then they are rounded one input at a time, and what each rounding leaves is made up for by
-the inputs not rounded yet (GPTQ, Frantar et al. 2022, arXiv:2210.17323, after Hassibi and Stork 1993). The bias, 32 bits
-wide, takes up the rest.
+Rounding every weight to the nearest step ignores that the errors of weights can cancel. Here each layer is fitted in closed
+form, first to last. The weights move to the least-squares solution on the quantized activations that the layers before
+produce. Then one input after the other is rounded, and the inputs not rounded yet compensate its error (GPTQ, Frantar et al.
+2022, arXiv:2210.17323, after Hassibi and Stork 1993). The bias has 32 bits and takes up the rest.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from fmnist_export.graph import inner_values, weighted_nodes
+from fmnist_export.graph import GraphIndex, attributes, inner_values, weighted_nodes
 
 __all__ = ["fit_rounding", "round_in_turn"]
 
 _ROWS = 32768
-"""Places of a convolution's output that are looked at, over all images."""
+"""Positions of a convolution's output that enter its fit, over all images."""
 _CONVOLUTION_IMAGES = 512
+"""Most images for the fit of a convolution: each has many positions."""
 _RIDGE = 0.1
-"""Pull towards the float weights, as a share of the inputs' mean square."""
+"""Penalty on the distance to the float weights, as a share of the inputs' mean square."""
+_BIAS_RIDGE = 1e-9
+"""The same for the bias, which is nearly free."""
 _BATCH = 256
+"""Images in one call."""
 
 
 @dataclass(frozen=True)
-class _Quantised:
-    """The tensors of one quantised layer; writing to them changes the model."""
+class _Quantized:
+    """Tensors of one quantized layer; writing to them changes the model."""
 
     weight: TensorProto
     scale: np.ndarray
@@ -34,30 +39,30 @@ class _Quantised:
     bias_scale: np.ndarray
 
 
-def fit_rounding(reference: ModelProto, quantised: ModelProto, images: np.ndarray) -> None:
-    """Replace the integer weights and biases of ``quantised`` by fitted ones.
+def fit_rounding(reference: ModelProto, quantized: ModelProto, images: np.ndarray) -> None:
+    """Replaces the integer weights and biases of a quantized model by fitted ones.
 
     Args:
-        reference: the float model that was quantised; its weights are the aim.
-        quantised: its QDQ twin, changed in place. Grouped convolutions and layers in float are left as they are.
-        images: uint8 ``[N, 28, 28]``.
+        reference: The float model that was quantized.
+        quantized: Its QDQ counterpart, changed in place. Grouped convolutions and float layers stay as they are.
+        images: Calibration images, uint8 ``[N, 28, 28]``.
     """
-    aims = {name: node for node, name in weighted_nodes(reference)}
-    floats = {i.name: numpy_helper.to_array(i) for i in reference.graph.initializer}
-    for node, name in weighted_nodes(quantised):
-        layer, aim = _tensors(quantised, node), aims.get(name)
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if layer is None or aim is None or attributes.get("group", 1) != 1 or node.op_type == "MatMul":
+    targets = {name: node for node, name in weighted_nodes(reference)}
+    floats, integers = GraphIndex(reference), GraphIndex(quantized)
+    for node, name in weighted_nodes(quantized):
+        layer, target = _tensors(integers, node), targets.get(name)
+        if layer is None or target is None or attributes(node).get("group", 1) != 1 or node.op_type == "MatMul":
             continue
-        gram, product = _statistics(reference, quantised, aim, node, attributes, images)
-        weight = floats[aim.input[1]]
-        start = np.concatenate([weight.reshape(len(weight), -1), floats[aim.input[2]][:, None]], 1).astype(np.float64)
+        gram, product = _statistics((reference, target), (quantized, node), images)
+        weight, bias = floats.array(target.input[1]), floats.array(target.input[2])
+        start = np.concatenate([weight.reshape(len(weight), -1), bias[:, None]], 1).astype(np.float64)
         _write(layer, *_fit(gram, product, start, layer))
 
 
-def _fit(gram: np.ndarray, product: np.ndarray, start: np.ndarray, layer: _Quantised) -> tuple[np.ndarray, np.ndarray]:
+def _fit(gram: np.ndarray, product: np.ndarray, start: np.ndarray, layer: _Quantized) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the integer weights and the biases of one layer; arguments as for ``round_in_turn``."""
     ridge = np.full(len(gram), _RIDGE * gram.diagonal()[:-1].mean())
-    ridge[-1] = 1e-9 * gram[-1, -1]
+    ridge[-1] = _BIAS_RIDGE * gram[-1, -1]
     damped = gram + np.diag(np.maximum(ridge, 1e-12))
     moved = start + np.linalg.solve(damped, (product.T - start @ gram).T).T
     limit = int(np.abs(numpy_helper.to_array(layer.weight).astype(int)).max())
@@ -67,16 +72,16 @@ def _fit(gram: np.ndarray, product: np.ndarray, start: np.ndarray, layer: _Quant
 def round_in_turn(
     weights: np.ndarray, gram: np.ndarray, scale: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Round all columns but the last, each one's error made up for by those after it.
+    """Rounds all columns but the last; later columns compensate the error of each.
 
     Args:
         weights: float64 ``[outputs, inputs + 1]``, the bias last.
         gram: float64 ``[inputs + 1, inputs + 1]``: the inputs' second moments, a constant 1 last; positive definite.
-        scale: ``[outputs]``, the step of each output's weights.
-        limit: largest magnitude of an integer.
+        scale: Step of each output's weights, ``[outputs]``.
+        limit: Largest magnitude of an integer.
 
     Returns:
-        Integers ``[outputs, inputs]``, and the biases that go with them.
+        Integers ``[outputs, inputs]``, and the biases that go with them, ``[outputs]``.
     """
     inputs = len(gram) - 1
     order = np.append(np.argsort(-gram.diagonal()[:-1], kind="stable"), inputs)  # the strongest inputs first
@@ -91,60 +96,61 @@ def round_in_turn(
 
 
 def _statistics(
-    reference: ModelProto,
-    quantised: ModelProto,
-    aim: NodeProto,
-    node: NodeProto,
-    attributes: dict[str, object],
-    images: np.ndarray,
+    reference: tuple[ModelProto, NodeProto], quantized: tuple[ModelProto, NodeProto], images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Second moments of a layer's quantised inputs (a constant 1 last), and their products with the float outputs."""
-    given = inner_values(quantised, [node.input[0]])
-    wanted = inner_values(reference, [aim.output[0]])
-    if node.op_type == "Conv":  # it sees much in each image
+    """Returns the second moments of a layer's quantized inputs, and their products with the float outputs.
+
+    Args:
+        reference: The float model and its layer.
+        quantized: The quantized model and the same layer.
+        images: Calibration images.
+
+    Returns:
+        float64 ``[inputs + 1, inputs + 1]``, a constant 1 last, and ``[inputs + 1, outputs]``.
+    """
+    node, target = quantized[1], reference[1].output[0]
+    source = node.input[0]
+    compute_inputs, compute_outputs = inner_values(quantized[0], [source]), inner_values(reference[0], [target])
+    if node.op_type == "Conv":
         images = images[:_CONVOLUTION_IMAGES]
-    random, places = np.random.default_rng(0), -(-_ROWS // len(images))
-    gram: np.ndarray | float = 0.0
-    product: np.ndarray | float = 0.0
+    random, positions = np.random.default_rng(0), -(-_ROWS // len(images))
+    gram, product = np.zeros(()), np.zeros(())
     for start in range(0, len(images), _BATCH):
         batch = images[start : start + _BATCH]
-        inputs, outputs = given(batch)[node.input[0]], wanted(batch)[aim.output[0]]
+        inputs, outputs = compute_inputs(batch)[source], compute_outputs(batch)[target]
         if node.op_type == "Conv":
-            inputs, outputs = _patches(inputs, outputs, attributes, places, random)
+            inputs, outputs = _patches(inputs, outputs, attributes(node), positions, random)
         rows = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1, dtype=np.float64)
         gram, product = gram + rows.T @ rows, product + rows.T @ outputs.astype(np.float64)
     return gram, product
 
 
 def _patches(
-    inputs: np.ndarray, outputs: np.ndarray, attributes: dict[str, object], places: int, random: np.random.Generator
+    inputs: np.ndarray, outputs: np.ndarray, settings: Mapping[str, Any], positions: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Random places of a convolution: what it sees there, ``[rows, channels × kernel]``, and what it should give."""
+    """Draws positions of a convolution: its inputs there, ``[rows, channels × kernel]``, and outputs, ``[rows, outputs]``."""
     count, _, height, width = outputs.shape
-    top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
-    stride, kernel = attributes.get("strides", [1, 1]), attributes["kernel_shape"]
+    top, left, bottom, right = settings.get("pads", [0, 0, 0, 0])
+    stride, kernel = settings.get("strides", [1, 1]), settings["kernel_shape"]
     padded = np.pad(inputs, ((0, 0), (0, 0), (top, bottom), (left, right)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))
-    image = np.repeat(np.arange(count), places)
+    image = np.repeat(np.arange(count), positions)
     y, x = random.integers(0, height, len(image)), random.integers(0, width, len(image))
-    seen = windows[image, :, y * stride[0], x * stride[1]]
-    return seen.reshape(len(image), -1), outputs[image, :, y, x]
+    patches = windows[image, :, y * stride[0], x * stride[1]]
+    return patches.reshape(len(image), -1), outputs[image, :, y, x]
 
 
-def _tensors(model: ModelProto, node: NodeProto) -> _Quantised | None:
-    """The quantised tensors behind a layer's DequantizeLinear nodes; None where it has none."""
-    tensors = {i.name: i for i in model.graph.initializer}
-    makers = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
-    if len(node.input) < 3 or any(name not in makers for name in node.input[:3]):
+def _tensors(index: GraphIndex, node: NodeProto) -> _Quantized | None:
+    """Returns the quantized tensors of a layer; None where one of its inputs is not dequantized or it has no bias."""
+    dequantizers = [index.producers.get(name) for name in node.input[:3]]
+    if len(dequantizers) < 3 or any(each is None or each.op_type != "DequantizeLinear" for each in dequantizers):
         return None
-    weight, bias = (makers[name] for name in node.input[1:3])
-    scales = [
-        np.atleast_1d(numpy_helper.to_array(tensors[maker.input[1]])).astype(np.float64) for maker in (weight, bias)
-    ]
-    return _Quantised(tensors[weight.input[0]], scales[0], tensors[bias.input[0]], scales[1])
+    weight, bias = (each for each in dequantizers[1:] if each is not None)
+    scales = [np.atleast_1d(index.array(each.input[1])).astype(np.float64) for each in (weight, bias)]
+    return _Quantized(index.constants[weight.input[0]], scales[0], index.constants[bias.input[0]], scales[1])
 
 
-def _write(layer: _Quantised, integers: np.ndarray, bias: np.ndarray) -> None:
+def _write(layer: _Quantized, integers: np.ndarray, bias: np.ndarray) -> None:
     for tensor, value in ((layer.weight, integers), (layer.bias, np.round(bias / layer.bias_scale))):
         old = numpy_helper.to_array(tensor)
         value = np.clip(value, np.iinfo(old.dtype).min, np.iinfo(old.dtype).max)

@@ -1,99 +1,145 @@
-"""Which layer suffers most from being quantised: each one alone, so that it does not answer for the noise before it."""
+"""Measures the quantization noise of layers: in the whole network, and of each layer alone without the noise before it."""
+
+from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from fmnist_export.graph import drop_unused, inner_values, weighted_nodes
+from fmnist_export.graph import (
+    GraphIndex,
+    copy_model,
+    drop_unused,
+    inner_values,
+    quiet_session,
+    tensor_values,
+    weighted_nodes,
+)
 from fmnist_export.quantization.first_conv import narrow_first_convolution
 
-__all__ = ["layer_noise", "worst_layer"]
+__all__ = ["layer_noise", "signal_to_noise", "worst_layer"]
 
-_INAUDIBLE = 60.0
-"""Decibels over which a layer's noise is no more than rounding of float sums."""
+_ROUNDING_ONLY = 60.0
+"""Decibels above which a layer's noise is no more than the rounding of float sums."""
+_DEQUANTIZED = "_DequantizeLinear_Output"
+"""Suffix by which onnxruntime's quantizer names a tensor's value after quantization."""
 
 
-def layer_noise(reference: ModelProto, quantised: ModelProto, images: np.ndarray) -> dict[str, float]:
-    """Signal-to-quantisation-noise ratio in decibels of each layer that is given the float activations, worst first.
+def signal_to_noise(reference: ModelProto, quantized: ModelProto, images: np.ndarray) -> dict[str, float]:
+    """Computes the signal-to-quantization-noise ratio of each layer's output in decibels, the worst layer first.
 
-    The noise is that of its weights and of what quantises its input.
+    A factor on a whole channel is not noise: equalization introduces it on purpose.
 
     Args:
-        reference: the float model that was quantised (the equalised one where channels were equalised).
-        quantised: its QDQ twin.
+        reference: The float model.
+        quantized: Its int8 counterpart; tensors have the same names in both.
         images: uint8 ``[N, 28, 28]``.
     """
-    plain = ModelProto()
-    plain.CopyFrom(quantised)
-    narrow_first_convolution(plain)  # as the reference has it
-    aims = {name: node for node, name in weighted_nodes(reference)}
+    names = [name for _, name in weighted_nodes(reference)]
+    # The quantizer merges a ReLU into the clipping of what follows, so its result is the output of DequantizeLinear.
+    present = GraphIndex(quantized).producers
+    tensors = {name: name + _DEQUANTIZED if name + _DEQUANTIZED in present else name for name in names}
+    expected = tensor_values(reference, names, images)
+    found = tensor_values(quantized, list(tensors.values()), images)
+    ratios = {}
+    for name in names:
+        target, value = _by_channel(expected[name]), _by_channel(found[tensors[name]])
+        square = (value**2).sum(axis=1)
+        factor = (target * value).sum(axis=1) / np.where(square, square, 1)
+        signal, noise = (target**2).sum(), ((target - factor[:, None] * value) ** 2).sum()
+        ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
+    return dict(sorted(ratios.items(), key=lambda item: item[1]))
+
+
+def _by_channel(value: np.ndarray) -> np.ndarray:
+    return np.moveaxis(value.astype(np.float64), 1, 0).reshape(value.shape[1], -1)
+
+
+def layer_noise(reference: ModelProto, quantized: ModelProto, images: np.ndarray) -> dict[str, float]:
+    """Computes each layer's signal-to-quantization-noise ratio in decibels with float activations as its input.
+
+    The noise is that of its weights and of the quantization of its input.
+
+    Args:
+        reference: The float model that was quantized (the equalized one where channels were equalized).
+        quantized: Its int8 counterpart.
+        images: uint8 ``[N, 28, 28]``.
+
+    Returns:
+        Ratios by layer, the worst layer first.
+    """
+    plain = copy_model(quantized)
+    narrow_first_convolution(plain)  # as in the reference
+    targets = {name: node for node, name in weighted_nodes(reference)}
     ratios = {}
     for node, name in weighted_nodes(plain):
-        alone, given = _alone(plain, node)
-        wanted = aims[name].output[0]
-        values = inner_values(reference, [wanted, *([given] if given != "image" else [])])(images)
-        signal = values[wanted].astype(np.float64)
-        noise = _run(alone, given, values.get(given, images[:, None])) - signal
+        alone, source = _alone(plain, node)
+        target = targets[name].output[0]
+        values = inner_values(reference, [target, *([source] if source != "image" else [])])(images)
+        signal = values[target].astype(np.float64)
+        noise = _run(alone, source, values.get(source, images[:, None])) - signal
         power = float((noise**2).sum())
         ratios[name] = 10 * float(np.log10((signal**2).sum() / power)) if power else float("inf")
     return dict(sorted(ratios.items(), key=lambda item: item[1]))
 
 
 def worst_layer(
-    reference: ModelProto, quantised: ModelProto, images: np.ndarray, spared: tuple[str, ...]
+    reference: ModelProto, quantized: ModelProto, images: np.ndarray, in_float: Sequence[str]
 ) -> str | None:
-    """The layer to leave in float next, by ``layer_noise``; None where no layer suffers.
+    """Returns the next layer to leave in float, by ``layer_noise``; None where no layer is noisy.
 
-    A layer that suffers though it is in ``spared`` already does so by its input: then it is the layer in front, whose
-    result is quantised for as long as one of the two computes with integers.
+    A layer that is noisy although it is in float has a noisy input. Then the layer before it is next: its result is
+    quantized as long as one of the two computes on integers.
+
+    Args:
+        reference: As for ``layer_noise``.
+        quantized: As for ``layer_noise``.
+        images: As for ``layer_noise``.
+        in_float: Layers that are in float already.
     """
-    front = _layers_in_front(reference)
-    for name, ratio in layer_noise(reference, quantised, images).items():
-        for layer in (name, front.get(name)):
-            if ratio < _INAUDIBLE and layer is not None and layer not in spared:
+    before = _layers_before(reference)
+    for name, ratio in layer_noise(reference, quantized, images).items():
+        for layer in (name, before.get(name)):
+            if ratio < _ROUNDING_ONLY and layer is not None and layer not in in_float:
                 return layer
     return None
 
 
-def _alone(quantised: ModelProto, node: NodeProto) -> tuple[ModelProto, str]:
-    """A layer and what quantises its input as a model of their own, and the name of the tensor that this takes."""
-    makers = {output: n for n in quantised.graph.node for output in n.output}
-    given = node.input[0]
-    if makers[given].op_type == "Max":  # the guard of a layer in float
-        given = makers[given].input[0]
-    if makers[given].op_type == "DequantizeLinear":
-        while given != "image" and makers[given].op_type != "QuantizeLinear":
-            given = makers[given].input[0]
-        given = given if given == "image" else makers[given].input[0]
-    model = ModelProto()
-    model.CopyFrom(quantised)
-    if given != "image":
-        model.graph.node.remove(makers[given])
+def _alone(quantized: ModelProto, node: NodeProto) -> tuple[ModelProto, str]:
+    """Returns a model of one layer with the quantization of its input, and the name of the tensor that it takes."""
+    producers = GraphIndex(quantized).producers
+    source = node.input[0]
+    if producers[source].op_type == "Max":  # the guard of a float layer
+        source = producers[source].input[0]
+    if producers[source].op_type == "DequantizeLinear":
+        while source != "image" and producers[source].op_type != "QuantizeLinear":
+            source = producers[source].input[0]
+        source = source if source == "image" else producers[source].input[0]
+    model = copy_model(quantized)
+    if source != "image":
+        model.graph.node.remove(producers[source])
         del model.graph.input[:]
-        model.graph.input.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, None))
+        model.graph.input.append(helper.make_tensor_value_info(source, TensorProto.FLOAT, None))
     del model.graph.output[:]
     model.graph.output.append(helper.make_empty_tensor_value_info(node.output[0]))
     drop_unused(model)
-    return model, given
+    return model, source
 
 
-def _run(model: ModelProto, given: str, value: np.ndarray) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {given: value})[0]
+def _run(model: ModelProto, name: str, value: np.ndarray) -> np.ndarray:
+    session = quiet_session(model.SerializeToString(), optimize=False)
+    output: np.ndarray = session.run(None, {name: value})[0]
+    return output
 
 
-def _layers_in_front(model: ModelProto) -> dict[str, str]:
-    """The nearest layer before each layer, along first inputs."""
-    makers = {output: n for n in model.graph.node for output in n.output}
+def _layers_before(model: ModelProto) -> dict[str, str]:
+    """Returns the nearest layer before each layer, along first inputs."""
+    producers = GraphIndex(model).producers
     names = {node.output[0]: name for node, name in weighted_nodes(model)}
-    front = {}
+    before = {}
     for node, name in weighted_nodes(model):
-        given = node.input[0]
-        while given in makers and given not in names:
-            given = makers[given].input[0]
-        if given in names:
-            front[name] = names[given]
-    return front
+        source = node.input[0]
+        while source in producers and source not in names:
+            source = producers[source].input[0]
+        if source in names:
+            before[name] = names[source]
+    return before

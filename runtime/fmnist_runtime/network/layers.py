@@ -1,4 +1,4 @@
-"""Typed layers of an int8 network: what the graph reader produces and the C templates print.
+"""Typed layers of an int8 network, which the graph reader produces and the C templates print.
 
 Activations are uint8 in channels-last order without a batch axis. Weights and sums are integers; the scales that turn a
 sum into the next activation are float32, in the order of operations of onnxruntime's kernels.
@@ -47,7 +47,7 @@ class Layer:
     """Base of all layers: reads ``inputs``, writes ``output``."""
 
     name: str
-    """Name of the node's output in the graph, which ``fmnist-export inspect`` lists, too."""
+    """Name of the node's output in the graph, as ``fmnist-export inspect`` lists it."""
     inputs: tuple[Tensor, ...]
     output: Tensor
 
@@ -71,7 +71,7 @@ class Convolution(Layer):
     weight: np.ndarray
     """int8 ``[outputs, kernel height, kernel width, inputs]``."""
     bias: np.ndarray
-    """int32 ``[outputs]``, less the input's zero point times the sum of the weights."""
+    """int32 ``[outputs]``, minus the input's zero point times the sum of the weights."""
     multiplier: np.ndarray
     """float32 ``[outputs]``: input scale times weight scale, divided by output scale."""
     strides: tuple[int, int] = (1, 1)
@@ -160,7 +160,7 @@ class Add(Layer):
 class Multiply(Layer):
     """Product with one value for each channel: ``clamp(((a - za) * (b - zb) * factor + offset) >> shift)``.
 
-    Proven on all 65,536 pairs, as ``Add`` is.
+    The numbers give onnxruntime's QLinearMul for all 65,536 pairs.
     """
 
     factor: int

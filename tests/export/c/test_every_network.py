@@ -11,9 +11,9 @@ import torch
 from fmnist_export.c.emit import Source, generate
 from fmnist_export.c.proof import compile_harness, run_harness, write_files
 from fmnist_export.convert import to_onnx
-from fmnist_export.quantization.integer_form import for_integers
-from fmnist_export.quantization.quantize import quantise
-from fmnist_export.settings import Quantisation
+from fmnist_export.quantization.integer_form import to_integer_form
+from fmnist_export.quantization.quantize import quantize
+from fmnist_export.settings import QuantizationSettings
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.reader import read_network
 from fmnist_runtime.selftest import Golden, pack_golden
@@ -36,7 +36,7 @@ def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> N
     network = build_model(RECIPES[recipe].model, **RECIPES[recipe].model_options)
     network(torch.from_numpy(images[:, None]))  # gives batch norms their statistics
     network.eval()
-    model = quantise(to_onnx(for_integers(network) or network), images, Quantisation(refine=False))
+    model = quantize(to_onnx(to_integer_form(network) or network), images, QuantizationSettings(refine=False))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = np.concatenate([session.run(["logits"], {"image": image[None, None]})[0] for image in images])
 

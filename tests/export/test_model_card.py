@@ -9,7 +9,7 @@ import pytest
 
 from fmnist_export.model_card import collect_evidence
 from fmnist_export.pipeline import ExportOptions, export
-from fmnist_export.settings import Limits, Quantisation
+from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train.recipes import get_recipe
 from fmnist_train.training.progress import Progress
@@ -29,7 +29,7 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     ]
     other = get_recipe("nano", {"widths": (4, 4, 8)}, **small)
     train(other, RunOptions("sample", output=tmp_path / "runs" / "other", seed=2), Progress(quiet=True))
-    options = ExportOptions(quantise=True, quantisation=Quantisation(images=64), limits=LIMITS, data="sample")
+    options = ExportOptions(quantize=True, quantization=QuantizationSettings(images=64), limits=LIMITS, data="sample")
     report = export(runs[1], options)
     folder = tmp_path / "shipped"
     shutil.copytree(runs[1] / "export", runs[0] / "export")  # of other weights: says nothing of this run

@@ -1,0 +1,66 @@
+"""The command as a user runs it: export is the default, inspect and verify are subcommands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from fmnist_runtime.spec import DATASET_LABELS
+from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.models import build_model
+
+SHIPPED = Path(__file__).parents[2] / "artifacts" / "nano"
+"""The smallest model that ships."""
+Run = Callable[..., int]
+
+
+def test_export_then_inspect_then_verify(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(SHIPPED, "--quantize", "--data", "sample", "-o", str(tmp_path), "--calibration-images", "256") == 0
+    assert "ONNX int8" in capsys.readouterr().out
+    assert run("inspect", str(tmp_path), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["metadata"]["precision"] == "int8"
+    assert run("verify", str(tmp_path), "--data", "sample") == 0
+    assert "holds  correct answers" in capsys.readouterr().out
+    (tmp_path / "SHA256SUMS").unlink()
+    (tmp_path / "model.int8.onnx").write_bytes(b"x")
+    for command in ("inspect", "verify"):
+        assert run(command, str(tmp_path)) == 1
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_help_and_usage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in ("export", "inspect", "verify", "c", "publish"))
+    for arguments in (["export", "--help"], ["inspect", "--help"], ["verify", "--help"]):
+        assert run(*arguments) == 0
+        assert "--json" in capsys.readouterr().out
+    assert run(SHIPPED, "--quantize", "--target", "abacus") == 2
+    assert "portable, vnni" in capsys.readouterr().err
+    for option in ("--rescue", "--target=vnni", "--calibration=entropy", "--calibration-images=9"):
+        assert run(SHIPPED, option) == 2
+        assert "add --quantize" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["best.pth", "whole.pt"])
+def test_foreign_weights_are_refused_and_never_replaced_by_the_file_beside(
+    name: str, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "best.safetensors").write_bytes((SHIPPED / "best.safetensors").read_bytes())
+    (tmp_path / name).write_bytes(b"PK")
+    assert run(str(tmp_path / name), "--data", "sample", "-o", str(tmp_path / "out")) == 1
+    message = capsys.readouterr().err
+    assert name in message and "Weights from elsewhere" in message and not (tmp_path / "out").exists()
+    assert run(str(tmp_path / "best"), "--data", "sample", "-o", str(tmp_path / "out")) == 0
+    assert f"checkpoint: {tmp_path / 'best.safetensors'}" in capsys.readouterr().err
+
+
+def test_weights_from_elsewhere_come_in_as_the_guide_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
+    code = guide.split("## Weights from elsewhere")[1].split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    torch.save(build_model("improved").state_dict(), "weights.pt")
+    exec(code, {})
+    assert load_checkpoint("runs/mine").info["labels"] == list(DATASET_LABELS)

@@ -1,0 +1,95 @@
+"""The whole export: the same bytes twice, and no file after a failed gate."""
+
+import base64
+import shutil
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+from torch import nn
+
+from fmnist_export import artifacts
+from fmnist_export.convert import to_onnx
+from fmnist_export.pipeline import ExportOptions, export
+from fmnist_export.settings import Limits, QuantizationSettings
+from fmnist_runtime import Classifier
+from fmnist_runtime.errors import CheckpointError, ConfigError, GateError
+from fmnist_runtime.selftest import selftest
+from fmnist_train.checkpoint import save_checkpoint
+from fmnist_train.recipes import RECIPES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_exporting_twice_gives_the_same_bytes(exported: Path, tmp_path: Path) -> None:
+    settings = QuantizationSettings(images=256)
+    limits = Limits(max_latency_ratio=None)
+    again = ExportOptions(tmp_path, quantize=True, data="sample", quantization=settings, limits=limits)
+    export(ROOT / "artifacts" / "improved", again)
+    for name in ("model.onnx", "model.int8.onnx"):
+        assert (exported / name).read_bytes() == (tmp_path / name).read_bytes()
+    classifier = Classifier.load(tmp_path)
+    assert classifier.metadata.precision == "int8" and selftest(classifier).bit_identical
+    document = classifier.metadata.document
+    assert document["training"]["recipe"]["name"] == "improved-photos" and len(document["checkpoint_sha256"]) == 64
+    assert len(base64.b64decode(document["selftest"]["logits"])) == 8 * 10 * 4
+
+
+def test_each_model_is_stamped_once_and_loaded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for its evaluation, and once as the finished file with its self-test."""
+    stamped: list[bytes] = []
+    loaded: list[bytes] = []
+    stamp, session = artifacts.stamp, onnxruntime.InferenceSession
+    monkeypatch.setattr(artifacts, "stamp", lambda *given: stamped.append(stamp(*given)) or stamped[-1])
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda data, *given, **named: loaded.append(data) or session(data, *given, **named),
+    )
+    settings, limits = QuantizationSettings(images=64), Limits(max_latency_ratio=None)
+    options = ExportOptions(tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
+    export(ROOT / "artifacts" / "nano", options)
+    files = [(tmp_path / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")]
+    assert stamped == files
+    for data in files:
+        graph = onnx.load_model_from_string(data).graph
+        same = [each for each in loaded if isinstance(each, bytes) and onnx.load_model_from_string(each).graph == graph]
+        assert len(same) == 2 and same[1] == data
+
+
+def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
+    good = tmp_path / "model.int8.onnx"
+    good.write_bytes(b"the good one")
+    options = ExportOptions(tmp_path, True, QuantizationSettings(images=256), Limits(max_drop=-100), data="sample")
+    with pytest.raises(GateError, match="noisiest layers") as failure:
+        export(ROOT / "artifacts" / "improved", options)
+    assert failure.value.exit_code == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["model.int8.onnx"] and good.read_bytes() == b"the good one"
+
+
+def test_no_file_of_other_weights_stays(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    export(ROOT / "artifacts" / "improved", ExportOptions(tmp_path, data="sample"))
+    assert (tmp_path / "model.int8.onnx").is_file()  # of the same weights
+    export(ROOT / "artifacts" / "best", ExportOptions(tmp_path, data="sample"))
+    assert not (tmp_path / "model.int8.onnx").exists()
+    assert "int8" not in (tmp_path / "SHA256SUMS").read_text()
+    shipped = Classifier.load(ROOT / "artifacts" / "best" / "model.onnx").metadata.document
+    assert Classifier.load(tmp_path).metadata.document["checkpoint_sha256"] == shipped["checkpoint_sha256"]
+
+
+def test_other_classes_and_impossible_settings(tmp_path: Path, random_model: nn.Module) -> None:
+    info = {
+        "model": {"name": "improved", "options": {}},
+        "labels": list("abcdefghij"),
+        "recipe": RECIPES["improved-published"].to_dict(),
+    }
+    save_checkpoint(tmp_path / "best", random_model, info)
+    with pytest.raises(CheckpointError, match="other classes"):
+        export(tmp_path, ExportOptions(data="sample"))
+    for settings in ({"target": "abacus"}, {"calibration": "guess"}, {"images": 0}):
+        with pytest.raises(ConfigError):
+            QuantizationSettings(**settings)
+    with pytest.raises(ConfigError):
+        to_onnx(random_model, 0)
