@@ -42,7 +42,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the run's ``metrics.json`` is damaged.
     """
-    known = read_object(folder / "metrics.json")
+    previous = read_object(folder / "metrics.json")
     for pattern in ("best.*", "history.*", "*.png"):
         for path in sorted(run.glob(pattern)):
             if path.resolve() != (folder / path.name).resolve():
@@ -55,7 +55,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     metrics["exported"] = {
         name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
     }
-    seeds = {row["seed"]: row for row in known.get("seeds", [])} if known.get("recipe") == metrics["recipe"] else {}
+    seeds = {row["seed"]: row for row in previous.get("seeds", [])} if previous.get("recipe") == metrics["recipe"] else {}
     metrics["seeds"] = sorted((seeds | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
     info = read_object(folder / "best.json")
     metrics["teachers"] = info.get("teachers", [])

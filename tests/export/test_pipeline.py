@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 def test_exporting_twice_gives_the_same_bytes(exported: Path, tmp_path: Path) -> None:
     settings = QuantizationSettings(images=256)
     limits = Limits(max_latency_ratio=None)
-    again = ExportOptions(tmp_path, quantize=True, data="sample", quantization=settings, limits=limits)
+    again = ExportOptions(tmp_path, quantize=True, half=True, data="sample", quantization=settings, limits=limits)
     export(ROOT / "artifacts" / "improved", again)
     for name in ("model.onnx", "model.int8.onnx"):
         assert (exported / name).read_bytes() == (tmp_path / name).read_bytes()

@@ -32,7 +32,7 @@ __all__ = ["FallbackSearch"]
 _PROBES = 128
 """Calibration images on which the noise of layers is measured."""
 _LATENCY_ROUNDS = 10
-"""Rounds of a latency measurement that no limit asks for: enough for the curve."""
+"""Rounds of a latency measurement without a limit, half of the usual: it only informs."""
 
 
 @dataclass
