@@ -21,16 +21,16 @@ from fmnist_runtime.model_file.store import MODEL_DIR, SUMS, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
 
-__all__ = ["all_files", "publish", "publish_model", "write_files"]
+__all__ = ["all_files", "publish", "publish_model", "write_variants"]
 
 
-def write_files(
+def write_variants(
     variants: Mapping[str, Variant],
     evaluation: Evaluation,
     metadata: Mapping[str, Any],
     test: Split,
-    folder: Path,
     *,
+    folder: Path,
     ort: bool,
 ) -> dict[str, dict[str, Any]]:
     """Writes variants with their metadata into a folder; each file is written once and loaded once, as on a device.
@@ -70,18 +70,20 @@ def write_files(
         files[precision] = _describe(path.name, data) | {"operators": evaluation.operators[precision]}
         # A processor without float16 kernels would write a float16 file in float32.
         if ort and precision != "float16":
-            files[precision]["ort"] = _write_ort(path, data, tolerance, test, logits)
+            files[precision]["ort"] = _write_ort(path, data, test.images, logits, tolerance=tolerance)
     return files
 
 
-def _write_ort(onnx: Path, data: bytes, tolerance: float, test: Split, expected: np.ndarray) -> dict[str, Any]:
+def _write_ort(
+    onnx: Path, data: bytes, images: np.ndarray, expected: np.ndarray, *, tolerance: float
+) -> dict[str, Any]:
     """Writes an exported ONNX file in the ORT format beside it, and compares all logits.
 
     Raises:
         GateError: A logit differs by more than the tolerance.
     """
     path, converted = onnx.with_suffix(".ort"), to_ort(data)
-    difference = float(np.abs(all_logits(Classifier.from_bytes(converted), test.images) - expected).max())
+    difference = float(np.abs(all_logits(Classifier.from_bytes(converted), images) - expected).max())
     if not difference <= tolerance:
         raise GateError(f"{path.name} computes other logits than {onnx.name}, by {difference:g}; export without --ort")
     path.write_bytes(converted)

@@ -98,7 +98,9 @@ class Evaluator:
                 path = Path(folder) / "optimized.onnx"
                 session = quiet_session(variant.model.SerializeToString(), threads=1, save_to=path)
                 operators = dict(Counter(node.operator for node in read_executed(path)))
-            classifier = Classifier(session, Metadata(self._labels, "", 1.0, None, {}))
+            classifier = Classifier(
+                session, Metadata(self._labels, precision="", temperature=1.0, reject=None, document={})
+            )
             self._loaded[variant] = _Loaded(classifier, all_logits(classifier, self.split.images), operators)
         return self._loaded[variant]
 

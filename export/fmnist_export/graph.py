@@ -98,7 +98,7 @@ def layers(model: ModelProto) -> list[Layer]:
     for node, name in weighted_nodes(model):
         weight, output = shapes[node.input[1]], shapes[node.output[0]][1:]
         per_value = math.prod(weight[1:]) if node.op_type == "Conv" else math.prod(weight) // output[-1]
-        found.append(Layer(name, node.op_type, weight, output, math.prod(output) * per_value))
+        found.append(Layer(name, node.op_type, weight, output, macs=math.prod(output) * per_value))
     return found
 
 

@@ -55,7 +55,9 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     metrics["exported"] = {
         name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
     }
-    seeds = {row["seed"]: row for row in previous.get("seeds", [])} if previous.get("recipe") == metrics["recipe"] else {}
+    seeds = (
+        {row["seed"]: row for row in previous.get("seeds", [])} if previous.get("recipe") == metrics["recipe"] else {}
+    )
     metrics["seeds"] = sorted((seeds | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
     info = read_object(folder / "best.json")
     metrics["teachers"] = info.get("teachers", [])

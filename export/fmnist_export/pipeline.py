@@ -3,13 +3,13 @@
 import contextlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fmnist_export.artifacts import all_files, publish, write_files
+from fmnist_export.artifacts import all_files, publish, write_variants
 from fmnist_export.calibration import calibrate
 from fmnist_export.convert import to_onnx
 from fmnist_export.evaluation import Evaluation, Evaluator
@@ -21,7 +21,7 @@ from fmnist_export.quantization.fallback import FallbackSearch
 from fmnist_export.quantization.integer_form import to_integer_form
 from fmnist_export.quantization.quantize import describe_calibration, quantize
 from fmnist_export.quantization.sensitivity import signal_to_noise
-from fmnist_export.settings import Limits, QuantizationSettings
+from fmnist_export.settings import ExportOptions, Limits, QuantizationSettings
 from fmnist_export.variants import Variant, to_half
 from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_train.checkpoint import Checkpoint, load_checkpoint
@@ -37,34 +37,6 @@ _PROBES = 64
 
 Progress = Callable[[dict[str, Any]], None]
 """Receives each row of the curve of a fallback search."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What to export, and the limits of its gate."""
-
-    output: Path | None = None
-    """Folder of the files; None: ``export`` in the run's folder."""
-    quantize: bool = False
-    """Whether an int8 model is written, too."""
-    quantization: QuantizationSettings = field(default_factory=QuantizationSettings)
-    """Settings of the int8 model."""
-    limits: Limits = field(default_factory=Limits)
-    """Limits of the gate."""
-    half: bool = False
-    """Whether a float16 model is written, too."""
-    ort: bool = False
-    """Whether the float32 and int8 models are written in onnxruntime's ORT format, too."""
-    rescue: bool = False
-    """Whether other ways to quantize are searched where int8 fails."""
-    evidence: bool = False
-    """Whether checkpoint, metrics, history, plots and a model card are put beside the models."""
-    reject_score: str = "certainty"
-    """Score of the reject option, a key of ``SCORES``."""
-    data: str = "fashion-mnist"
-    """Data set, as ``find_dataset`` takes it."""
-    data_dir: Path | None = None
-    """Folder of the data set's files; None: the usual places."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +74,9 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
         variants["int8"] = _quantize(inputs, variants["float32"], options.quantization)
     evaluator = _evaluator(inputs, inputs.test, options.limits)
     evaluation = evaluator.evaluate(variants)
-    variants, evaluation, curve = _pass_gate(inputs, variants, evaluation, evaluator, options, progress)
+    variants, evaluation, curve = _pass_gate(
+        inputs, variants, evaluation, evaluator, options=options, progress=progress
+    )
     folder = options.output or inputs.checkpoint.path.parent / "export"
     with tempfile.TemporaryDirectory() as staged:
         report = _write(inputs, variants, evaluation, Path(staged), ort=options.ort) | {"rescue": curve}
@@ -169,6 +143,7 @@ def _pass_gate(
     variants: dict[str, Variant],
     evaluation: Evaluation,
     evaluator: Evaluator,
+    *,
     options: ExportOptions,
     progress: Progress,
 ) -> tuple[dict[str, Variant], Evaluation, list[dict[str, Any]]]:
@@ -207,7 +182,7 @@ def _write(
     """Writes the files into a folder and returns the content of ``parity.json``, without ``rescue``."""
     macs = count_macs(variants["float32"].model)
     metadata = build_metadata(inputs.checkpoint, macs, inputs.temperature, inputs.reject)
-    files = write_files(variants, evaluation, metadata, inputs.test, folder, ort=ort)
+    files = write_variants(variants, evaluation, metadata, inputs.test, folder=folder, ort=ort)
     return {
         "dataset": inputs.dataset,
         "checkpoint_sha256": inputs.checkpoint.sha256,

@@ -3,11 +3,12 @@
 Nothing heavy is imported, so that the command's ``--help`` appears at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["CALIBRATIONS", "TARGETS", "Limits", "QuantizationSettings"]
+__all__ = ["CALIBRATIONS", "TARGETS", "ExportOptions", "Limits", "QuantizationSettings"]
 
 CALIBRATIONS = ("minmax", "percentile", "entropy")
 """Methods by which onnxruntime chooses the range of an activation."""
@@ -63,3 +64,31 @@ class QuantizationSettings:
     def weight_limit(self) -> int:
         """Largest magnitude of an integer weight."""
         return TARGETS[self.target]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and the limits of its gate."""
+
+    output: Path | None = None
+    """Folder of the files; None: ``export`` in the run's folder."""
+    quantize: bool = False
+    """Whether an int8 model is written, too."""
+    quantization: QuantizationSettings = field(default_factory=QuantizationSettings)
+    """Settings of the int8 model."""
+    limits: Limits = field(default_factory=Limits)
+    """Limits of the gate."""
+    half: bool = False
+    """Whether a float16 model is written, too."""
+    ort: bool = False
+    """Whether the float32 and int8 models are written in onnxruntime's ORT format, too."""
+    rescue: bool = False
+    """Whether other ways to quantize are searched where int8 fails."""
+    evidence: bool = False
+    """Whether checkpoint, metrics, history, plots and a model card are put beside the models."""
+    reject_score: str = "certainty"
+    """Score of the reject option, a key of ``SCORES``."""
+    data: str = "fashion-mnist"
+    """Data set, as ``find_dataset`` takes it."""
+    data_dir: Path | None = None
+    """Folder of the data set's files; None: the usual places."""

@@ -102,16 +102,16 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
     _refuse_others(files, output)
     compiler = find_compiler()
     if compiler:
-        prove_c(files, f"fmnist_{name}", classifier, images, compiler)
+        prove_c(files, f"fmnist_{name}", classifier, images, compiler=compiler)
     _put(files, output)
     return Written(
-        name,
-        output,
-        tuple(str(file) for file in files),
-        len(images) if compiler else 0,
-        " ".join(compiler) if compiler else None,
-        network.macs,
-        plan_memory(network).size,
+        name=name,
+        folder=output,
+        files=tuple(str(file) for file in files),
+        images=len(images) if compiler else 0,
+        compiler=" ".join(compiler) if compiler else None,
+        macs=network.macs,
+        scratch=plan_memory(network).size,
     )
 
 

@@ -35,56 +35,53 @@ def widen_first_convolution(model: ModelProto) -> None:
     Args:
         model: int8 in QDQ form; one that starts otherwise stays as it is.
     """
-    found = _rearrange(model, _NARROW, _WIDE, _side_by_side, lambda values: np.tile(values, SIDE_BY_SIDE))
-    if found is not None:
-        quantizer, channels = found
-        _restore_shape(model, quantizer, channels)
+    found = _first_convolution(GraphIndex(model), _NARROW)
+    if found is None:
+        return
+    convolution, quantizer = found
+    channels = _change(GraphIndex(model), convolution, _side_by_side, lambda values: np.tile(values, SIDE_BY_SIDE))
+    _set_attributes(convolution, _WIDE)
+    _restore_shape(model, quantizer, channels)
 
 
 def narrow_first_convolution(model: ModelProto) -> None:
     """Undoes ``widen_first_convolution`` in place, for runtimes that are faster without."""
-    found = _rearrange(
-        model,
-        _WIDE,
-        _NARROW,
+    found = _first_convolution(GraphIndex(model), _WIDE)
+    if found is None:
+        return
+    convolution, quantizer = found
+    _change(
+        GraphIndex(model),
+        convolution,
         lambda weight: weight[: len(weight) // SIDE_BY_SIDE, ..., :3].copy(),
         lambda values: values[: len(values) // SIDE_BY_SIDE].copy(),
     )
-    if found is None:
-        return
-    quantizer, _ = found
+    _set_attributes(convolution, _NARROW)
     position = list(model.graph.node).index(quantizer) + 1
     quantizer.output[0] = model.graph.node[position + 2].output[0]
     del model.graph.node[position : position + 3]
     drop_unused(model)
 
 
-def _rearrange(
-    model: ModelProto,
-    before: dict[str, list[int]],
-    after: dict[str, list[int]],
+def _change(
+    index: GraphIndex,
+    convolution: NodeProto,
     change_weight: Callable[[np.ndarray], np.ndarray],
     change_values: Callable[[np.ndarray], np.ndarray],
-) -> tuple[NodeProto, int] | None:
-    """Changes the attributes of the first convolution, its weights, and its constants with a value for each channel.
-
-    Returns:
-        The QuantizeLinear that follows, and the number of channels before; None where the graph starts otherwise.
-    """
-    index = GraphIndex(model)
-    found = _first_convolution(index, before)
-    if found is None:
-        return None
-    convolution, quantizer = found
+) -> int:
+    """Changes the weights of a convolution and its constants with a value for each channel; returns the channels before."""
     weight, per_channel = _constants(index, convolution)
-    channels = weight.dims[0]
+    channels: int = weight.dims[0]
     _replace(weight, change_weight(numpy_helper.to_array(weight)))
     for constant in per_channel:
         _replace(constant, change_values(numpy_helper.to_array(constant)))
-    for attribute in convolution.attribute:
-        if attribute.name in after:
-            attribute.CopyFrom(helper.make_attribute(attribute.name, after[attribute.name]))
-    return quantizer, channels
+    return channels
+
+
+def _set_attributes(node: NodeProto, values: dict[str, list[int]]) -> None:
+    for attribute in node.attribute:
+        if attribute.name in values:
+            attribute.CopyFrom(helper.make_attribute(attribute.name, values[attribute.name]))
 
 
 def _first_convolution(index: GraphIndex, expected: dict[str, Any]) -> tuple[NodeProto, NodeProto] | None:

@@ -55,7 +55,7 @@ def fine_tune(
     steps = _first_steps(student, layers, pixels[:_PROBES], limit)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        _train(student, layers, steps, (pixels, targets), limit, epochs)
+        _train(student, layers, steps, (pixels, targets), limit=limit, epochs=epochs)
     with torch.no_grad():
         for name, layer in layers.items():
             bound = limit * _per_output(steps[name].exp(), layer.weight)
@@ -147,6 +147,7 @@ def _train(
     layers: Mapping[str, _Layer],
     steps: dict[str, Tensor],
     data: tuple[Tensor, Tensor],
+    *,
     limit: int,
     epochs: int,
 ) -> None:

@@ -119,16 +119,17 @@ def _statistics(
         batch = images[start : start + _BATCH]
         inputs, outputs = compute_inputs(batch)[source], compute_outputs(batch)[target]
         if node.op_type == "Conv":
-            inputs, outputs = _patches(inputs, outputs, attributes(node), positions, random)
+            inputs, outputs = _patches((inputs, outputs), attributes(node), positions, random)
         rows = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1, dtype=np.float64)
         gram, product = gram + rows.T @ rows, product + rows.T @ outputs.astype(np.float64)
     return gram, product
 
 
 def _patches(
-    inputs: np.ndarray, outputs: np.ndarray, settings: Mapping[str, Any], positions: int, random: np.random.Generator
+    values: tuple[np.ndarray, np.ndarray], settings: Mapping[str, Any], positions: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws positions of a convolution: its inputs there, ``[rows, channels × kernel]``, and outputs, ``[rows, outputs]``."""
+    inputs, outputs = values
     count, _, height, width = outputs.shape
     top, left, bottom, right = settings.get("pads", [0, 0, 0, 0])
     stride, kernel = settings.get("strides", [1, 1]), settings["kernel_shape"]
