@@ -38,9 +38,10 @@ def find_model(model: str | Path | None = None) -> Path:
     """
     path = Path(DEFAULT_MODEL if model is None else model)
     embedded = MODEL_DIR / f"{path}.onnx"
-    if path.name == str(path) and embedded.is_file():
+    # Methods of Path raise an OSError for a name too long; functions of os.path return False.
+    if path.name == str(path) and os.path.isfile(embedded):  # noqa: PTH113
         return embedded
-    if model is None or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name too long)
+    if model is None or not os.path.exists(path):  # noqa: PTH110
         from difflib import get_close_matches
 
         known = embedded_models()

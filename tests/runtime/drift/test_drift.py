@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmnist_runtime.drift.chart import write_chart
+from fmnist_runtime.drift.cli import build_parser
 from fmnist_runtime.drift.counts import EDGES, AnswerCounts, read_counts
 from fmnist_runtime.drift.permutation import chi_square, detect_drift, kolmogorov_smirnov
-from fmnist_runtime.errors import DataError
+from fmnist_runtime.errors import DataError, FmnistError
 
 LABELS = ("Bag", "Coat", "Dress", "Shirt")
 SHARES = (0.4, 0.3, 0.2, 0.1)
@@ -193,3 +195,23 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -
     done = drift(tmp_path / "bad", good)
     assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
     assert drift(good, tmp_path / "nowhere").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--alpha", "0.6"), ("--alpha", "0"), ("--alpha", "few"), ("--least", "2"), ("--least", "nan")],
+)
+def test_numbers_out_of_range_are_one_clear_line(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_arguments([str(tmp_path), str(tmp_path), option, value])
+    printed = capsys.readouterr().err
+    assert ended.value.code == 2 and f"'{value}' is no number from" in printed and "Traceback" not in printed
+
+
+def test_a_chart_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    counts = tally(tmp_path, 1)
+    with pytest.raises(FmnistError, match="--picture: cannot write"):
+        write_chart(tmp_path / "file" / "chart.png", counts, counts, detect_drift(counts, counts))

@@ -7,6 +7,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from fmnist_runtime import Classifier, ModelError
+from fmnist_runtime.model_file.integrity import (
+    checksum_span,
+    file_checksum,
+    refuse_external_data,
+    verify_checksum,
+)
 
 Make = Callable[..., Path]
 
@@ -78,3 +84,54 @@ def test_sha256_and_sums(tiny_model: Path) -> None:
     tiny_model.with_name("SHA256SUMS").write_text(f"{'1' * 64}  {tiny_model.name}\n")
     with pytest.raises(ModelError, match="another file"):
         Classifier.load(tiny_model)
+
+
+def test_an_ort_file_has_one_checksum_and_no_external_data() -> None:
+    head, field = b"\0\0\0\0ORTM", b"\x40\x00\x00\x00" + b"0" * 64 + b"\x00"
+    data = head + field + b"the rest"
+    span = checksum_span(data)
+    assert span is not None and data[span] == b"0" * 64
+    sealed = bytearray(data)
+    sealed[span] = file_checksum(data, span).encode()
+    verify_checksum(bytes(sealed))
+    refuse_external_data(data)
+    sealed[-1] ^= 1
+    with pytest.raises(ModelError, match="do not match its checksum"):
+        verify_checksum(bytes(sealed))
+    for other in (head, head + 2 * field):
+        assert checksum_span(other) is None
+        with pytest.raises(ModelError, match="no fmnist checksum"):
+            verify_checksum(other)
+
+
+def test_a_second_checksum_is_refused(tiny_model: Path) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    model.metadata_props.add(key="fmnist.sha256", value="1" * 64)
+    with pytest.raises(ModelError, match="no fmnist checksum"):
+        verify_checksum(model.SerializeToString())
+
+
+def _message(field: int, content: bytes) -> bytes:
+    assert len(content) < 16384
+    return bytes([field << 3 | 2, len(content) & 127 | 128, len(content) >> 7]) + content
+
+
+def test_nesting_without_end_is_refused() -> None:
+    graph = b""
+    for _ in range(60):  # a graph in an attribute of a node of a graph
+        graph = _message(1, _message(5, _message(6, graph)))
+    with pytest.raises(ModelError, match="deeper than 100 messages"):
+        refuse_external_data(_message(7, graph))
+
+
+@pytest.mark.parametrize("data", [b"\x38\x01", _message(7, b"\x08\x01"), _message(7, b"\x0b"), b"\x3a\x7f"])
+def test_other_wire_types_and_lengths_are_refused(data: bytes) -> None:
+    with pytest.raises(ModelError, match="damaged or of another kind"):
+        refuse_external_data(data)
+
+
+def test_a_model_without_a_graph_is_refused() -> None:
+    with pytest.raises(ModelError, match="no graph"):
+        refuse_external_data(b"\x08\x09")

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from fmnist_runtime import Classifier, ModelError
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.model_file.session import first_line
 
 Make = Callable[..., Path]
 
@@ -64,3 +65,33 @@ def test_missing_files_names_and_providers(tmp_path: Path, tiny_model: Path) -> 
 def test_numbers_of_threads_that_no_device_has(tiny_model: Path, threads: int) -> None:
     with pytest.raises(ConfigError, match="threads must be 1 to 256"):
         Classifier.load(tiny_model, threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("rename", "dtype", "classes", "message"),
+    [
+        ("scores", TensorProto.FLOAT, 3, "no float output 'probabilities'"),
+        ("probabilities", TensorProto.DOUBLE, 3, "no float output 'probabilities'"),
+        ("probabilities", TensorProto.FLOAT, 5, "but 3 labels"),
+    ],
+)
+def test_other_outputs_are_refused(
+    make_model: Make, tiny_model: Path, rename: str, dtype: int, classes: int, message: str
+) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    model.graph.node[3].output[0] = "share"
+    if classes == 3:
+        model.graph.node.append(helper.make_node("Cast", ["share"], [rename], to=dtype))
+    else:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((3, classes), np.float32), "more"))
+        model.graph.node.append(helper.make_node("MatMul", ["share", "more"], [rename]))
+    model.graph.output[1].CopyFrom(helper.make_tensor_value_info(rename, dtype, ["N", classes]))
+    with pytest.raises(ModelError, match=message):
+        Classifier.load(make_model(model))
+
+
+def test_an_exception_is_one_line() -> None:
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError()) == "ValueError"

@@ -1,0 +1,41 @@
+"""Settings of the service: limits that exclude each other, and tokens."""
+
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.serve.settings import RequestLimits, read_token
+
+
+def test_limits_of_all_requests_cover_one_request() -> None:
+    with pytest.raises(ConfigError, match=r"all pictures \(1\) cannot be less than those of one request \(2\)"):
+        RequestLimits(files=2, pictures=1)
+    with pytest.raises(ConfigError, match=r"all bodies together \(9 bytes\) cannot be less than one \(10\)"):
+        RequestLimits(body_bytes=10, held_bytes=9)
+    assert RequestLimits(answer_seconds=30).work_seconds == 10
+
+
+def test_a_token_is_one_long_word(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"  {'a1' * 16}\n")
+    assert read_token(path) == "a1" * 16
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"short", "one word of at least"),
+        (b"two words " * 8, "one word of at least"),
+        (b"a" * 40 + b"\x07", "one word of at least"),
+        ("ä".encode() * 40, "no token can be read"),
+        (None, "no token can be read"),
+    ],
+)
+def test_other_tokens_are_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as refusal:
+        read_token(path)
+    assert str(path) in str(refusal.value)
