@@ -21,8 +21,6 @@ def drop_long_text(data: bytes) -> bytes:
     Short text stays: some programs keep the orientation there. A malformed file is returned as far as it was examined,
     followed by the rest unchanged, so that the decoder reports it.
     """
-    if not any(kind in data for kind in _TEXT):
-        return data
     kept, start, position, total = [], 0, _SIGNATURE_BYTES, 0
     for _ in range(_MAX_CHUNKS):
         end = position + 12 + int.from_bytes(data[position : position + 4])
