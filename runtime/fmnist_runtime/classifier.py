@@ -69,10 +69,10 @@ class Classifier:
         Args:
             path: A file, a folder that holds one, or the name of an embedded model; None: the embedded default.
             threads: Threads of one model call, 1 to 256. They never spin while they wait.
-            provider: A key of ``PROVIDERS``; used or refused, never replaced.
+            provider: A key of ``PROVIDERS``. An unavailable one is an error; no other takes its place.
             sha256: Refuses any file with another hash.
-            careful: Averages over the image, its mirror image, and both a little smaller: slower, and rejects more
-                images that show no garment.
+            careful: Averages four views: the image, its mirror image, and both a little smaller. Slower; rejects more
+                images without a garment.
             large_lock: See ``open_image``.
 
         Raises:
@@ -141,8 +141,8 @@ class Classifier:
         """Classifies any number of images, in their order; an unreadable image becomes an ``Answer`` with an error.
 
         Args:
-            pictures: See ``Picture``; a folder stands for all images below it, without hidden names, whose number is
-                logged as a warning. Read only a few chunks ahead.
+            pictures: See ``Picture``. A folder stands for all images below it. Hidden names are left out, and their
+                number is logged as a warning. Pictures are read only a few chunks ahead.
             top_k: See ``__call__``.
             reject: See ``__call__``.
             threads: Images decoded and classified at the same time; None: one for each CPU of this process.
@@ -165,7 +165,7 @@ class Classifier:
         max_pixels: int | None = None,
         on_input: OnInput | None = None,
     ) -> list[PredictionOrError]:
-        """Classifies several images in one model call; an exception of one image is its result and affects no other.
+        """Classifies several images in one model call. The result of an image that fails is its exception.
 
         Args:
             pictures: See ``Picture``.
@@ -253,7 +253,7 @@ class Classifier:
 
 
 def _several(pictures: _Pictures) -> _Pictures:
-    """Returns the argument; refuses a single path or file, whose characters or bytes would be taken one by one."""
+    """Returns the argument. A single path or file is refused: iterating over it would yield characters or bytes."""
     if isinstance(pictures, str | bytes | os.PathLike):
         raise ImageError("a list of pictures is needed here; for one picture, call the classifier itself")
     return pictures

@@ -95,7 +95,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def _root_cause(error: BaseException) -> str:
-    """Returns the first line of the first exception of a chain; numpy's own message about it has thirty lines."""
+    """Returns the first line of the exception that began a chain: numpy's message around it has thirty lines."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -123,7 +123,7 @@ def keep_stdout() -> None:
     except OSError:  # one of the two is closed
         return
     encoding = getattr(sys.stdout, "encoding", None)
-    # closefd=False: open as long as the process lives, without a warning at its end. On a terminal line by line, as Python's own.
+    # closefd=False keeps it open until the process ends, without a warning. A terminal gets whole lines, as from Python's own.
     sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding, closefd=False)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 __all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota", "start_threads"]
 
 MOST_THREADS = 256
-"""Threads of one model call: larger numbers are mistakes, and take minutes to start or all memory."""
+"""Largest number of threads of one model call. More is a mistake: they would take minutes to start, or all memory."""
 MOST_PROCESSES = 1024
-"""Worker processes: larger numbers are mistakes, see ``MOST_THREADS``."""
+"""Largest number of worker processes; see ``MOST_THREADS``."""
 
 
 def available_cpus(root: Path = Path("/")) -> int:

@@ -11,7 +11,7 @@ __all__ = ["make_folder", "read_at_most", "write_atomically"]
 
 
 _PIECE = 1 << 20
-"""Bytes read at a time where the size is unknown: ``read`` allocates what it is given at once."""
+"""Bytes read at a time where the size is unknown: ``read(n)`` allocates n bytes, even where the file has fewer."""
 
 
 class _Readable(Protocol):
@@ -19,7 +19,7 @@ class _Readable(Protocol):
 
 
 def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
-    """Reads a file to its end, or one byte more than the limit; memory follows the file's size, not the limit.
+    """Reads a file to its end, but at most one byte more than the limit. Memory follows the file's size, not the limit.
 
     Args:
         file: Opened in binary mode.
@@ -37,8 +37,8 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Writes a file under a temporary name beside it, flushes it to the disk, and renames it; makes missing folders.
 
-    After a loss of power the file has either the old content or the new one. Two threads or processes may write the same
-    file at once: one of the two results stays, whole.
+    After a loss of power the file has either the old content or the new one. Where two threads or processes write the same
+    file at once, it ends with the whole content of one of them.
 
     Args:
         path: The file.
@@ -56,7 +56,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)  # there is none after the renaming
+        temporary.unlink(missing_ok=True)  # already gone after the renaming
 
 
 def make_folder(folder: Path) -> None:

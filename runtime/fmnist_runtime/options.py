@@ -42,9 +42,9 @@ class CommandParser(argparse.ArgumentParser):
         """Adds an option whose default comes from an environment variable.
 
         Args:
-            names: Of the option, as for ``add_argument``.
-            env: Name of the variable. It is converted and checked like the option; an empty one counts as unset.
-            default: Value where neither is given.
+            names: Names of the option, as for ``add_argument``.
+            env: Name of the variable. Its value is converted and checked like the option's; an empty one counts as unset.
+            default: Value where neither option nor variable is given.
             help: Text of ``--help``; the name of the variable is added.
             settings: See ``add_argument``.
         """

@@ -1,7 +1,8 @@
 """The browser page with a model, written by ``fmnist-infer web``.
 
-Sources: ``runtime/web`` (in a wheel ``fmnist_runtime/web``). Added here: the model, and in the service worker, which keeps
-the page for offline use, the list of files and their hash.
+The page's sources are in ``runtime/web``, and in a wheel in ``fmnist_runtime/web``. This module adds the model and the
+parameters of the preprocessing. It writes the list of files and their hash into the service worker, which keeps the page
+for offline use.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Classification of many sources in order: expanded once, classified in threads; an unreadable image becomes an error value.
 
-Imports neither numpy nor a model: ``workers.pool`` uses this module in a process that loads neither.
+Imports no numpy and loads no model, because ``workers.pool`` uses this module in a process without them.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,7 +18,7 @@ __all__ = ["choose_processes", "classify_sources", "to_answers"]
 _CHUNK = 8
 """Images per model call of a thread: larger batches delay answers and are not faster."""
 _MANY = 500
-"""Images from which worker processes pay off: threads classify some hundreds while the processes start."""
+"""Smallest number of images for worker processes: threads classify some hundreds while the processes start."""
 
 Classify = Callable[[list[Any]], list[PredictionOrError]]
 """Classifies a list of pictures, one result for each: ``Classifier.results``, or a worker process."""
@@ -35,7 +35,7 @@ def classify_sources(
         threads: Number of threads; None: one for each CPU that this process may use.
 
     Raises:
-        Exception: What ``classify`` raises, or a result that is no ``FmnistError``: a defect of this project.
+        Exception: A defect of this project: raised by ``classify``, or a result that is no ``FmnistError``.
     """
     sources = iter(sources)
     first = list(islice(sources, 2))

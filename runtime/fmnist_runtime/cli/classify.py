@@ -36,7 +36,7 @@ def classify(chosen: Namespace) -> int:
 
 
 def _progress(chosen: Namespace) -> Any:
-    """Returns a progress bar, or None: on one terminal with the answers, or where their number is unknown."""
+    """Returns a progress bar; None where answers go to the terminal, too, or where their number is unknown."""
     unknown = chosen.watch is not None or chosen.files_from is not None
     if chosen.quiet or unknown or not sys.stderr.isatty() or sys.stdout.isatty():
         return None

@@ -19,7 +19,7 @@ __all__ = ["CSV_COLUMNS", "Totals", "print_answers", "print_selftest", "print_su
 CSV_COLUMNS = ("path", "label", "class_id", "probability", "rejected", "reason", "error")
 """Header of ``--csv``; a value that an answer lacks is empty."""
 _LABEL_WIDTH = 14
-"""Characters: those of the longest label and some more."""
+"""Characters of the label column: the longest label and some space."""
 _GREEN, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[0m"
 """Terminal colors of accepted and rejected labels (ECMA-48, section 8.3.117)."""
 

@@ -20,7 +20,7 @@ __all__ = ["FolderWatch", "expand_patterns", "read_paths", "watch_answers"]
 _BATCH = 16
 """Pictures of one model call in a watched folder: more would delay the first answers."""
 _RETRY_SECONDS = 2.0
-"""An unreadable picture is reported once its file is unchanged for so long: programs may pause while they write."""
+"""Seconds without a change after which an unreadable picture is reported: programs may pause while they write."""
 _BLOCK = 1 << 16
 """Bytes read at a time from a list of paths."""
 
@@ -42,7 +42,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
 
     Args:
         file: Path of the list.
-        separator: End of a path: a line feed (then a carriage return before it is dropped, too) or a NUL byte.
+        separator: End of a path: a NUL byte, or a line feed with or without a carriage return before it.
 
     Raises:
         ConfigError: The list cannot be read.
@@ -81,9 +81,9 @@ class _Known(NamedTuple):
 class FolderWatch:
     """Finds pictures that are added to a folder, each once; a file that is replaced counts as a new picture.
 
-    Pictures that are there at the beginning are left out; hidden names (see ``is_hidden``) are left out always, and those
-    that are there at the beginning are counted in a warning. A file is complete when it is not empty, and neither its size nor
-    its modification time has changed for ``interval`` seconds.
+    Pictures that are in the folder at the beginning are left out. Hidden names (see ``is_hidden``) are always left out; a
+    warning counts those of the beginning. A file is complete when it is not empty, and neither its size nor its modification
+    time has changed for ``interval`` seconds.
 
     Args:
         folder: Folder to watch, with all folders below it.

@@ -46,7 +46,7 @@ def build_parser() -> CommandParser:
         "--reject",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="answer I don't know to pictures unlike any garment (default: yes)",
+        help='answer "I don\'t know" to pictures unlike any garment (default: yes)',
     )
     parser.add_environment_option(
         "--workers",
@@ -80,7 +80,7 @@ def _add_inputs(parser: CommandParser) -> None:
         type=positive_number,
         default=0.5,
         metavar="S",
-        help="seconds between two looks at the watched folder; a file must be unchanged so long (default: 0.5)",
+        help="seconds between two scans of the watched folder; a file unchanged for so long is complete (default: 0.5)",
     )
 
 

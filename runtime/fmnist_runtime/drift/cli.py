@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CHANGED", "build_parser", "drift", "main"]
 
 CHANGED = 3
-"""Exit code where something has changed: that of a failed gate."""
+"""Exit code where the answers have changed; the same as that of a failed gate."""
 
 
 def build_parser() -> CommandParser:

@@ -25,7 +25,7 @@ _EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, o
 _RESTARTED = "the service was restarted since the earlier reading, and counts from 0 again: leave --since out"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MAX_COUNT = 1 << 53
-"""Largest count: that up to which a float, as metrics are written, holds every whole number."""
+"""Largest count: metrics are written as floats, which hold every whole number up to this one."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """Permutation tests on counts: whether answers have changed, or differ by chance.
 
-Without a change, the assignment of pictures to days is random. So both days are pooled and divided at random again (a
-multivariate hypergeometric draw); p is the share of draws in which the days differ at least as much as observed. That is
-exact for few pictures, empty classes and binned confidences, where textbook distributions are not (Good 2005,
-"Permutation, Parametric and Bootstrap Tests of Hypotheses", chapter 3). The three tests share the error rate by Holm's
-method (1979).
+Without a change, the assignment of pictures to days is random. So both days are pooled and divided again at random, by a
+multivariate hypergeometric draw. The value p is the share of draws in which the days differ at least as much as observed.
+It is exact for few pictures, empty classes and binned confidences, unlike textbook distributions (Good 2005, "Permutation,
+Parametric and Bootstrap Tests of Hypotheses", chapter 3). The three tests share the error rate by Holm's method (1979).
 
 The tests assume independent pictures. Ten photos of one shoe are not independent: differences then look more certain than
 they are.

@@ -39,7 +39,7 @@ DRAFT_SIDE = 256
 """Pixels. A JPEG is decoded at the smallest scale that leaves its shorter side at least this long: nine times the 28 pixels
 of the network input, so that the segmentation still has detail."""
 _LARGE_PIXELS = 16_000_000
-"""Pixels. Decoding an image of more takes 50 MB and more, so one is decoded at a time; phone photos mostly stay below."""
+"""Pixels. Larger images take 50 MB or more to decode, so one is decoded at a time. Most phone photos are smaller."""
 _one_large = threading.Lock()
 
 
@@ -50,7 +50,7 @@ def open_image(
 
     Args:
         source: See ``Picture``.
-        max_pixels: Refuses images with more pixels, by their header; the limits of ``limits`` hold besides.
+        max_pixels: Refuses images whose header states more pixels; the limits of ``limits`` hold as well.
         large_lock: Held while a large image is decoded; None: one lock for all threads of this process.
 
     Raises:
@@ -161,12 +161,12 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _load_without_end(data: bytes) -> Image.Image:
-    """Decodes a JPEG whose data are whole but for the end marker, which some cameras omit.
+    """Decodes a JPEG that lacks only the end marker, which some cameras omit.
 
-    Whether they are whole shows by what is decoded with other data appended: missing blocks would take their values.
+    The file is decoded with three different endings. Where blocks are missing, their pixels depend on the ending.
 
     Raises:
-        OSError: It is no such file.
+        OSError: Blocks are missing.
     """
     decoded = []
     for ending in (b"", b"\x55" * 64, b"\xaa" * 64):

@@ -92,7 +92,7 @@ def refuse_many_pieces(data: bytes) -> None:
         ImageError: More than ``MAX_SCANS`` scans, or more than ``MAX_PIECES`` strips or tiles.
         struct.error: A TIFF file that ends in its header.
     """
-    # Counting bytes that could begin a scan takes a third of the time, and excludes nearly all files.
+    # Counting the byte pairs that could begin a scan is three times as fast, and clears nearly all files.
     many = data.startswith(b"\xff\xd8") and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind in _jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")

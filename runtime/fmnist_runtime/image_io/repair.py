@@ -1,4 +1,4 @@
-"""Removal of PNG text that Pillow refuses: the pixels are whole, and nothing here reads the text."""
+"""Removal of long text from PNG files: Pillow refuses the whole file for it, although the pixels are intact."""
 
 import zlib
 
@@ -10,7 +10,7 @@ _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _MAX_CHUNK = 1 << 20
 """Bytes of one chunk once unpacked. Pillow refuses a whole file for more (``PngImagePlugin.MAX_TEXT_CHUNK``)."""
 _MAX_TOTAL = 1 << 24
-"""Bytes of all chunks together; a quarter of what Pillow refuses, and what unpacks in some hundredths of a second."""
+"""Bytes of all chunks together once unpacked: a quarter of Pillow's limit, unpacked in some hundredths of a second."""
 _MAX_CHUNKS = 100_000
 """Number of chunks examined; a screenshot has some hundreds."""
 
@@ -18,8 +18,8 @@ _MAX_CHUNKS = 100_000
 def drop_long_text(data: bytes) -> bytes:
     """Returns a PNG file without its chunks of text and color profiles that are over ``_MAX_CHUNK`` once unpacked.
 
-    Short text stays: some programs keep the orientation there. A malformed file is returned as far as it was examined,
-    followed by the rest unchanged, so that the decoder reports it.
+    Short text stays: some programs keep the orientation there. From a malformed chunk on, the file is returned unchanged, so
+    that the decoder reports the error.
     """
     kept, start, position, total = [], 0, _SIGNATURE_BYTES, 0
     for _ in range(_MAX_CHUNKS):

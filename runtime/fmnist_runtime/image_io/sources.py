@@ -99,10 +99,10 @@ def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a file or folder name is no content of the user's.
+    """Returns whether a file or folder was made by a program for itself, from its name.
 
-    Names with a leading dot are editors' and systems' own (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of
-    a Mac); archives made on a Mac have the folder ``__MACOSX``.
+    Editors and systems use a leading dot (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of a Mac). Archives
+    made on a Mac have the folder ``__MACOSX``.
     """
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
@@ -128,6 +128,6 @@ def _list_folder(folder: str, hidden: list[str] | None) -> tuple[list[str], set[
 def _is_image(entry: "os.DirEntry[str]") -> bool:
     if os.path.splitext(entry.name)[1].lower() not in EXTENSIONS:  # noqa: PTH122 (see find_images)
         return False
-    # A link to nowhere counts, so that opening it reports it. os.path raises for none of the names that Path refuses.
+    # A broken link counts, so that opening it reports the error. os.path accepts names for which Path raises.
     regular = entry.is_file(follow_symlinks=False)
     return regular or os.path.isfile(entry.path) or not os.path.exists(entry.path)  # noqa: PTH110, PTH113

@@ -30,7 +30,7 @@ _INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
 def turn_off_tracing(system: str = os.name) -> None:
     """Stops the trace events that onnxruntime's wheels for Windows hand to the system, which may upload them.
 
-    There ``ORT_DISABLE_TELEMETRY`` has no effect of its own; elsewhere it is enough. Called once, on import.
+    On Windows ``ORT_DISABLE_TELEMETRY`` alone has no effect; elsewhere it is enough. Called once, on import.
 
     Args:
         system: ``os.name``.
@@ -102,7 +102,7 @@ def first_line(error: Exception) -> str:
 
 
 def _require_threads(count: int) -> None:
-    """Checks that the system grants some threads: onnxruntime waits forever where it gets only a part of its own."""
+    """Checks that the system grants this many threads: onnxruntime waits forever where it gets only some of its own."""
     if not count:
         return
     end = threading.Event()

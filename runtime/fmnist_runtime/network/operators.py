@@ -206,7 +206,7 @@ def _fold(
 
 
 def _narrow(layer: Convolution) -> Convolution:
-    """Undoes the export's form of the first convolution, which computes some neighboring positions as channels of one.
+    """Undoes the export's form of the first convolution, which computes neighboring positions as channels of one position.
 
     The output's bytes are the same; weights and multiplications become fewer.
     """

@@ -1,4 +1,4 @@
-"""Integer formulas for layers of two bytes, each proven on all 65,536 pairs against onnxruntime's own kernel.
+"""Integer formulas for layers with two inputs of a byte, each compared with onnxruntime's kernel on all 65,536 pairs.
 
 onnxruntime adds and multiplies activations in float32, on some processors with fused operations. Their rounding can be
 reproduced by a fixed-point sum of 64 bits, which no compiler can contract and a processor without floats computes fast.

@@ -1,7 +1,7 @@
 """Reads an int8 ONNX graph in QDQ form into typed layers.
 
-A value is a buffer with an index that gives, for each logical element in ONNX's order, its position in the buffer; so
-transposes and reshapes are index arithmetic and cost nothing.
+A value is a buffer with an index: for each element in ONNX's order, its position in the buffer. Transposes and reshapes
+only rearrange the index, so they cost nothing at run time.
 """
 
 import dataclasses

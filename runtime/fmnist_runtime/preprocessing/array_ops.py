@@ -105,7 +105,7 @@ def binomial_sum(values: Array, strides: Iterable[int]) -> Array:
 
 
 def neighbor_count(mask: Array) -> Array:
-    """Counts the true pixels among the 3×3 around each, of a boolean ``[H, W]`` whose border is repeated outwards. uint8."""
+    """Counts the true pixels among the 3×3 around each; the border is repeated. Boolean ``[H, W]`` to uint8 ``[H, W]``."""
     height, width = mask.shape
     row = width + 2
     padded = np.empty((height + 3, row), np.uint8)  # one more row keeps all sums inside the array

@@ -106,7 +106,7 @@ def fit_background(lab: Array, geometry: Geometry) -> Background:
 
     Args:
         lab: CIELAB image, float32 ``[3, H, W]``.
-        geometry: that of ``(H, W)``.
+        geometry: Geometry of ``(H, W)``.
     """
     basis = geometry.ring_basis
     color = lab.reshape(3, -1).take(geometry.ring, axis=1).astype(np.float64)

@@ -38,7 +38,7 @@ def foreground_log_odds(lab: Array, distance: Array, spread: float, geometry: Ge
         lab: CIELAB image, float32 ``[3, H, W]``.
         distance: color difference from the background, float64 ``[H, W]``.
         spread: typical color difference of the background from its model.
-        geometry: that of ``(H, W)``.
+        geometry: Geometry of ``(H, W)``.
 
     Returns:
         float64 ``[H, W]``; the hyperbolic tangent is P(foreground) - P(background).
@@ -60,7 +60,7 @@ def foreground_log_odds(lab: Array, distance: Array, spread: float, geometry: Ge
 
 
 def _distance_evidence(distance: Array, spread: float) -> Array:
-    """Returns the evidence of the color difference from the background: 0 at a threshold that follows its spread."""
+    """Returns the evidence of the color difference from the background: 0 at a threshold that grows with the spread."""
     threshold = _P.threshold_spreads * max(_P.min_spread, spread)
     threshold = min(max(threshold, _P.threshold_min), _P.threshold_max)
     evidence = (distance - threshold) / (_P.threshold_slope * threshold)
@@ -68,7 +68,7 @@ def _distance_evidence(distance: Array, spread: float) -> Array:
 
 
 def _smooth(padded: Array, row: int) -> Array:
-    """Returns the 1-2-1 means over 3×3 pixels, from a padded image to rows of the same length, flat."""
+    """Returns the 1-2-1 means over 3×3 pixels of a flat, padded image; its rows keep their length."""
     total = binomial_sum(padded, (row, 1))
     total /= 16
     return total

@@ -42,7 +42,7 @@ class BackgroundParameters:
     cauchy_scales: float = 1.5
     """Residual with half the weight, in robust scales: farther pixels are likely garment."""
     spread_percentile: float = 60.0
-    """Percentile of the border's residuals that is called its spread: up to 40% of the border may be garment."""
+    """Percentile of the border's residuals that is its spread: up to 40% of the border may be garment."""
     channel_weights: tuple[float, float, float] = (0.6, 1.4, 1.4)
     """Weights of the squared differences of L, a, b: a shadow changes lightness more than color."""
 
@@ -106,7 +106,7 @@ class ColorModelParameters:
     max_ratio: float = 4.0
     """Limit of a color's log-ratio, either way: a bin with few pixels proves little."""
     start_distance_weight: float = 0.5
-    """Weight of the distance evidence in the first estimate, which knows no colors yet."""
+    """Weight of the distance evidence in the first estimate, which has no color term yet."""
     start_position_weight: float = 0.35
     """Weight of the position prior in the first estimate."""
     distance_weight: float = 0.375
@@ -120,7 +120,7 @@ class ColorModelParameters:
     floor: float = 2e-5
     """Probability added to every bin, so that an empty one has a finite logarithm: a tenth of a pixel in a sample."""
     epsilon: float = 2e-9
-    """Pixels added to each histogram's total, so that an empty histogram divides by no zero."""
+    """Pixels added to each histogram's total, so that an empty one causes no division by zero."""
     min_clarity: float = 1.0
     """Smallest mean of the absolute half log-odds: the noise of a sensor has less; of 1,770 photos of garments on floors, beds
     and hangers one has 0.92 and 99.8% have at least 1.03."""
@@ -149,21 +149,21 @@ class PersonParameters:
     skin_neighbors: int = 5
     """Skin pixels that a pixel needs among the 3×3 around it: more than half."""
     bare_share: float = 0.25
-    """Share of the figure above which not all skin is skin: a garment has its color."""
+    """Share of skin-colored pixels in the figure above which some are taken for a garment of that color."""
     face_tolerance: float = 15.0
     """Largest difference in Cb and Cr from the face that is then skin; 8-bit levels."""
     face_quarter: int = 4
-    """Part of the figure, from the top, that holds the face: one in so many."""
+    """Divisor of the figure's height: the face is in the uppermost quarter."""
     skin_min_share: float = 0.01
     """Smallest share of skin in a figure that is cut off and has no head: less is noise."""
     skin_max_share: float = 0.35
     """Largest share of skin in such a figure: more is a garment of that color."""
     upper_part: int = 3
-    """Part of the figure above the body, from the top: one in so many, head and neck."""
+    """Divisor of the figure's height: head and neck are in the uppermost third, the body is below."""
     body_percentile: float = 80.0
     """Percentile of the row widths below that is the width of the body, when a head is looked for."""
     max_faces: int = 4
-    """Number of the largest skin parts that may be the face: hands and arms are the others."""
+    """Number of the largest skin parts that are tested as the face; the others are hands and arms."""
     face_min_share: float = 0.006
     """Smallest face, as a share of the figure's area."""
     face_max_row: float = 0.36
@@ -197,7 +197,7 @@ class PersonParameters:
     waist_window_min: int = 4
     """Smallest height of these windows, in rows."""
     waist_rows: tuple[float, float] = (0.45, 0.55)
-    """Shares of the figure's height above which an upper neighbor and below which a lower neighbor may end."""
+    """Shares of the figure's height: the waist to an upper neighbor is above the first, that to a lower one below the second."""
     waist_min_pixels: int = 8
     """Smallest number of pixels of a window whose mean color counts."""
     waist_weights: tuple[float, float, float] = (0.7, 1.0, 1.0)
@@ -229,7 +229,7 @@ class ToneParameters:
     black: float = 12.0
     """Largest mean tone of a black background; a gray picture on it has the tones of the data set already."""
     percentiles: tuple[float, float] = (3.0, 97.0)
-    """Percentiles of the garment's tones that are its darkest and brightest: buttons and highlights are beyond."""
+    """Percentiles used as the garment's darkest and brightest tone: buttons and highlights lie beyond."""
     high_min: float = 150.0
     """Smallest brightest tone after mapping: the data set's garments are bright."""
     range_min: float = 60.0
@@ -237,11 +237,11 @@ class ToneParameters:
     floor: float = 48.0
     """Darkest tone after mapping, so that a white garment, negated, does not vanish into the black background."""
     flat: float = 12.0
-    """Smallest range that is divided by: below it are noise and JPEG blocks."""
+    """Smallest divisor in the gain, a range of tones: smaller ranges are noise and JPEG blocks."""
     gain_max: float = 2.5
     """Largest gain, so that noise does not become a pattern."""
     floor_share: float = 0.6
-    """Tone to which darker pixels are raised, in ``floor``: a garment has no holes."""
+    """Tone to which darker pixels are raised, as a share of ``floor``: a garment has no holes."""
     gaussian: tuple[float, float] = (0.45186276187760605, 0.274068619061197)
     """Weights of the center and of each neighbor along one axis: a Gaussian of radius and deviation 1, as the data set's
     makers used."""

@@ -21,7 +21,7 @@ __all__ = ["remove_person"]
 
 _P = PARAMETERS.person
 _CB, _CR = 564, 713
-"""Cb - 128 and Cr - 128 in millionths are so many times the blue or red channel less luma, both in thousandths (BT.601)."""
+"""Factors in thousandths (BT.601): Cb - 128 is 0.564 times blue less luma, Cr - 128 is 0.713 times red less luma."""
 
 
 def remove_person(rgb: Array, mask: Array) -> Array:

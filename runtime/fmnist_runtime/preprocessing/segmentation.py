@@ -11,7 +11,7 @@
       everything not connected to the border,
       minus holes; largest components
 
-The result of the sampled pixels loses nothing, because the network's input has 28×28 pixels.
+Sampling loses nothing, because the network's input has only 28×28 pixels.
 """
 
 import numpy as np
@@ -73,8 +73,8 @@ def _classify(log_odds: Array, geometry: Geometry) -> Array:
 def _threshold(distance: Array, spread: float) -> Array:
     """Returns the foreground on a plain background, from the color differences ``[H, W]``.
 
-    That is everything but what is connected to the border and but holes that show the background; nothing where the
-    differences are the noise of the background.
+    Foreground is every pixel that is neither connected to the border nor in a hole that shows the background. There is none
+    where the differences are no larger than the noise of the background.
     """
     height, width = distance.shape
     far, pale = distance > _P.step, distance > _P.pale_step

@@ -190,5 +190,5 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 
 async def _disconnected(request: Request, error: Exception) -> Response:
-    # No client reads this response; its status in log and metrics is one of no fault in the service.
+    # No client reads this response. Its status, 400, marks no fault of the service in log and metrics.
     return JsonLine({"error": "the client disconnected"}, 400)

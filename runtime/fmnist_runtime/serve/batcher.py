@@ -18,7 +18,7 @@ __all__ = ["Batcher", "RequestOptions"]
 _MAX_BATCH = 16
 """Pictures of one model call: more would delay the first answers."""
 _MAX_BATCH_BYTES = 1 << 20
-"""Bytes from which a batch takes no more pictures: it is copied to another process."""
+"""Bytes at which a batch is full: it is copied to another process."""
 
 
 class RequestOptions(NamedTuple):

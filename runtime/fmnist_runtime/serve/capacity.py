@@ -16,7 +16,7 @@ from fmnist_runtime.serve.settings import RequestLimits
 __all__ = ["OVERLOADED", "BodyBuffer", "Capacity", "cancel_on_disconnect"]
 
 _T = TypeVar("_T")
-OVERLOADED = "busy: too much is being answered already; try again"
+OVERLOADED = "busy: too many requests in progress; try again"
 """The ``error`` of a request over a limit."""
 
 
@@ -94,7 +94,7 @@ class BodyBuffer:
         """Reads the whole body.
 
         Raises:
-            HTTPException: 400 for a length that is no number, 408 too slow, 413 too large, 503 no memory for it now.
+            HTTPException: 400 for a length that is no number, 408 too slow, 413 too large, 503 over the limit of all bodies.
             ClientDisconnect: The client closed the connection before the end.
         """
         limits = self.capacity.limits

@@ -43,7 +43,7 @@ def build_parser() -> CommandParser:
         env="FMNIST_WORKERS",
         type=positive_int_up_to(MOST_PROCESSES),
         metavar="N",
-        help="processes that decode and classify (default: one for each CPU); 1: the service's own process does",
+        help="processes that decode and classify (default: one for each CPU); with 1, the process that serves HTTP does so",
     )
     _add_limits(parser)
     add(
@@ -51,7 +51,7 @@ def build_parser() -> CommandParser:
         type=_count,
         default=0,
         metavar="S",
-        help="seconds from SIGTERM in which it serves on while /readyz answers 503 (default: 0)",
+        help="seconds from SIGTERM until the end of listening; meanwhile /readyz answers 503 (default: 0)",
     )
     add(
         "--log-requests",

@@ -64,7 +64,7 @@ def describe(labels: Sequence[str], settings: Settings) -> _Json:
         "paths": {
             "/classify": {"post": _classify(len(labels), settings.limits.files)},
             "/healthz": {"get": _get("The process is alive.", "Status")},
-            "/readyz": {"get": _get("It takes requests; 503 while it drains.", "Status", 503)},
+            "/readyz": {"get": _get("The service takes requests; 503 while it drains.", "Status", 503)},
             "/openapi.json": {"get": _get("This document.", None)},
             "/metrics": {"get": _metrics()},
         },
@@ -92,7 +92,7 @@ def _classify(classes: int, files: int) -> _Json:
         ("reject", {"type": "boolean", "default": True}),
     ]
     return {
-        "summary": "What garments do these pictures show?",
+        "summary": "Classify pictures.",
         "description": "The body is one picture, or a form whose parts with a file name are pictures, whatever their field.",
         "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in parameters],
         "requestBody": {

@@ -59,7 +59,7 @@ def run(service: Service, sock: socket.socket) -> None:
 
 
 class _DrainingServer(uvicorn.Server):
-    """uvicorn's server, with a time in which it serves on while ``/readyz`` answers 503."""
+    """uvicorn's server, that serves on for a time after the signal while ``/readyz`` answers 503."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)

@@ -8,7 +8,7 @@ from fmnist_runtime.errors import ConfigError
 __all__ = ["RequestLimits", "Settings", "read_token"]
 
 _MIN_TOKEN = 16
-"""Characters: 64 bits in hexadecimal digits, too many to guess over a network."""
+"""Smallest length of a token in characters: 64 bits in hexadecimal digits cannot be guessed over a network."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Settings:
     workers: int = 1
     """Processes that decode and classify; 1: a thread of the process that serves HTTP does so."""
     drain_seconds: float = 0.0
-    """Seconds from SIGTERM until it stops listening; meanwhile /readyz answers 503, and all else as before."""
+    """Seconds from SIGTERM until the service stops listening. Until then only /readyz answers otherwise, with 503."""
     grace_seconds: int = 30
-    """Seconds after that in which requests in flight may end."""
+    """Seconds for requests in flight to end, once the service has stopped listening."""
     log_requests: bool = True
     """Whether each request is logged."""
     limits: RequestLimits = field(default_factory=RequestLimits)

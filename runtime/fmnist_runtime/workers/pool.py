@@ -1,7 +1,7 @@
-"""Worker processes for very many images, each with a classifier of its own: threads share one interpreter's lock.
+"""Worker processes for very many images, each with its own classifier: threads would share one interpreter lock.
 
-Each process is started afresh (never forked from one that runs threads), gets a few pictures at a time and sends results
-back. The parent distributes and collects, and loads neither numpy nor a model.
+Each process is started anew, never forked from one that runs threads. It gets a few pictures at a time and sends results
+back. The parent distributes pictures and collects results; it loads neither numpy nor a model.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _CHUNK = 64
 _END_SECONDS = 5.0
 """Seconds that a process may take to end once it has closed its output, before it is killed."""
 _START_SECONDS = 120.0
-"""Seconds that a process may take to load the model where calls have a limit; slow devices take some."""
+"""Seconds to load the model, in a pool whose calls have a time limit: slow devices take several."""
 _COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.workers.process import main; main()"
 _WITHOUT = "--workers 1 uses none"
 _log = logging.getLogger(__name__)
@@ -65,12 +65,12 @@ class WorkerPool:
     """A number of processes that any number of threads may use; a context manager that ends them.
 
     A process that dies (out of memory, a crash in a decoder) or hangs is replaced, and its pictures are tried again one by
-    one. A picture whose process dies again results in an ``ImageError``.
+    one. Where the process of a single picture dies, the result of that picture is an ``ImageError``.
 
     Args:
         count: Number of processes; each starts at its first request.
         load: Arguments of ``Classifier.load``, plain values only.
-        checked: Whether each process replays the model's self-test, and is refused where that fails.
+        checked: Whether each process replays the model's self-test at its start; a failure is an error of ``start``.
         seconds: Time limit of a request, after which the process is killed; None: no limit.
     """
 

@@ -1,7 +1,7 @@
 """Worker process that classifies pictures for ``pool``: requests on standard input, results on standard output.
 
-Messages are ``marshal`` data behind their length: both ends run the same Python, and pickling results would take as long as
-the network. The process ends with its input, so none is left when the parent is gone.
+A message is its length and ``marshal`` data: both processes run the same Python, and pickling results would take as long as
+the model call. The process ends when its input ends, so none outlives the parent.
 """
 
 import marshal
@@ -33,7 +33,7 @@ def receive(file: BinaryIO) -> Any:
     """Reads one message.
 
     Raises:
-        EOFError: The other side has gone.
+        EOFError: The other process has ended.
     """
     header = file.read(4)
     length = int.from_bytes(header)
@@ -83,7 +83,7 @@ def unpack_error(message: str, kind: str = "", note: str = "") -> Exception:
 
 
 class FileLock:
-    """Lock between processes; the system releases the lock of a process that is killed.
+    """Lock between processes. The system releases it when its process is killed.
 
     Args:
         descriptor: An open file that all these processes inherit.

@@ -28,7 +28,7 @@ _EXISTS = "{}: exists already; name a new folder for the answers, or remove this
 _RETRIES = 3
 """Number of other workers that try a batch whose worker died; a picture that crashes all of them ends the run."""
 _WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
-"""CPUs of a worker and of a task that reads or writes: workers of whole CPUs would leave none to read, and wait forever."""
+"""CPUs of a worker, and of a task that reads or writes. Workers of whole CPUs would leave none for reading and hang."""
 
 
 class ClassifyFiles:
@@ -119,7 +119,7 @@ def classify_folder(
             )
         answers.write_parquet(output, mode=ray.data.SaveMode.ERROR, ray_remote_args={"num_cpus": _TASK_CPUS})
     except (FileNotFoundError, ValueError) as error:
-        if "already exists" in str(error):  # in an object store, or since a moment ago
+        if "already exists" in str(error):  # in an object store, or made since the check above
             raise DataError(_EXISTS.format(output)) from error
         raise DataError(" ".join(str(error).split())) from error
 
