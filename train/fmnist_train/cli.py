@@ -11,7 +11,24 @@ import typer
 
 from fmnist_train import commands
 from fmnist_train.console import Version, run_typer
-from fmnist_train.options import chosen_settings, current_recipe, path_option, with_settings
+from fmnist_train.options import (
+    Data,
+    DataFolder,
+    Device,
+    MixedPrecision,
+    Photos,
+    PhotoTeacher,
+    Quiet,
+    Seed,
+    Start,
+    Teacher,
+    Threads,
+    chosen_settings,
+    current_recipe,
+    path_option,
+    recipe_names,
+    with_settings,
+)
 from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
 from fmnist_train.recipes import save_recipe as write_recipe
 
@@ -31,7 +48,7 @@ def train(
         str,
         typer.Option(
             help="Recipe by name, or a recipe file (.json); an unknown name lists the known ones.",
-            autocompletion=commands.recipe_names,
+            autocompletion=recipe_names,
             callback=current_recipe,
         ),
     ] = DEFAULT_RECIPE,
@@ -41,24 +58,24 @@ def train(
             help="Write the recipe, with the given options, to this file, and train nothing.", show_default=False
         ),
     ] = None,
-    data: commands.Data = "fashion-mnist",
-    data_dir: commands.DataFolder = None,
+    data: Data = "fashion-mnist",
+    data_dir: DataFolder = None,
     output: Annotated[
         Path | None,
         path_option("--output", "-o", help="Run folder.", show_default="runs/<recipe>-seed<n>"),
     ] = None,
-    teacher: commands.Teacher = None,
-    start: commands.Start = None,
-    photos: commands.Photos = None,
-    photo_teacher: commands.PhotoTeacher = None,
-    seed: commands.Seed = 0,
-    device: commands.Device = "auto",
-    mixed_precision: commands.MixedPrecision = True,
-    threads: commands.Threads = 0,
+    teacher: Teacher = None,
+    start: Start = None,
+    photos: Photos = None,
+    photo_teacher: PhotoTeacher = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    mixed_precision: MixedPrecision = True,
+    threads: Threads = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events (extra).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
-    quiet: commands.Quiet = False,
+    quiet: Quiet = False,
     version: Version = False,
     **settings: Any,
 ) -> None:

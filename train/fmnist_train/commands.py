@@ -1,4 +1,4 @@
-"""The functions behind the subcommands of ``fmnist-train``, and the options that commands share."""
+"""The functions behind the subcommands of ``fmnist-train``."""
 
 import json
 from pathlib import Path
@@ -6,82 +6,32 @@ from typing import Annotated, Any
 
 import typer
 
-from fmnist_runtime.cpus import MOST_THREADS
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.files import expand_path
-from fmnist_train.options import current_recipe, path_option
-from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES
+from fmnist_train.options import (
+    Data,
+    DataFolder,
+    Device,
+    Json,
+    MixedPrecision,
+    Photos,
+    PhotoTeacher,
+    Quiet,
+    Seed,
+    Start,
+    Teacher,
+    Threads,
+    current_recipe,
+    path_option,
+    recipe_names,
+)
+from fmnist_train.recipes import DEFAULT_RECIPE
 
-__all__ = ["Data", "DataFolder", "compare", "devices", "evaluate", "explore", "photos", "recipe_names", "tune"]
-
-
-def recipe_names(beginning: str) -> list[str]:
-    """Completes the name of a recipe."""
-    return [name for name in sorted(RECIPES) if name.startswith(beginning)]
-
-
-def data_names(beginning: str) -> list[str]:
-    """Completes the name of a data set."""
-    return [name for name in ("fashion-mnist", "sample") if name.startswith(beginning)]
+__all__ = ["compare", "evaluate", "explore", "photos", "tune"]
 
 
 def _current_recipes(names: list[str] | None) -> list[str]:
     return [current_recipe(name) for name in names or ()]
-
-
-def devices(beginning: str) -> list[str]:
-    """Completes the name of a device."""
-    return [name for name in ("auto", "cpu", "cuda", "mps") if name.startswith(beginning)]
-
-
-Data = Annotated[
-    str,
-    typer.Option(
-        help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
-        autocompletion=data_names,
-    ),
-]
-DataFolder = Annotated[
-    Path | None,
-    path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False),
-]
-Teacher = Annotated[
-    list[Path] | None,
-    path_option(
-        help="Run folder or checkpoint to learn from; several are averaged.",
-        show_default="the recipe's teacher",
-        rich_help_panel="Distillation",
-    ),
-]
-Start = Annotated[
-    Path | None,
-    path_option(
-        help="Run folder or checkpoint with the first weights.",
-        show_default="the recipe's start",
-        rich_help_panel="Training",
-    ),
-]
-Photos = Annotated[
-    Path | None,
-    path_option(
-        help="Folder of labeled photos: a table train.csv and the pictures that it names.",
-        rich_help_panel="Photos",
-    ),
-]
-PhotoTeacher = Annotated[
-    list[Path] | None,
-    path_option(
-        help="Run folder or checkpoint whose answers to photos are learned; several are averaged.",
-        show_default="the recipe's photo teacher",
-        rich_help_panel="Photos",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices)]
-MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")]
-Threads = Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
 def explore(

@@ -1,4 +1,4 @@
-"""Command-line options that are derived from documented dataclass fields (see ``recipes/settings.py``)."""
+"""Command-line options: those that commands share, and those derived from documented dataclass fields."""
 
 import inspect
 import sys
@@ -6,16 +6,38 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fmnist_runtime.cpus import MOST_THREADS
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import expand_path
-from fmnist_train.recipes.names import current_name
+from fmnist_train.recipes import RECIPES, current_name
 from fmnist_train.recipes.settings import Setting, settings_of
 
-__all__ = ["chosen_settings", "current_recipe", "parse_numbers", "path_option", "with_settings"]
+__all__ = [
+    "Data",
+    "DataFolder",
+    "Device",
+    "Json",
+    "MixedPrecision",
+    "PhotoTeacher",
+    "Photos",
+    "Quiet",
+    "Seed",
+    "Start",
+    "Teacher",
+    "Threads",
+    "chosen_settings",
+    "current_recipe",
+    "devices",
+    "parse_numbers",
+    "path_option",
+    "recipe_names",
+    "with_settings",
+]
 
 Completion = Callable[[str], list[str]]
 """From the beginning of a value to the values that begin with it."""
@@ -31,6 +53,71 @@ def current_recipe(name: str) -> str:
     if (current := current_name(name)) != name:
         print(f"note: the recipe '{name}' is now called '{current}'", file=sys.stderr)
     return current
+
+
+def recipe_names(beginning: str) -> list[str]:
+    """Completes the name of a recipe."""
+    return [name for name in sorted(RECIPES) if name.startswith(beginning)]
+
+
+def data_names(beginning: str) -> list[str]:
+    """Completes the name of a data set."""
+    return [name for name in ("fashion-mnist", "sample") if name.startswith(beginning)]
+
+
+def devices(beginning: str) -> list[str]:
+    """Completes the name of a device."""
+    return [name for name in ("auto", "cpu", "cuda", "mps") if name.startswith(beginning)]
+
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
+        autocompletion=data_names,
+    ),
+]
+DataFolder = Annotated[
+    Path | None,
+    path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False),
+]
+Teacher = Annotated[
+    list[Path] | None,
+    path_option(
+        help="Run folder or checkpoint to learn from; several are averaged.",
+        show_default="the recipe's teacher",
+        rich_help_panel="Distillation",
+    ),
+]
+Start = Annotated[
+    Path | None,
+    path_option(
+        help="Run folder or checkpoint with the first weights.",
+        show_default="the recipe's start",
+        rich_help_panel="Training",
+    ),
+]
+Photos = Annotated[
+    Path | None,
+    path_option(
+        help="Folder of labeled photos: a table train.csv and the pictures that it names.",
+        rich_help_panel="Photos",
+    ),
+]
+PhotoTeacher = Annotated[
+    list[Path] | None,
+    path_option(
+        help="Run folder or checkpoint whose answers to photos are learned; several are averaged.",
+        show_default="the recipe's photo teacher",
+        rich_help_panel="Photos",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices)]
+MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")]
+Threads = Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
 def with_settings(

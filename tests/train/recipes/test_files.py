@@ -29,7 +29,7 @@ def test_a_short_file_has_the_defaults_and_is_named_after_itself(tmp_path: Path)
 
 
 def test_what_a_run_stored_is_a_recipe_file(tmp_path: Path) -> None:
-    (tmp_path / "stored.json").write_text(json.dumps(RECIPES["improved-lite"].to_dict()))
+    (tmp_path / "stored.json").write_text(json.dumps({**RECIPES["improved-lite"].to_dict(), "teacher_sees": "views"}))
     assert read_recipe(tmp_path / "stored.json") == RECIPES["improved-lite"]
 
 

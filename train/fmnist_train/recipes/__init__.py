@@ -6,10 +6,10 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import nearest
-from fmnist_train.recipes.files import is_recipe_file, read_recipe, save_recipe
-from fmnist_train.recipes.names import RENAMED, current_name
-from fmnist_train.recipes.published import CLAIMS, NAMED
-from fmnist_train.recipes.recipe import Augmentation, NetworkOptions, Recipe, recipe_from_dict
+from fmnist_train.recipes.files import is_recipe_file, read_recipe, recipe_from_dict, save_recipe
+from fmnist_train.recipes.parts import Augmentation, NetworkOptions
+from fmnist_train.recipes.published import CLAIMS, NAMED, RENAMED, current_name
+from fmnist_train.recipes.recipe import Recipe
 
 __all__ = [
     "CLAIMS",

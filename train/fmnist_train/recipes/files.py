@@ -1,6 +1,6 @@
-"""Recipes as JSON files: one object with the fields of ``Recipe``, of which ``name`` and those left out have a default.
+"""Recipes as JSON: files for ``--recipe``, and the form in which runs store them.
 
-``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a whole recipe.
+``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a whole recipe file; what it leaves out has a default.
 """
 
 import dataclasses
@@ -14,14 +14,17 @@ from typing import Any
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import expand_path, nearest
-from fmnist_train.recipes.published import NAMED
-from fmnist_train.recipes.recipe import Augmentation, Recipe
+from fmnist_train.recipes.parts import Augmentation
+from fmnist_train.recipes.published import NAMED, current_name
+from fmnist_train.recipes.recipe import Recipe
 from fmnist_train.recipes.settings import settings_of
 
-__all__ = ["is_recipe_file", "read_recipe", "save_recipe"]
+__all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 """Form of a recipe's name, which is part of the name of the run's folder."""
+_RETIRED = frozenset({"teacher_sees"})
+"""Fields of earlier versions, which stored recipes may hold; they have no effect now."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
 """What a field takes, in the words of an error message."""
 
@@ -66,6 +69,27 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     write_atomically(path, json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
 
 
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Rebuild a recipe that a run stored; fields that are missing have their defaults.
+
+    Raises:
+        ConfigError: an unknown field or an impossible value.
+    """
+    fields = {key: value for key, value in values.items() if key not in _RETIRED}
+    fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
+    for name, documented in settings_of(Recipe).items():
+        if documented.stored in fields:
+            fields[name] = fields.pop(documented.stored)
+    try:
+        augmentation = dict(fields.pop("augmentation"))
+        augmentation["scale"] = tuple(augmentation["scale"])
+        for name in ("class_weights", "weight_shares"):
+            fields[name] = tuple(fields.get(name, ()))
+        return Recipe(**fields, augmentation=Augmentation(**augmentation))
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
@@ -88,6 +112,8 @@ def _checked(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
     stored = {documented.stored: name for name, documented in settings_of(owner).items() if documented.stored}
     checked: dict[str, Any] = {}
     for key, value in values.items():
+        if key in _RETIRED:
+            continue
         name = stored.get(key, key)  # a recipe that a run stored has its own spelling
         if name not in hints:
             raise ConfigError(f"unknown field '{key}'{nearest(key, [*hints, 'augmentation'])}")

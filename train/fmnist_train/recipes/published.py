@@ -7,9 +7,10 @@ validation share of ``simple`` or the learning rate of ``fashion``, is the usual
 import dataclasses
 from typing import Any
 
-from fmnist_train.recipes.recipe import Augmentation, Recipe
+from fmnist_train.recipes.parts import Augmentation
+from fmnist_train.recipes.recipe import Recipe
 
-__all__ = ["CLAIMS", "NAMED"]
+__all__ = ["CLAIMS", "NAMED", "RENAMED", "current_name"]
 
 _OURS: dict[str, Any] = {
     "batch_size": 256,
@@ -189,3 +190,11 @@ CLAIMS: dict[str, str] = {
     "simple": "91.64%, 23.4 min",
 }
 """Test accuracy and training time that the systems' authors state, by recipe; these are not our figures."""
+
+RENAMED = {"improved-best": "improved"}
+"""Current name of each renamed recipe, by its earlier name. What was ``improved`` before is ``improved-published``."""
+
+
+def current_name(name: str) -> str:
+    """Return the name that a recipe has now; other names stay as they are."""
+    return RENAMED.get(name, name)

@@ -1,4 +1,4 @@
-"""The fields of a recipe and of its augmentation, each with its help, range and option (see ``settings.py``)."""
+"""The fields of a recipe, each with its help, range and option (see ``settings.py``)."""
 
 import dataclasses
 import math
@@ -7,129 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_train.recipes.names import current_name
+from fmnist_train.recipes.parts import SHARE, Augmentation
 from fmnist_train.recipes.settings import Search, check_settings, setting, settings_of
 
-__all__ = ["Augmentation", "NetworkOptions", "Recipe", "recipe_from_dict"]
-
-_SHARE = {"ge": 0, "le": 1, "wording": "a share {}"}
-
-
-def _draws_anew(recipe: Any) -> bool:
-    """Whether a recipe draws its augmentation at each step; stored views keep theirs, and their teachers' answers."""
-    return not recipe.stored_views
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes to the training images; each default leaves the image alone (see ``augment.py``).
-
-    Raises:
-        ConfigError: a value outside its range.
-    """
-
-    rotation: float = setting(
-        0.0,
-        "Largest rotation either way, degrees.",
-        panel="Augmentation",
-        ge=0,
-        le=180,
-        wording="{} degrees",
-        search=Search(0.0, 20.0, used_by=_draws_anew),
-    )
-    translation: float = setting(
-        0.0,
-        "Largest shift either way, as a share of the side.",
-        panel="Augmentation",
-        **_SHARE,
-        search=Search(0.0, 0.15, used_by=_draws_anew),
-    )
-    shift: int = setting(
-        0,
-        "Largest shift either way in whole pixels, which keeps every value sharp.",
-        panel="Augmentation",
-        ge=0,
-        le=IMAGE_SIZE - 1,
-        wording="{} pixels",
-        search=Search(0, 3, used_by=_draws_anew),
-    )
-    scale: tuple[float, float] = setting(
-        (1.0, 1.0), "Range of the random zoom factor, as in 0.9,1.1.", panel="Augmentation"
-    )
-    flip: float = setting(
-        0.0,
-        "Probability of a left-right mirror.",
-        panel="Augmentation",
-        **_SHARE,
-        search=Search(0.0, 0.5, used_by=_draws_anew),
-    )
-    # Zhong et al. 2017, arXiv:1708.04896
-    erase: float = setting(
-        0.0,
-        "Probability that a random rectangle becomes noise.",
-        panel="Augmentation",
-        **_SHARE,
-        search=Search(0.0, 0.6, used_by=_draws_anew),
-    )
-    photo: float = setting(
-        0.0,
-        "Probability that an image is changed as by a photograph.",
-        panel="Augmentation",
-        **_SHARE,
-    )
-    outliers: float = setting(
-        0.0,
-        "Synthetic images without a garment that join each batch, as a share of it.",
-        panel="Augmentation",
-        **_SHARE,
-    )
-    mixup: float = setting(
-        0.0,
-        "Probability that an image is blended with another one; only a teacher's answers fit such an image.",
-        panel="Augmentation",
-        **_SHARE,
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            found = ",".join(f"{factor:g}" for factor in self.scale)
-            raise ConfigError(f"--scale must be two factors over 0, the smaller first, as in 0.9,1.1; not '{found}'")
-
-
-@dataclass(frozen=True)
-class NetworkOptions:
-    """Constructor options that networks share; None leaves a network's own default (see ``networks.py``)."""
-
-    channels: tuple[int, ...] | None = setting(
-        None, "Convolutions of custom, as in 32,64.", panel="Network", default_text="the network's"
-    )
-    hidden: tuple[int, ...] | None = setting(
-        None, "Dense layers of custom and feedforward, as in 128.", panel="Network", default_text="the network's"
-    )
-    widths: tuple[int, ...] | None = setting(
-        None,
-        "Channels of residual on 28, 14 and 7 pixels, as in 32,64,120.",
-        panel="Network",
-        default_text="the network's",
-    )
-    dropout: float | None = setting(
-        None,
-        "Dropout of all networks but improved, best, batchnorm and fashion.",
-        panel="Network",
-        default_text="the network's",
-    )
-    kernel: int | None = setting(
-        None, "Size of the convolutions of custom, odd.", panel="Network", default_text="the network's"
-    )
-    batch_norm: bool | None = setting(
-        None,
-        "Batch norm in custom.",
-        panel="Network",
-        default_text="the network's",
-        names=("--batch-norm/--no-batch-norm",),
-    )
+__all__ = ["Recipe"]
 
 
 @dataclass(frozen=True)
@@ -301,13 +182,13 @@ class Recipe:
         0, "Data set images of each class that are pasted on plain backgrounds, as in a shop.", panel="Photos", ge=0
     )
     photo_balance: float = setting(
-        0.0, "Draw rare kinds of photos more often: 0 draws photos alike, 1 kinds alike.", panel="Photos", **_SHARE
+        0.0, "Draw rare kinds of photos more often: 0 draws photos alike, 1 kinds alike.", panel="Photos", **SHARE
     )
     photo_distillation: float = setting(
         0.0,
         "Weight of the photo teachers' answers in the loss of photos; the labels have the rest.",
         panel="Photos",
-        **_SHARE,
+        **SHARE,
     )
     photo_teacher: str = setting(
         "", "Recipes whose finished runs answer photos and what looks like them, commas between.", panel=""
@@ -365,25 +246,3 @@ class Recipe:
         """A JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is its inverse."""
         stored = {name: documented.stored or name for name, documented in settings_of(self).items()}
         return {stored.get(name, name): value for name, value in dataclasses.asdict(self).items()}
-
-
-def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Rebuild a recipe that a run stored; fields that are missing have their defaults.
-
-    Raises:
-        ConfigError: an unknown field or an impossible value.
-    """
-    fields = dict(values)
-    fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
-    fields.pop("teacher_sees", None)  # once there was a choice
-    for name, documented in settings_of(Recipe).items():
-        if documented.stored in fields:
-            fields[name] = fields.pop(documented.stored)
-    try:
-        augmentation = dict(fields.pop("augmentation"))
-        augmentation["scale"] = tuple(augmentation["scale"])
-        for name in ("class_weights", "weight_shares"):
-            fields[name] = tuple(fields.get(name, ()))
-        return Recipe(**fields, augmentation=Augmentation(**augmentation))
-    except (TypeError, KeyError) as error:
-        raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error

@@ -5,8 +5,7 @@ Trials are short runs without the test set: validation chooses among them, as it
 
 import tempfile
 import time
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from typing import Any
 import optuna
 import torch
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from fmnist_runtime.errors import CheckpointError, ConfigError, FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import make_folder
 from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.recipes import Recipe
@@ -24,24 +22,12 @@ from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.loop import Training, TrainingError
 from fmnist_train.training.run import RunInputs, RunOptions, read_inputs, stop_on_interrupt
 from fmnist_train.training.state import Epoch
+from fmnist_train.tuning.database import claim_study, open_study
 from fmnist_train.tuning.progress import TuningProgress
 from fmnist_train.tuning.results import EPOCH, ERROR, SECONDS, write_results
 from fmnist_train.tuning.space import Parameter, own_values, rounded, search_space, suggest, with_values
 
 __all__ = ["TuningOptions", "tune"]
-
-_IDENTITY = "identity"
-"""Attribute of the study: recipe, data and fields that all its trials share."""
-_HEARTBEAT = 30
-"""Seconds between two time stamps that a running trial writes."""
-_GRACE = 120
-"""Age of the last time stamp, seconds, from which a trial counts as failed: its process was killed."""
-_LOCK_WAIT = 60
-"""Seconds that a process waits for the others to finish a write to the SQLite file."""
-_LEAST_EPOCHS = 2
-"""Smallest number of epochs before pruning; with more than 20 epochs it is a tenth of them. Early figures are noisy."""
-_ATTEMPTS = 20
-"""Times that opening is tried, half a second apart: several processes may create the tables at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +70,8 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     inputs = read_inputs(recipe, options.run, progress.note)
     folder = options.folder(recipe)
     make_folder(folder)
-    study = _open_study(folder, options, recipe.epochs)
-    _claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
+    study = open_study(folder, options.storage, options.prune_after, recipe.epochs)
+    claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(own_values(space), skip_if_exists=True)
     trials = _Trials(recipe, options, inputs, space, study, progress)
@@ -102,40 +88,6 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     return results
 
 
-def _open_study(folder: Path, options: TuningOptions, epochs: int) -> optuna.Study:
-    """Open the study of a folder, or create it."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
-    url = options.storage or f"sqlite:///{folder / 'study.db'}"
-    wait = {"connect_args": {"timeout": _LOCK_WAIT}} if url.startswith("sqlite") else {}
-    pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=options.prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10)
-    )
-    for attempt in range(_ATTEMPTS):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
-                storage = optuna.storages.RDBStorage(
-                    url, engine_kwargs=wait, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
-                )
-            return optuna.create_study(
-                storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True, pruner=pruner
-            )
-        except (OperationalError, IntegrityError) as error:
-            if attempt == _ATTEMPTS - 1:
-                raise _no_study(folder, options, error) from error
-            time.sleep(0.5)
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError) as error:
-            raise _no_study(folder, options, error) from error
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _no_study(folder: Path, options: TuningOptions, error: Exception) -> CheckpointError:
-    """An error that names the file, or the option; a URL may hold a password."""
-    place = "--storage" if options.storage else str(folder / "study.db")
-    cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause})")
-
-
 def _identity(recipe: Recipe, inputs: RunInputs, space: Sequence[Parameter], seed: int) -> dict[str, Any]:
     parts = (inputs.train.images, inputs.train.labels, inputs.validation.images, inputs.validation.labels)
     return {
@@ -145,37 +97,6 @@ def _identity(recipe: Recipe, inputs: RunInputs, space: Sequence[Parameter], see
         "search space": {parameter.name: parameter.describe() for parameter in space},
         "seed": seed,
     }
-
-
-def _claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:
-    """Store the identity of a new study, or compare it with that of an earlier one.
-
-    Raises:
-        ConfigError: the study has another recipe, data set, search space or seed.
-    """
-    stored = study.user_attrs.get(_IDENTITY)
-    if stored is None and not study.get_trials(deepcopy=False):
-        study.set_user_attr(_IDENTITY, identity)
-        return
-    stored = stored or {}
-    for name, value in identity.items():
-        if stored.get(name) != value and stored.get(name) != _as_json(value):
-            raise ConfigError(
-                f"{folder}: its study has another {name}{_difference(stored.get(name), _as_json(value))}; "
-                "give another --output, or the same options as before"
-            )
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _difference(before: Any, now: Any) -> str:
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return ""
-    return f" ({', '.join(sorted(key for key in {*before, *now} if before.get(key) != now.get(key)))})"
 
 
 @dataclass

@@ -1,0 +1,99 @@
+"""The database of a study: opened or created by several processes at once, and tied to one recipe and data set."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+
+__all__ = ["claim_study", "open_study"]
+
+_IDENTITY = "identity"
+"""Attribute of the study: recipe, data and fields that all its trials share."""
+_HEARTBEAT = 30
+"""Seconds between two time stamps that a running trial writes."""
+_GRACE = 120
+"""Age of the last time stamp, seconds, from which a trial counts as failed: its process was killed."""
+_LOCK_WAIT = 60
+"""Seconds that a process waits for the others to finish a write to the SQLite file."""
+_LEAST_EPOCHS = 2
+"""Smallest number of epochs before pruning; with more than 20 epochs it is a tenth of them. Early figures are noisy."""
+_ATTEMPTS = 20
+"""Times that opening is tried, half a second apart: several processes may create the tables at the same moment."""
+
+
+def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.Study:
+    """Open the study of a folder, or create it.
+
+    Args:
+        folder: its name is the study's.
+        url: database; empty for the SQLite file ``study.db`` in the folder.
+        prune_after: complete trials before pruning begins.
+        epochs: largest number of epochs of a trial.
+
+    Raises:
+        CheckpointError: no database, or one that is no study.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
+    place = "--storage" if url else str(folder / "study.db")  # a URL may hold a password
+    url = url or f"sqlite:///{folder / 'study.db'}"
+    wait = {"connect_args": {"timeout": _LOCK_WAIT}} if url.startswith("sqlite") else {}
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10))
+    for attempt in range(_ATTEMPTS):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
+                storage = optuna.storages.RDBStorage(
+                    url, engine_kwargs=wait, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
+                )
+            return optuna.create_study(
+                storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True, pruner=pruner
+            )
+        except (OperationalError, IntegrityError) as error:
+            if attempt == _ATTEMPTS - 1:
+                raise _no_study(place, error) from error
+            time.sleep(0.5)
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError) as error:
+            raise _no_study(place, error) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _no_study(place: str, error: Exception) -> CheckpointError:
+    cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+    return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause})")
+
+
+def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:
+    """Store the identity of a new study, or compare it with that of an earlier one.
+
+    Raises:
+        ConfigError: the study has another recipe, data set, search space or seed.
+    """
+    stored = study.user_attrs.get(_IDENTITY)
+    if stored is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(_IDENTITY, identity)
+        return
+    stored = stored or {}
+    for name, value in identity.items():
+        if stored.get(name) != value and stored.get(name) != _as_json(value):
+            raise ConfigError(
+                f"{folder}: its study has another {name}{_difference(stored.get(name), _as_json(value))}; "
+                "give another --output, or the same options as before"
+            )
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_json(item) for key, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _difference(before: Any, now: Any) -> str:
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return ""
+    return f" ({', '.join(sorted(key for key in {*before, *now} if before.get(key) != now.get(key)))})"
