@@ -1,5 +1,6 @@
 """Parsers of the commands, and their start-up."""
 
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,9 @@ HEAVY = {"numpy", "onnxruntime", "PIL", "json", "difflib", "glob", "csv", "impor
 
 def run(module: str, *arguments: str, after: str = "") -> "subprocess.CompletedProcess[str]":
     code = f"import sys\nfrom {module} import main\ntry:\n    main()\nfinally:\n    {after or 'pass'}"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    # A measurement of coverage would import modules of its own.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=plain)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
