@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from fmnist_export import pipeline as stage
+from fmnist_export import pipeline
 from fmnist_export.formatting import format_claims, format_inspection
 from fmnist_export.inspection import inspect_model
 from fmnist_export.metadata import stamp
@@ -89,7 +89,7 @@ def test_a_good_file_verifies_and_describes_itself(exported: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [wrong_weights, other_normalisation])
-def test_the_stage_refuses_a_wrong_float_graph(
+def test_the_export_refuses_a_wrong_float_graph(
     fault: Callable[[ModelProto], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch, "to_onnx", fault)
@@ -98,7 +98,7 @@ def test_the_stage_refuses_a_wrong_float_graph(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_stage_refuses_a_saturated_scale_and_names_the_layer(
+def test_the_export_refuses_a_saturated_scale_and_names_the_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch, "quantize", saturated_scale)
@@ -108,14 +108,14 @@ def test_the_stage_refuses_a_saturated_scale_and_names_the_layer(
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, step: str, fault: Callable[[ModelProto], None]) -> None:
-    right = getattr(stage, step)
+    right = getattr(pipeline, step)
 
     def wrong(*arguments: Any) -> ModelProto:
         model = right(*arguments)
         fault(model)
         return model
 
-    monkeypatch.setattr(stage, step, wrong)
+    monkeypatch.setattr(pipeline, step, wrong)
 
 
 @pytest.mark.parametrize("fault", [wrong_weights, other_normalisation, saturated_scale])
@@ -158,7 +158,7 @@ def test_a_flipped_byte_anywhere_is_refused(exported: Path, tmp_path: Path) -> N
             Classifier.load(path)
 
 
-def test_sums_vouch_for_what_was_written_and_refuse_anything_else(exported: Path, tmp_path: Path) -> None:
+def test_sums_cover_what_was_written_and_refuse_anything_else(exported: Path, tmp_path: Path) -> None:
     for name in ("model.int8.onnx", "model.onnx", "SHA256SUMS"):
         (tmp_path / name).write_bytes((exported / name).read_bytes())
     export(CHECKPOINT, options(tmp_path))  # float alone: the int8 file's line stays
