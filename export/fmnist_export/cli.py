@@ -33,7 +33,7 @@ app = typer.Typer(
     cls=_DefaultExport,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Export a trained network to ONNX and evaluate the files. Without a subcommand: export.",
+    help="Export a trained network to ONNX and evaluate the files. The default command is export.",
     epilog="fmnist-export export --help lists the options of the export.",
 )
 
@@ -71,10 +71,14 @@ def export(
         float, typer.Option(min=0, max=1, help="Share of test images for which int8 must give PyTorch's class.")
     ] = _LIMITS.min_agreement,
     max_latency_ratio: Annotated[
-        float, typer.Option(min=0, help="Limit of int8 latency to float latency on this machine; 0: not measured.")
+        float, typer.Option(min=0, help="Limit of the ratio of int8 to float latency on this machine; 0: not measured.")
     ] = _LIMITS.max_latency_ratio or 0,
-    target: Annotated[str, typer.Option(help=f"{' or '.join(TARGETS)} (8-bit weights).")] = _QUANTIZATION.target,
-    calibration: Annotated[str, typer.Option(help=f"{', '.join(CALIBRATIONS)}.")] = _QUANTIZATION.calibration,
+    target: Annotated[
+        str, typer.Option(help=f"Processors: {' or '.join(TARGETS)} (8-bit weights).")
+    ] = _QUANTIZATION.target,
+    calibration: Annotated[
+        str, typer.Option(help=f"Method of the activation ranges: {', '.join(CALIBRATIONS)}.")
+    ] = _QUANTIZATION.calibration,
     calibration_images: Annotated[
         int, typer.Option(min=1, help="Number of training images for the calibration.")
     ] = _QUANTIZATION.images,
