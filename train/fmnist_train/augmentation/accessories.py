@@ -1,8 +1,7 @@
-"""What lies in a wardrobe and is none of the ten: belts, watches, glasses, hats, bottles; drawn, for ``outliers.py``.
+"""Drawings of things in a wardrobe that are none of the ten classes: belts, watches, glasses, hats, bottles.
 
-Somebody who photographs garments photographs these as well. Each is drawn from a few random numbers, in coordinates from -1
-to 1 that are turned a little, fills the frame as it would after the device's preprocessing, and is different every time.
-Tensors as in ``drawing.py``.
+``outliers.py`` uses them as examples to reject. Each is drawn from a few random numbers, in coordinates from -1 to 1 that
+are rotated a little, and fills the frame, as after the device's preprocessing. Tensors as in ``drawing.py``.
 """
 
 import torch
@@ -13,11 +12,11 @@ from fmnist_train.augmentation.drawing import coarsen, draw, field, fine, full_r
 __all__ = ["belts", "bottles", "glasses", "hats", "watches"]
 
 Layer = tuple[Tensor, Tensor]
-"""Where to paint, boolean, and the tone, 0 to 1."""
+"""Boolean mask of the pixels to paint, and their tone, 0 to 1."""
 
 
 def belts(images: Tensor) -> Tensor:
-    """A band rolled up, seen obliquely: a flat ring, its inside, stitches or stripes, a buckle."""
+    """Draws rolled-up belts seen obliquely: a flat ring, its inside, stitches or stripes, a buckle."""
     y, x = turned(images, draw(images, -0.2, 0.2))
     high, band = draw(images, 0.3, 0.65), draw(images, 0.15, 0.4)
     place, buckle = draw(images, -0.6, 0.6), draw(images, 0.12, 0.28)
@@ -36,7 +35,7 @@ def belts(images: Tensor) -> Tensor:
 
 
 def watches(images: Tensor) -> Tensor:
-    """A strap from top to bottom, a case, a dial with hands or figures."""
+    """Draws watches: a strap from top to bottom, a case, a dial with hands or marks."""
     y, x = turned(images, draw(images, -0.15, 0.15))
     size, strap = draw(images, 0.45, 0.85), draw(images, 0.25, 0.5)
     round_case = (x**2 + y**2).sqrt()
@@ -54,7 +53,7 @@ def watches(images: Tensor) -> Tensor:
 
 
 def glasses(images: Tensor) -> Tensor:
-    """Two lenses in a frame, a bridge, and often a temple that stands off."""
+    """Draws glasses: two lenses in a frame, a bridge, and often a temple at an angle."""
     y, x = turned(images, draw(images, -0.4, 0.4))
     wide, high = draw(images, 0.3, 0.45), draw(images, 0.2, 0.42)
     lens = torch.minimum(*(((x - side * 0.48) / wide) ** 4 + (y / high).abs() ** 3 for side in (-1, 1)))
@@ -66,7 +65,7 @@ def glasses(images: Tensor) -> Tensor:
 
 
 def hats(images: Tensor) -> Tensor:
-    """A dome with a brim to the front or a side, or with a cuff; sometimes a bobble, stripes, or a badge."""
+    """Draws hats: a dome with a brim or a cuff; sometimes a bobble, stripes, or a badge."""
     y, x = turned(images, draw(images, -0.3, 0.3))
     edge, wide = draw(images, 0.1, 0.75), draw(images, 0.65, 0.95)
     dome = _ellipse(x, y - edge, wide, edge + draw(images, 0.75, 0.95)) & (y < edge)
@@ -87,7 +86,7 @@ def hats(images: Tensor) -> Tensor:
 
 
 def bottles(images: Tensor) -> Tensor:
-    """A body, straight or bulging, a neck or cap above it, a label."""
+    """Draws bottles: a straight or bulging body, a neck or cap above it, a label."""
     y, x = turned(images, draw(images, -0.1, 0.1))
     shoulder, wide, bulge = draw(images, -0.7, 0.2), draw(images, 0.2, 0.75), draw(images, -0.3, 0.3)
     body = (y > shoulder) & (x.abs() < wide * (1 + bulge * (y - shoulder)))
@@ -111,7 +110,7 @@ def _ellipse(x: Tensor, y: Tensor, wide: Tensor | float, high: Tensor | float) -
 
 
 def _paint(images: Tensor, *layers: Layer) -> Tensor:
-    """The layers, the last on top, over black; most of them fill the frame."""
+    """Paints layers over black, the last on top, with light and grain; most results are enlarged to the frame."""
     picture = torch.zeros_like(layers[0][0], dtype=torch.float32)
     for where, tone in layers:
         picture = torch.where(where, tone, picture)

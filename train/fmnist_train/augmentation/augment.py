@@ -1,7 +1,7 @@
 """Augmentation as batched functions on the device: ``uint8`` pixels in, ``float32`` pixels in 0..255 out.
 
-The whole batch is changed at once by tensor operations, which is what makes an epoch short; every function draws from the
-global generator of its device, which the loop seeds at each epoch.
+Tensor operations change the whole batch at once, which keeps epochs short. Random numbers come from the global generator of
+the device, which the loop seeds at each epoch.
 """
 
 import math
@@ -18,12 +18,12 @@ __all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_mi
 
 
 def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tuple[Tensor, Tensor]:
-    """Return a randomly changed copy of a batch; and which of its images were made into photographs, boolean ``[N]``.
+    """Returns a randomly changed copy of a batch, and which images ``photo`` changed, boolean ``[N]``.
 
     Args:
         images: ``[N, 1, H, W]`` uint8, or float in 0..255.
-        labels: ``[N]`` Fashion-MNIST class ids, which ``photo`` looks at; None where the classes are others.
-        settings: what to do; with all defaults the pixels come back unchanged, as float.
+        labels: ``[N]`` Fashion-MNIST class ids, which ``photo`` uses; None where the classes are others.
+        settings: kinds and strengths of the changes; with all defaults the pixels are unchanged, as float.
     """
     images = images.to(torch.float32)
     if settings.flip:
@@ -47,13 +47,13 @@ def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tu
 
 
 def random_flip(images: Tensor, probability: float) -> Tensor:
-    """Mirror each image left to right with the given probability."""
+    """Mirrors each image left to right with the given probability."""
     chosen = draw(images, 0, 1) < probability
     return torch.where(chosen, images.flip(-1), images)
 
 
 def random_shift(images: Tensor, pixels: int) -> Tensor:
-    """Shift each image by whole pixels, up to ``pixels`` either way along both axes; what comes in from outside is 0."""
+    """Shifts each image by up to ``pixels`` whole pixels either way along both axes; new pixels are 0."""
     count, _, height, width = images.shape
     padded = F.pad(images, [pixels] * 4)
     top, left = torch.randint(2 * pixels + 1, (2, count, 1), device=images.device)
@@ -63,7 +63,7 @@ def random_shift(images: Tensor, pixels: int) -> Tensor:
 
 
 def random_affine(images: Tensor, rotation: float, translation: float, scale: tuple[float, float]) -> Tensor:
-    """Rotate, shift and zoom each image about its centre, bilinearly; what comes in from outside is 0, the background."""
+    """Rotates, shifts and zooms each image about its center, bilinearly; new pixels are 0, the background."""
     angle = draw(images, -math.radians(rotation), math.radians(rotation)).flatten()
     zoom = draw(images, *scale).flatten()
     # affine_grid maps output positions to input positions in units of half a side: hence 1 / zoom and twice the shift.
@@ -80,7 +80,7 @@ def random_erase(
     area: tuple[float, float] = (0.02, 0.33),
     aspect: tuple[float, float] = (0.3, 3.3),
 ) -> Tensor:
-    """Replace one random rectangle of each chosen image by uniform noise (random erasing, arXiv:1708.04896)."""
+    """Replaces one random rectangle of each chosen image by uniform noise (random erasing, arXiv:1708.04896)."""
     height, width = images.shape[-2:]
     device = images.device
     share = draw(images, *area) * height * width
@@ -97,9 +97,9 @@ def random_erase(
 
 
 def random_mixup(images: Tensor, probability: float) -> Tensor:
-    """Blend each chosen image with another one of the batch, in shares drawn uniformly (mixup, arXiv:1710.09412).
+    """Blends each chosen image with another one of the batch, in shares drawn uniformly (mixup, arXiv:1710.09412).
 
-    Uniform shares leave no image nearly alone, which suits pupils of a teacher that sees the same blend
+    Uniform shares leave few images nearly unmixed, which suits distillation from a teacher on the same blend
     (Beyer et al. 2022, arXiv:2106.05237).
     """
     partner = images[torch.randperm(len(images), device=images.device)]

@@ -1,6 +1,6 @@
-"""Tools of the batched pictures that training makes up: random numbers, coordinates, smooth fields, warps.
+"""Tools for batched drawing and augmentation: random numbers, coordinates, smooth fields, warps.
 
-Pictures are ``float32`` ``[N, 1, H, W]`` in 0..255; everything random comes from the global generator of their device.
+Images are ``float32`` ``[N, 1, H, W]`` in 0..255. All random numbers come from the global generator of their device.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
-    "GROUND",
+    "BACKGROUND_LEVEL",
     "blur",
     "coarsen",
     "coordinates",
@@ -26,19 +26,19 @@ __all__ = [
     "warp",
 ]
 
-GROUND = 12
-"""What is no brighter is ground."""
+BACKGROUND_LEVEL = 12
+"""Largest 8-bit level of a background pixel: the data set's background is 0, and resizing blurs its border."""
 _FINER = 2
-"""Objects are drawn so many times as large and made smaller, which smooths their edges."""
+"""Factor by which objects are drawn larger, then averaged: it smooths their edges."""
 
 
 def draw(images: Tensor, low: float, high: float) -> Tensor:
-    """One uniform number an image, ``[N, 1, 1, 1]``."""
+    """Returns one uniform random number for each image, ``[N, 1, 1, 1]``."""
     return torch.rand(images.shape[0], 1, 1, 1, device=images.device) * (high - low) + low
 
 
 def coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column coordinates from -1 to 1, ``[1, 1, H, 1]`` and ``[1, 1, 1, W]``."""
+    """Returns row and column coordinates from -1 to 1, ``[1, 1, H, 1]`` and ``[1, 1, 1, W]``."""
     height, width = images.shape[-2:]
     y = torch.linspace(-1, 1, height, device=images.device).view(1, 1, -1, 1)
     x = torch.linspace(-1, 1, width, device=images.device).view(1, 1, 1, -1)
@@ -46,29 +46,29 @@ def coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fine(images: Tensor) -> Tensor:
-    """An empty batch on the finer grid that objects are drawn on."""
+    """Returns an empty batch on the finer grid on which objects are drawn."""
     return images.new_empty(len(images), 1, *(_FINER * side for side in images.shape[-2:]))
 
 
 def coarsen(pictures: Tensor) -> Tensor:
-    """From the finer grid to the images' own."""
+    """Averages from the finer grid to that of the images."""
     return F.avg_pool2d(pictures, _FINER)
 
 
 def turned(images: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinates on the finer grid, each image's turned by so many radians: ``[N, 1, 2H, 2W]`` both."""
+    """Returns row and column coordinates on the finer grid, rotated by ``angle`` (radians): ``[N, 1, 2H, 2W]`` each."""
     y, x = coordinates(fine(images))
     return torch.cos(angle) * y - torch.sin(angle) * x, torch.cos(angle) * x + torch.sin(angle) * y
 
 
 def field(images: Tensor, cells: int) -> Tensor:
-    """A smooth random field of about unit variance with ``cells`` cells a side."""
+    """Returns a smooth random field of about unit variance, with ``cells`` cells a side."""
     coarse = torch.randn(images.shape[0], 1, cells, cells, device=images.device) * 1.4
     return F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def drawn_from(pool: Tensor, images: Tensor) -> Tensor:
-    """As many images as ``images`` has, drawn from ``pool``; black where the pool is empty."""
+    """Returns an image drawn from ``pool`` for each of ``images``; black where the pool is empty."""
     if not len(pool):
         return torch.zeros_like(images)
     return pool[torch.randint(len(pool), (images.shape[0],), device=images.device)]
@@ -77,7 +77,7 @@ def drawn_from(pool: Tensor, images: Tensor) -> Tensor:
 def sometimes(
     probability: float, change: Callable[[Tensor], Tensor], images: Tensor, only: Tensor | None = None
 ) -> Tensor:
-    """Change each image with the given probability, among those of ``only``; computed for the chosen ones alone."""
+    """Changes each image with the given probability; with ``only`` (bool ``[N]``), just some of these images."""
     chosen = torch.rand(images.shape[0], device=images.device) < probability
     indices = (chosen if only is None else chosen & only).nonzero().squeeze(1)
     return images.index_copy(0, indices, change(images[indices])) if len(indices) else images
@@ -93,16 +93,16 @@ def warp(
     taper: Tensor | None = None,
     bend: Tensor | None = None,
 ) -> Tensor:
-    """Affine change about the centre, and two that are not.
+    """Applies an affine map about the center, a taper and a bend.
 
     Args:
         images: ``[N, 1, H, W]``.
         turn: radians.
         zoom: factors along x and y.
         shift: along x and y, in half sides, to the right and up.
-        slant: how far the top leans over, in half sides.
-        taper: how much wider the bottom is than the middle, as a share, as in a picture taken from below.
-        bend: ``[N, 2, H, W]``, how far each pixel moves along x and y, in half sides.
+        slant: shift of the top edge along x, in half sides.
+        taper: share by which the bottom is wider than the middle, as in a picture taken from below.
+        bend: ``[N, 2, H, W]``, shift of each pixel along x and y, in half sides.
     """
     nothing = torch.zeros(images.shape[0], device=images.device)
     turn, slant = (nothing if v is None else v.flatten() for v in (turn, slant))
@@ -123,31 +123,31 @@ def warp(
 
 
 def refit(images: Tensor) -> Tensor:
-    """Crop to what is not ground, and fill the longest side with it again, as on the device."""
-    inside = (images > GROUND).squeeze(1)
+    """Crops to the foreground, and enlarges its longest side to the frame, as on the device."""
+    inside = (images > BACKGROUND_LEVEL).squeeze(1)
     (x, width), (y, height) = _span(inside.any(1)), _span(inside.any(2))
     zoom = 1 / torch.maximum(width, height)
     return warp(images, zoom=(zoom, zoom), shift=(-x * zoom, y * zoom))
 
 
 def full_range(images: Tensor) -> Tensor:
-    """Stretch so that the brightest pixel is 255, as in the data set and on the device; next to nothing stays dark."""
+    """Scales the brightest pixel to 255, as in the data set and on the device; nearly black images stay dark."""
     return images * (255 / images.amax(dim=(1, 2, 3), keepdim=True).clamp(min=40))
 
 
 def _span(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the true ones of each row ``[N, S]`` lie: the centre, -1 to 1, and the share of the length."""
+    """Returns center (-1 to 1) and length (a share) of the span of true values in each row of ``[N, S]``."""
     side = seen.shape[1]
     first, behind = seen.byte().argmax(1), side - seen.flip(1).byte().argmax(1)
     return (first + behind) / side - 1, (behind - first) / side
 
 
 def soften(images: Tensor) -> Tensor:
-    """Each pixel's mean with its neighbours, by the 3×3 binomial weights."""
+    """Returns each pixel's mean over 3×3 pixels with binomial weights."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=images.device)
     return F.conv2d(images, (kernel[:, None] * kernel / 16).view(1, 1, 3, 3), padding=1)
 
 
 def blur(images: Tensor) -> Tensor:
-    """A soft photo, in varying strength."""
+    """Blurs each image, in varying strength."""
     return torch.lerp(images, soften(images), draw(images, 0.3, 1.0))

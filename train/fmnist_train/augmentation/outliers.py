@@ -1,9 +1,8 @@
-"""Pictures that show no garment, made up: what the network is taught not to be sure about.
+"""Generated images without a garment, on which the network is trained towards equal probabilities.
 
-Outlier exposure (Hendrycks, Mazeika, Dietterich 2019, arXiv:1812.04606) asks for equal probabilities on examples of what is
-not to be recognised, and generalises to what was never shown. These are drawn from formulas as they are needed, so no other
-data set is learnt: strokes as in writing, filled shapes, textures, noise, flat tones, garments cut into shuffled tiles, and
-accessories (``accessories.py``).
+This is outlier exposure (Hendrycks, Mazeika, Dietterich 2019, arXiv:1812.04606), which generalizes to kinds of images that
+were never shown. The images are drawn from formulas, so no other data set is needed: strokes as in writing, filled shapes,
+textures, noise, flat tones, garments cut into shuffled tiles, and accessories (``accessories.py``).
 All return ``float32`` pixels in 0..255, ``[N, 1, 28, 28]``, and draw from the global generator.
 """
 
@@ -21,16 +20,17 @@ from fmnist_train.augmentation.drawing import blur, coordinates, draw, field
 __all__ = ["OUTLIER_WEIGHT", "draw_outliers", "uniform_loss"]
 
 OUTLIER_WEIGHT = 0.5
-"""Weight of ``uniform_loss`` beside the loss on garments, as the paper has it for pictures."""
+"""Weight of ``uniform_loss`` beside the loss on garments: the paper's value for images."""
 
 _TILE = 7
+"""Side of a shuffled tile, pixels: a quarter of the image."""
 
 
 def draw_outliers(count: int, garments: Tensor) -> Tensor:
-    """Return ``count`` pictures without a garment.
+    """Returns ``count`` images without a garment.
 
     Args:
-        count: how many.
+        count: number of images.
         garments: ``[M, 1, 28, 28]`` float in 0..255, at least one; some are cut up.
     """
     kind = torch.randint(len(_KINDS), (count,), device=garments.device)
@@ -44,12 +44,12 @@ def draw_outliers(count: int, garments: Tensor) -> Tensor:
 
 
 def uniform_loss(logits: Tensor) -> Tensor:
-    """Cross-entropy between equal probabilities and those of ``logits [N, classes]``, over its least value: 0 is perfect."""
+    """Returns the cross-entropy of ``logits [N, classes]`` from equal probabilities, less its minimum: 0 is perfect."""
     return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])
 
 
 def strokes(images: Tensor) -> Tensor:
-    """One to three curved strokes of a pen, as letters, digits and cables have them."""
+    """Draws one to three curved strokes of a pen, as in letters, digits and cables."""
     count, device = len(images), images.device
     ends = torch.rand(count, 3, 3, 2, device=device) * 1.7 - 0.85  # three quadratic Bézier curves of three points
     joined = torch.rand(count, 1, device=device) < 0.7
@@ -65,7 +65,7 @@ def strokes(images: Tensor) -> Tensor:
 
 
 def shapes(images: Tensor) -> Tensor:
-    """A filled outline, round, cornered or lobed, anywhere, with a texture: most things that are no garment."""
+    """Draws a filled outline with a texture at a random place: round, cornered or lobed."""
     y, x = coordinates(images)
     y, x = (
         (y - draw(images, -0.3, 0.3)) * draw(images, 0.9, 2.2),
@@ -81,7 +81,7 @@ def shapes(images: Tensor) -> Tensor:
 
 
 def texture(images: Tensor) -> Tensor:
-    """A smooth or rough field, or bars, over the whole frame."""
+    """Draws a smooth or rough field, or bars, over the whole frame."""
     y, x = coordinates(images)
     turn = draw(images, 0, math.pi)
     bars = torch.sin(draw(images, 3, 30) * (x * torch.cos(turn) + y * torch.sin(turn)) + draw(images, 0, 6))
@@ -93,7 +93,7 @@ def texture(images: Tensor) -> Tensor:
 
 
 def noise(images: Tensor) -> Tensor:
-    """Uniform noise, or grains on black or white."""
+    """Draws uniform noise, or grains on black or white."""
     uniform = torch.rand_like(images)
     grains = (uniform < draw(images, 0.02, 0.6)).float()
     chosen = torch.where(draw(images, 0, 1) < 0.4, grains, uniform)
@@ -101,7 +101,7 @@ def noise(images: Tensor) -> Tensor:
 
 
 def flat(images: Tensor) -> Tensor:
-    """One tone, or a slope of tones."""
+    """Draws one tone, or a gradient of tones."""
     y, x = coordinates(images)
     slope = (y * draw(images, -1, 1) + x * draw(images, -1, 1)) * draw(images, 0, 120)
     return (draw(images, 0, 255) + torch.where(draw(images, 0, 1) < 0.5, slope, torch.zeros_like(slope))).expand_as(
@@ -110,7 +110,7 @@ def flat(images: Tensor) -> Tensor:
 
 
 def shuffled_tiles(images: Tensor) -> Tensor:
-    """Garments cut into 7×7 tiles in another order: their textures and edges without their shape."""
+    """Shuffles 7×7 tiles of garments: textures and edges stay, the shape is lost."""
     side = IMAGE_SIZE // _TILE
     tiles = F.unfold(images, _TILE, stride=_TILE)
     order = torch.rand(len(images), 1, side * side, device=images.device).argsort(-1)
@@ -132,3 +132,4 @@ _KINDS: tuple[Callable[[Tensor], Tensor], ...] = (
     hats,
     bottles,
 )
+"""Kinds of generated images, drawn with equal probability; strokes and shapes, the most varied, are listed twice."""

@@ -1,13 +1,16 @@
-"""What photographs do to a garment, done to training images: the half of the way that the network goes to meet a photo.
+"""Augmentation that imitates preprocessed photos by formulas, without any photo.
 
-``fmnist_runtime.preprocessing.pipeline`` turns a photo into a light garment on black ground, and does it imperfectly. These batched
-functions imitate on clean 28×28 images what is left over: other tones (a white shirt on a dark floor, a black one on a
-white wall), fabric patterns, folds and shadows, parts that segmentation lost or kept by mistake, the head and trousers of
-whoever wears the shirt, hems cut off by the frame, shoes lying in pairs. No photo is used. All take and return ``float32``
-pixels in 0..255, ``[N, 1, H, W]``, and draw from the global generator.
+``fmnist_runtime.preprocessing.pipeline`` turns a photo into a light garment on a black background, imperfectly. These
+functions make the same imperfections on clean 28×28 images:
 
-Pairs, heads and trousers need to know what an image shows; they rely on Fashion-MNIST's class ids, and are left out for other
-classes.
+- other tones, as of a white shirt on a dark floor or a black one on a white wall;
+- fabric patterns, folds and shadows;
+- parts that segmentation lost, or kept by mistake;
+- head and trousers of a person who wears the shirt;
+- hems cut off by the frame, and shoes in pairs.
+
+All take and return ``float32`` pixels in 0..255, ``[N, 1, H, W]``, and draw from the global generator. Pairs, heads and
+trousers depend on Fashion-MNIST's class ids; they are left out for other classes.
 """
 
 import math
@@ -17,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_train.augmentation.drawing import (
-    GROUND,
+    BACKGROUND_LEVEL,
     blur,
     coordinates,
     draw,
@@ -40,10 +43,10 @@ _FROM_ABOVE = {5: draw_sandals, 7: draw_sneakers, 9: draw_boots}
 
 
 def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
-    """Change every image the way a photo and its segmentation might have.
+    """Changes every image as a photo and its segmentation would.
 
     Args:
-        images: ``[N, 1, H, W]`` float in 0..255, light garment on black ground.
+        images: ``[N, 1, H, W]`` float in 0..255, light garment on a black background.
         labels: ``[N]`` Fashion-MNIST class ids; None where the classes are others.
     """
     if labels is None:
@@ -63,7 +66,7 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
     images = sometimes(0.3, top_remnant, images, only=trousers)
     images = deform(images)
     images = sometimes(0.2, lose_parts, images)
-    images = sometimes(0.35, keep_ground, images)
+    images = sometimes(0.35, keep_background, images)
     images = sometimes(0.25, blur, sometimes(0.5, refit, images))
     images = sometimes(0.5, sharpen, images)
     return full_range(sometimes(0.25, add_noise, images))
@@ -73,7 +76,7 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def retone(images: Tensor) -> Tensor:
-    """Another tone curve inside the garment: gamma, a narrower range, sometimes the negative."""
+    """Applies another tone curve inside the garment: gamma, a narrower range, sometimes the negative."""
     inside = _inside(images)
     value = images / 255
     negative = draw(images, 0, 1) < 0.3
@@ -85,7 +88,7 @@ def retone(images: Tensor) -> Tensor:
 
 
 def pattern(images: Tensor) -> Tensor:
-    """Stripes across, stripes along, checks, or a print on the chest."""
+    """Adds stripes across, stripes along, checks, or a print on the chest."""
     y, x = coordinates(images)
     frequency = draw(images, 2.0, 7.0) * math.pi
     phase = draw(images, 0, 2 * math.pi)
@@ -101,34 +104,34 @@ def pattern(images: Tensor) -> Tensor:
 
 
 def shade(images: Tensor) -> Tensor:
-    """Folds and uneven light: a smooth gain over the garment, and a slope."""
+    """Adds folds and uneven light: a smooth gain over the garment, and a slope."""
     y, x = coordinates(images)
     slope = draw(images, -0.25, 0.25) * x + draw(images, -0.25, 0.25) * y
     gain = 1 + slope + field(images, 6) * draw(images, 0, 0.3)
     return (images * gain).clamp(0, 255)
 
 
-# -- what segmentation gets wrong ---------------------------------------------------------------------------------------
+# -- errors of segmentation ---------------------------------------------------------------------------------------
 
 
 def lose_parts(images: Tensor) -> Tensor:
-    """Holes and bitten edges, where garment and ground had the same colour."""
+    """Removes random parts, as where garment and background have the same color: holes and bitten edges."""
     return torch.where(field(images, 5) > draw(images, 1.0, 2.2), torch.zeros_like(images), images)
 
 
-def keep_ground(images: Tensor) -> Tensor:
-    """Pieces of ground or shadow that stick to the garment, or all of the ground at once."""
+def keep_background(images: Tensor) -> Tensor:
+    """Adds pieces of background or shadow next to the garment, or the whole background."""
     reach = F.max_pool2d(_inside(images), 7, stride=1, padding=3)
     everything = draw(images, 0, 1) < 0.15
     threshold = draw(images, 0.4, 1.6)
     region = torch.where(everything, torch.ones_like(images), reach * (field(images, 6) > threshold))
     level = draw(images, 15, 220) + field(images, 9) * draw(images, 0, 30)
     level = torch.where(everything, level * 0.5, level)
-    return torch.where((images < GROUND) & (region > 0), level.clamp(0, 255), images)
+    return torch.where((images < BACKGROUND_LEVEL) & (region > 0), level.clamp(0, 255), images)
 
 
 def crop_hem(images: Tensor) -> Tensor:
-    """Cut the lowest rows, or the highest, as a frame or a waist does, and centre what is left."""
+    """Cuts the lowest rows, or the highest, as a frame or a waist does, and centers the rest."""
     y, _ = coordinates(images)
     cut = draw(images, 0.0, 0.5)
     below = draw(images, 0, 1) < 0.7
@@ -137,11 +140,11 @@ def crop_hem(images: Tensor) -> Tensor:
     return warp(images * kept, shift=(torch.zeros_like(shift), -shift))
 
 
-# -- what is worn with it -----------------------------------------------------------------------------------------------
+# -- the person, and shoes -----------------------------------------------------------------------------------------------
 
 
 def wear(images: Tensor, trousers: Tensor) -> Tensor:
-    """Put the garment on somebody: a head above it and, often, some of the given trousers below it."""
+    """Adds a person: a head above the garment and, often, some of the given trousers below it."""
     y, x = coordinates(images)
     zoom = draw(images, 0.6, 0.85)
     lift = draw(images, -0.1, 0.25)
@@ -158,7 +161,7 @@ def wear(images: Tensor, trousers: Tensor) -> Tensor:
 
 
 def top_remnant(images: Tensor) -> Tensor:
-    """The lower end of a shirt over the trousers' waist, and hands beside the hips."""
+    """Adds the lower end of a shirt over the trousers' waist, and hands beside the hips."""
     y, x = coordinates(images)
     edge = draw(images, -0.9, -0.55)
     width = draw(images, 0.3, 0.55)
@@ -169,7 +172,7 @@ def top_remnant(images: Tensor) -> Tensor:
 
 
 def pair(images: Tensor) -> Tensor:
-    """Two of the same shoe side by side, toes up or down, roughly as a pair looks from above, or one behind the other."""
+    """Puts a shoe beside a copy of itself, toes up or down, as a pair seen from above; or one shoe behind the other."""
     lying = draw(images, 0, 1) < 0.25
     turn = torch.where(lying, draw(images, -0.3, 0.3), (math.pi / 2) + draw(images, -0.3, 0.3))
     turn = torch.where(draw(images, 0, 1) < 0.5, turn, torch.where(lying, turn, -turn))
@@ -189,7 +192,7 @@ def pair(images: Tensor) -> Tensor:
 
 
 def footbed(images: Tensor) -> Tensor:
-    """Close the gaps between a sandal's straps with its sole, which shows unless the picture is taken from the side."""
+    """Fills the gaps between a sandal's straps with its sole, which is visible except from the side."""
     wide = F.max_pool2d(images, (5, 9), stride=1, padding=(2, 4))
     closed = -F.max_pool2d(-wide, (5, 9), stride=1, padding=(2, 4))
     sole = (draw(images, 30, 200) + field(images, 8) * draw(images, 0, 25)).clamp(20, 255)
@@ -197,7 +200,7 @@ def footbed(images: Tensor) -> Tensor:
 
 
 def from_above(images: Tensor) -> Tensor:
-    """A shoe seen obliquely from above: taller, its toe turned down."""
+    """Shows a shoe obliquely from above: taller, its toe rotated down."""
     toe_left = torch.where(draw(images, 0, 1) < 0.5, images, images.flip(-1))
     turn = draw(images, 0.1, 0.75)
     zoom = (draw(images, 0.75, 1.0), draw(images, 1.0, 1.7))
@@ -209,7 +212,7 @@ def from_above(images: Tensor) -> Tensor:
 
 
 def deform(images: Tensor) -> Tensor:
-    """Turn, stretch either way, slant, taper, bend and shift, and rarely lay the garment on its side."""
+    """Rotates, stretches along both axes, slants, tapers, bends and shifts; rarely rotates by a quarter."""
     side = draw(images, 0, 1) < 0.03
     turn = draw(images, -1, 1) ** 3 * 0.6 + torch.where(
         side, math.pi / 2 * torch.sign(draw(images, -1, 1)), torch.zeros(())
@@ -227,13 +230,13 @@ def deform(images: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor) -> Tensor:
-    """The unsharp mask of the device's preprocessing, in varying strength, inside the garment."""
+    """Applies the unsharp mask of the device's preprocessing inside the garment, in varying strength."""
     sharp = torch.lerp(images, soften(images), -draw(images, 0.3, 1.4)).clamp(0, 255)
-    return torch.where(images > GROUND, sharp, images)
+    return torch.where(images > BACKGROUND_LEVEL, sharp, images)
 
 
 def add_noise(images: Tensor) -> Tensor:
-    """Grain inside the garment."""
+    """Adds grain inside the garment."""
     return (images + torch.randn_like(images) * draw(images, 2, 20) * _inside(images)).clamp(0, 255)
 
 
@@ -241,7 +244,7 @@ def add_noise(images: Tensor) -> Tensor:
 
 
 def _inside(images: Tensor) -> Tensor:
-    """Soft mask of the garment, 0 on the ground."""
+    """Returns a soft mask of the garment, 0 on the background."""
     return (images / 20).clamp(0, 1)
 
 

@@ -1,8 +1,8 @@
-"""Pairs of shoes drawn as somebody sees them who looks down: what the data set, which shows shoes from the side, lacks.
+"""Drawings of pairs of shoes seen from above: the data set shows shoes only from the side, photos often from above.
 
-People photograph shoes as they stand on the floor: two outlines side by side, toes up or down, with laces and the opening
-for the foot, or straps over a sole, or a shaft. The three are drawn from a few random numbers each, in the coordinates of one
-shoe: ``across`` from -1 to 1 within its width, ``along`` from -1 (heel) to 1 (toe). Tensors as in ``drawing.py``.
+A pair is two outlines side by side, toes up or down. Sneakers have laces and an opening for the foot, sandals straps over a
+sole, boots a shaft. Each is drawn from a few random numbers in the coordinates of one shoe: ``across`` from -1 to 1 within
+its width, ``along`` from -1 (heel) to 1 (toe). Tensors as in ``drawing.py``.
 """
 
 import math
@@ -16,11 +16,11 @@ from fmnist_train.augmentation.drawing import coarsen, draw, field, fine, turned
 __all__ = ["draw_boots", "draw_sandals", "draw_sneakers"]
 
 Shoe = Callable[[Tensor, Tensor], Tensor]
-"""Tones 0..1 of one shoe, at places across and along it; below 0: not the shoe."""
+"""Function of the coordinates across and along one shoe: its tones 0..1, below 0 outside of the shoe."""
 
 
 def draw_sneakers(images: Tensor) -> Tensor:
-    """As many pairs as ``images``: an upper with laces or a tongue, the opening, sometimes a toe cap and the sole's rim."""
+    """Draws a pair for each image: upper with laces or tongue, opening, sometimes a toe cap and the sole's rim."""
     waist, upper, inner, tongue, cap, rim = (draw(images, *span) for span in ((0, 0.2), *[(0.15, 1.0)] * 5))
     opening = draw(images, 0.25, 0.5)
     laces = draw(images, 8, 16)
@@ -40,7 +40,7 @@ def draw_sneakers(images: Tensor) -> Tensor:
 
 
 def draw_sandals(images: Tensor) -> Tensor:
-    """A sole with up to three straps across, or the thong of a flip-flop, sometimes with a strap around the heel."""
+    """Draws a pair for each image: a sole with up to three straps across, or the thong of a flip-flop."""
     waist, sole, strap = (draw(images, *span) for span in ((0, 0.2), (0.1, 1.0), (0.1, 1.0)))
     places = [draw(images, *span) for span in ((0.25, 0.65), (-0.15, 0.3), (-0.7, -0.3))]
     worn = [draw(images, 0, 1) < chance for chance in (0.85, 0.6, 0.35)]
@@ -61,7 +61,7 @@ def draw_sandals(images: Tensor) -> Tensor:
 
 
 def draw_boots(images: Tensor) -> Tensor:
-    """Seen from the front: a shaft with its opening, an ankle, a round toe, sometimes laces."""
+    """Draws a pair for each image, from the front: shaft with opening, ankle, round toe, sometimes laces."""
     ankle, shaft, toe, inner, lace = (draw(images, *span) for span in ((0.05, 0.3), *[(0.2, 1.0)] * 4))
     sole = draw(images, 0.1, 1.0)
     opening, laces, turn_up = draw(images, 0.08, 0.25), draw(images, 8, 16), draw(images, -0.1, 0.25)
@@ -81,13 +81,13 @@ def draw_boots(images: Tensor) -> Tensor:
 
 
 def _outline(along: Tensor, waist: Tensor) -> Tensor:
-    """Half the width of a sole: round at both ends, wider at the toes, narrower in between."""
+    """Returns half the width of a sole: round at both ends, wider at the toes, narrower in between."""
     narrow = 0.9 + 0.08 * along - waist * torch.exp(-(((along + 0.15) / 0.35) ** 2))
     return narrow * (1 - along.abs().clamp(max=1) ** 3.5).sqrt()
 
 
 def _pair(images: Tensor, shoe: Shoe, toes_down: float = 0.5) -> Tensor:
-    """Two of a shoe, the second as in a mirror, each turned a little; rarely one alone, or both lying askew."""
+    """Draws a shoe and its mirror image, each rotated a little; rarely one shoe alone, or both askew."""
     askew = torch.where(draw(images, 0, 1) < 0.2, draw(images, -math.pi / 2, math.pi / 2), draw(images, -0.12, 0.12))
     y, x = turned(images, askew)
     y = torch.where(draw(images, 0, 1) < toes_down, y, -y)

@@ -1,4 +1,4 @@
-"""Training in several processes that ``torchrun`` started: each takes its part of every batch, the gradients are averaged."""
+"""Training in several processes started by ``torchrun``: each takes a part of every batch, and gradients are averaged."""
 
 import contextlib
 import os
@@ -15,10 +15,10 @@ __all__ = ["is_first", "mean_over_processes", "process_group", "rank_and_world",
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes of ``torchrun`` for the time of the block: NCCL on GPUs, gloo elsewhere; alone it does nothing.
+    """Joins the processes of ``torchrun`` during the block, by NCCL on GPUs and gloo elsewhere. Does nothing in one process.
 
     Yields:
-        This process's device: of several GPUs the one with its local rank.
+        Device of this process; of several GPUs, the one of its local rank.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield device
@@ -34,17 +34,17 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are; 0 and 1 outside ``process_group``."""
+    """Returns the number of this process, and the number of processes; 0 and 1 outside ``process_group``."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
 def is_first() -> bool:
-    """Whether this process writes files and messages."""
+    """Returns whether this process writes files and messages."""
     return rank_and_world()[0] == 0
 
 
 def wrap_distributed(model: nn.Module, batch_size: int) -> nn.Module:
-    """The network as the loop calls it: wrapped by PyTorch's own DDP where there are several processes.
+    """Returns the network as the loop calls it: wrapped by PyTorch's DDP where there are several processes.
 
     Raises:
         ConfigError: the batch cannot be divided evenly.
@@ -60,14 +60,14 @@ def wrap_distributed(model: nn.Module, batch_size: int) -> nn.Module:
 
 
 def share_buffers(*models: nn.Module | None) -> None:
-    """Give all processes the first one's batch-norm statistics, so that all validate the same network."""
+    """Copies the first process's batch-norm statistics to all, so that all validate the same network."""
     if rank_and_world()[1] > 1:
         for buffer in (buffer for model in models if model is not None for buffer in model.buffers()):
             distributed.broadcast(buffer, 0)
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
-    """The mean of a figure over the processes."""
+    """Returns the mean of a value over the processes."""
     world = rank_and_world()[1]
     if world > 1:
         distributed.all_reduce(value)

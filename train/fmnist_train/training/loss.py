@@ -11,14 +11,14 @@ __all__ = ["Loss", "mix_pairs"]
 
 
 class Loss(nn.Module):
-    """Cross-entropy as a recipe wants it.
+    """Cross-entropy with the settings of a recipe.
 
     Raises:
         ConfigError: there are not as many class weights as classes.
     """
 
     weights: Tensor | None
-    """Weight of each class, float ``[classes]``; None weighs all alike."""
+    """Weight of each class, float ``[classes]``; None: equal weights."""
 
     def __init__(self, recipe: Recipe, classes: int) -> None:
         super().__init__()
@@ -30,17 +30,17 @@ class Loss(nn.Module):
         self.register_buffer("weights", torch.tensor(recipe.class_weights) if recipe.class_weights else None)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of ``[N, classes]`` logits and int64 ``[N]`` or float ``[N, classes]`` targets; a scalar."""
+        """Returns the mean loss of ``[N, classes]`` logits and int64 ``[N]`` or float ``[N, classes]`` targets; a scalar."""
         return F.cross_entropy(logits, targets, self.weights, label_smoothing=self.smoothing)
 
 
 def mix_pairs(images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mix each image, and its row of targets, with another one (mixup, Zhang et al. 2018, arXiv:1710.09412).
+    """Mixes each image, and its row of targets, with another one (mixup, Zhang et al. 2018, arXiv:1710.09412).
 
     Args:
         images: float ``[N, 1, H, W]``.
         targets: float ``[N, classes]``.
-        alpha: both parameters of the beta distribution of the shares; small ones leave most images nearly alone.
+        alpha: both parameters of the beta distribution of the shares; small values leave most images nearly unmixed.
     """
     share = torch.distributions.Beta(alpha, alpha).sample((len(images),)).to(images.device)
     other = torch.randperm(len(images), device=images.device)

@@ -14,7 +14,7 @@ __all__ = ["Schedule", "make_optimizer"]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters. AdamW's weight decay spares biases and batch norm, as is usual there."""
+    """Returns the recipe's optimizer. With AdamW, biases and batch norm have no weight decay, as is usual."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "sgd":
@@ -28,7 +28,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 class Schedule:
-    """A learning-rate schedule that moves by step or by epoch, whichever its kind does."""
+    """Learning-rate schedule; its kind determines whether it changes after each step or after each epoch."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
         self._kind = recipe.scheduler
@@ -36,19 +36,19 @@ class Schedule:
         self._scheduler = _SCHEDULERS[recipe.scheduler](optimizer, recipe, recipe.epochs * steps_per_epoch)
 
     def after_step(self) -> None:
-        """Call after each optimizer step."""
+        """Updates the rate after an optimizer step."""
         if self._by_step:
             self._scheduler.step()
 
     def after_epoch(self, monitored: float) -> None:
-        """Call after each epoch with the monitored figure, larger being better."""
+        """Updates the rate after an epoch; ``monitored`` is a figure that grows with quality."""
         if self._kind == "plateau":
             self._scheduler.step(monitored)  # type: ignore[arg-type]  # ReduceLROnPlateau takes a metric
         elif not self._by_step:
             self._scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-ready state."""
+        """Returns the JSON-ready state."""
         return {k: v for k, v in self._scheduler.state_dict().items() if not callable(v)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def _step(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_sc
 
 
 def _one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
-    # One step more than taken: the loop asks for the rate after the last step, too.
+    # One more step than is taken, because the loop reads the rate after the last step, too.
     return lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps + 1)
 
 

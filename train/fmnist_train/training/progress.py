@@ -1,4 +1,4 @@
-"""What a person sees while a network trains: a live line on a terminal, plain lines elsewhere; all on standard error."""
+"""Progress of a training on standard error: a live line on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Progress:
 
     @contextmanager
     def of_run(self, recipe: Recipe, train: int, validation: int, device: torch.device) -> Iterator[None]:
-        """Announce the run and show its progress until the block ends."""
+        """Prints the run's settings, and shows its progress until the block ends."""
         self._epochs = recipe.epochs
         self.note(
             f"recipe {recipe.name}, model {recipe.model}, {train:,} training and {validation:,} validation images, on {device}"
@@ -52,12 +52,12 @@ class Progress:
         self._bar = None
 
     def batch(self, batch: int, batches: int) -> None:
-        """One batch is done."""
+        """Shows that a batch is done."""
         if self._bar is not None:
             self._bar.update(self._task, completed=batch, total=batches, description="training")
 
     def epoch(self, epoch: Epoch, *, best: bool) -> None:
-        """One epoch is done and saved."""
+        """Prints the figures of an epoch that is done and saved."""
         self._recent = [*self._recent[-4:], epoch.seconds]
         left = (self._epochs - epoch.epoch) * sum(self._recent) / len(self._recent)
         self.note(
@@ -70,7 +70,7 @@ class Progress:
             self._bar.reset(self._task)
 
     def note(self, text: str) -> None:
-        """A line for people."""
+        """Prints a line."""
         self.console.print(text, soft_wrap=True)
 
 

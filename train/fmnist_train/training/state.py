@@ -1,4 +1,4 @@
-"""The state of a run in one file: a run that was killed at any moment continues after its last finished epoch.
+"""State of a run in one file: a run that was killed at any moment continues after its last finished epoch.
 
 One safetensors file holds the weights, their average and the optimizer's moments. Its header holds the rest: recipe,
 history, parameter groups, schedule. Random states are not saved, since each epoch has its own seed.
@@ -43,7 +43,7 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """The parts of a run that change while it trains."""
+    """Parts of a run that change during training."""
 
     model: nn.Module
     average: nn.Module | None
@@ -52,7 +52,7 @@ class TrainingState:
     schedule: Schedule
 
     def save(self, path: Path, info: Mapping[str, Any], history: Sequence[Epoch]) -> None:
-        """Write everything that ``restore`` needs, atomically; ``info`` describes the run."""
+        """Writes everything that ``restore`` needs, atomically; ``info`` describes the run."""
         optimizer = self.optimizer.state_dict()
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not None:
@@ -69,11 +69,11 @@ class TrainingState:
         write_tensors(path, tensors, content)
 
     def restore(self, path: Path, identity: Mapping[str, Any]) -> list[Epoch]:
-        """Load the state that ``save`` wrote, and return the history.
+        """Loads the state that ``save`` wrote, and returns the history.
 
         Args:
             path: the file.
-            identity: what the file must have been written for, by the names that messages use.
+            identity: properties of this run that the file must have, too, by their names in messages.
 
         Raises:
             CheckpointError: no such file, or it belongs to another recipe, seed or data set.
@@ -113,7 +113,7 @@ def _refuse_another_run(path: Path, info: Mapping[str, Any], identity: Mapping[s
 
 
 def _as_json(value: Any) -> Any:
-    """The value as JSON would return it: tuples as lists."""
+    """Returns the value as JSON would: tuples as lists."""
     if isinstance(value, Mapping):
         return {key: _as_json(item) for key, item in value.items()}
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,10 +1,9 @@
-"""Distillation: a small network learns from the answers of better ones, beside the labels.
+"""Distillation: a small network learns from the outputs of better ones, beside the labels.
 
-The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531).
-
-Teachers answer the very views that the pupil sees, so that doubts about a picture that lost its sleeves are taught, too
-(Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the answers at each step, ``StoredViews`` once for views that
-all pupils share. Images that formulas made into photographs are left to teachers that learned from some.
+The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531). Teachers get the same views as the student, so that
+they teach their uncertainty about each view, too (Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the answers
+at each step; ``StoredViews`` computes them once, for views that all students share. Images changed by ``photo`` are answered
+only by teachers trained with ``photo``.
 """
 
 import dataclasses
@@ -37,15 +36,15 @@ __all__ = [
 
 
 _VIEW_SEED = 5_000_011
-"""View ``n`` is drawn with this seed plus ``n``, apart from the seeds of the epochs of small runs."""
+"""Seed of view 0; view ``n`` has this plus ``n``. Far from the seeds of epochs, so that no draws are shared."""
 _VIEW_BATCH = 5000
-"""Images that are changed at a time, which bounds memory; part of what decides the draws."""
+"""Images that are changed at a time, which bounds memory. Another value changes the random draws."""
 _ANSWER_BATCH = 250
-"""Images that the teachers see at a time: their activations stay in the processor's cache."""
+"""Images of one call of the teachers: their activations stay in the processor's cache."""
 
 
 class ViewAnswers:
-    """The mean of the teachers' logits for each view; they never change."""
+    """Computes the mean of the teachers' logits for each view; the teachers are not trained."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], device: torch.device) -> None:
         self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints).requires_grad_(False)
@@ -54,15 +53,14 @@ class ViewAnswers:
 
     @torch.no_grad()
     def __call__(self, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the answers to a batch.
+        """Computes the answers to a batch.
 
         Args:
             views: float ``[N, 1, 28, 28]``, pixels in 0..255.
-            photographed: bool ``[N]``, which of them formulas made into photographs.
+            photographed: bool ``[N]``, the views that ``photo`` changed.
 
         Returns:
-            Logits ``[M, classes]`` of those that some teacher has learned the like of; and which these are, bool ``[N]``
-            with M true.
+            Logits ``[M, classes]`` of the M views that at least one teacher answers, and the mask of these, bool ``[N]``.
         """
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
         for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
@@ -87,14 +85,14 @@ class View:
 class StoredViews:
     """Changed copies of the training set that are drawn once, with the teachers' answers to them.
 
-    A view's random draws depend on its number alone, so every pupil with the same augmentation sees the same views, and
-    the teachers' answers are computed once and kept on disk. That pays for teachers larger than the pupil.
+    A view's random draws depend on its number alone. So every student with the same augmentation gets the same views, and the
+    teachers' answers are computed once and stored on disk. This saves time where teachers are larger than the student.
 
     Args:
         recipe: its ``augmentation`` changes the images.
         checkpoints: the teachers, at least one.
         images: uint8 ``[N, 1, 28, 28]``.
-        folder: the answers are kept here, in a file for each view.
+        folder: folder of the stored answers, one file for each view.
         mixed_precision: compute the answers in bfloat16 where the processor has it.
     """
 
@@ -121,7 +119,7 @@ class StoredViews:
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def load(self, number: int) -> View:
-        """Draw view ``number`` (from 0) again, and read or compute the answers to it."""
+        """Draws view ``number`` (from 0) again, and reads or computes the answers to it."""
         torch.manual_seed(_VIEW_SEED + number)
         parts = [augment(part, None, self.augmentation)[0] for part in torch.split(self.images, _VIEW_BATCH)]
         images = torch.cat([part.round().to(torch.uint8) for part in parts])
@@ -140,12 +138,12 @@ class StoredViews:
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence of the pupil's from the teacher's probabilities, both softened; a scalar.
+    """Returns the Kullback-Leibler divergence of the student's from the teacher's softened probabilities, a scalar.
 
     The factor ``temperature²`` keeps the gradients as large as those of the labels' cross-entropy.
     """
-    pupil, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
-    return temperature**2 * F.kl_div(pupil, teacher, reduction="batchmean", log_target=True)
+    student, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 def _learnt_photographs(checkpoint: Checkpoint) -> bool:
@@ -153,10 +151,10 @@ def _learnt_photographs(checkpoint: Checkpoint) -> bool:
 
 
 def find_start(recipe: Recipe, named: Path | None, labels: Sequence[str]) -> Checkpoint | None:
-    """The checkpoint with the first weights: the one named, else that of the recipe's ``start``; None: random weights.
+    """Returns the checkpoint of the first weights: ``named``, else that of the recipe's ``start``; None: random weights.
 
     Raises:
-        ConfigError: it knows other classes.
+        ConfigError: it was trained on other classes.
         CheckpointError: there is none.
     """
     if named is None and not recipe.start:
@@ -170,10 +168,10 @@ def find_start(recipe: Recipe, named: Path | None, labels: Sequence[str]) -> Che
 def find_teachers(
     recipe: Recipe, named: Sequence[Path], labels: Sequence[str], start: Checkpoint | None = None
 ) -> list[Checkpoint]:
-    """The checkpoints that teach a recipe: those that were named, else those of the recipes that its ``teacher`` lists.
+    """Returns the teachers of a recipe: ``named``, else the checkpoints of the recipes that its ``teacher`` lists.
 
     Raises:
-        ConfigError: teachers were named for a recipe that gives them no weight, or one knows other classes.
+        ConfigError: teachers were named for a recipe that gives them no weight, or one was trained on other classes.
         CheckpointError: there is none.
     """
     if not recipe.distillation:
@@ -190,7 +188,7 @@ def find_teachers(
 
 
 def find_photo_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[str]) -> list[Checkpoint]:
-    """The checkpoints that answer photos: those that were named, else those of the recipes in ``photo_teacher``.
+    """Returns the teachers of photos: ``named``, else the checkpoints of the recipes in ``photo_teacher``.
 
     Raises:
         ConfigError: the recipe weighs the answers of photo teachers and there are none, or the other way round; or one was
@@ -218,9 +216,9 @@ def _check_classes(checkpoints: Sequence[Checkpoint], labels: Sequence[str], opt
 
 
 def _find(name: str) -> Path:
-    """Return the folder of a recipe's finished run, or of its checkpoint in this repository.
+    """Returns the folder of a recipe's finished run, or of its checkpoint in this repository.
 
-    A network that ships after a second phase keeps its first phase apart, in ``artifacts/first-phase``.
+    The first phase of a network that ships after a second one is in ``artifacts/first-phase``.
     """
     name = current_name(name)
     run = Path("runs") / f"{name}-seed0"
