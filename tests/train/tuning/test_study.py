@@ -29,15 +29,15 @@ TUNE = ("tune", "custom", "--data", "sample", "--quiet")
 
 
 class FakeTraining:
-    """A run whose accuracies are those of a list, or that ends as an exception says."""
+    """A run with the accuracies of a list or of a function's list, or that ends with an exception."""
 
-    def __init__(self, outcome: list[float] | BaseException, recipe: Recipe) -> None:
+    def __init__(self, outcome: Any, recipe: Recipe) -> None:
         self.outcome, self.recipe, self.history = outcome, recipe, list[Epoch]()
 
     def run(self, report: Callable[[Epoch], None], tick: Callable[[int, int], None]) -> None:
         if isinstance(self.outcome, BaseException):
             raise self.outcome
-        for number, accuracy in enumerate(self.outcome, 1):
+        for number, accuracy in enumerate(self.outcome() if callable(self.outcome) else self.outcome, 1):
             self.history.append(Epoch(number, 1.0, 0.5, 1.0, accuracy, self.recipe.learning_rate, 0.1))
             report(self.history[-1])
 
@@ -151,6 +151,33 @@ def test_after_an_interrupt_the_same_command_goes_on(fake: list[Any], capsys: py
     assert results["trials"] == {"complete": 3, "pruned": 0, "failed": 0} and results["best"]["accuracy"] == 0.7
     assert tried[1] == tried[2] != tried[3]
     assert "interrupted" in Path(results["history"]).read_text("utf-8")
+
+
+def test_the_trial_of_a_killed_process_is_tried_again(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import os; from fmnist_train.cli import main; from fmnist_train.training.run import RunInputs\n"
+        "RunInputs.training = lambda *_: os._exit(9)\nmain()"
+    )
+    command = [sys.executable, "-c", code, *TUNE, "--trials", "2", "--epochs", "1"]
+    assert subprocess.run(command).returncode == 9
+    fake += [[0.5], [0.4]]
+    results = tune(capsys, "--trials", 2, "--epochs", 1)
+    assert results["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
+    assert tried[0] == dataclasses.replace(RECIPES["custom"], epochs=1, weight_decay=1e-6) and tried[1] != tried[0]
+
+
+def test_a_trial_that_another_process_failed_is_left(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    import optuna
+
+    def sleep() -> list[float]:
+        storage = optuna.storages.RDBStorage("sqlite:///runs/tune-custom-sample/study.db")
+        study = optuna.load_study(study_name="tune-custom-sample", storage=storage)
+        study.tell(0, state=optuna.trial.TrialState.FAIL)
+        return [0.9]
+
+    fake += [sleep, [0.5]]
+    results = tune(capsys, "--trials", 1, "--epochs", 1)
+    assert results["trials"]["complete"] == 1 and results["best"]["accuracy"] == 0.5
 
 
 def test_progress_is_a_line_for_each_trial(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,8 @@
 """The database of a study: opened or created by several processes at once, and tied to one recipe and data set."""
 
+import os
+import socket
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -7,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 
-__all__ = ["claim_study", "open_study"]
+__all__ = ["claim_study", "claim_trial", "open_study", "release_trials"]
 
 _IDENTITY = "identity"
 """Attribute of the study: recipe, data and fields that all its trials share."""
+_PROCESS = "process"
+"""Attribute of a trial: name of the machine and number of the process that trains it."""
 _HEARTBEAT = 30
 """Seconds between two time stamps that a running trial writes."""
 _GRACE = 120
@@ -85,6 +91,39 @@ def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) 
                 f"{folder}: its study has another {name}{_difference(stored.get(name), _as_json(value))}; "
                 "give another --output, or the same options as before"
             )
+
+
+def claim_trial(trial: Trial) -> None:
+    """Store the process that trains a trial."""
+    trial.set_user_attr(_PROCESS, [socket.gethostname(), os.getpid()])
+
+
+def release_trials(study: optuna.Study) -> None:
+    """Mark the running trials of killed processes as failed, and queue their values again.
+
+    A killed process of this machine is found by its number, and one elsewhere by the age of its last time stamp.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if _is_abandoned(trial):
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            study.enqueue_trial(trial.params)
+
+
+def _is_abandoned(trial: FrozenTrial) -> bool:
+    """Whether the process of a running trial is known to have ended."""
+    machine, process = trial.user_attrs.get(_PROCESS, ("", 0))
+    if machine != socket.gethostname() or sys.platform == "win32":  # there, signal 0 ends a process
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs, for another user
+        return False
+    return False
 
 
 def _as_json(value: Any) -> Any:

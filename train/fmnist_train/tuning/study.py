@@ -22,7 +22,7 @@ from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.loop import Training, TrainingError
 from fmnist_train.training.run import RunInputs, RunOptions, read_inputs, stop_on_interrupt
 from fmnist_train.training.state import Epoch
-from fmnist_train.tuning.database import claim_study, open_study
+from fmnist_train.tuning.database import claim_study, claim_trial, open_study, release_trials
 from fmnist_train.tuning.progress import TuningProgress
 from fmnist_train.tuning.results import EPOCH, ERROR, SECONDS, write_results
 from fmnist_train.tuning.space import Parameter, own_values, rounded, search_space, suggest, with_values
@@ -115,6 +115,7 @@ class _Trials:
     def objective(self, trial: Trial) -> float:
         """Train with the values that the study suggests; return the validation accuracy of the chosen epoch."""
         self.current = trial
+        claim_trial(trial)
         values = suggest(trial, self.space)
         self.progress.start_trial(trial.number, values)
         start = time.perf_counter()
@@ -129,6 +130,19 @@ class _Trials:
             raise
         finally:
             trial.set_user_attr(SECONDS, time.perf_counter() - start)
+
+    def lost(self) -> bool:
+        """Whether another process has failed the current trial, as after a long sleep of this machine."""
+        if self.current is None:
+            return False
+        trial = self.study.get_trials()[self.current.number]
+        lost = trial.state == TrialState.FAIL and ERROR not in trial.user_attrs
+        if lost:
+            self.progress.stop()
+            self.progress.note(
+                f"trial {trial.number}: another process has marked it as failed, after a long pause here"
+            )
+        return lost
 
     def _train(self, trial: Trial, recipe: Recipe, folder: Path) -> float:
         device: torch.device = choose_device(self.options.run.device)
@@ -170,7 +184,11 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
             # Each process and each start draws other values: the seed depends on the trials that there are.
             seed = options.run.seed + len(study.get_trials(deepcopy=False))
             study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-            study.optimize(trials.objective, n_trials=1, catch=(Exception,), callbacks=[finished])
+            try:
+                study.optimize(trials.objective, n_trials=1, catch=(Exception,), callbacks=[finished])
+            except Exception:
+                if not trials.lost():
+                    raise
     except KeyboardInterrupt:
         trials.progress.stop()
         if trials.current is not None and study.trials[trials.current.number].state == TrialState.FAIL:
@@ -181,6 +199,7 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
 
 def _taken(study: optuna.Study) -> int:
     """The number of finished and running trials. A trial of a killed process has failed without an error, and does not count."""
+    release_trials(study)
     return sum(
         trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING) or ERROR in trial.user_attrs
         for trial in study.get_trials(deepcopy=False)
