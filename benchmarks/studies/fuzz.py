@@ -1,71 +1,45 @@
-"""Fuzzes the image decoder: each mutated file gives 28×28 bytes or an ``ImageError``, in bounded time and memory.
+"""Fuzzes whatever reads untrusted files: each mutated input is read or refused in one line, in bounded time and memory.
 
-    python benchmarks/studies/fuzz.py --minutes 10        # for a duration
-    python benchmarks/studies/fuzz.py --files 500         # the same files in every run
+    python benchmarks/studies/fuzz.py                             # 10,000 inputs, half of them images
+    python benchmarks/studies/fuzz.py --inputs 500                # the first 500 of them, the same in every run
+    python benchmarks/studies/fuzz.py --targets csv idx --minutes 2
 
-The photos in ``examples/`` are saved in every format and mode that Pillow writes, then damaged: bytes and header fields
-change, pieces are cut, doubled, moved or taken from another file. Every second file changes in its structure instead (see
-``fuzz_structure``). A worker process opens the files, so that a crash, a hang or too much memory is detected; the file that
-caused it is kept. Exit code 1: there was such a file.
+Every second input has random damage: bytes and header fields change, pieces are cut, doubled, moved or taken from another
+file. The others change in their structure: chunks, tags, columns, parts or JSON values. A worker process for each target
+reads them under limits of the system, so that a crash, a hang or too much memory is detected; the input that caused it is
+kept. Exit code 1: there was such an input.
 """
 
 import argparse
-import io
+import contextlib
 import itertools
 import random
+import re
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz_structure import mutate_structure
-from PIL import Image
+from fuzz_targets import TARGETS, Target
 
-from fmnist_runtime.errors import ImageError
-from fmnist_runtime.image_io.decode import open_image
-from fmnist_runtime.preprocessing.pipeline import to_network_input
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-SECONDS = 60
-"""Seconds for one small file, after which it counts as a hang, even on a busy machine."""
-MEGABYTES = 1500
-"""Limit of a worker's peak memory in MiB: more than the largest accepted image needs."""
-MODES = {
-    "JPEG": "L RGB CMYK", "PNG": "1 L LA I;16 P RGB RGBA", "WEBP": "RGB RGBA", "GIF": "L P", "BMP": "1 L P RGB",
-    "TIFF": "1 L LA I;16 I F P RGB RGBA CMYK LAB", "PPM": "1 L RGB I;16", "ICO": "RGBA", "ICNS": "RGBA", "TGA": "L RGB P",
-    "PCX": "1 L P RGB", "SGI": "L RGB RGBA", "JPEG2000": "L RGB RGBA", "AVIF": "RGB RGBA", "QOI": "RGB RGBA", "BLP": "P",
-    "DDS": "L RGB RGBA", "IM": "L RGB", "MSP": "1", "SPIDER": "F", "XBM": "1", "MPO": "RGB", "EPS": "RGB",
-}  # fmt: skip
-OPTIONS = {"JPEG": [{}, {"progressive": True}], "TIFF": [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}]}
+INPUTS = 10_000
+"""Inputs of a full run."""
+SECONDS = 10
+"""Processor time of one small input, after which the system ends the worker: a hang."""
+WAIT_SECONDS = 120
+"""Seconds without an outcome, after which a worker counts as hung: it may wait for a busy machine."""
+MEGABYTES = 400
+"""Limit of a worker's peak resident memory in MiB beyond its libraries, which take up to 100 MiB on a device: 500 in all."""
+SPARE_MEGABYTES = 1500
+"""Address space in MiB that the system grants a worker beyond its libraries: it protects the machine from a runaway."""
+READ, REFUSED = "read", "refused"
 EDGES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
 """Byte values at the limits of signed and unsigned types."""
-
-
-def seeds() -> list[bytes]:
-    """Returns small example photos as files, in every format, mode and variant that this Pillow writes."""
-    photos = [Image.open(path).convert("RGB").resize((60, 80)) for path in sorted(EXAMPLES.glob("*.jpg"))[:3]]
-    files = []
-    for kind, modes in MODES.items():
-        for number, mode in enumerate(modes.split()):
-            picture = converted(photos[number % len(photos)], mode)
-            for options in OPTIONS.get(kind, [{}]):
-                file = io.BytesIO()
-                try:
-                    picture.save(file, kind, **options)
-                except (OSError, KeyError, ValueError):  # Pillow was built without the format, or it lacks the mode
-                    continue
-                files.append(file.getvalue())
-    return files
-
-
-def converted(picture: Image.Image, mode: str) -> Image.Image:
-    """Returns an RGB image in another mode."""
-    if mode == "LAB":
-        return Image.merge("LAB", picture.split())
-    return (picture.convert("L") if mode == "I;16" else picture).convert(mode)
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
@@ -94,47 +68,64 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
     return bytes(file)
 
 
-def mutant(files: list[bytes], number: int, seed: int) -> bytes:
-    """Returns the damaged file of that number, the same in every run."""
+def mutant(target: Target, files: list[bytes], number: int, seed: int) -> bytes:
+    """Returns the damaged input of that number, the same in every run."""
     rng = random.Random(f"{seed}/{number}")
     data, other = rng.choice(files), rng.choice(files)
-    structured = mutate_structure(data, rng) if number % 2 else None
+    structured = target.mutate(data, rng) if number % 2 else None
     return structured if structured is not None else mutate(data, other, rng)
 
 
-def work(first: int, seed: int) -> None:
-    """Opens one file after another without end, and prints ``number outcome megabytes`` after each."""
-    files = seeds()
+def work(name: str, first: int, seed: int) -> None:
+    """Reads one input after another without end, and prints ``number outcome megabytes`` after each."""
+    target = TARGETS[name]
+    files = target.seeds()
+    target.read(files[0])  # loads the libraries
+    libraries, limit = memory("VmRSS"), (memory("VmSize") + SPARE_MEGABYTES) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends the process even within a library
     for number in itertools.count(first):
-        outcome = "picture"
+        data = mutant(target, files, number, seed)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        outcome = READ
         try:
-            seen = to_network_input(open_image(mutant(files, number, seed)))
-            if seen.shape != (28, 28) or seen.dtype != "uint8":
-                outcome = "not-28×28"
-        except ImageError as error:
-            outcome = "refused" if str(error) and str(error).isprintable() else "unclear-message"
+            target.read(data)
+        except target.refusals as error:
+            message = str(getattr(error, "detail", error))
+            outcome = REFUSED if message and "\n" not in message else "unclear-message"
+            if "more memory than there is" in message:
+                outcome = "MemoryError"
         except Exception as error:
             outcome = type(error).__name__
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        print(number, outcome, peak, flush=True)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(number, outcome, max(0, memory("VmHWM") - libraries), flush=True)
 
 
-def outcomes(seed: int) -> Iterator[tuple[int, str]]:
-    """Yields number and outcome of each file without end; replaces a worker that crashes, hangs or grows too large."""
+def memory(field: str) -> int:
+    """Returns a field of this process's memory status in MiB."""
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) >> 10
+
+
+def outcomes(name: str, seed: int) -> Iterator[tuple[int, str, int]]:
+    """Yields number, outcome and peak MiB of each input without end; replaces a worker that crashes, hangs or grows."""
     number = 0
     while True:
-        command = [sys.executable, __file__, "--worker", str(number), "--seed", str(seed)]
+        command = [sys.executable, __file__, "--worker", name, str(number), "--seed", str(seed)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
             try:
+                assert worker.stdout is not None
                 while True:
-                    quiet = not select.select([worker.stdout], [], [], SECONDS)[0]
+                    quiet = not select.select([worker.stdout], [], [], WAIT_SECONDS)[0]
                     line = b"" if quiet else worker.stdout.readline()
                     if not line:
-                        outcome, megabytes = "hang" if quiet else f"crash {worker.wait()}", "0"
+                        hung = quiet or worker.wait() == -signal.SIGPROF
+                        outcome, megabytes = "hang" if hung else f"crash {worker.wait()}", "0"
                     else:
                         _, outcome, megabytes = line.decode().split()
                     too_large = int(megabytes) > MEGABYTES
-                    yield number, f"{megabytes} MB" if too_large else outcome
+                    yield number, f"{megabytes} MB" if too_large else outcome, int(megabytes)
                     number += 1
                     if not line or too_large:
                         break
@@ -142,31 +133,53 @@ def outcomes(seed: int) -> Iterator[tuple[int, str]]:
                 worker.kill()
 
 
+def run(name: str, count: int, options: argparse.Namespace) -> tuple[Counter[str], int]:
+    """Runs one target, and keeps the inputs that must not be; returns the number of each outcome and the peak memory."""
+    counts: Counter[str] = Counter()
+    peak = 0
+    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    with contextlib.closing(outcomes(name, options.seed)) as found:
+        for number, outcome, megabytes in found:
+            counts[outcome] += 1
+            peak = max(peak, megabytes)
+            if outcome not in (READ, REFUSED):
+                options.keep.mkdir(parents=True, exist_ok=True)
+                path = options.keep / f"{name}-{options.seed}-{number}.bin"
+                path.write_bytes(mutant(TARGETS[name], TARGETS[name].seeds(), number, options.seed))
+                print(f"{path}: {outcome}", file=sys.stderr)
+            if time.monotonic() > end or (not options.minutes and number + 1 >= count):
+                break
+    return counts, peak
+
+
 def main() -> int:
+    """Runs the command, and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--files", type=int, help="number of files, instead of a duration")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="number of inputs (default: %(default)s)")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="what reads them")
+    parser.add_argument("--minutes", type=float, help="time for each target, in place of a number of inputs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--keep", type=Path, default=Path("fuzz-findings"), help="folder for the files that cause a fault"
-    )
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for inputs that must not be")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker is not None:
-        work(options.worker, options.seed)
-    counts: dict[str, int] = {}
-    end = time.monotonic() + 60 * options.minutes
-    for number, outcome in outcomes(options.seed):
-        counts[outcome] = counts.get(outcome, 0) + 1
-        if outcome not in ("picture", "refused"):
-            options.keep.mkdir(parents=True, exist_ok=True)
-            path = options.keep / f"{options.seed}-{number}.bin"
-            path.write_bytes(mutant(seeds(), number, options.seed))
-            print(f"{path}: {outcome}", file=sys.stderr)
-        if number + 1 >= options.files if options.files else time.monotonic() > end:
-            break
-    print(", ".join(f"{outcome} {count}" for outcome, count in sorted(counts.items())))
-    return int(not counts.keys() <= {"picture", "refused"})
+    if options.worker:
+        work(options.worker[0], int(options.worker[1]), options.seed)
+    total: Counter[str] = Counter()
+    shares = sum(TARGETS[name].share for name in options.targets)
+    for name in options.targets:
+        begin = time.monotonic()
+        counts, peak = run(name, max(1, round(options.inputs * TARGETS[name].share / shares)), options)
+        listed = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(counts.items()))
+        print(
+            f"{name:12} {sum(counts.values()):6,} inputs in {time.monotonic() - begin:4.0f} s, {peak} MB: {listed}",
+            flush=True,
+        )
+        total += counts
+    faults = sum(count for outcome, count in total.items() if outcome not in (READ, REFUSED))
+    print(
+        f"{'all':12} {sum(total.values()):6,} inputs: {total[READ]:,} read, {total[REFUSED]:,} refused, {faults} faults"
+    )
+    return int(faults > 0)
 
 
 if __name__ == "__main__":

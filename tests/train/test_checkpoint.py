@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmnist_runtime.errors import CheckpointError
+from fmnist_train import checkpoint
 from fmnist_train.checkpoint import load_checkpoint, newest_run, read_tensors, save_checkpoint, write_tensors
 from fmnist_train.models import build_model
 
@@ -74,3 +75,21 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         load_checkpoint(tmp_path / "nowhere")
+
+
+def test_a_small_file_cannot_take_gigabytes(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its description is of a network of 150 GB, which is refused before it is built."""
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    model = {"name": "custom", "options": {"channels": [65536, 65536], "hidden": [8]}}
+    header["__metadata__"]["info"] = json.dumps({"format": 1, "model": model})
+    text = json.dumps(header).encode()
+    path = tmp_path / "described.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+    built = []
+    monkeypatch.setattr(
+        checkpoint, "build_model", lambda name, **o: built.append(torch.get_default_device()) or build_model(name, **o)
+    )
+    with pytest.raises(CheckpointError, match="do not fit their description"):
+        load_checkpoint(path)
+    assert built == [torch.device("meta")]

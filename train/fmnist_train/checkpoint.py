@@ -126,7 +126,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     file = find_checkpoint(path)
     tensors, info = read_tensors(file)
     try:
-        model = build_model(info["model"]["name"], **info["model"]["options"])
+        with torch.device("meta"):  # checked without memory first: a small file may describe a network of gigabytes
+            _build(info).load_state_dict(tensors, assign=True)
+        model = _build(info)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -134,6 +136,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         ) from error
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
+
+
+def _build(info: Mapping[str, Any]) -> nn.Module:
+    return build_model(info["model"]["name"], **info["model"]["options"])
 
 
 def is_finished(run: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -200,3 +201,16 @@ def test_mutated_idx_is_right_or_refused(place, inserted, cut, suffix, tmp_path)
         assert "\n" not in str(error)
     else:
         assert array.ndim == 3 and array.dtype == np.uint8 and digest == idx_sha256(array)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_memory_follows_the_file_and_not_its_header(suffix: str, tmp_path) -> None:
+    path = tmp_path / f"a{suffix}"
+    content = struct.pack(">4B3I", 0, 0, 8, 3, 2_500_000, 28, 28) + bytes(100)
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="states 1,960,000,000 bytes, and it holds only 100"):
+        read_idx(path, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

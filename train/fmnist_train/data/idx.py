@@ -20,6 +20,9 @@ _KINDS = {1: "labels", 3: "images"}
 _LIMIT = 2**31
 """Bytes; a larger size in a header means damage, found before memory is allocated. Fashion-MNIST has 47 million."""
 
+_PIECE = 1 << 22
+"""Bytes read at a time."""
+
 
 def find_idx(folder: Path, name: str) -> Path | None:
     """Return the file ``name`` or ``name.gz`` of a folder, in this order of preference; None if both are missing."""
@@ -58,12 +61,20 @@ def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray
     shape = struct.unpack(f">{dimensions}I", header[4:])
     if prod(shape) > _LIMIT:
         raise DataError(f"{path}: its header states {shape} bytes, too many for this data set; download it again")
-    array = np.empty(shape, np.uint8)
-    got = file.readinto(array.data.cast("B")) if array.size else 0
-    if got != array.size or file.read(1):
-        found = f"only {got:,}" if got < array.size else "more"
-        raise DataError(f"{path}: its header states {array.size:,} bytes, and it holds {found}; download it again")
+    pixels, size = _read_pixels(file, prod(shape)), prod(shape)
+    if len(pixels) != size:
+        found = f"only {len(pixels):,}" if len(pixels) < size else "more"
+        raise DataError(f"{path}: its header states {size:,} bytes, and it holds {found}; download it again")
+    array = np.frombuffer(pixels, np.uint8).reshape(shape)
     return array, idx_sha256(array)
+
+
+def _read_pixels(file: BufferedIOBase, size: int) -> bytearray:
+    """Reads up to one byte more than expected; memory follows what the file holds, whatever its header states."""
+    pixels = bytearray()
+    while piece := file.read(min(_PIECE, size + 1 - len(pixels))):
+        pixels += piece
+    return pixels
 
 
 def idx_sha256(array: np.ndarray) -> str:

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-__all__ = ["mutate_structure"]
+__all__ = ["change_parts", "mutate_structure"]
 
 _TEXT = zlib.compress(bytes(2 << 20))
 """Two megabytes of zeros: more than decoders allow one chunk of text."""
