@@ -33,6 +33,10 @@ def test_recipes_survive_json(name: str) -> None:
     assert recipe_from_dict(RECIPES[name].to_dict()) == RECIPES[name]
 
 
-def test_a_stored_recipe_with_a_field_that_is_gone_still_loads() -> None:
+def test_a_taught_recipe_from_before_there_was_a_choice_had_views() -> None:
     stored = RECIPES["nano"].to_dict()
-    assert recipe_from_dict({**stored, "teacher_sees": "images"}) == RECIPES["nano"]
+    assert recipe_from_dict(stored).teacher_sees == "images"
+    del stored["teacher_sees"]
+    assert recipe_from_dict(stored).teacher_sees == "views"
+    stored["distillation"] = 0
+    assert recipe_from_dict(stored).teacher_sees == "images"

@@ -23,8 +23,6 @@ __all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 """Form of a recipe's name, which is part of the name of the run's folder."""
-_RETIRED = frozenset({"teacher_sees"})
-"""Fields of earlier versions, which stored recipes may hold; they have no effect now."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
 """What a field takes, in the words of an error message."""
 
@@ -75,7 +73,9 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: an unknown field or an impossible value.
     """
-    fields = {key: value for key, value in values.items() if key not in _RETIRED}
+    fields = dict(values)
+    if fields.get("distillation"):
+        fields.setdefault("teacher_sees", "views")  # the only way before there was a choice
     fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
     for name, documented in settings_of(Recipe).items():
         if documented.stored in fields:
@@ -112,8 +112,6 @@ def _checked(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
     stored = {documented.stored: name for name, documented in settings_of(owner).items() if documented.stored}
     checked: dict[str, Any] = {}
     for key, value in values.items():
-        if key in _RETIRED:
-            continue
         name = stored.get(key, key)  # a recipe that a run stored has its own spelling
         if name not in hints:
             raise ConfigError(f"unknown field '{key}'{nearest(key, [*hints, 'augmentation'])}")

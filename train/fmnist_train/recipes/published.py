@@ -34,6 +34,7 @@ _TAUGHT: dict[str, Any] = {
     "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5),
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
+    "teacher_sees": "views",
     "stored_views": 15,
     "monitor": "last",
 }
@@ -53,6 +54,7 @@ _WITH_PHOTOS: dict[str, Any] = {
     "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5, photo=0.3, outliers=0.12),
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
+    "teacher_sees": "views",
     "stored_views": 25,
     "photo_share": 0.3,
     "photo_views": 12,
@@ -112,7 +114,9 @@ NAMED: tuple[Recipe, ...] = (
         name="nano",
         model="residual",
         model_options={"widths": [8, 16, 22]},
-        **{**_TAUGHT, "epochs": 90},
+        **{**_LONG, "epochs": 150},
+        augmentation=Augmentation(shift=1, flip=0.5, photo=0.05, outliers=0.02),  # little capacity for harder images
+        distillation=0.7,
     ),
     Recipe(
         name="improved-photos",

@@ -143,6 +143,12 @@ class Recipe:
         "Recipes that teach, by their finished runs, commas between, unless others are named.",
         panel="",
     )
+    teacher_sees: str = setting(
+        "images",
+        "Input of the teachers: the images as they are, once, or all views of them, at a pass an epoch.",
+        panel="Distillation",
+        choices=("images", "views"),
+    )
     stored_views: int = setting(
         0,
         "Changed copies of the training set, drawn once, used in turn by the epochs, with cached answers for all "
@@ -221,14 +227,17 @@ class Recipe:
             raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
 
     def _check_teacher(self) -> None:
-        if self.stored_views and not self.distillation:
-            raise ConfigError("stored views need a teacher: set --distillation")
+        learns_from_views = self.distillation > 0 and self.teacher_sees == "views"
+        if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
+            raise ConfigError("teachers of single images have no answers to mixed pairs: set --teacher-sees views")
+        if self.stored_views and not learns_from_views:
+            raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
         if self.stored_views and self.targets == "soft":
             raise ConfigError(
                 "stored views hold no answer to pairs that a step mixes: set --mixup in place of soft targets"
             )
-        if self.augmentation.mixup and self.distillation < 1:
-            raise ConfigError("mixup has no labels of its own: set --distillation 1")
+        if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
+            raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
 
     def _check_photos(self) -> None:
         if self.photo_share and not self.start:

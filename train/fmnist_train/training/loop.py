@@ -35,7 +35,7 @@ from fmnist_train.training.optim import Schedule, make_optimizer
 from fmnist_train.training.photos import PhotoData, PhotoSampler, choose_average, load_first_weights, validate_photos
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
-from fmnist_train.training.teacher import StoredViews, ViewAnswers
+from fmnist_train.training.teacher import StoredViews, ViewAnswers, make_teacher
 
 __all__ = ["Training", "TrainingError"]
 
@@ -95,7 +95,7 @@ class Training:
             self.state,
             network=wrap_distributed(self.model, recipe.batch_size),
             loss=Loss(recipe, len(labels)).to(device),
-            teacher=ViewAnswers(teachers, device) if teachers and not recipe.stored_views else None,
+            teacher=make_teacher(recipe, teachers, train.images, device),
             photo_teacher=ViewAnswers(photo_teachers, device) if photo_teachers else None,
             sampler=(
                 None if photos is None else PhotoSampler(photos.train, recipe.photo_balance, device, photo_teachers)

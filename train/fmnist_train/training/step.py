@@ -15,7 +15,7 @@ from fmnist_train.training.device import autocast
 from fmnist_train.training.loss import Loss, mix_pairs
 from fmnist_train.training.photos import PhotoBatch, PhotoSampler, photo_loss
 from fmnist_train.training.state import TrainingState
-from fmnist_train.training.teacher import View, ViewAnswers, distillation_loss
+from fmnist_train.training.teacher import Teacher, View, distillation_loss
 
 __all__ = ["TrainingImages", "TrainingStep"]
 
@@ -43,8 +43,8 @@ class TrainingStep:
     network: nn.Module
     """The network as it is called: wrapped where several processes train."""
     loss: Loss
-    teacher: ViewAnswers | None
-    photo_teacher: ViewAnswers | None
+    teacher: Teacher | None
+    photo_teacher: Teacher | None
     """Answers images of stored views that formulas made into photographs."""
     sampler: PhotoSampler | None
     mixed_precision: bool
@@ -108,11 +108,11 @@ class TrainingStep:
     ) -> tuple[Tensor, Tensor] | None:
         """Logits of the teachers for some of the images, and which these are; None without teachers."""
         if view is None:
-            return None if self.teacher is None else self.teacher(images, photographed)
+            return None if self.teacher is None else self.teacher(chosen, images, photographed)
         answers, taught = view.logits[chosen], ~photographed
         if self.photo_teacher is not None and photographed.any():
             places = photographed.nonzero().squeeze(1)
-            found = self.photo_teacher(images[places], photographed[places])[0]
+            found = self.photo_teacher(chosen[places], images[places], photographed[places])[0]
             answers, taught = answers.index_copy(0, places, found), torch.ones_like(taught)
         return answers[taught], taught
 

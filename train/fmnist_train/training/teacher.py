@@ -2,8 +2,9 @@
 
 The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531). Teachers get the same views as the student, so that
 they teach their uncertainty about each view, too (Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the answers
-at each step; ``StoredViews`` computes them once, for views that all students share. Images changed by ``photo`` are answered
-only by teachers trained with ``photo``.
+at each step; ``StoredViews`` computes them once, for views that all students share. ``AnsweredOnce`` answers
+each image unchanged, for students too small to learn from hard views. Images changed by ``photo`` are answered only by
+teachers trained with ``photo``.
 """
 
 import dataclasses
@@ -12,7 +13,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,17 +24,21 @@ from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.checkpoint import FORMAT, Checkpoint, is_finished, load_checkpoint, read_tensors, write_tensors
 from fmnist_train.data.splits import arrays_sha256
+from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import DEFAULT_RECIPE, Recipe, current_name
 from fmnist_train.training.device import autocast
 
 __all__ = [
+    "AnsweredOnce",
     "StoredViews",
+    "Teacher",
     "View",
     "ViewAnswers",
     "distillation_loss",
     "find_photo_teachers",
     "find_start",
     "find_teachers",
+    "make_teacher",
 ]
 
 
@@ -41,6 +48,44 @@ _VIEW_BATCH = 5000
 """Images that are changed at a time, which bounds memory. Another value changes the random draws."""
 _ANSWER_BATCH = 250
 """Images of one call of the teachers: their activations stay in the processor's cache."""
+
+
+class Teacher(Protocol):
+    """Computes the answers to each batch."""
+
+    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Answer for a batch.
+
+        Args:
+            places: int64 ``[N]``, which training images these are.
+            views: ``[N, 1, 28, 28]``, what became of them.
+            photographed: boolean ``[N]``, which of them were made into photographs.
+
+        Returns:
+            Logits ``[M, classes]`` for those that some teacher knows; and which these are, boolean ``[N]``, M of them true.
+        """
+
+
+class AnsweredOnce:
+    """The mean of the teachers' logits for every training image as it is.
+
+    Args:
+        checkpoints: the teachers, at least one.
+        images: uint8 ``[N, 28, 28]``.
+        device: where they are asked, and where the answers lie.
+        mirrored: ask for the mirror images, too, which is right where the pupil sees such.
+    """
+
+    def __init__(
+        self, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device, *, mirrored: bool
+    ) -> None:
+        seen = [images, images[..., ::-1]] if mirrored else [images]
+        answers = [predict_logits(teacher.model.to(device), view) for teacher in checkpoints for view in seen]
+        self.answers = torch.from_numpy(np.mean(answers, axis=0)).to(device)
+
+    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the answers at ``places``, and True for each."""
+        return self.answers[places], torch.ones_like(photographed)
 
 
 class ViewAnswers:
@@ -134,7 +179,21 @@ class StoredViews:
     def _ask(self, images: Tensor) -> Tensor:
         every = torch.ones(len(images), dtype=torch.bool, device=images.device)
         with autocast(images.device, self.mixed_precision):
-            return self.teachers(images.contiguous(memory_format=torch.channels_last), ~every)[0].float()
+            return self.teachers(every, images.contiguous(memory_format=torch.channels_last), ~every)[0].float()
+
+
+def make_teacher(
+    recipe: Recipe, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device
+) -> Teacher | None:
+    """Return the teacher of a recipe, or None without checkpoints or where ``StoredViews`` holds the answers.
+
+    The images are uint8 ``[N, 28, 28]``.
+    """
+    if not checkpoints or recipe.stored_views:
+        return None
+    if recipe.teacher_sees == "views":
+        return ViewAnswers(checkpoints, device)
+    return AnsweredOnce(checkpoints, images, device, mirrored=recipe.augmentation.flip > 0)
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
