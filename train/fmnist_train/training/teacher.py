@@ -236,7 +236,7 @@ def find_teachers(
     if not recipe.distillation:
         if named:
             raise ConfigError(
-                f"recipe '{recipe.name}' does not listen to teachers: set --distillation 0.5, or leave them out"
+                f"recipe '{recipe.name}' gives teachers no weight: set --distillation 0.5, or leave them out"
             )
         return []
     if start is not None and not named and not recipe.teacher:
@@ -271,7 +271,7 @@ def find_photo_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[
 def _check_classes(checkpoints: Sequence[Checkpoint], labels: Sequence[str], option: str) -> None:
     for checkpoint in checkpoints:
         if list(checkpoint.info["labels"]) != list(labels):
-            raise ConfigError(f"the teacher {checkpoint.path} knows other classes; name another with {option}")
+            raise ConfigError(f"the teacher {checkpoint.path} was trained on other classes; name another with {option}")
 
 
 def _find(name: str) -> Path:
@@ -286,7 +286,7 @@ def _find(name: str) -> Path:
         if (place / "best.safetensors").is_file() and (place != run or is_finished(run)):
             return place
     raise CheckpointError(
-        f"a finished run of '{name}' is to teach, and none is in {run} or {kept}: start in the "
+        f"no finished run of '{name}' is in {run} or {kept}: start in the "
         f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher; "
         f"'{DEFAULT_RECIPE}' needs no other run"
     )
