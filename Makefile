@@ -20,7 +20,7 @@ comma := ,
 stamp = $(VENV)/installed-$(subst $(comma),+,$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage lint lint-js types docs tables dist clean
+.PHONY: help demo check test coverage lint lint-js wasm types docs tables dist clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
@@ -62,6 +62,9 @@ lint: $(call stamp,$(EXTRAS)) ## Style, formatting, the direction of imports, ty
 lint-js: $(call stamp,$(EXTRAS)) ## Style and types of the page's scripts; needs Node.js.
 	@command -v npm >/dev/null || { echo "lint-js: skipped, because npm is not installed"; exit 0; }; \
 	$(BIN)/python tests/web/write_sources.py && cd tests/web && npm install --silent --no-package-lock --no-fund --no-audit && npm run --silent lint
+
+wasm: ## Compile the page's kernels to WebAssembly; needs clang and lld.
+	runtime/kernels/build.sh
 
 types: $(call stamp,$(EXTRAS)) ## Strict type checks of all packages.
 	$(BIN)/mypy

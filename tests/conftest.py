@@ -20,7 +20,7 @@ SLOW = """
     train/evaluation/test_plots train/recipes/test_options train/test_commands
     train/training/test_device train/training/test_loop train/training/test_teacher
     train/tuning/test_study
-    web/test_page web/test_screen
+    web/test_kernels web/test_page web/test_screen
 """
 """Files, and folders, whose tests take more than five seconds of processor time together: `make check` skips them."""
 
@@ -29,6 +29,7 @@ TOOLS: dict[tuple[str, ...], str] = {
     ("qemu-x86_64-static",): "qemu-user-static",
     ("cc", "gcc"): "gcc",
     ("clang",): "clang",
+    ("wasm-ld",): "lld",
     ("arm-none-eabi-gcc",): "gcc-arm-none-eabi",
     ("qemu-system-arm",): "qemu-system-arm",
     ("node",): "nodejs",

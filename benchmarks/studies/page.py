@@ -2,16 +2,15 @@
 
     python benchmarks/studies/page.py FOLDER [--model FILE] [--limit N] [--write]
 
-Prints how many photos give the same 28×28 image and the same answer (a rejection counts as an answer), and the largest
-difference of a probability. `--write` writes these figures and the sizes of the download to `benchmarks/results/page.json`
-and `docs/page.md`, and a screenshot with the first correctly classified example to `docs/page.png`. Needs chromium and the
-extra `test`.
+Prints how many photos give the same 28×28 image and the same answer (a rejection counts as an answer), the largest
+difference of a probability, and the time of one call with each build of the kernels. `--write` writes these figures and the
+sizes of the download to `benchmarks/results/page.json` and `docs/page.md`, and a screenshot with the first correctly
+classified example to `docs/page.png`. Needs chromium and the extra `test`.
 """
 
 import argparse
 import base64
 import functools
-import gzip
 import hashlib
 import http.server
 import json
@@ -35,7 +34,25 @@ from fmnist_runtime.model_file.store import find_model, read_model
 from fmnist_runtime.webpage import page_files, write_page
 from fmnist_train.data.photos import slug
 
-WASM = "vendor/ort-wasm-simd-threaded.wasm.gz"
+KERNELS = ("kernels.simd.wasm", "kernels.wasm")
+CALLS = 500
+"""Timed calls of each build; the first fifth, while the browser still optimizes, does not count."""
+TIME = """async ({ kernels, calls, images }) => {
+    const [{ Network }, { readModel }] = await Promise.all([import("./kernels.js"), import("./model_file.js")]);
+    const read = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
+    const { metadata, data } = await readModel(await read("model.bin"));
+    const networks = await Promise.all(kernels.map(async (name) =>
+        Network.load(await read(name), data, metadata.memory, metadata.labels.length)));
+    const times = networks.map(() => []);
+    for (let call = 0; call < calls; call++) {
+        networks.forEach((network, build) => {
+            const begin = performance.now();
+            network.logits(Uint8Array.from(images[call % images.length]));
+            times[build].push(performance.now() - begin);
+        });
+    }
+    return times;
+}"""
 CLASSIFY = """async (text) => {
     const [{ decode }, { toNetworkInput }, { Classifier }] = await Promise.all(
         ["decode", "pipeline", "classifier"].map((name) => import(`./${name}.js`)));
@@ -95,12 +112,23 @@ def screenshot(page: Any, classifier: Classifier) -> bytes:
 def sizes(model: bytes) -> dict[str, int]:
     """Returns the bytes that a browser downloads, by kind of file."""
     files = page_files(model)
-    own = sum(len(data) for name, data in files.items() if not name.startswith("vendor/") and name != "model.onnx")
+    kinds = {
+        "model": ["model.bin"],
+        "kernels, WebAssembly (both builds, for use offline)": list(KERNELS),
+        "scripts": [name for name in files if name.endswith(".js")],
+        "example photos": [name for name in files if name.startswith("samples/")],
+    }
+    found = {kind: sum(len(files[name]) for name in names) for kind, names in kinds.items()}
+    return {**found, "text, style and icon": sum(map(len, files.values())) - sum(found.values())}
+
+
+def call_times(page: Any, photos: list[Path], classifier: Classifier) -> dict[str, list[float]]:
+    """Returns median and 99th percentile of one call in milliseconds, by build of the kernels; the builds alternate."""
+    images = [classifier.prepare(path)[0].ravel().tolist() for path in photos[:20]]
+    times = page.evaluate(TIME, {"kernels": KERNELS, "calls": CALLS, "images": images})
     return {
-        "onnxruntime-web, WebAssembly, packed with gzip": len(files[WASM]),
-        "the int8 model": len(model),
-        "onnxruntime-web, JavaScript": sum(len(data) for name, data in files.items() if name.endswith(".mjs")),
-        "the page itself": own,
+        name: np.percentile(found[CALLS // 5 :], [50, 99]).round(3).tolist()
+        for name, found in zip(KERNELS, times, strict=True)
     }
 
 
@@ -116,6 +144,7 @@ def main() -> None:
         parser.error(f"no photos in {options.folder}")
     model, classifier = read_model(find_model(options.model)), Classifier.load(options.model)
     with browse(model) as page:
+        times = call_times(page, photos, classifier)
         results = np.array([compare(page, classifier, path) for path in photos])
         picture = screenshot(page, classifier) if options.write else b""
         browser = page.context.browser.version
@@ -127,13 +156,13 @@ def main() -> None:
         "equal_answers": int(results[:, 1].sum()),
         "largest_difference": float(results[:, 2].max()),
         "bytes": sizes(model),
-        "unpacked_bytes": len(gzip.decompress(page_files(model)[WASM])),
+        "call_ms": times,
     }
-    print(page_agreement(document))
+    print(page_agreement(document), times)
     if options.write:
         write_atomically(RESULTS / "page.json", json.dumps(document, indent=1) + "\n")
         write_atomically(ROOT / "docs/page.png", picture)
-        write_tables("download", "page agreement")
+        write_tables("download", "page agreement", "page speed")
 
 
 if __name__ == "__main__":

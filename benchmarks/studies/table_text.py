@@ -12,6 +12,7 @@ __all__ = [
     "microcontrollers",
     "models",
     "page_agreement",
+    "page_speed",
     "photos",
     "photos_by_class",
     "plain_c",
@@ -225,8 +226,15 @@ def variants(document: Document) -> str:
 def download(document: Document) -> str:
     """Returns the sizes of the page's download."""
     sizes = {**document["bytes"], "together": sum(document["bytes"].values())}
-    table = markdown_table(["", "bytes"], [[what, f"{count:,}"] for what, count in sizes.items()], "lr")
-    return f"{table}\n\nThe browser unpacks the WebAssembly to {document['unpacked_bytes'] / 1e6:.1f} MB."
+    return markdown_table(["", "bytes"], [[what, f"{count:,}"] for what, count in sizes.items()], "lr")
+
+
+def page_speed(document: Document) -> str:
+    """Returns the time of one call in the browser, with each build of the kernels."""
+    times = {"with SIMD": document["call_ms"]["kernels.simd.wasm"], "without": document["call_ms"]["kernels.wasm"]}
+    rows = [[build, f"{p50:.2f}", f"{p99:.2f}"] for build, (p50, p99) in times.items()]
+    table = markdown_table(["kernels", "p50 ms", "p99 ms"], rows, "lrr")
+    return f"{table}\n\n{_machine(document['machine'])}; Chromium {document['machine']['chromium']}."
 
 
 def page_agreement(document: Document) -> str:

@@ -106,6 +106,7 @@ SECTIONS = {
     "rounding": Section("docs/quantisation.md", f"{STUDIES}/rounding.py", lambda: text.rounding(result("rounding"))),
     "variants": Section("docs/quantisation.md", f"{STUDIES}/variants.py", lambda: text.variants(result("variants"))),
     "download": Section("docs/page.md", f"{STUDIES}/page.py FOLDER --write", lambda: text.download(result("page"))),
+    "page speed": Section("docs/page.md", f"{STUDIES}/page.py FOLDER --write", lambda: text.page_speed(result("page"))),
     "page agreement": Section(
         "docs/page.md", f"{STUDIES}/page.py FOLDER --write", lambda: text.page_agreement(result("page"))
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.model_file.integrity import is_ort
+from fmnist_runtime.network.page_model import page_model
 from fmnist_runtime.preprocessing.parameters import parameters_json
 
 __all__ = ["page_files", "write_page"]
@@ -24,29 +24,25 @@ def page_files(model: bytes) -> dict[str, bytes]:
     """Returns the files of the page by path, with ``/`` between the parts of a path.
 
     Args:
-        model: Contents of a model file, verified.
+        model: Contents of an int8 ONNX file.
 
     Raises:
-        FmnistError: This installation lacks the page, or the model is no ONNX file.
+        FmnistError: This installation lacks the page.
+        ModelError: The page cannot run this model, see ``page_model``.
     """
-    if is_ort(model):
-        raise FmnistError(
-            "the page reads the model's metadata from an ONNX file: name the .onnx file beside this .ort file"
-        )
     source = next((folder for folder in _SOURCES if folder.is_dir()), None)
     if source is None:
         raise FmnistError("the page is not part of this installation: install fmnist-edge again")
     files = {
         path.relative_to(source).as_posix(): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()
     }
-    files["model.onnx"] = model
+    files["model.bin"] = page_model(model)
     files["parameters.js"] = f"export const PARAMETERS = {parameters_json()};\n".encode()
     worker = files.pop(_WORKER).decode()
     digest = hashlib.sha256(worker.encode())
     for name, data in sorted(files.items()):
         digest.update(f"{name}\n{len(data)}\n".encode() + data)
-    kept = ["./", *sorted(name for name in files if not name.startswith("vendor/") or name.endswith((".mjs", ".gz")))]
-    worker = worker.replace("const FILES = [];", f"const FILES = {json.dumps(kept)};")
+    worker = worker.replace("const FILES = [];", f"const FILES = {json.dumps(['./', *sorted(files)])};")
     files[_WORKER] = worker.replace('const VERSION = "";', f'const VERSION = "{digest.hexdigest()[:16]}";').encode()
     return files
 
@@ -57,7 +53,7 @@ def write_page(model: bytes, folder: Path) -> int:
     The service worker is written last: a browser then loads the new page whole or keeps the old one.
 
     Raises:
-        FmnistError: The folder cannot be written, or this installation lacks the page.
+        FmnistError: The folder cannot be written, or see ``page_files``.
     """
     files = page_files(model)
     try:

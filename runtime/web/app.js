@@ -6,156 +6,181 @@ import { decode } from "./decode.js";
 import { Drawing } from "./draw.js";
 import { occlusionMap } from "./occlusion.js";
 import { toNetworkInput } from "./pipeline.js";
-import { View } from "./view.js";
+import { find, View } from "./view.js";
 
-const find = (id) => document.getElementById(id);
-const view = new View(find);
-const loading = start();
-const camera = new Camera(find("video"));
-const drawing = new Drawing(find("canvas"), find("cursor"), find("pen"), () => newest(drawing.picture()));
-let turn = 0; // counts the pictures: an older one's answer is dropped
-let waiting = null; // the newest drawing, not yet classified
-let photo = null; // the file that the preview shows
+/** @typedef {import("./array_ops.js").Picture} Picture */
 
-async function start() {
+const preview = find("preview", HTMLImageElement);
+const view = new View();
+const loading = load();
+const camera = new Camera(find("video", HTMLVideoElement));
+const drawing = new Drawing(
+  find("canvas", HTMLCanvasElement),
+  find("cursor", HTMLElement),
+  find("pen", HTMLInputElement),
+  () => queueDrawing(drawing.picture()),
+);
+let turn = 0; // number of the current picture; the answers to earlier ones are dropped
+/** @type {Picture | null} */
+let waiting = null; // newest drawing, not yet classified
+/** @type {Blob | null} */
+let photo = null; // file that the preview shows
+
+async function load() {
   const classifier = await Classifier.load();
   view.prepareBars(classifier.labels);
   const test = await classifier.selftest();
-  if (test) {
-    find("selftest").textContent =
-      test.same === test.images
-        ? "Self-test: this browser computes the author's numbers to the bit."
-        : `Self-test: ${test.same} of ${test.images} images give the author's numbers to the bit.`;
-  }
+  if (test) view.showSelftest(test.same, test.images);
   document.documentElement.dataset.ready = "true";
   return classifier;
 }
 
 /**
- * Classify a picture, or one that is still being decoded, and show the answer; explain it too unless the next picture is
- * already on its way. Once another picture or way is chosen, neither the answer nor a failure is of interest.
+ * Classifies a picture and shows the answer. Once another picture or source is chosen, both the answer and a failure are
+ * dropped.
+ * @param {Picture | Promise<Picture>} picture
+ * @param {boolean} explain Whether the evidence of each pixel is shown, too.
  */
-async function look(picture, explain = true) {
+async function classify(picture, explain = true) {
   const mine = ++turn;
   try {
     const [classifier, pixels] = await Promise.all([loading, picture]);
     if (mine !== turn) return;
     const begin = performance.now();
-    const seen = toNetworkInput(pixels);
+    const input = toNetworkInput(pixels);
     const middle = performance.now();
-    const answer = await classifier.classify(seen);
+    const answer = classifier.classify(input);
     const end = performance.now();
-    if (mine !== turn) return;
-    view.message("");
-    view.answer(answer, classifier.labels, seen, middle - begin, end - middle);
-    if (!explain) return view.hideWhy();
+    view.showMessage("");
+    view.showAnswer(answer, classifier.labels, input);
+    view.showTime(middle - begin, end - middle);
+    if (!explain) return view.hideEvidence();
     const [first, second] = answer.order;
-    const map = await occlusionMap(classifier, seen, first, second);
-    if (mine === turn) view.why(seen, map, classifier.labels[first], classifier.labels[second]);
+    const map = await occlusionMap(classifier, input, first, second);
+    if (mine === turn) view.showEvidence(input, map, classifier.labels[first], classifier.labels[second]);
   } catch (error) {
     if (mine === turn) throw error;
   }
 }
 
-/** Drop the answer, and those that are still on their way. */
+/** Drops the answer, and those that are still being computed. */
 function forget() {
   turn++;
   waiting = null;
-  view.message("");
-  view.noAnswer();
+  view.showMessage("");
+  view.hideAnswer();
 }
 
-function failed(error) {
-  view.noAnswer();
-  view.message(error.message);
+/** @param {Error} error */
+function showFailure(error) {
+  view.hideAnswer();
+  view.showMessage(error.message);
 }
 
-/** Look at the newest drawing once the browser has a moment; those before it need no answer. */
-function newest(picture) {
-  if (!waiting) setTimeout(() => lookAtNewest().catch(failed));
+/**
+ * Classifies the newest drawing once the browser is idle; earlier ones need no answer.
+ * @param {Picture} picture
+ */
+function queueDrawing(picture) {
+  if (!waiting) setTimeout(() => classifyNewestDrawing().catch(showFailure));
   waiting = picture;
 }
 
-async function lookAtNewest() {
+async function classifyNewestDrawing() {
   const picture = waiting;
   waiting = null;
-  if (picture) await look(picture);
+  if (picture) await classify(picture);
 }
 
-async function lookAtPhoto() {
+async function classifyPhoto() {
   if (!photo) return;
   try {
-    await look(decode(photo));
+    await classify(decode(photo));
   } catch (error) {
     photo = null;
-    find("preview").hidden = true;
+    preview.hidden = true;
     throw error;
   }
 }
 
+/** @param {Blob | undefined} file */
 function open(file) {
-  if (!file) return view.message("There is no picture in this.");
+  if (!file) return view.showMessage("There is no picture in this.");
   photo = file;
-  find("preview").src = URL.createObjectURL(file);
-  find("preview").hidden = false;
+  preview.src = URL.createObjectURL(file);
+  preview.hidden = false;
   choose("photo");
 }
 
-/** Opens one of the page's own photos. */
+/**
+ * Opens one of the page's own photos.
+ * @param {string} address
+ */
 async function openSample(address) {
   const response = await fetch(address);
   if (!response.ok) throw new Error("This example cannot be fetched: load the page again.");
   open(await response.blob());
 }
 
-const WAYS = {
-  photo: lookAtPhoto,
-  camera: () => camera.start((picture) => look(picture, false)),
-  draw: async () => drawing.empty || look(drawing.picture()),
+/** @type {Record<string, () => Promise<void>>} */
+const SOURCES = {
+  photo: classifyPhoto,
+  camera: () => camera.start((picture) => classify(picture, false)),
+  draw: async () => {
+    if (!drawing.empty) await classify(drawing.picture());
+  },
 };
 
-/** Show one of the three ways, and the answer to what it shows. */
-function choose(way) {
+/**
+ * Shows one of the three sources, and the answer to its picture.
+ * @param {string} source
+ */
+function choose(source) {
   forget();
   camera.stop();
-  for (const name of Object.keys(WAYS)) {
-    find(name).hidden = name !== way;
-    find(`${name}-tab`).setAttribute("aria-selected", name === way);
-    find(`${name}-tab`).tabIndex = name === way ? 0 : -1;
+  for (const name of Object.keys(SOURCES)) {
+    const tab = find(`${name}-tab`, HTMLElement);
+    find(name, HTMLElement).hidden = name !== source;
+    tab.ariaSelected = String(name === source);
+    tab.tabIndex = name === source ? 0 : -1;
   }
-  find("said").ariaLive = way === "camera" ? "off" : "polite"; // five answers a second are not to be read out
-  WAYS[way]().catch(failed);
+  view.announceAnswers(source !== "camera"); // a screen reader cannot keep up with five answers a second
+  SOURCES[source]().catch(showFailure);
 }
 
-const pictureIn = (items) =>
-  [...(items?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? items?.files[0];
+/** @param {DataTransfer | null} items */
+function findPicture(items) {
+  const files = [...(items?.files ?? [])];
+  return files.find((file) => file.type.startsWith("image/")) ?? files[0];
+}
 
-const tabs = [...document.querySelectorAll("[role=tab]")];
+const tabs = [...document.querySelectorAll("[role=tab]")].filter((tab) => tab instanceof HTMLElement);
 tabs.forEach((tab, i) => {
   tab.addEventListener("click", () => choose(tab.id.replace("-tab", "")));
   tab.addEventListener("keydown", ({ key }) => {
-    const step = { ArrowRight: 1, ArrowLeft: tabs.length - 1 }[key];
+    const step = key === "ArrowRight" ? 1 : key === "ArrowLeft" ? tabs.length - 1 : 0;
     if (step) tabs[(i + step) % tabs.length].focus();
   });
 });
-find("file").addEventListener("change", ({ target }) => target.files.length && open(target.files[0]));
-document.querySelectorAll(".sample").forEach((button) => {
-  button.addEventListener("click", () => openSample(button.querySelector("img").src).catch(failed));
-});
-find("clear").addEventListener("click", () => {
+const file = find("file", HTMLInputElement);
+file.addEventListener("change", () => file.files?.length && open(file.files[0]));
+for (const sample of document.querySelectorAll(".sample")) {
+  const image = sample.querySelector("img");
+  sample.addEventListener("click", () => image && openSample(image.src).catch(showFailure));
+}
+find("clear", HTMLElement).addEventListener("click", () => {
   forget();
   drawing.clear();
 });
-document.addEventListener(
-  "paste",
-  ({ clipboardData }) => clipboardData?.files.length && open(pictureIn(clipboardData)),
-);
+document.addEventListener("paste", ({ clipboardData }) => {
+  if (clipboardData?.files.length) open(findPicture(clipboardData));
+});
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  open(pictureIn(event.dataTransfer));
+  open(findPicture(event.dataTransfer));
 });
-find("preview").addEventListener("load", ({ target }) => URL.revokeObjectURL(target.src));
+preview.addEventListener("load", () => URL.revokeObjectURL(preview.src));
 
-loading.catch(failed);
-navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it the page works, only not offline
+loading.catch(showFailure);
+navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it the page works, but not offline

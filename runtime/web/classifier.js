@@ -1,101 +1,133 @@
-// One loaded model, as fmnist_runtime/classifier.py: labels, temperature and threshold are the model file's own.
+// One loaded model, as fmnist_runtime/classifier.py: labels, temperature and threshold are those of the model file.
 
-import * as ort from "./vendor/ort.wasm.min.mjs";
-import { readMetadata, verifyChecksum } from "./metadata.js";
+import { Network, readKernels } from "./kernels.js";
+import { readModel } from "./model_file.js";
 import { SIZE } from "./pipeline.js";
 
-const RUNTIME = "vendor/ort-wasm-simd-threaded.wasm.gz";
 const PIXELS = SIZE * SIZE;
 
-/** How familiar a picture looks, as in fmnist_runtime/reject.py. */
+/**
+ * @typedef {{ logits: Float32Array, probabilities: Float32Array }} Result
+ * @typedef {object} Answer
+ * @property {Float32Array} logits
+ * @property {Float32Array} probabilities
+ * @property {number[]} order Class ids, most probable first.
+ * @property {boolean} rejected Whether the image is unlike the training data.
+ * @property {string | null} label Null where the image is rejected.
+ */
+
+/**
+ * Scores of how familiar an image is, as in fmnist_runtime/reject.py.
+ * @type {Record<string, (logits: ArrayLike<number>, probabilities: ArrayLike<number>) => number>}
+ */
 export const SCORES = {
-  max_probability: (logits, probabilities) => Math.max(...probabilities),
+  max_probability: (logits, probabilities) => Math.max(...Array.from(probabilities)),
   energy: (logits) => {
-    const peak = Math.max(...logits);
-    return peak + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
+    const peak = Math.max(...Array.from(logits));
+    return peak + Math.log(Array.from(logits).reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
   },
   certainty: (logits, probabilities) =>
     1 +
-    probabilities.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0) /
+    Array.from(probabilities).reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0) /
       Math.log(probabilities.length),
 };
 
 export class Classifier {
-  constructor(session, metadata) {
-    this.session = session;
+  #network;
+
+  /**
+   * @param {Network} network
+   * @param {import("./model_file.js").Metadata} metadata
+   */
+  constructor(network, metadata) {
+    this.#network = network;
     this.metadata = metadata;
     this.labels = metadata.labels;
   }
 
-  /** Fetch the model and the runtime, verify, load. Throws an Error whose message can be shown. */
-  static async load(url = "model.onnx") {
-    const [model, wasm] = await Promise.all([fetchBytes(url), fetchBytes(RUNTIME)]);
-    const metadata = readMetadata(model);
-    await verifyChecksum(model, metadata.sha256);
+  /** Fetches and verifies the model, and loads it. Throws an Error whose message can be shown. */
+  static async load(url = "model.bin") {
+    const [model, wasm] = await Promise.all([fetchBytes(url), readKernels(fetchBytes)]);
+    const { metadata, data } = await readModel(model);
     const rule = metadata.reject;
     if (rule && !SCORES[rule.score])
       throw new Error(`the model rejects by '${rule.score}', which this page lacks: write the page again`);
-    // One thread: a picture takes milliseconds, and more would need headers that not every server sends.
-    Object.assign(ort.env.wasm, {
-      numThreads: 1,
-      wasmBinary: wasm.buffer,
-      wasmPaths: new URL("vendor/", document.baseURI).href,
-    });
-    return new Classifier(await ort.InferenceSession.create(model), metadata);
+    return new Classifier(await Network.load(wasm, data, metadata.memory, metadata.labels.length), metadata);
   }
 
   /**
-   * Run the model.
-   * @param {Uint8Array} pixels of one or more 28×28 pictures.
-   * @returns {Promise<{logits: Float32Array, probabilities: Float32Array}[]>} one for each.
+   * Runs the model on one or more 28×28 images.
+   * @param {Uint8Array} pixels One image after the other.
+   * @returns {Result[]} One for each image.
    */
-  async run(pixels) {
-    const count = pixels.length / PIXELS;
-    const image = new ort.Tensor("uint8", pixels, [count, 1, SIZE, SIZE]);
-    const { logits, probabilities } = await this.session.run({ image });
-    const row = (tensor, i) => tensor.data.slice(i * this.labels.length, (i + 1) * this.labels.length);
-    return Array.from({ length: count }, (_, i) => ({ logits: row(logits, i), probabilities: row(probabilities, i) }));
+  run(pixels) {
+    return Array.from({ length: pixels.length / PIXELS }, (_, i) => {
+      const logits = this.#network.logits(pixels.subarray(i * PIXELS, (i + 1) * PIXELS));
+      return { logits, probabilities: softmax(logits, this.metadata.temperature) };
+    });
   }
 
-  /** Classifies one 28×28 picture; rejected is true where it is unlike the training data. */
-  async classify(pixels) {
-    const [{ logits, probabilities }] = await this.run(pixels);
+  /**
+   * Classifies one 28×28 image.
+   * @param {Uint8Array} pixels
+   * @returns {Answer}
+   */
+  classify(pixels) {
+    const [{ logits, probabilities }] = this.run(pixels);
     const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
     const rule = this.metadata.reject;
-    const seen = pixels.some((tone) => tone); // all 0: no foreground was found
-    const rejected = Boolean(rule) && !(seen && SCORES[rule.score](logits, probabilities) >= rule.threshold);
+    const foreground = pixels.some((tone) => tone); // an image without foreground is 0 everywhere
+    const rejected = rule !== null && !(foreground && SCORES[rule.score](logits, probabilities) >= rule.threshold);
     return { logits, probabilities, order, rejected, label: rejected ? null : this.labels[order[0]] };
   }
 
-  /** Replay the real images that the model carries: how many, and how many gave the very logits that its author got. */
+  /** Replays the images in the model file; returns how many there are, and how many give the stored logits to the bit. */
   async selftest() {
     const golden = this.metadata.selftest;
     if (!golden) return null;
-    const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const images = await decompress(bytes(golden.images), "deflate");
-    const expected = new Float32Array(bytes(golden.logits).buffer);
-    let same = 0;
-    const count = images.length / PIXELS;
-    for (let i = 0; i < count; i++) {
-      const [{ logits }] = await this.run(images.slice(i * PIXELS, (i + 1) * PIXELS));
-      same += logits.every((logit, k) => logit === expected[i * logits.length + k]);
-    }
-    return { images: count, same };
+    const images = await inflate(fromBase64(golden.images));
+    const expected = new Float32Array(fromBase64(golden.logits).buffer);
+    const results = this.run(images);
+    const same = results.filter(({ logits }, i) =>
+      logits.every((logit, k) => logit === expected[i * logits.length + k]),
+    );
+    return { images: results.length, same: same.length };
   }
 }
 
+/**
+ * Returns the softmax of logits / temperature in float32, as the ONNX graph computes it.
+ * @param {Float32Array} logits
+ * @param {number} temperature
+ */
+function softmax(logits, temperature) {
+  const scaled = logits.map((logit) => logit / Math.fround(temperature));
+  const peak = Math.max(...scaled);
+  const shares = scaled.map((logit) => Math.exp(Math.fround(logit - peak)));
+  const sum = shares.reduce((total, share) => Math.fround(total + share), 0);
+  return shares.map((share) => share / sum);
+}
+
+/**
+ * @param {string} url
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
 async function fetchBytes(url) {
   const response = await fetch(url).catch(() => {
     throw new Error(`${url} cannot be fetched: check the connection and load the page again`);
   });
   if (!response.ok) throw new Error(`${url} cannot be fetched (${response.status}): write the page again`);
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  // Some servers announce a .gz file as Content-Encoding: gzip, and the browser has unpacked it already.
-  const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  return packed ? decompress(bytes, "gzip") : bytes;
+  return new Uint8Array(await response.arrayBuffer());
 }
 
-async function decompress(packed, format) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream(format));
+/** @param {string} text */
+const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+/**
+ * Unpacks data in zlib's format.
+ * @param {Uint8Array<ArrayBuffer>} packed
+ */
+async function inflate(packed) {
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -1,38 +1,58 @@
-// From a file to pixels, upright. The browser decodes; what is large is shrunk as the command does it, a band of rows at a
-// time, so that a telephone need not hold the whole picture twice.
+// From a file to upright pixels. The browser decodes; a large picture is shrunk as in the command, a band of rows at a
+// time, so that a phone does not hold the whole picture twice.
 
 import { reduce } from "./resample.js";
 
-const DRAFT_SIDE = 256; // see fmnist_runtime/images.py
-const LARGE_SIDE = 2048; // see fmnist_runtime/modes.py
-const MAX_PIXELS = 100_000_000;
+/** @typedef {import("./array_ops.js").Picture} Picture */
 
-/** Decode a picture. Throws an Error whose message can be shown. */
+const DRAFT_SIDE = 256; // see fmnist_runtime/image_io/decode.py
+const LARGE_SIDE = 2048; // see fmnist_runtime/image_io/pixel_formats.py
+const MAX_PIXELS = 100_000_000;
+const BAND_PIXELS = 4_000_000; // pixels of one band
+
+/**
+ * Decodes a picture. Throws an Error whose message can be shown.
+ * @param {Blob} blob
+ * @returns {Promise<Picture>}
+ */
 export async function decode(blob) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-  } catch {
+  const bitmap = await createImageBitmap(blob, {
+    imageOrientation: "from-image",
+    colorSpaceConversion: "none",
+  }).catch(() => {
     throw new Error("This is not a picture, or in a format that this browser does not read.");
-  }
+  });
   if (bitmap.width * bitmap.height > MAX_PIXELS)
     throw new Error("This picture is too large: at most 100 million pixels.");
   const jpeg = new Uint8Array(await blob.slice(0, 2).arrayBuffer()).join() === "255,216";
   return pixelsOf(bitmap, bitmap.width, bitmap.height, factorFor(bitmap, jpeg));
 }
 
+/**
+ * Returns the factor by which a picture is shrunk first.
+ * @param {{ width: number, height: number }} size
+ * @param {boolean} jpeg
+ */
 function factorFor({ width, height }, jpeg) {
-  // The command lets its decoder do this to JPEG files: half, a quarter or an eighth.
+  // The command's decoder shrinks JPEG files to a half, a quarter or an eighth.
   if (jpeg) return [8, 4, 2].find((factor) => Math.floor(Math.min(width, height) / DRAFT_SIDE) >= factor) ?? 1;
   const longest = Math.max(width, height);
   return longest > LARGE_SIDE ? Math.floor(longest / (LARGE_SIDE / 2)) : 1;
 }
 
-/** The pixels of a bitmap, video or canvas, averaged over blocks of factor × factor. */
+/**
+ * Returns the pixels of a bitmap, video or canvas, averaged over blocks of factor × factor.
+ * @param {CanvasImageSource} source
+ * @param {number} width
+ * @param {number} height
+ * @param {number} factor
+ * @returns {Picture}
+ */
 export function pixelsOf(source, width, height, factor = 1) {
-  const rows = Math.max(factor, Math.floor(4_000_000 / width / factor) * factor);
+  const rows = Math.max(factor, Math.floor(BAND_PIXELS / width / factor) * factor);
   const canvas = new OffscreenCanvas(width, Math.min(rows, height));
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (!context) throw new Error("This browser has no memory for the picture: close other pages.");
   const bands = [];
   for (let top = 0; top < height; top += rows) {
     const band = Math.min(rows, height - top);

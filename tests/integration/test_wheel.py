@@ -111,4 +111,4 @@ def test_what_needs_an_extra_says_which(device: Path, module: str, extra: str, a
 def test_a_device_writes_the_page(device: Path, tmp_path: Path) -> None:
     done = run(device, "-c", call("fmnist_runtime.cli.infer"), "--web", tmp_path / "page")
     assert done.returncode == 0, done.stderr
-    assert {"index.html", "sw.js", "model.onnx", "vendor"} <= {path.name for path in (tmp_path / "page").iterdir()}
+    assert {"index.html", "sw.js", "model.bin", "kernels.wasm"} <= {path.name for path in (tmp_path / "page").iterdir()}

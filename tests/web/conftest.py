@@ -29,18 +29,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _AnnouncesGzip(_Quiet):
-    """As servers that take ``.gz`` for a way of sending, so that the browser unpacks the file."""
-
-    def end_headers(self) -> None:
-        if self.path.endswith(".gz"):
-            self.send_header("Content-Encoding", "gzip")
-        super().end_headers()
-
-
 @contextmanager
-def _serve(folder: Path, handler: type[_Quiet]) -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as server:
+def serve(folder: Path) -> Iterator[str]:
+    """Serves a folder on a free port; yields the address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -49,14 +41,7 @@ def _serve(folder: Path, handler: type[_Quiet]) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def site(folder: Path) -> Iterator[str]:
     """Its address on a server of its own."""
-    with _serve(folder, _Quiet) as address:
-        yield address
-
-
-@pytest.fixture
-def unpacking_site(folder: Path) -> Iterator[str]:
-    """The same page on a server whose ``.gz`` files arrive unpacked."""
-    with _serve(folder, _AnnouncesGzip) as address:
+    with serve(folder) as address:
         yield address
 
 

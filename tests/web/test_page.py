@@ -233,11 +233,11 @@ def test_what_is_no_picture_is_said(page) -> None:
 
 
 def test_a_damaged_model_is_refused(browser, site: str, folder: Path) -> None:
-    data = bytearray((folder / "model.onnx").read_bytes())
+    data = bytearray((folder / "model.bin").read_bytes())
     data[len(data) // 2] ^= 1
     with browser.new_context(service_workers="block") as context:
         page = context.new_page()
-        page.route("**/model.onnx", lambda route: route.fulfill(body=bytes(data)))
+        page.route("**/model.bin", lambda route: route.fulfill(body=bytes(data)))
         page.goto(site)
         page.wait_for_selector("#message:not(:empty)")
         assert "damaged" in page.inner_text("#message")

@@ -20,24 +20,22 @@ def test_a_new_page_leaves_the_caches_of_others_alone(browser, site: str) -> Non
         assert [name.rpartition(" ")[0] for name in names[len(others) :]] == [site] and f"{site} old" not in names
 
 
-def test_a_server_may_have_the_browser_unpack_the_runtime(browser, unpacking_site: str) -> None:
-    with browser.new_context() as context:
+def test_a_browser_without_simd_gets_the_plain_kernels(browser, site: str) -> None:
+    with browser.new_context(service_workers="block") as context:
         page = context.new_page()
-        page.goto(unpacking_site)
+        page.route("**/kernels.simd.wasm", lambda route: route.fulfill(body=b"instructions that no browser has"))
+        page.goto(site)
         page.wait_for_selector("html[data-ready]")
-        page.evaluate("async () => void await navigator.serviceWorker.ready")
-        context.set_offline(True)
-        page.reload()
-        page.wait_for_selector("html[data-ready]")
+        assert page.inner_text("#selftest").endswith("the exported logits to the bit.")
 
 
 def test_what_cannot_be_fetched_is_named(browser, site: str) -> None:
     with browser.new_context(service_workers="block") as context:
         page = context.new_page()
-        page.route("**/model.onnx", lambda route: route.abort())
+        page.route("**/model.bin", lambda route: route.abort())
         page.goto(site)
         page.wait_for_selector("#message:not(:empty)")
-        assert page.inner_text("#message").startswith("model.onnx cannot be fetched")
+        assert page.inner_text("#message").startswith("model.bin cannot be fetched")
 
 
 def test_errors_in_the_console_are_noticed(page, errors: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -11,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.infer import infer
 from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.webpage import page_files, write_page
 
 VECTORS = json.loads(gzip.decompress(Path(__file__).with_name("golden.json.gz").read_bytes()))
-WEB = Path(__file__).parents[2] / "runtime" / "web"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
@@ -29,31 +30,35 @@ def test_golden_vectors(vector: dict) -> None:
 def test_the_command_writes_a_page_with_the_model(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert infer(["web", str(tmp_path / "page")]) == 0
     assert "MB" in capsys.readouterr().out
-    model = (tmp_path / "page" / "model.onnx").read_bytes()
     written = {p.relative_to(tmp_path / "page").as_posix(): p for p in (tmp_path / "page").rglob("*") if p.is_file()}
-    assert {name: path.read_bytes() for name, path in written.items()} == page_files(model)
+    assert {name: path.read_bytes() for name, path in written.items()} == page_files(find_model().read_bytes())
+
+
+def test_a_visitor_downloads_at_most_700_kilobytes() -> None:
+    assert sum(map(len, page_files(find_model().read_bytes()).values())) < 700_000
 
 
 def test_the_worker_keeps_all_that_the_page_loads() -> None:
-    files = page_files(b"model")
+    files = page_files(find_model("nano").read_bytes())
     kept = json.loads(re.search(r"FILES = (\[.*\]);", files["sw.js"].decode())[1])
-    assert set(kept) - {"./"} <= set(files)
+    assert set(kept) == {"./", *files} - {"sw.js"}
     texts = b"".join(data for name, data in files.items() if name.endswith((".js", ".html")))
-    loaded = set(re.findall(r'(?:from "\./|href="|src="|fetch\(")([\w./-]+\.\w+)"', texts.decode()))
+    loaded = set(re.findall(r'(?:from "\./|href="|src="|fetch\("|read\("|url = ")([\w./-]+\.\w+)"', texts.decode()))
+    assert {"model.bin", "kernels.wasm", "kernels.simd.wasm"} < loaded
     assert loaded - {"sw.js"} <= set(kept)
-    other = page_files(b"another model")
+    other = page_files(find_model("micro").read_bytes())
     assert files["sw.js"] != other["sw.js"]  # a new page is a new version
 
 
-def test_the_runtime_is_the_published_one() -> None:
-    for line in (WEB / "vendor" / "SHA256SUMS").read_text().splitlines():
-        digits, name = line.split()
-        assert hashlib.sha256((WEB / "vendor" / name).read_bytes()).hexdigest() == digits
-    wasm = gzip.decompress((WEB / "vendor" / "ort-wasm-simd-threaded.wasm.gz").read_bytes())
-    assert wasm.startswith(b"\0asm") and len(wasm) == 11_246_032
+def test_a_float_model_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = ROOT / "artifacts" / "nano" / "model.onnx"
+    assert run_argparse(infer, args=["web", str(tmp_path / "page"), "--model", str(model)]) == 1
+    message = capsys.readouterr().err
+    assert "float32" in message and "--quantize" in message and message.count("\n") == 1
+    assert not (tmp_path / "page").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FmnistError, match="web: cannot write"):
-        write_page(b"model", tmp_path / "file")
+        write_page(find_model("nano").read_bytes(), tmp_path / "file")

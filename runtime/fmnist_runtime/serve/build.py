@@ -1,11 +1,13 @@
 """Construction of a service and its classifier, in this process or in worker processes."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.store import find_model, read_model
 from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.settings import Settings
@@ -51,9 +53,21 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
         from fmnist_runtime.serve.app import Service
         from fmnist_runtime.webpage import page_files
 
-        service = Service(backend.labels, backend.classify, settings, page_files(data), replaced=backend.replaced)
+        service = Service(backend.labels, backend.classify, settings, _page(data), replaced=backend.replaced)
         stack.callback(service.close)
         yield service
+
+
+def _page(data: bytes) -> dict[str, bytes]:
+    """Returns the files of the browser page; none, and a warning in the log, where the page cannot run this model."""
+    from fmnist_runtime.cli.webpage import page_files
+    from fmnist_runtime.serve.request_log import log_event
+
+    try:
+        return page_files(data)
+    except ModelError as error:
+        log_event("no page", logging.WARNING, reason=str(error))
+        return {}
 
 
 def _in_this_process(data: bytes, careful: bool) -> _Backend:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 __all__ = ["page_routes"]
 
-_TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".webmanifest": "application/manifest+json"}
+_TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
 """Media types that the operating system's table may lack or hold wrong."""
 
 
@@ -35,7 +35,7 @@ def _serve(name: str, data: bytes) -> Callable[[Request], Awaitable[Response]]:
         "X-Content-Type-Options": "nosniff",
     }
     kind = _TYPES.get(suffix) or mimetypes.guess_type(name, strict=False)[0]
-    headers["Content-Type"] = "application/octet-stream" if suffix == ".gz" or kind is None else kind
+    headers["Content-Type"] = kind or "application/octet-stream"
 
     async def serve(request: Request) -> Response:
         if request.headers.get("if-none-match") == headers["ETag"]:

@@ -76,7 +76,7 @@ def test_the_browser_s_page_comes_whole_and_with_this_model(service) -> None:
         page = client.get("/")
         assert page.text.encode() == files["index.html"] and page.headers["content-type"].startswith("text/html")
         assert "text/javascript" in client.get("/app.js").headers["content-type"]
-        assert "text/javascript" in client.get("/vendor/ort.wasm.min.mjs").headers["content-type"]
+        assert client.get("/kernels.wasm").headers["content-type"] == "application/wasm"
         assert client.post("/app.js").status_code == 405
 
 

@@ -21,3 +21,13 @@ def test_the_model_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with build_service("nano", Settings()):
         pass
     assert [path for path in opened if path.suffix == ".onnx"] == [find_model("nano")]
+
+
+def test_a_model_that_the_page_cannot_run_is_served_without_the_page(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmnist_runtime.selftest.require_selftest", lambda classifier: None)  # it carries no images
+    with caplog.at_level("WARNING", "fmnist_runtime.serve"), build_service(str(tiny_model), Settings()) as service:
+        paths = {route.path for route in service._app.routes}
+    assert "/classify" in paths and "/" not in paths
+    assert [record.getMessage() for record in caplog.records] == ["no page"]
