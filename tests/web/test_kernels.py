@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.cli.webpage import write_page
 from fmnist_runtime.model_file.store import embedded_models
+from fmnist_runtime.webpage import write_page
 from fmnist_train.data.sources import find_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime.cli.console import run_argparse
 from fmnist_runtime.cli.infer import infer
+from fmnist_runtime.console import run_argparse
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.preprocessing.pipeline import to_network_input

@@ -51,7 +51,6 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
             load: dict[str, Any] = {"path": model, "sha256": sha256(data).hexdigest(), "careful": careful}
             backend = _in_processes(settings, load, stack)
         from fmnist_runtime.serve.app import Service
-        from fmnist_runtime.webpage import page_files
 
         service = Service(backend.labels, backend.classify, settings, _page(data), replaced=backend.replaced)
         stack.callback(service.close)
@@ -60,8 +59,8 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
 
 def _page(data: bytes) -> dict[str, bytes]:
     """Returns the files of the browser page; none, and a warning in the log, where the page cannot run this model."""
-    from fmnist_runtime.cli.webpage import page_files
     from fmnist_runtime.serve.request_log import log_event
+    from fmnist_runtime.webpage import page_files
 
     try:
         return page_files(data)
