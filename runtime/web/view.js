@@ -51,13 +51,12 @@ export class View {
    */
   showAnswer({ order, probabilities, label, rejected }, labels, input) {
     const best = order[0];
+    const share = percent(probabilities[best]);
     write("label", label ?? "I don't know");
-    write(
-      "sure",
-      rejected
-        ? `Unlike the garments in the training data. Perhaps ${labels[best]} (${percent(probabilities[best])}).`
-        : `${percent(probabilities[best])} sure`,
-    );
+    if (!rejected) write("sure", `${share} sure`);
+    else if (input.some((tone) => tone))
+      write("sure", `Unlike the garments in the training data. Perhaps ${labels[best]} (${share}).`);
+    else write("sure", "No garment was found in this picture.");
     this.#bars.forEach(({ row, bar, share }, i) => {
       row.classList.toggle("best", i === best && !rejected);
       bar.style.setProperty("--share", String(probabilities[i]));

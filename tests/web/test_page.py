@@ -83,6 +83,14 @@ def test_what_is_no_garment_is_not_known(page, capsys: pytest.CaptureFixture, tm
     assert page.inner_text("#label") == "I don't know"
 
 
+def test_an_empty_picture_has_no_garment(page) -> None:
+    upload(page, "gray.png", png(Image.new("RGB", (200, 150), (120, 120, 120))))
+    page.wait_for_selector("#result:not([hidden])")
+    assert page.inner_text("#label") == "I don't know"
+    assert page.inner_text("#sure") == "No garment was found in this picture."
+    assert not seen(page).any()
+
+
 def test_golden_vectors_in_the_browser(page, folder: Path) -> None:
     (folder / "golden.json").write_text(json.dumps(VECTORS))
     wrong = page.evaluate("""async () => {
