@@ -3,9 +3,9 @@
     python benchmarks/studies/page.py FOLDER [--model FILE] [--limit N] [--write]
 
 Prints how many photos give the same 28×28 image and the same answer (a rejection counts as an answer), the largest
-difference of a probability, and the time of one call with each build of the kernels. `--write` writes these figures and the
-sizes of the download to `benchmarks/results/page.json` and `docs/page.md`, and a screenshot with the first correctly
-classified example to `docs/page.png`. Needs chromium and the extra `test`.
+difference of a probability, and the processor time of one call with each build of the kernels. `--write` writes these
+figures and the sizes of the download to `benchmarks/results/page.json` and `docs/page.md`, and a screenshot with the first
+correctly classified example to `docs/page.png`. Needs chromium and the extra `test`.
 """
 
 import argparse
@@ -35,23 +35,17 @@ from fmnist_runtime.webpage import page_files, write_page
 from fmnist_train.data.photos import slug
 
 KERNELS = ("kernels.simd.wasm", "kernels.wasm")
-CALLS = 500
-"""Timed calls of each build; the first fifth, while the browser still optimizes, does not count."""
-TIME = """async ({ kernels, calls, images }) => {
+WARM_UP, CALLS = 100, 500
+"""Calls of each build before the measurement, while the browser still optimizes, and in it."""
+LOAD = """async ({ kernels, images }) => {
     const [{ Network }, { readModel }] = await Promise.all([import("./kernels.js"), import("./model_file.js")]);
     const read = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
     const { metadata, data } = await readModel(await read("model.bin"));
-    const networks = await Promise.all(kernels.map(async (name) =>
-        Network.load(await read(name), data, metadata.memory, metadata.labels.length)));
-    const times = networks.map(() => []);
-    for (let call = 0; call < calls; call++) {
-        networks.forEach((network, build) => {
-            const begin = performance.now();
-            network.logits(Uint8Array.from(images[call % images.length]));
-            times[build].push(performance.now() - begin);
-        });
-    }
-    return times;
+    window.network = await Network.load(await read(kernels), data, metadata.memory, metadata.labels.length);
+    window.images = images.map((image) => Uint8Array.from(image));
+}"""
+CALL = """(calls) => {
+    for (let call = 0; call < calls; call++) window.network.logits(window.images[call % window.images.length]);
 }"""
 CLASSIFY = """async (text) => {
     const [{ decode }, { toNetworkInput }, { Classifier }] = await Promise.all(
@@ -122,14 +116,23 @@ def sizes(model: bytes) -> dict[str, int]:
     return {**found, "text, style and icon": sum(map(len, files.values())) - sum(found.values())}
 
 
-def call_times(page: Any, photos: list[Path], classifier: Classifier) -> dict[str, list[float]]:
-    """Returns median and 99th percentile of one call in milliseconds, by build of the kernels; the builds alternate."""
+def call_times(page: Any, photos: list[Path], classifier: Classifier) -> dict[str, float]:
+    """Returns the processor time of one call in milliseconds, by build of the kernels; other programs do not count."""
     images = [classifier.prepare(path)[0].ravel().tolist() for path in photos[:20]]
-    times = page.evaluate(TIME, {"kernels": KERNELS, "calls": CALLS, "images": images})
-    return {
-        name: np.percentile(found[CALLS // 5 :], [50, 99]).round(3).tolist()
-        for name, found in zip(KERNELS, times, strict=True)
-    }
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def thread_seconds() -> float:
+        return next(m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "ThreadTime")
+
+    times = {}
+    for kernels in KERNELS:
+        page.evaluate(LOAD, {"kernels": kernels, "images": images})
+        page.evaluate(CALL, WARM_UP)
+        before = thread_seconds()
+        page.evaluate(CALL, CALLS)
+        times[kernels] = round(1000 * (thread_seconds() - before) / CALLS, 3)
+    return times
 
 
 def main() -> None:

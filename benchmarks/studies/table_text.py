@@ -230,11 +230,12 @@ def download(document: Document) -> str:
 
 
 def page_speed(document: Document) -> str:
-    """Returns the time of one call in the browser, with each build of the kernels."""
-    times = {"with SIMD": document["call_ms"]["kernels.simd.wasm"], "without": document["call_ms"]["kernels.wasm"]}
-    rows = [[build, f"{p50:.2f}", f"{p99:.2f}"] for build, (p50, p99) in times.items()]
-    table = markdown_table(["kernels", "p50 ms", "p99 ms"], rows, "lrr")
-    return f"{table}\n\n{_machine(document['machine'])}; Chromium {document['machine']['chromium']}."
+    """Returns the processor time of one call in the browser, with each build of the kernels."""
+    times = document["call_ms"]
+    return (
+        f"{times['kernels.simd.wasm']:.2f} ms of processor time with SIMD, {times['kernels.wasm']:.2f} ms without. "
+        f"{_machine(document['machine'])}; Chromium {document['machine']['chromium']}."
+    )
 
 
 def page_agreement(document: Document) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fmnist_runtime.network.convolutions import read_convolution, read_dense
 from fmnist_runtime.network.layers import (
     Add,
-    Convolution,
     Layer,
-    Logits,
     Lookup,
     MaxPool,
     MeanPool,
@@ -21,65 +20,16 @@ from fmnist_runtime.network.onnx_graph import Node
 from fmnist_runtime.network.pairs import SHIFT, add_formula, multiply_formula, sigmoid_table
 from fmnist_runtime.network.values import (
     Activations,
-    Constant,
     Quantization,
     Value,
     channels_last_index,
     unsupported,
 )
 
-__all__ = ["MOVES", "OPERATORS", "read_logits"]
+__all__ = ["MOVES", "OPERATORS"]
 
 Read = tuple[Layer, np.ndarray]
-
-
-def _convolution(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
-    source = reader.channels_last(node)
-    height, width, channels = source.shape
-    about = node.attributes
-    kernel = reader.constant(node, 1, np.int8)
-    groups, strides = about.get("group", 1), tuple(about.get("strides", (1, 1)))
-    pads = tuple(about.get("pads", (0, 0, 0, 0)))
-    if about.get("auto_pad", b"NOTSET") != b"NOTSET" or set(about.get("dilations", (1,))) != {1}:
-        raise unsupported(node, "automatic padding and dilations are not supported")
-    weight = _dense_groups(kernel.values, groups).transpose(0, 2, 3, 1)
-    if weight.shape[3] != channels:
-        raise unsupported(node, f"its weights take {weight.shape[3]} channels, its input has {channels}")
-    sizes = [
-        (size + pads[i] + pads[i + 2] - weight.shape[1 + i]) // strides[i] + 1 for i, size in enumerate((height, width))
-    ]
-    output = Tensor(name, (sizes[0], sizes[1], len(weight)), y.scale, y.zero_point)
-    bias, multiplier = _fold(reader, node, weight, kernel, source, y.scale)
-    layer = Convolution(name, (source,), output, weight, bias, multiplier, strides, pads)
-    return _narrow(layer), channels_last_index(*output.shape)
-
-
-def _dense(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
-    source, weight, kernel = _dense_parts(reader, node)
-    bias, multiplier = _fold(reader, node, weight, kernel, source, y.scale)
-    output = Tensor(name, (len(weight),), y.scale, y.zero_point)
-    return Convolution(name, (source,), output, weight, bias, multiplier), np.arange(output.size)
-
-
-def read_logits(reader: Activations, node: Node) -> Layer:
-    """Reads the last dense layer, whose float32 output is not quantized."""
-    source, weight, kernel = _dense_parts(reader, node)
-    bias, multiplier = _fold(reader, node, weight, kernel, source, None)
-    return Logits(
-        node.outputs[0], (source,), Tensor("logits", (len(weight),), np.float32(1), 0), weight, bias, multiplier
-    )
-
-
-def _dense_parts(reader: Activations, node: Node) -> tuple[Tensor, np.ndarray, Constant]:
-    value, kernel, about = reader.value(node, 0), reader.constant(node, 1, np.int8), node.attributes
-    if (about.get("alpha", 1.0), about.get("beta", 1.0), about.get("transA", 0)) != (1.0, 1.0, 0):
-        raise unsupported(node, "alpha, beta and transA are not supported")
-    weight = kernel.values if about.get("transB", 0) else kernel.values.T
-    if value.index.ndim != 1 or weight.shape[1] != value.index.size or value.index.size != value.tensor.size:
-        raise unsupported(node, "its input must be a flat activation")
-    ordered = np.empty_like(weight)
-    ordered[:, value.index] = weight
-    return dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel
+"""A layer, and the index of its output, see ``Value``."""
 
 
 def _product(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
@@ -135,8 +85,8 @@ def _sigmoid(reader: Activations, node: Node, y: Quantization, name: str) -> Rea
 
 
 OPERATORS: dict[str, Callable[[Activations, Node, Quantization, str], Read]] = {
-    "Conv": _convolution,
-    "Gemm": _dense,
+    "Conv": read_convolution,
+    "Gemm": read_dense,
     "MatMul": _product,
     "AveragePool": _mean_pool,
     "GlobalAveragePool": _mean_pool,
@@ -187,69 +137,6 @@ MOVES: dict[str, Callable[[Activations, Node, Value], Value]] = {
     "Flatten": _flatten,
 }
 """Operators that keep the scale of their input, before or after its QuantizeLinear."""
-
-
-def _fold(
-    reader: Activations, node: Node, weight: np.ndarray, kernel: Constant, source: Tensor, y_scale: np.float32 | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bias with the input's zero point folded in, and the float32 factor of the sum, for each output."""
-    if kernel.zero_point.any():
-        raise unsupported(node, "weights must be symmetric")
-    sums = weight.astype(np.int64).sum(axis=(1, 2, 3))
-    bias = reader.constant(node, 2, np.int32).values.astype(np.int64) if len(node.inputs) > 2 else 0
-    folded = bias - source.zero_point * sums
-    if (np.abs(folded) + 255 * np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3))).max() >= 2**31:
-        raise unsupported(node, "its sums may exceed 32 bits")
-    scale = np.broadcast_to(np.float32(source.scale) * kernel.scale.astype(np.float32), len(weight))
-    multiplier = scale if y_scale is None else scale / np.float32(y_scale)
-    return folded.astype(np.int32), multiplier.astype(np.float32)
-
-
-def _narrow(layer: Convolution) -> Convolution:
-    """Undoes the export's form of the first convolution, which computes neighboring positions as channels of one position.
-
-    The output's bytes are the same; weights and multiplications become fewer.
-    """
-    outputs, _, columns, channels = layer.weight.shape
-    places, kernel = layer.strides[1], columns - layer.strides[1] + 1
-    if (
-        channels != 1
-        or places == 1
-        or outputs % places
-        or layer.pads != (1, 1, 1, 1)
-        or kernel != layer.weight.shape[1]
-    ):
-        return layer
-    count = outputs // places
-    weight = layer.weight[:count, :, :kernel]
-    wide = np.zeros_like(layer.weight)
-    for place in range(places):
-        wide[place * count : (place + 1) * count, :, place : place + kernel] = weight
-    tiled = all(np.array_equal(a, np.tile(a[:count], places)) for a in (layer.bias, layer.multiplier))
-    if not tiled or not np.array_equal(wide, layer.weight):
-        return layer
-    height, width, _ = layer.output.shape
-    name = layer.name.removesuffix("_wide")
-    output = dataclasses.replace(layer.output, name=name, shape=(height, width * places, count))
-    return dataclasses.replace(
-        layer,
-        name=name,
-        output=output,
-        weight=weight,
-        bias=layer.bias[:count],
-        multiplier=layer.multiplier[:count],
-        strides=(layer.strides[0], 1),
-    )
-
-
-def _dense_groups(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Returns grouped weights ``[O, I / groups, h, w]`` as ``[O, I, h, w]``, with zeros between groups."""
-    outputs, inputs = weight.shape[:2]
-    dense = np.zeros((outputs, inputs * groups, *weight.shape[2:]), weight.dtype)
-    for group in range(groups):
-        rows = slice(group * outputs // groups, (group + 1) * outputs // groups)
-        dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
-    return dense
 
 
 def _of(tensor: Tensor) -> tuple[np.float32, int]:

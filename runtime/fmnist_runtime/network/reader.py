@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from fmnist_runtime.errors import ModelError
+from fmnist_runtime.network.convolutions import read_logits
 from fmnist_runtime.network.layers import Logits, Network, Tensor
 from fmnist_runtime.network.onnx_graph import Node, read_graph
-from fmnist_runtime.network.operators import MOVES, OPERATORS, read_logits
+from fmnist_runtime.network.operators import MOVES, OPERATORS
 from fmnist_runtime.network.values import Activations, Constant, Quantization, Value, unsupported
 from fmnist_runtime.spec import IMAGE_SIZE
 
@@ -37,7 +38,7 @@ def read_network(data: bytes) -> Network:
         for node in graph.nodes:
             reader.visit(node)
         return reader.finish()
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"the graph is malformed ({error!r}); export it again") from error
