@@ -15,15 +15,18 @@ The JSON holds ``labels``, ``temperature``, ``reject``, ``selftest`` and ``sha25
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.integrity import is_ort, verify_checksum
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.layers import Network
 from fmnist_runtime.network.onnx_graph import read_graph
 from fmnist_runtime.network.program import write_program
 from fmnist_runtime.network.reader import read_network
 
-__all__ = ["MAGIC", "page_model"]
+__all__ = ["MAGIC", "pack_model", "page_model"]
 
 MAGIC = b"FMNISTW1"
 """First bytes of the file; the last one is the version of this format."""
@@ -46,9 +49,15 @@ def page_model(model: bytes) -> bytes:
         raise ModelError(
             f"the page computes in integers, and this model is {metadata.precision}: export it with --quantize"
         )
-    program = write_program(read_network(model))
     document = {key: metadata.document.get(key) for key in ("labels", "temperature", "reject", "selftest", "sha256")}
-    document["memory"] = {name: value for name, value in program._asdict().items() if name != "data"}
+    return pack_model(document, read_network(model))
+
+
+def pack_model(document: Mapping[str, Any], network: Network) -> bytes:
+    """Returns the file of a network, with these fields of its metadata."""
+    program = write_program(network)
+    memory = {name: value for name, value in program._asdict().items() if name != "data"}
+    document = {**document, "memory": memory}
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     content = struct.pack("<I", len(text)) + text + program.data
