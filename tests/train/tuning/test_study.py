@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def test_the_trial_of_a_killed_process_is_tried_again(fake: list[Any], capsys: p
         "RunInputs.training = lambda *_: os._exit(9)\nmain()"
     )
     command = [sys.executable, "-c", code, *TUNE, "--trials", "2", "--epochs", "1"]
-    assert subprocess.run(command).returncode == 9
+    assert subprocess.run(command, env={**os.environ, "TMPDIR": str(Path.cwd())}).returncode == 9
     fake += [[0.5], [0.4]]
     results = tune(capsys, "--trials", 2, "--epochs", 1)
     assert results["trials"] == {"complete": 2, "pruned": 0, "failed": 0}

@@ -78,9 +78,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     interrupted = not _run_trials(trials, folder)
     results = write_results(study.get_trials(), recipe, space, folder)
     if interrupted:
-        progress.note(
-            f"interrupted; {results['trials']['complete']} complete trials are kept, the same command goes on"
-        )
+        progress.note(f"interrupted; complete trials so far: {results['trials']['complete']}; the same command goes on")
         raise KeyboardInterrupt
     if results["best"] is None:
         errors = [trial.user_attrs[ERROR] for trial in study.get_trials() if ERROR in trial.user_attrs]
