@@ -54,16 +54,17 @@ class Teacher(Protocol):
     """Computes the answers to each batch."""
 
     def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Answer for a batch.
+        """Computes the answers to a batch.
 
         Args:
-            places: int64 ``[N]``, which training images these are.
-            views: ``[N, 1, 28, 28]``, what became of them.
-            photographed: boolean ``[N]``, which of them were made into photographs.
+            places: int64 ``[N]``, positions of the training images.
+            views: float ``[N, 1, 28, 28]``, the changed images, pixels in 0..255.
+            photographed: bool ``[N]``, the views that ``photo`` changed.
 
         Returns:
-            Logits ``[M, classes]`` for those that some teacher knows; and which these are, boolean ``[N]``, M of them true.
+            Logits ``[M, classes]`` of the M views that at least one teacher answers, and the mask of these, bool ``[N]``.
         """
+        ...
 
 
 class AnsweredOnce:
@@ -72,8 +73,8 @@ class AnsweredOnce:
     Args:
         checkpoints: the teachers, at least one.
         images: uint8 ``[N, 28, 28]``.
-        device: where they are asked, and where the answers lie.
-        mirrored: ask for the mirror images, too, which is right where the pupil sees such.
+        device: device of the teachers and of the answers.
+        mirrored: average with the answers to the mirror images, for students that see such.
     """
 
     def __init__(
@@ -97,16 +98,8 @@ class ViewAnswers:
         self.knows_photographs = [_learnt_photographs(checkpoint) for checkpoint in checkpoints]
 
     @torch.no_grad()
-    def __call__(self, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the answers to a batch.
-
-        Args:
-            views: float ``[N, 1, 28, 28]``, pixels in 0..255.
-            photographed: bool ``[N]``, the views that ``photo`` changed.
-
-        Returns:
-            Logits ``[M, classes]`` of the M views that at least one teacher answers, and the mask of these, bool ``[N]``.
-        """
+    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the answers of the teachers that learned the like of each view."""
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
         for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
             known = torch.ones_like(photographed) if all_of_them else ~photographed
