@@ -7,7 +7,7 @@
 
 Names are imported on first use: ``import fmnist_runtime`` loads neither numpy nor onnxruntime.
 
-Importing this package turns off the telemetry of onnxruntime and the usage statistics of Ray: it sets the variables of
+Importing this package turns off the telemetry of onnxruntime and the usage statistics of Ray. It sets the variables of
 ``PRIVACY_DEFAULTS`` in the process's environment, unless they are set already. Every other package of this project imports
 this one first, and child processes inherit the environment.
 """

@@ -36,8 +36,8 @@ Picture = Image.Image | np.ndarray | str | os.PathLike[str] | bytes | BinaryRead
 bytes; or a binary file object."""
 
 DRAFT_SIDE = 256
-"""Pixels. A JPEG is decoded at the smallest scale that leaves its shorter side at least this long: nine times the 28 pixels
-of the network input, so that the segmentation still has detail."""
+"""Pixels. A JPEG is decoded at the smallest scale that leaves its shorter side at least this long. Nine times the 28 pixels
+of the network input leave enough detail for the segmentation."""
 _LARGE_PIXELS = 16_000_000
 """Pixels. Larger images take 50 MB or more to decode, so one is decoded at a time. Most phone photos are smaller."""
 _one_large = threading.Lock()

@@ -1,7 +1,7 @@
 """Limits on the cost of untrusted images, checked before decoding, so that no file takes minutes or gigabytes.
 
-The size of a file does not bound its cost: a few kilobytes can hold gigapixels (a decompression bomb), millions of chunks
-that Pillow reads one by one in Python, or a progressive JPEG with thousands of scans over the same pixels.
+The size of a file does not bound its cost. A few kilobytes can hold gigapixels (a decompression bomb), or millions of chunks
+that Pillow reads one by one in Python. A progressive JPEG can have thousands of scans over the same pixels.
 """
 
 import io

@@ -1,6 +1,6 @@
 """Removal of the person who wears the garment: head, skin, and the clothes above or below it.
 
-Shop pictures show shirts worn by a person, from head to hips, and trousers with the end of a shirt above them;
+Shop pictures show shirts worn by a person, from head to hips, and trousers with the end of a shirt above them.
 Fashion-MNIST shows the garment alone. On a plain background a few rules find the rest:
 
 - a head is a narrow part with skin above a wide body;

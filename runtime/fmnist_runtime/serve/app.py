@@ -1,8 +1,13 @@
 """The service as an ASGI application.
 
-A request passes, from outside in: ``request_log`` (time, count, log), a check of the capacity, Starlette's router, the
-token, the body within its limits, then ``batcher``, which combines its pictures with those of other requests for the
-processes that decode and classify. The event loop itself only moves bytes.
+A request passes these steps:
+
+1. ``request_log`` measures its time, counts and logs it.
+2. ``capacity`` is checked, then Starlette's router finds the endpoint.
+3. ``auth`` checks the token, and the body is read within its limits.
+4. ``batcher`` combines its pictures with those of other requests, for the processes that decode and classify.
+
+The event loop itself only moves bytes.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 uvicorn waits without limit for the rest of a request's head, and for the rest of a body that was refused unread. Here a
 head has ``HEAD_SECONDS``. After a refusal, the rest of the body is discarded for ``LINGER_SECONDS``, so that the client can
-read the response, as RFC 9112 section 9.6 advises; then the connection is closed.
+read the response. Then the connection is closed, as RFC 9112 section 9.6 advises.
 """
 
 import asyncio
