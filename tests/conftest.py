@@ -30,6 +30,7 @@ TOOLS: dict[tuple[str, ...], str] = {
     ("cc", "gcc"): "gcc",
     ("clang",): "clang",
     ("wasm-ld",): "lld",
+    ("cmake",): "cmake",
     ("arm-none-eabi-gcc",): "gcc-arm-none-eabi",
     ("qemu-system-arm",): "qemu-system-arm",
     ("node",): "nodejs",
