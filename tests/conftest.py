@@ -20,7 +20,7 @@ SLOW = """
     train/evaluation/test_plots train/recipes/test_options train/test_commands
     train/training/test_device train/training/test_loop train/training/test_teacher
     train/tuning/test_study
-    web/test_kernels web/test_page web/test_screen
+    web/test_kernels web/test_page web/test_screen web/test_served
 """
 """Files, and folders, whose tests take more than five seconds of processor time together: `make check` skips them."""
 
