@@ -21,6 +21,8 @@ _BATCH = 16
 """Pictures of one model call in a watched folder: more would delay the first answers."""
 _RETRY_SECONDS = 2.0
 """Seconds without a change after which an unreadable picture is reported: programs may pause while they write."""
+_LONGEST_PATH = 1 << 16
+"""Bytes; twice the longest path of any system. What holds no separator would otherwise fill the memory."""
 _BLOCK = 1 << 16
 """Bytes read at a time from a list of paths."""
 
@@ -64,6 +66,10 @@ def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
     while block := read(_BLOCK):
         *complete, rest = (rest + block).split(separator)
         yield from complete
+        if len(rest) > _LONGEST_PATH:
+            raise ConfigError(
+                f"--files-from: a line of more than {_LONGEST_PATH:,} bytes is no path: is it a list of paths?"
+            )
     yield rest
 
 

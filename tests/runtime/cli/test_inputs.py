@@ -152,3 +152,13 @@ def test_the_command_watches_a_folder(tmp_path: Path) -> None:
         process.send_signal(2)
         assert process.stderr.read() == b"interrupted\n" and process.wait() == 130
         timer.cancel()
+
+
+def test_a_list_without_line_ends_is_refused_in_bounded_memory(tmp_path: Path) -> None:
+    """A picture, or an endless device, in the place of a list of paths."""
+    (tmp_path / "list").write_bytes(bytes(1 << 20))
+    with pytest.raises(ConfigError, match="no path"):
+        list(read_paths(str(tmp_path / "list")))
+    if Path("/dev/zero").exists():
+        with pytest.raises(ConfigError, match="no path"):
+            list(read_paths("/dev/zero"))

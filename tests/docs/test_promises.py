@@ -1,0 +1,25 @@
+"""The tests that docs/robustness.md names for each promise of the README."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_promise_is_kept_by_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "robustness.md").read_text("utf-8")
+    (section,) = re.findall(r"## What keeps the promises\n(.*?)\n## ", text, re.DOTALL)
+    rows = re.findall(r"^\| (?!promise)([^|]+) \| (.+) \|$", section, re.MULTILINE)
+    assert len(rows) == 8
+    for promise, tests in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
+        assert named and len(named) == tests.count("`") // 2, promise
+        for path, name in named:
+            source = (ROOT / "tests" / path).read_text("utf-8")
+            assert re.search(rf"^(async )?def {name}\(", source, re.MULTILINE), f"{path}::{name}"
+
+
+def test_the_readme_makes_these_promises() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for promise in ("The same bits everywhere", "Figures you can repeat", "Private and offline", "Nothing is uploaded"):
+        assert promise in text
