@@ -69,7 +69,7 @@ def test_a_large_picture_is_shrunk_as_the_command_does(page) -> None:
     assert np.array_equal(seen(page), Classifier.load().prepare(data)[0])
 
 
-def test_what_is_no_garment_is_not_known(page, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+def test_noise_is_rejected(page, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for attempt in range(40):  # the first noise that this model rejects
         path = tmp_path / f"{attempt}.png"
@@ -104,7 +104,7 @@ def test_golden_vectors_in_the_browser(page, folder: Path) -> None:
     assert wrong == []
 
 
-def test_the_map_of_why_is_the_one_of_the_reports(page) -> None:
+def test_the_evidence_is_that_of_the_reports(page) -> None:
     from fmnist_train.evaluation.occlusion import occlusion_maps
 
     classifier = Classifier.load()
@@ -120,7 +120,7 @@ def test_the_map_of_why_is_the_one_of_the_reports(page) -> None:
     np.testing.assert_allclose(np.reshape(found, (28, 28)), expected[0], rtol=1e-5, atol=1e-5)
 
 
-def test_both_know_the_same_scores_and_the_same_bits(page) -> None:
+def test_scores_and_bits_equal_those_of_the_command(page) -> None:
     logits = np.random.default_rng(0).normal(0, 4, 10).astype(np.float32)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     found = page.evaluate(
@@ -226,15 +226,15 @@ def test_light_dark_and_narrow(page, width: int) -> None:
     upload(page, "dress.jpg", (EXAMPLES / "dress.jpg").read_bytes())
     page.wait_for_selector("#whyfigure:not([hidden])")
     page.set_viewport_size({"width": width, "height": 760})
-    grounds = set()
+    backgrounds = set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        grounds.add(page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor"))
+        backgrounds.add(page.evaluate("() => getComputedStyle(document.documentElement).backgroundColor"))
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-    assert len(grounds) == 2
+    assert len(backgrounds) == 2
 
 
-def test_what_is_no_picture_is_said(page) -> None:
+def test_a_file_that_is_no_picture_gets_a_message(page) -> None:
     upload(page, "x.png", b"no picture")
     page.wait_for_selector("#message:not(:empty)")
     assert "not a picture" in page.inner_text("#message") and page.locator("#result").is_hidden()

@@ -1,4 +1,4 @@
-"""What is on the screen belongs together: an answer stands beside its own picture, or not at all."""
+"""The page on the screen: an answer stands beside its own picture, or not at all."""
 
 import io
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_photo_that_is_decoded_late_is_not_answered_on_another_tab(page) -> No
     assert page.locator("#result").is_hidden() and page.locator("#hint").is_visible()
 
 
-def test_a_broken_file_that_is_found_out_late_says_nothing(page) -> None:
+def test_a_broken_file_that_fails_late_shows_no_message(page) -> None:
     hold_the_first_decoding(page)
     upload(page, b"no picture")
     upload(page, png("trouser"))
@@ -148,7 +148,7 @@ def test_pasted_text_changes_nothing(answered) -> None:
     assert answered.locator("#preview").is_visible()
 
 
-def test_dropped_text_is_said_and_changes_nothing_else(answered) -> None:
+def test_dropped_text_gets_a_message_and_changes_nothing_else(answered) -> None:
     answered.evaluate(GIVE, {"way": "drop", "text": "no picture"})
     answered.wait_for_selector("#message:not(:empty)")
     assert answers(answered, "dress") and answered.locator("#preview").is_visible()

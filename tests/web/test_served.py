@@ -41,8 +41,8 @@ def test_what_cannot_be_fetched_is_named(browser, site: str) -> None:
 def test_errors_in_the_console_are_noticed(page, errors: list[str]) -> None:
     with page.expect_event("pageerror"):
         page.evaluate("""() => {
-            console.error("said");
+            console.error("logged");
             setTimeout(() => { throw new Error("thrown"); });
         }""")
-    assert errors == ["said", "thrown"]
+    assert errors == ["logged", "thrown"]
     errors.clear()

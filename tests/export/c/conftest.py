@@ -1,9 +1,11 @@
 """Fixtures of the C generator's tests: generated folders and compilers."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -11,7 +13,12 @@ from fmnist_export.c.emit import Source, generate
 from fmnist_export.c.proof import write_files
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.store import find_model
+from fmnist_runtime.network.layers import Network
+from fmnist_runtime.network.page_model import pack_model
 from fmnist_runtime.network.reader import read_network
+from fmnist_runtime.preprocessing.parameters import parameters_json
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -25,6 +32,24 @@ def need() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+def page_logits(tmp_path: Path, need: Callable[[str], str]) -> Callable[[Network, np.ndarray, str], np.ndarray]:
+    """Returns a function that gives a network's float32 logits, computed by the browser page's kernels in Node.js."""
+
+    def compute(network: Network, images: np.ndarray, kernels: str) -> np.ndarray:
+        node, page = need("node"), tmp_path / "page"
+        shutil.copytree(ROOT / "runtime" / "web", page)
+        (page / "parameters.js").write_text(f"export const PARAMETERS = {parameters_json()};")
+        (page / "package.json").write_text('{"type": "module"}')  # for Node.js, scripts are modules only by this
+        (page / "model.bin").write_bytes(pack_model({"labels": list("0123456789")}, network))
+        (page / "images").write_bytes(images.tobytes())
+        command = [node, ROOT / "tests/web/run_network.mjs", page, kernels, page / "images", page / "logits"]
+        subprocess.run(command, check=True)
+        return np.fromfile(page / "logits", "<f4").reshape(len(images), -1)
+
+    return compute
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""Every registered network, as each published recipe shapes it, can be written as C with the bits of onnxruntime."""
+"""Every registered network, as each published recipe shapes it, runs as C and in the page with the bits of onnxruntime."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fmnist_export.quantization.integer_form import to_integer_form
 from fmnist_export.quantization.quantize import quantize
 from fmnist_export.settings import QuantizationSettings
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.layers import Network
 from fmnist_runtime.network.reader import read_network
 from fmnist_runtime.selftest import Golden, pack_golden
 from fmnist_train.data.sources import find_dataset
@@ -28,9 +30,9 @@ def test_recipes_cover_the_registry() -> None:
     assert {RECIPES[name].model for name in SHAPES.values()} == set(MODELS)
 
 
-@pytest.mark.parametrize("recipe", SHAPES.values())
-def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> None:
-    compiler = need("gcc")
+@cache
+def quantized(recipe: str) -> tuple[Network, np.ndarray, np.ndarray]:
+    """Returns an untrained network of the recipe in int8, images, and onnxruntime's logits of them."""
     images = find_dataset("sample").load("train").images[:64]
     torch.manual_seed(0)
     network = build_model(RECIPES[recipe].model, **RECIPES[recipe].model_options)
@@ -39,10 +41,23 @@ def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> N
     model = quantize(to_onnx(to_integer_form(network) or network), images, QuantizationSettings(refine=False))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = np.concatenate([session.run(["logits"], {"image": image[None, None]})[0] for image in images])
+    return read_network(model.SerializeToString()), images, expected
 
+
+@pytest.mark.parametrize("recipe", SHAPES.values())
+def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> None:
+    compiler = need("gcc")
+    network, images, expected = quantized(recipe)
     golden = Golden(images[:1, None], expected[:1], 0.0)
     metadata = Metadata(tuple("0123456789"), "int8", 1.0, None, {"selftest": pack_golden(golden)})
-    write_files(generate(read_network(model.SerializeToString()), Source("net", "net.onnx", b"", metadata)), tmp_path)
+    write_files(generate(network, Source("net", "net.onnx", b"", metadata)), tmp_path)
     program = compile_harness(tmp_path, "fmnist_net", (compiler, "-std=c99", "-O3", "-march=native"))
     found = run_harness((str(program),), images, 10)
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("recipe", SHAPES.values())
+def test_same_bits_in_the_page(recipe: str, page_logits: Callable[[Network, np.ndarray, str], np.ndarray]) -> None:
+    network, images, expected = quantized(recipe)
+    found = page_logits(network, images, "kernels.simd.wasm")
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
