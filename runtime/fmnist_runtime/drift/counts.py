@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, label_text
 from fmnist_runtime.errors import DataError
+from fmnist_runtime.files import read_at_most
 
 __all__ = ["EDGES", "AnswerCounts", "read_counts"]
 
@@ -24,6 +26,8 @@ _LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
 _EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics"
 _RESTARTED = "the service was restarted since the earlier reading, and counts from 0 again: leave --since out"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MAX_BYTES = 1 << 30
+"""Bytes of a file, which is held in memory: some four million answers."""
 _MAX_COUNT = 1 << 53
 """Largest count: metrics are written as floats, which hold every whole number up to this one."""
 
@@ -73,9 +77,12 @@ def read_counts(path: Path) -> AnswerCounts:
         DataError: Unreadable, in no known format, or without an answer.
     """
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            data = read_at_most(file, _MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > _MAX_BYTES:
+        raise DataError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; compare a part of the answers")
     text = _decode(path, data)
     try:
         counts = _from_answers(text) if text.lstrip().startswith("{") else _from_metrics(text)

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.files import read_at_most
 
 __all__ = ["RequestLimits", "Settings", "read_token"]
 
+_LONGEST_TOKEN = 1 << 16
+"""Bytes read of a token file: more than any header may have, and no endless device fills the memory."""
 _MIN_TOKEN = 16
 """Smallest length of a token in characters: 64 bits in hexadecimal digits cannot be guessed over a network."""
 
@@ -73,7 +76,8 @@ def read_token(path: Path) -> str:
         ConfigError: Unreadable, too short for a secret, or with characters that no header can carry.
     """
     try:
-        token = path.read_text("ascii").strip()
+        with path.open("rb") as file:
+            token = read_at_most(file, _LONGEST_TOKEN).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: no token can be read: {error}") from error
     if len(token) < _MIN_TOKEN or not token.isprintable() or " " in token:

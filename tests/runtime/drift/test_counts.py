@@ -118,3 +118,10 @@ def test_whatever_can_be_read_can_be_compared(
             return
     for finding in detect_drift(*readings):
         assert 0 < finding.p <= 1 and 0 <= finding.size <= 1.000001
+
+
+def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmnist_runtime.drift.counts._MAX_BYTES", 100)
+    (tmp_path / "day").write_text(LINES)
+    with pytest.raises(DataError, match="larger than"):
+        read_counts(tmp_path / "day")

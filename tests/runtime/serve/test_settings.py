@@ -39,3 +39,9 @@ def test_other_tokens_are_refused(content: bytes | None, message: str, tmp_path:
     with pytest.raises(ConfigError, match=message) as refusal:
         read_token(path)
     assert str(path) in str(refusal.value)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
+def test_an_endless_token_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a token is one word"):
+        read_token(Path("/dev/zero"))
