@@ -29,14 +29,14 @@ def pictures() -> Iterator[tuple[str, Image.Image]]:
         yield path.stem, photo
     rng = np.random.default_rng(0)
     for width, height in ((28, 28), (1, 1), (5, 40), (7, 300), (300, 7), (130, 129), (49, 141), (64, 64)):
-        grey = rng.integers(0, 256, (height, width), dtype=np.uint8)
-        yield f"grey noise {width}×{height}", Image.fromarray(grey)
-        colour = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
-        yield f"flat {width}×{height}", Image.fromarray(colour)
-        colour[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = rng.integers(0, 256, 3)
-        yield f"patch {width}×{height}", Image.fromarray(colour)
-        alpha = np.where(rng.random((height, width)) < 0.5, 255, grey).astype(np.uint8)
-        yield f"transparent {width}×{height}", Image.fromarray(np.dstack([colour, alpha]))
+        gray = rng.integers(0, 256, (height, width), dtype=np.uint8)
+        yield f"grey noise {width}×{height}", Image.fromarray(gray)
+        color = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
+        yield f"flat {width}×{height}", Image.fromarray(color)
+        color[height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = rng.integers(0, 256, 3)
+        yield f"patch {width}×{height}", Image.fromarray(color)
+        alpha = np.where(rng.random((height, width)) < 0.5, 255, gray).astype(np.uint8)
+        yield f"transparent {width}×{height}", Image.fromarray(np.dstack([color, alpha]))
     pale = np.full((120, 90, 3), 255, np.uint8)
     pale[15:105, 20:70], pale[15:22, 38:52] = 246, 120
     yield "pale on white", Image.fromarray(pale)
