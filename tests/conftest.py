@@ -12,7 +12,7 @@ settings.load_profile("same-every-time")
 
 SLOW = """
     bench/test_cli bench/test_fuzz docs/test_container docs/test_own_photos
-    export/c/test_compilers export/c/test_layers export/c/test_processors
+    export/c/test_compilers export/c/test_every_network export/c/test_layers export/c/test_processors
     export/quantization/test_fallback export/quantization/test_qat export/quantization/test_quantize
     export/test_artifacts export/test_cli export/test_every_model export/test_faults export/test_model_card
     export/test_pipeline export/test_variants
