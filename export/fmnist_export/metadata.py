@@ -56,7 +56,7 @@ def build_metadata(checkpoint: Checkpoint, macs: int, temperature: float, reject
             "shape": ["N", 1, IMAGE_SIZE, IMAGE_SIZE],
             "mean": normalize.mean,
             "std": normalize.std,
-            "convention": "light garment on black ground; 0 is ground",
+            "convention": "light garment on black background; the background is 0",
         },
         "model": {**info["model"], "parameters": count_parameters(checkpoint.model), "macs": macs},
         "temperature": temperature,
