@@ -27,7 +27,7 @@ def cell(path: Path, classifier: Classifier) -> Image.Image:
         picture.paste(Image.fromarray(seen).resize((TILE, TILE), Image.Resampling.NEAREST), (i * (TILE + GAP), 0))
     prediction = classifier(path)
     top = prediction.top[0]
-    answer = f"I don't know ({top.label}?)" if prediction.rejected else f"{top.label} {top.probability:.0%}"
+    answer = f"I don't know\n({top.label}?)" if prediction.rejected else f"{top.label} {top.probability:.0%}"
     draw = ImageDraw.Draw(picture)
     draw.text((2, TILE + 2), path.stem.replace("-", " "), "#555555", ImageFont.load_default(15))
     draw.text((TILE + GAP + 2, TILE + 2), "only resized", "#555555", ImageFont.load_default(15))
