@@ -73,7 +73,9 @@ def test_the_wheel_holds_the_model_and_the_commands_and_little_else(wheel: Path)
     with ZipFile(wheel) as archive:
         names = archive.namelist()
         commands = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
-    assert "fmnist_runtime/models/improved.onnx" in names and "fmnist-infer = fmnist_runtime.cli.infer:main" in commands
+    models = {Path(name).stem for name in names if name.startswith("fmnist_runtime/models/") and name.endswith(".onnx")}
+    assert models == {"improved", "improved-lite", "micro", "nano"}
+    assert "fmnist-infer = fmnist_runtime.cli.infer:main" in commands
     assert not [n for n in names if n.startswith(("tests", "artifacts", "benchmarks")) or "__pycache__" in n]
 
 
