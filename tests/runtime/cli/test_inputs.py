@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,13 +145,15 @@ def test_the_command_watches_a_folder(tmp_path: Path) -> None:
         FolderWatch(tmp_path / "gone", 1)
     (tmp_path / "old.png").write_bytes(png())
     arguments = [str(tmp_path), "--watch", str(tmp_path), "--interval", "0.05", "--json", "--no-reject"]
-    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore the signal
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, *arguments], **pipes, preexec_fn=heard if os.name == "posix" else None) as process:
         timer = threading.Timer(60, process.kill)
         timer.start()
         assert Path(json.loads(process.stdout.readline())["path"]).name == "old.png"
         (tmp_path / "new.png").write_bytes(png())
         assert Path(json.loads(process.stdout.readline())["path"]).name == "new.png"
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b"interrupted\n" and process.wait() == 130
         timer.cancel()
 
