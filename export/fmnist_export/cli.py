@@ -49,7 +49,7 @@ def _group(version: Version = False) -> None:
     """The options of the command itself."""
 
 
-@app.command()
+@app.command(short_help="Export a trained network to ONNX.")
 def export(
     checkpoint: Annotated[
         Path | None,
@@ -138,7 +138,7 @@ def export(
     print(json.dumps(report) if as_json else f"{format_export(report)}; written to {report['folder']}")
 
 
-@app.command()
+@app.command(short_help="Print a model file's metadata and layers.")
 def inspect(model: _File, as_json: _Json = False) -> None:
     """Print a model file's metadata, its layers, and which nodes run as integers on this processor."""
     from fmnist_export.formatting import format_inspection
@@ -148,7 +148,7 @@ def inspect(model: _File, as_json: _Json = False) -> None:
     print(json.dumps(found) if as_json else format_inspection(found))
 
 
-@app.command()
+@app.command(short_help="Compute a file's stated figures again.")
 def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = None, as_json: _Json = False) -> None:
     """Compute the figures in a file's metadata again on this machine, from the file and the test images.
 
@@ -166,7 +166,7 @@ def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = Non
         raise GateError(f"{model}: figures in the metadata do not hold here: {', '.join(wrong)}")
 
 
-@app.command()
+@app.command(short_help="Write an int8 model as plain C99.")
 def c(
     model: _File,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the C files.")],
@@ -191,7 +191,7 @@ def c(
     print(json.dumps(dataclasses.asdict(written), default=str) if as_json else written.summary())
 
 
-@app.command()
+@app.command(short_help="Copy a model into the runtime package.")
 def publish(
     name: Annotated[str, typer.Argument(help="Name of the model: that of its folder.")],
     artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),
