@@ -127,7 +127,11 @@ def add_model_options(parser: CommandParser) -> None:
         help="onnxruntime execution provider; refused where unavailable (default: cpu)",
     )
     add("--sha256", metavar="HASH", help="refuse a model file with another hash")
-    add("--careful", action="store_true", help="average four views: slower, rejects more images without a garment")
+    add(
+        "--careful",
+        action="store_true",
+        help="average four views: slower, rejects more of the pictures that show no garment",
+    )
 
 
 def model_arguments(chosen: argparse.Namespace) -> dict[str, Any]:

@@ -136,7 +136,10 @@ def tune(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for better values of a recipe's fields by validation; the same command goes on, or joins a running search."""
+    """Search for better values of a recipe's fields by validation.
+
+    Run the command again to continue, or elsewhere to join.
+    """
     from fmnist_train.recipes import get_recipe
 
     chosen = get_recipe(recipe, epochs=epochs, validation=validation)

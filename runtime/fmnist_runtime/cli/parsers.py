@@ -33,7 +33,7 @@ def build_parser() -> CommandParser:
     commands = ", ".join(f"{name} ({text})" for name, text in COMMANDS.items())
     parser = CommandParser(
         "fmnist-infer",
-        "Classify photos of clothing; photos that show no known garment are rejected.",
+        "Classify photos of clothing; most pictures that show no garment are rejected.",
         f"Commands: {commands}. fmnist-infer COMMAND --help lists a command's options. "
         "A file that has the name of a command: ./NAME.",
         commands=COMMANDS,
@@ -144,7 +144,11 @@ def _build_ray() -> CommandParser:
         env="FMNIST_MODEL",
         help="model file or folder, readable on every machine, or embedded model by name (default: improved)",
     )
-    add("--careful", action="store_true", help="average four views: slower, rejects more images that show no garment")
+    add(
+        "--careful",
+        action="store_true",
+        help="average four views: slower, rejects more of the pictures that show no garment",
+    )
     return parser
 
 

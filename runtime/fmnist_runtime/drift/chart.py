@@ -32,7 +32,7 @@ class _Panel(NamedTuple):
 
 
 def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Finding]) -> Image.Image:
-    """Draws labels (with rejections) and confidence: grey the reference, blue today, red where they differ."""
+    """Draws labels (with rejections) and confidence: gray the reference, blue today, red where they differ."""
     names = sorted({*reference.labels, *today.labels})
     before, now = (
         np.array([*(counts.labels.get(name, 0) for name in names), counts.rejected]) for counts in (reference, today)
@@ -46,7 +46,7 @@ def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Find
     pen = ImageDraw.Draw(sheet)
     verdict = ", ".join(f"{f.what} {'CHANGED' if f.changed else 'as before'} (p {f.p:.4f})" for f in findings)
     pen.text((20, 18), verdict, _INK, _font(18))
-    pen.text((20, 50), f"grey: reference, {reference.total:,} pictures", _BEFORE, _font(15))
+    pen.text((20, 50), f"gray: reference, {reference.total:,} pictures", _BEFORE, _font(15))
     pen.text((320, 50), f"blue: today, {today.total:,} pictures", _DAY, _font(15))
     pen.text((580, 50), f"red: further off than {_STANDARD_ERRORS} standard errors", _ALARM, _font(15))
     top = 90

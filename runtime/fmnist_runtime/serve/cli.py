@@ -37,7 +37,11 @@ def build_parser() -> CommandParser:
     add_environment(
         "--token-file", env="FMNIST_TOKEN_FILE", type=Path, metavar="FILE", help="file with the required bearer token"
     )
-    add("--careful", action="store_true", help="average four views: slower, rejects more images without a garment")
+    add(
+        "--careful",
+        action="store_true",
+        help="average four views: slower, rejects more of the pictures that show no garment",
+    )
     add_environment(
         "--workers",
         env="FMNIST_WORKERS",

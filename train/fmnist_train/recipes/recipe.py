@@ -151,8 +151,8 @@ class Recipe:
     )
     stored_views: int = setting(
         0,
-        "Changed copies of the training set, drawn once, used in turn by the epochs, with cached answers for all "
-        "pupils; 0 draws anew at each step.",
+        "Changed copies of the training set, drawn once and used in turn by the epochs; 0 draws anew at each step. "
+        "All students share the teachers' cached answers.",
         panel="Distillation",
         ge=0,
     )
