@@ -335,6 +335,6 @@ def grey_frames(document: Document) -> str:
     """Renders the accuracy behind ``fmnist_prepare_grey`` beside the Python preprocessing."""
     grey = document["grey"]
     ways = ("c_grey", "python_grey", "python_color")
-    head = ["model", "`fmnist_prepare_grey`", "Python, grey", "Python, color"]
+    head = ["model", "`fmnist_prepare_grey`", "Python, gray", "Python, color"]
     rows = [[f"`{name}`", *(f"{100 * row[way]:.1f}%" for way in ways)] for name, row in grey["models"].items()]
     return f"{markdown_table(head, rows, 'lrrr')}\n\nCorrect answers, without rejection, on {grey['photos']} shop pictures."
