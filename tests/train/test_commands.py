@@ -1,12 +1,15 @@
-"""The sub-commands ``compare``, ``explore`` and ``evaluate``."""
+"""Training a folder of few pictures, and the sub-commands ``compare``, ``explore`` and ``evaluate``."""
 
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.cli import app
 from fmnist_train.console import run_typer
 from fmnist_train.evaluation.comparison_table import SECTION
@@ -91,3 +94,31 @@ def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsy
     folders = ("--runs", tmp_path / "runs", "--output", tmp_path / "out", "--readme", tmp_path / "README.md")
     assert run_typer(app, args=[*COMPARE, *map(str, folders)]) == 2
     assert "must hold, once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("sofa", 60), ("lamp", 180)):
+        (tmp_path / "things" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(level, level + 60, (28, 28), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "things" / name / f"{number}.png")
+    few = (
+        "--data",
+        str(tmp_path / "things"),
+        "--recipe",
+        "custom",
+        "--epochs",
+        "1",
+        "--channels",
+        "4",
+        "--hidden",
+        "8",
+    )
+    assert run_typer(app, args=[*few, "--output", str(tmp_path / "run")]) == 0
+    assert "batches of 4 images, because 17 do not fill the 128 of the recipe" in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "run").info["recipe"]["batch_size"] == 4
+    assert run_typer(app, args=[*few, "--output", str(tmp_path / "other"), "--batch-size", "64"]) == 2
+    assert "lower --batch-size" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import platform
 import signal
 import threading
@@ -25,7 +26,7 @@ from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
 from fmnist_train.files import lock_folder
-from fmnist_train.recipes import Recipe
+from fmnist_train.recipes import RECIPES, Recipe
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.distributed import is_first, process_group
 from fmnist_train.training.loop import Training
@@ -81,6 +82,18 @@ class RunInputs:
     others: Mapping[str, Any]
     """Further arguments of ``Training``: the checkpoints and photos that the recipe learns from."""
 
+    def fit_batch_size(self, recipe: Recipe, note: Callable[[str], None]) -> Recipe:
+        """Returns the recipe with a batch that few images can fill, unless the user chose its size.
+
+        A batch of a third of the images leaves three steps in an epoch.
+        """
+        chosen = recipe.name in RECIPES and RECIPES[recipe.name].batch_size != recipe.batch_size
+        if chosen or recipe.batch_size <= len(self.train):
+            return recipe
+        fitted = max(2, 2 ** int(math.log2(max(2, len(self.train) / 3))))
+        note(f"batches of {fitted} images, because {len(self.train)} do not fill the {recipe.batch_size} of the recipe")
+        return dataclasses.replace(recipe, batch_size=fitted)
+
     def training(self, recipe: Recipe, folder: Path, options: RunOptions, device: torch.device) -> Training:
         """Return a new run of a recipe that learns from the same checkpoints and photos."""
         return Training(
@@ -128,7 +141,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
     folder = options.folder(recipe)
     _check_folder(folder, resume=options.resume)
     inputs = read_inputs(recipe, options, progress.note)
-    training = inputs.training(recipe, folder, options, device)
+    training = inputs.training(inputs.fit_batch_size(recipe, progress.note), folder, options, device)
     if is_first():
         make_folder(folder)
     with lock_folder(folder) if is_first() else nullcontext():

@@ -144,7 +144,8 @@ class _Trials:
 
     def _train(self, trial: Trial, recipe: Recipe, folder: Path) -> float:
         device: torch.device = choose_device(self.options.run.device)
-        training: Training = self.inputs.training(recipe, folder, self.options.run, device)
+        fitted = self.inputs.fit_batch_size(recipe, self.progress.note)
+        training: Training = self.inputs.training(fitted, folder, self.options.run, device)
         with stop_on_interrupt() as stop:
 
             def report(epoch: Epoch) -> None:
