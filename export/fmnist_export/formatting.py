@@ -9,6 +9,8 @@ __all__ = ["format_claims", "format_curve", "format_export", "format_inspection"
 
 _NAMES = {"pytorch": "PyTorch", "float32": "ONNX float", "float16": "ONNX float16", "int8": "ONNX int8"}
 """Names of the rows by precision."""
+_LABELS = {"licence": "license"}
+"""Printed names of metadata keys, where they differ from the key in the file."""
 _SHORT = {"selftest", "proof", "parity", "accuracy", "labels", "training", "model", "sha256", "schema"}
 """Metadata fields that have a line of their own, or none."""
 
@@ -103,7 +105,7 @@ def format_inspection(found: dict[str, Any]) -> str:
         f"labels: {', '.join(document['labels'])}",
         f"training: recipe {training.get('recipe', {}).get('name')}, seed {training.get('seed')}, "
         f"epoch {training.get('epoch')}, data {training.get('dataset')}",
-        *(f"{key}: {_flat(value)}" for key, value in sorted(document.items()) if key not in _SHORT),
+        *(f"{_LABELS.get(key, key)}: {_flat(value)}" for key, value in sorted(document.items()) if key not in _SHORT),
         *_figures(document),
         f"\n{'layer':<20}{'operator':<10}{'weights':<18}{'output':<14}{'MACs':>12}",
     ]

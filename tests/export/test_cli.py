@@ -64,3 +64,11 @@ def test_weights_from_elsewhere_come_in_as_the_guide_shows(tmp_path: Path, monke
     torch.save(build_model("improved").state_dict(), "weights.pt")
     exec(code, {})
     assert load_checkpoint("runs/mine").info["labels"] == list(DATASET_LABELS)
+
+
+def test_inspect_prints_the_license() -> None:
+    from fmnist_export.formatting import format_inspection
+    from fmnist_export.inspection import inspect_model
+
+    model = Path(__file__).parents[2] / "artifacts" / "nano" / "model.int8.onnx"
+    assert "\nlicense: MIT" in format_inspection(inspect_model(model))
