@@ -20,6 +20,7 @@ class ModelDescription(NamedTuple):
         precision: ``int8`` or ``float32``.
         accuracy: Share of the test images that this file classifies correctly (0..1).
         photo_share: Share of training images with photo-like changes (0..1).
+        learned_photos: Whether its training ended with photos.
         good_for: When to choose it, from a comparison with the other models.
     """
 
@@ -30,6 +31,7 @@ class ModelDescription(NamedTuple):
     precision: str
     accuracy: float
     photo_share: float
+    learned_photos: bool
     good_for: str = ""
 
 
@@ -56,7 +58,7 @@ def _row(model: ModelDescription) -> str:
 
 def _describe(name: str, size: int, document: Mapping[str, Any]) -> ModelDescription:
     model, precision = document["model"], document["precision"]
-    augmentation = document["training"]["recipe"].get("augmentation", {})
+    recipe = document["training"]["recipe"]
     return ModelDescription(
         name=name,
         bytes=size,
@@ -64,7 +66,8 @@ def _describe(name: str, size: int, document: Mapping[str, Any]) -> ModelDescrip
         macs=model["macs"],
         precision=precision,
         accuracy=document["accuracy"][precision]["accuracy"],
-        photo_share=augmentation.get("photo", 0.0),
+        photo_share=recipe.get("augmentation", {}).get("photo", 0.0),
+        learned_photos=recipe.get("photo_share", 0.0) > 0,
     )
 
 
@@ -72,10 +75,9 @@ def _good_for(model: ModelDescription, models: list[ModelDescription]) -> str:
     reasons = []
     if model.name == DEFAULT_MODEL:
         reasons.append("the default")
-    if model.photo_share == max(each.photo_share for each in models):
-        reasons.append("photos: trained on the most photo-like images")
+    reasons.append("photos" if model.learned_photos else "images like Fashion-MNIST")
     if model.accuracy == max(each.accuracy for each in models):
         reasons.append("highest test accuracy")
     if model.bytes == min(each.bytes for each in models):
         reasons.append("smallest file, fewest operations")
-    return "; ".join(reasons) or "images like Fashion-MNIST, where size or time is short"
+    return "; ".join(reasons)

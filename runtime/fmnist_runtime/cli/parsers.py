@@ -99,7 +99,11 @@ def _add_outputs(parser: CommandParser) -> None:
 
 
 def _build_web() -> CommandParser:
-    parser = CommandParser("fmnist-infer web", "Write a page that classifies in the browser, with one model.")
+    parser = CommandParser(
+        "fmnist-infer web",
+        "Write a page that classifies in the browser, with one model. Other options than --model and --sha256 only load the model "
+        "for a check; the page does not depend on them.",
+    )
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder for the page; made where there is none")
     add_model_options(parser)
     return parser
@@ -130,8 +134,8 @@ def _build_models() -> CommandParser:
 def _build_ray() -> CommandParser:
     parser = CommandParser("fmnist-infer ray", "Classify a folder or object store with many workers, on Ray.")
     add = parser.add_argument
-    add("source", metavar="FOLDER_OR_URL", help="folder or URL of the images")
-    add("output", metavar="FOLDER_OR_URL", help="new folder for the answers, as Parquet files")
+    add("source", metavar="PICTURES", help="folder or URL of the images")
+    add("output", metavar="ANSWERS", help="new folder for the answers, as Parquet files")
     add(
         "--workers",
         type=positive_int_up_to(MOST_PROCESSES),

@@ -96,7 +96,8 @@ def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]
         shares = [counts.labels.get(name, 0) / counts.total for counts in (before, now)]
         lines.append(f"{name:<14}{shares[0]:12.1%}{shares[1]:12.1%}")
     shares = [counts.rejected / counts.total for counts in (before, now)]
-    lines += [f"{'I do not know':<14}{shares[0]:12.1%}{shares[1]:12.1%}", ""]
+    unknown = "I don't know"
+    lines += [f"{unknown:<14}{shares[0]:12.1%}{shares[1]:12.1%}", ""]
     lines.append(f"{'test':<14}{'size':>12}{'p':>12}")
     for finding in findings:
         verdict = "CHANGED" if finding.changed else "as before"

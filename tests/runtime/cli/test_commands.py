@@ -66,7 +66,7 @@ def test_models_are_described_by_their_metadata(capsys: pytest.CaptureFixture[st
         (["selftest", "--jsno"], "there is no option --jsno; did you mean --json?"),
         (["doctor", "x.png"], "leave out x.png"),
         (["web"], "required: DIR"),
-        (["ray", "photos"], "required: FOLDER_OR_URL"),
+        (["ray", "photos"], "required: ANSWERS"),
     ],
 )
 def test_usage_errors_are_one_line_with_a_suggestion(
