@@ -23,7 +23,7 @@ import table_text as text
 
 from fmnist_bench.report import format_table as bench_table
 from fmnist_runtime.files import write_atomically
-from fmnist_train.evaluation.comparison_table import write_readme
+from fmnist_train.comparison.table import write_readme
 from fmnist_train.files import read_object, replace_section
 
 __all__ = ["RESULTS", "ROOT", "SECTIONS", "write_tables"]

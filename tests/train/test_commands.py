@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.cli import app
+from fmnist_train.comparison.table import SECTION
 from fmnist_train.console import run_typer
-from fmnist_train.evaluation.comparison_table import SECTION
 from fmnist_train.files import around_section
 
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
@@ -50,7 +50,7 @@ def test_compare_takes_no_run_of_another_recipe_and_stops_when_it_is_told(
     call(*once, "1")
     assert run_typer(app, args=[*once, "2"]) == 2
     assert "another recipe (epochs)" in capsys.readouterr().err
-    monkeypatch.setattr("fmnist_train.evaluation.compare.train", lambda *_: {"interrupted": True})
+    monkeypatch.setattr("fmnist_train.comparison.compare.train", lambda *_: {"interrupted": True})
     assert run_typer(app, args=[*once, "1", "--runs", "others"]) == 130
 
 

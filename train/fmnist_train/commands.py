@@ -216,7 +216,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train recipes, or reuse their finished runs, and write one table: Markdown, JSON and a picture."""
-    from fmnist_train.evaluation.compare import Comparison, compare_recipes
+    from fmnist_train.comparison.compare import Comparison, compare_recipes
 
     rows = compare_recipes(
         Comparison(

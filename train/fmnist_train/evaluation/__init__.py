@@ -1,1 +1,1 @@
-"""Metrics, plots, reports and comparisons of trained networks."""
+"""Metrics, plots and reports of trained networks."""

@@ -12,9 +12,9 @@ import numpy as np
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
+from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
+from fmnist_train.comparison.table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.data.sources import DataSource, Split, find_dataset
-from fmnist_train.evaluation.comparison_files import covers, earlier_rows, keep_evidence, measure_latency
-from fmnist_train.evaluation.comparison_table import SECTION, write_picture, write_readme, write_table
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
 from fmnist_train.files import around_section, read_object

@@ -1,0 +1,1 @@
+"""Comparisons of recipes: their rows, the files they keep, and their table."""
