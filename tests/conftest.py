@@ -11,7 +11,7 @@ settings.register_profile("same-every-time", derandomize=True, database=None, de
 settings.load_profile("same-every-time")
 
 SLOW = """
-    bench/test_cli bench/test_fuzz docs/test_container docs/test_own_photos
+    bench/test_cli bench/test_fuzz docs/test_container docs/test_exit_codes docs/test_own_photos
     export/c/test_compilers export/c/test_every_network export/c/test_layers export/c/test_processors
     export/quantization/test_fallback export/quantization/test_qat export/quantization/test_quantize
     export/test_artifacts export/test_cli export/test_every_model export/test_faults export/test_model_card

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import FileError
 
 __all__ = ["compare_runs", "read_run"]
 
@@ -19,19 +19,19 @@ def read_run(path: Path) -> dict[str, Any]:
     """Reads the output of ``fmnist-bench --json``.
 
     Raises:
-        ConfigError: The file cannot be read, is not such an output, or has no measured contestant.
+        FileError: The file cannot be read, is not such an output, or has no measured contestant.
     """
     try:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not readable as a run of fmnist-bench ({error})") from error
+        raise FileError(f"{path}: not readable as a run of fmnist-bench ({error})") from error
     try:
         document["machine"].get("processor")
         measured = sum([_is_measured(result) for result in document["results"].values()])
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path}: not a run of fmnist-bench; write one with fmnist-bench --json > FILE") from error
+        raise FileError(f"{path}: not a run of fmnist-bench; write one with fmnist-bench --json > FILE") from error
     if not measured:
-        raise ConfigError(f"{path}: no contestant was measured in this run; write one with fmnist-bench --json > FILE")
+        raise FileError(f"{path}: no contestant was measured in this run; write one with fmnist-bench --json > FILE")
     return document
 
 

@@ -16,7 +16,7 @@ from fmnist_runtime.image_io.decode import Picture, open_image
 from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.session import OUTPUTS, PROVIDERS, check_signature, first_line, open_session
-from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.model_file.store import find_model, names_model, read_model
 from fmnist_runtime.prediction import Answer, Prediction, PredictionOrError, Top
 from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 from fmnist_runtime.reject import RejectRule
@@ -48,6 +48,7 @@ class Classifier:
     ) -> None:
         self._session = session
         self._large_lock = large_lock
+        self._origin = ""  # the file, for messages
         self._reject = RejectRule.from_metadata(metadata.reject)
         self.metadata = metadata
         self.labels = metadata.labels
@@ -80,8 +81,14 @@ class Classifier:
                 signature.
             ConfigError: An unknown or unavailable provider, or a number of threads outside 1 to 256.
         """
-        data = read_model(find_model(path), sha256)
-        return cls.from_bytes(data, threads=threads, provider=provider, careful=careful, large_lock=large_lock)
+        file = find_model(path)
+        data = read_model(file, sha256)
+        with names_model(file):
+            classifier = cls.from_bytes(
+                data, threads=threads, provider=provider, careful=careful, large_lock=large_lock
+            )
+        classifier._origin = f"{file}: "
+        return classifier
 
     @classmethod
     def from_bytes(
@@ -228,11 +235,11 @@ class Classifier:
         try:
             logits, probabilities = self._session.run(OUTPUTS, {"image": pixels})
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ModelError(f"onnxruntime cannot run the model: {first_line(error)}") from error
+            raise ModelError(f"{self._origin}onnxruntime cannot run the model: {first_line(error)}") from error
         expected = (len(pixels), len(self.labels))
         if not (logits.shape == probabilities.shape == expected):
             raise ModelError(
-                f"the model answered {list(probabilities.shape)} and not {list(expected)}; export it again"
+                f"{self._origin}the model answered {list(probabilities.shape)}, not {list(expected)}; export it again"
             )
         return logits, probabilities
 

@@ -4,6 +4,7 @@ FmnistError
 ├── ImageError (ValueError)      file is not an image, truncated, too large, of size zero, ...
 ├── ModelError (ValueError)      file is not a model of this project, damaged, or of another signature or schema
 ├── DataError (ValueError)       data set is missing, malformed or mislabeled
+├── FileError (ValueError)       another file or folder cannot be read or written
 ├── ConfigError (ValueError)     options are invalid, alone or together
 ├── CheckpointError (ValueError) checkpoint is missing, damaged or of another recipe
 ├── GateError                    exported model failed its gate (exit code 3)
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "FileError",
     "FmnistError",
     "GateError",
     "ImageError",
@@ -41,6 +43,10 @@ class ModelError(FmnistError, ValueError):
 
 class DataError(FmnistError, ValueError):
     """Data set is missing, malformed or mislabeled."""
+
+
+class FileError(FmnistError, ValueError):
+    """File or folder cannot be read or written, or has other content than expected."""
 
 
 class ConfigError(FmnistError, ValueError):

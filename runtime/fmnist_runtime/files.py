@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import FileError
 
 __all__ = ["make_folder", "read_at_most", "write_atomically"]
 
@@ -63,7 +63,7 @@ def make_folder(folder: Path) -> None:
     """Makes a folder where there is none, and checks that files can be written into it.
 
     Raises:
-        ConfigError: It cannot be made or written into.
+        FileError: It cannot be made or written into.
     """
     import tempfile  # slow to import, and needed only here
 
@@ -72,4 +72,4 @@ def make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ConfigError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error
+        raise FileError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error

@@ -13,6 +13,7 @@ __all__ = [
     "positive_int",
     "positive_int_up_to",
     "positive_number",
+    "sha256_digits",
 ]
 
 
@@ -126,7 +127,7 @@ def add_model_options(parser: CommandParser) -> None:
         default="cpu",
         help="onnxruntime execution provider; refused where unavailable (default: cpu)",
     )
-    add("--sha256", metavar="HASH", help="refuse a model file with another hash")
+    add("--sha256", type=sha256_digits, metavar="HASH", help="refuse a model file with another hash")
     add(
         "--careful",
         action="store_true",
@@ -175,3 +176,15 @@ def positive_number(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is no number over 0")
     return value
+
+
+def sha256_digits(text: str) -> str:
+    """Converts a SHA-256 in hexadecimal to lower case; for ``type=``.
+
+    Raises:
+        ArgumentTypeError: Any other text.
+    """
+    digits = text.strip().lower()
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a SHA-256 of 64 hexadecimal digits")
+    return digits

@@ -57,8 +57,8 @@ def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None
     [
         (["--only", "abacus"], 2, "no contestant"),
         (["--contestant", "x"], 2, "NAME=MODULE:OBJECT"),
-        (["compare", "pyproject.toml", "pyproject.toml"], 2, "not readable as a run"),
-        (["compare", "artifacts/improved/parity.json", "x"], 2, "not a run"),
+        (["compare", "pyproject.toml", "pyproject.toml"], 1, "not readable as a run"),
+        (["compare", "artifacts/improved/parity.json", "x"], 1, "not a run"),
     ],
 )
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fmnist_bench.regression import compare_runs, read_run
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import FileError
 
 
 def run_of(p50: float, width: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -50,5 +50,5 @@ def test_compare_tells_a_regression_from_noise(new: dict[str, Any], word: str, r
 )
 def test_what_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"run.json: (not|no contestant)"):
+    with pytest.raises(FileError, match=r"run.json: (not|no contestant)"):
         read_run(tmp_path / "run.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import FileError
 from fmnist_runtime.files import make_folder, read_at_most, write_atomically
 
 
@@ -72,5 +72,5 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"cannot write into .*file/x .*name another folder"):
+    with pytest.raises(FileError, match=r"cannot write into .*file/x .*name another folder"):
         make_folder(tmp_path / "file" / "x")

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_runtime.files import write_atomically
 
 __all__ = [
@@ -92,7 +92,7 @@ def replace_section(path: Path, name: str, writer: str, text: str) -> None:
     """Replace the text of a file between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
 
     Raises:
-        ConfigError: the file does not hold the two marks, once each.
+        FileError: the file does not hold the two marks, once each.
     """
     before, after = around_section(path, name, writer)
     begin, end = _marks(name, writer)
@@ -103,14 +103,14 @@ def around_section(path: Path, name: str, writer: str) -> tuple[str, str]:
     """Return the text before and after a section. Called alone, it checks that ``replace_section`` will work.
 
     Raises:
-        ConfigError: the file does not hold the two marks, once each.
+        FileError: the file does not hold the two marks, once each.
     """
     text = path.read_text("utf-8") if path.is_file() else ""
     begin, end = _marks(name, writer)
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)
     if not found or not ended or text.count(begin) > 1 or text.count(end) > 1:
-        raise ConfigError(f"{path} must hold, once and on lines of their own, {begin} and {end}")
+        raise FileError(f"{path} must hold, once and on lines of their own, {begin} and {end}")
     return before, after
 
 

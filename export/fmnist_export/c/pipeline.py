@@ -11,9 +11,9 @@ from fmnist_export.c.emit import MARKER, Source, generate
 from fmnist_export.c.memory import plan_memory
 from fmnist_export.c.proof import find_compiler, prove_c, write_files
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import ConfigError, ModelError
+from fmnist_runtime.errors import ConfigError, FileError, ModelError
 from fmnist_runtime.model_file.integrity import is_ort
-from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.model_file.store import find_model, names_model, read_model
 from fmnist_runtime.network.reader import read_network
 
 __all__ = ["Written", "find_source", "write_c"]
@@ -87,6 +87,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
     Raises:
         ModelError: not an int8 model, or one with an operator that cannot be written.
         ConfigError: the folder holds other files of these names.
+        FileError: the folder cannot be written.
         GateError: the C computes other logits.
     """
     classifier, data = Classifier.load(path), read_model(path)
@@ -97,7 +98,8 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
             f"{path}: C is written from int8 models, and this one is {classifier.metadata.precision}; "
             "export with --quantize"
         )
-    network = read_network(data)
+    with names_model(path):
+        network = read_network(data)
     files = generate(network, Source(name, path.name, data, classifier.metadata))
     _refuse_others(files, output)
     compiler = find_compiler()
@@ -118,7 +120,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
 def _refuse_others(files: Mapping[PurePosixPath, str], output: Path) -> None:
     """Refuses a folder with a file of the same name that no earlier run wrote."""
     if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output} is no folder: choose another --output")
+        raise FileError(f"{output} is no folder: choose another --output")
     for file in files:
         target = output / file
         if target.is_dir() or (target.exists() and MARKER not in target.read_text("utf-8", errors="replace")[:2000]):
@@ -129,4 +131,4 @@ def _put(files: Mapping[PurePosixPath, str], output: Path) -> None:
     try:
         write_files(files, output)
     except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
+        raise FileError(f"{output}: cannot be written: {error.strerror or error}") from error

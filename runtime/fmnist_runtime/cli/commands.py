@@ -13,12 +13,14 @@ __all__ = ["RUNNERS"]
 def _web(args: Sequence[str]) -> int:
     chosen = BUILDERS["web"]().parse_arguments(args)
     from fmnist_runtime.classifier import Classifier
-    from fmnist_runtime.model_file.store import find_model, read_model
+    from fmnist_runtime.model_file.store import find_model, names_model, read_model
     from fmnist_runtime.webpage import write_page
 
-    data = read_model(find_model(chosen.model), chosen.sha256)
-    Classifier.from_bytes(data, threads=chosen.threads, provider=chosen.provider)  # refuses a model that cannot run
-    size = write_page(data, chosen.folder)
+    file = find_model(chosen.model)
+    data = read_model(file, chosen.sha256)
+    with names_model(file):
+        Classifier.from_bytes(data, threads=chosen.threads, provider=chosen.provider)  # refuses a model that cannot run
+        size = write_page(data, chosen.folder)
     print(
         f"wrote {chosen.folder}: {size / 1e6:.1f} MB; serve it with any web server, "
         f"for example: python -m http.server -d {chosen.folder}"
@@ -30,9 +32,13 @@ def _selftest(args: Sequence[str]) -> int:
     chosen = BUILDERS["selftest"]().parse_arguments(args)
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.cli.formatting import print_selftest
+    from fmnist_runtime.model_file.store import find_model, names_model
     from fmnist_runtime.selftest import selftest
 
-    return print_selftest(selftest(Classifier.load(**model_arguments(chosen))), as_json=chosen.json)
+    classifier = Classifier.load(**model_arguments(chosen))
+    with names_model(find_model(chosen.model)):
+        result = selftest(classifier)
+    return print_selftest(result, as_json=chosen.json)
 
 
 def _doctor(args: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fmnist_runtime.batching.batch import Classify, to_answers
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import FileError
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
 from fmnist_runtime.prediction import Answer
 
@@ -47,7 +47,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
         separator: End of a path: a NUL byte, or a line feed with or without a carriage return before it.
 
     Raises:
-        ConfigError: The list cannot be read.
+        FileError: The list cannot be read.
     """
     try:
         with ExitStack() as stack:
@@ -57,7 +57,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
                 if path:
                     yield os.fsdecode(path)
     except OSError as error:
-        raise ConfigError(f"--files-from: {file}: cannot be read: {error.strerror or error}") from error
+        raise FileError(f"--files-from: {file}: cannot be read: {error.strerror or error}") from error
 
 
 def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
@@ -67,7 +67,7 @@ def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
         *complete, rest = (rest + block).split(separator)
         yield from complete
         if len(rest) > _LONGEST_PATH:
-            raise ConfigError(
+            raise FileError(
                 f"--files-from: a line of more than {_LONGEST_PATH:,} bytes is no path: is it a list of paths?"
             )
     yield rest
@@ -97,12 +97,12 @@ class FolderWatch:
         clock: Returns the time in seconds.
 
     Raises:
-        ConfigError: There is no such folder.
+        FileError: There is no such folder.
     """
 
     def __init__(self, folder: Path, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
         if not folder.is_dir():
-            raise ConfigError(f"--watch: {folder}: no such folder")
+            raise FileError(f"--watch: {folder}: no such folder")
         self.interval = interval
         self._folder, self._clock = folder, clock
         hidden: list[str] = []

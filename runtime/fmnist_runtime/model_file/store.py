@@ -1,13 +1,15 @@
 """Resolution of a model's name, file or folder to the verified bytes of one file."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.files import read_at_most
 from fmnist_runtime.model_file.integrity import verify_sha256
 
-__all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "read_model"]
+__all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "names_model", "read_model"]
 
 DEFAULT_MODEL = "improved"
 """Name of the embedded model that is used where none is given."""
@@ -72,9 +74,21 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
         raise ModelError(f"{path}: the model file is empty")
     if len(data) > MAX_BYTES:
         raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB: refused")
-    for digits in filter(None, (sha256, _listed_sha256(path))):
-        verify_sha256(data, digits)
+    with names_model(path):
+        for digits in filter(None, (sha256, _listed_sha256(path))):
+            verify_sha256(data, digits)
     return data
+
+
+@contextmanager
+def names_model(path: Path) -> Iterator[None]:
+    """Puts the file's name before the message of a ``ModelError`` that lacks it: checks of bytes know no name."""
+    try:
+        yield
+    except ModelError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise ModelError(f"{path}: {error}") from error
 
 
 def _listed_sha256(path: Path) -> str | None:

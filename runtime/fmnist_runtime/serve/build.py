@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmnist_runtime.errors import ModelError
-from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.model_file.store import find_model, names_model, read_model
 from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.settings import Settings
 
@@ -42,8 +43,9 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
         ModelError: No such model, or this machine computes other logits than those stored in the file.
         FmnistError: The worker processes cannot be started.
     """
-    data = read_model(find_model(model))
-    with ExitStack() as stack:
+    file = find_model(model)
+    data = read_model(file)
+    with ExitStack() as stack, names_model(file):
         if settings.workers == 1:
             backend = _in_this_process(data, careful)
         else:
@@ -52,18 +54,19 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
             backend = _in_processes(settings, load, stack)
         from fmnist_runtime.serve.app import Service
 
-        service = Service(backend.labels, backend.classify, settings, _page(data), replaced=backend.replaced)
+        service = Service(backend.labels, backend.classify, settings, _page(file, data), replaced=backend.replaced)
         stack.callback(service.close)
         yield service
 
 
-def _page(data: bytes) -> dict[str, bytes]:
+def _page(file: Path, data: bytes) -> dict[str, bytes]:
     """Returns the files of the browser page; none, and a warning in the log, where the page cannot run this model."""
     from fmnist_runtime.serve.request_log import log_event
     from fmnist_runtime.webpage import page_files
 
     try:
-        return page_files(data)
+        with names_model(file):
+            return page_files(data)
     except ModelError as error:
         log_event("no page", logging.WARNING, reason=str(error))
         return {}

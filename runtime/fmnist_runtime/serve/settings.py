@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_runtime.files import read_at_most
 
 __all__ = ["RequestLimits", "Settings", "read_token"]
@@ -73,15 +73,15 @@ def read_token(path: Path) -> str:
     """Returns the bearer token in a file, without surrounding white space.
 
     Raises:
-        ConfigError: Unreadable, too short for a secret, or with characters that no header can carry.
+        FileError: Unreadable, too short for a secret, or with characters that no header can carry.
     """
     try:
         with path.open("rb") as file:
             token = read_at_most(file, _LONGEST_TOKEN).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: no token can be read: {error}") from error
+        raise FileError(f"{path}: no token can be read: {error}") from error
     if len(token) < _MIN_TOKEN or not token.isprintable() or " " in token:
-        raise ConfigError(
+        raise FileError(
             f"{path}: a token is one word of at least {_MIN_TOKEN} characters: openssl rand -hex 32 makes one"
         )
     return token

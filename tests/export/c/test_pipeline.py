@@ -101,7 +101,7 @@ def test_refuses_names_and_folders(
         assert run(monkeypatch, "nano", "-o", str(tmp_path / "out"), "--name", name) == 2
         assert "--name" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    assert run(monkeypatch, "nano", "-o", str(tmp_path / "file")) == 2
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "file")) == 1
     other = tmp_path / "project" / "CMakeLists.txt"
     other.parent.mkdir()
     other.write_text("project(mine)")

@@ -1,6 +1,7 @@
 """Subcommands of ``fmnist-infer``, their earlier spellings, and names of files that look like commands."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,27 @@ def test_the_page_is_written_by_both_spellings(
     assert run(*(part.format(tmp_path / "page") for part in spelling)) == 0
     model = embedded_models()["nano" if "nano" in spelling else "improved"].read_bytes()
     assert (tmp_path / "page" / "model.bin").read_bytes() == page_model(model)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x3a\x02\x0a\x00", b"\0\0\0\0ORTM", bytes(100)])
+@pytest.mark.parametrize("command", [[str(EXAMPLE)], ["web", "page"], ["selftest"], [str(EXAMPLE), "--workers", "2"]])
+def test_each_refusal_of_a_model_names_its_file(
+    command: list[str], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.onnx").write_bytes(content)
+    assert run(*command, "--model", "x.onnx") == 1
+    assert capsys.readouterr().err.startswith("error: x.onnx: ") and not Path("page").exists()
+
+
+def test_models_that_load_and_do_not_serve_are_named(
+    make_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A float model for the page, a model without images for the self-test, another hash."""
+    model = make_model()
+    for command in (["web", tmp_path / "page"], ["selftest"], [EXAMPLE, "--sha256", "0" * 64]):
+        assert run(*command, "--model", model) == 1
+        assert capsys.readouterr().err.startswith(f"error: {model}: ")
 
 
 def test_a_file_named_like_a_command_can_be_classified(

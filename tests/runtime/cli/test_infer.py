@@ -85,10 +85,10 @@ def test_show_keeps_pictures_of_like_names_apart(tmp_path: Path) -> None:
         (["x.png", "--model", "nothing.onnx"], 1, b"no such model"),
         (["x.png", "--top-k", "0"], 2, b"top-k"),
         (["x.png", "--provider", "abacus"], 2, b"unknown provider"),
-        (["x.png", "--sha256", "12"], 1, b"SHA-256"),
+        (["x.png", "--sha256", "12"], 2, b"SHA-256"),
         (["x.png", "--threads", "257"], 2, b"from 1 to 256"),
         (["x.png", "--workers", "9" * 30], 2, b"from 1 to 1024"),
-        (["x.png", "x.png", "--show", "pyproject.toml/x"], 2, b"cannot write into"),
+        (["x.png", "x.png", "--show", "pyproject.toml/x"], 1, b"cannot write into"),
         (["--doctor", "--model", "nano", "--top-k", "2"], 2, b"leave out --model, --top-k"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.cli.inputs import FolderWatch, expand_patterns, read_paths, watch_answers
-from fmnist_runtime.errors import ConfigError, ImageError
+from fmnist_runtime.errors import FileError, ImageError
 from fmnist_runtime.prediction import Prediction
 
 COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
@@ -78,7 +78,7 @@ def test_a_list_is_read_as_it_arrives() -> None:
 
 def test_lists_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     done = infer("--files-from", tmp_path / "gone", "--json")
-    assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"--files-from" in done.stderr
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"--files-from" in done.stderr
     twice = infer("-", "--files-from", "-")
     assert twice.returncode == 2 and b"only once" in twice.stderr
 
@@ -141,7 +141,7 @@ def test_an_unreadable_picture_is_tried_again_before_it_is_reported(tmp_path: Pa
 
 
 def test_the_command_watches_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(FileError, match="no such folder"):
         FolderWatch(tmp_path / "gone", 1)
     (tmp_path / "old.png").write_bytes(png())
     arguments = [str(tmp_path), "--watch", str(tmp_path), "--interval", "0.05", "--json", "--no-reject"]
@@ -161,8 +161,8 @@ def test_the_command_watches_a_folder(tmp_path: Path) -> None:
 def test_a_list_without_line_ends_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     """A picture, or an endless device, in the place of a list of paths."""
     (tmp_path / "list").write_bytes(bytes(1 << 20))
-    with pytest.raises(ConfigError, match="no path"):
+    with pytest.raises(FileError, match="no path"):
         list(read_paths(str(tmp_path / "list")))
     if Path("/dev/zero").exists():
-        with pytest.raises(ConfigError, match="no path"):
+        with pytest.raises(FileError, match="no path"):
             list(read_paths("/dev/zero"))

@@ -131,7 +131,7 @@ def test_token(serving, tmp_path: Path, photo: bytes) -> None:
     [
         (["--host", "192.0.2.1"], 2, b"cannot listen"),
         (["--port", "70000"], 2, b"70000"),
-        (["--token-file", "nowhere"], 2, b"no token can be read"),
+        (["--token-file", "nowhere"], 1, b"no token can be read"),
         (["--model", "nothing.onnx"], 1, b"no such model"),
         (["--max-body", "0"], 2, b"max-body"),
         (["--max-body", "257"], 2, b"'257' is no whole number from 1 to 256"),

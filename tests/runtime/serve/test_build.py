@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.serve.build import build_service
 from fmnist_runtime.serve.settings import Settings
@@ -31,3 +32,14 @@ def test_a_model_that_the_page_cannot_run_is_served_without_the_page(
         paths = {route.path for route in service._app.routes}
     assert "/classify" in paths and "/" not in paths
     assert [record.getMessage() for record in caplog.records] == ["no page"]
+    assert caplog.records[0].fields["reason"].startswith(f"{tiny_model}: ")
+
+
+def test_a_model_that_is_refused_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"\x3a\x02\x0a\x00")
+    for workers in (1, 2):
+        with (
+            pytest.raises(ModelError, match=r"^\S*x\.onnx: the model has no fmnist checksum"),
+            build_service(str(tmp_path / "x.onnx"), Settings(workers=workers)),
+        ):
+            pass

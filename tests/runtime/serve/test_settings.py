@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_runtime.serve.settings import RequestLimits, read_token
 
 
@@ -36,12 +36,12 @@ def test_other_tokens_are_refused(content: bytes | None, message: str, tmp_path:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=message) as refusal:
+    with pytest.raises(FileError, match=message) as refusal:
         read_token(path)
     assert str(path) in str(refusal.value)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
 def test_an_endless_token_file_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a token is one word"):
+    with pytest.raises(FileError, match="a token is one word"):
         read_token(Path("/dev/zero"))

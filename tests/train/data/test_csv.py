@@ -111,6 +111,59 @@ def test_anything_else_is_refused(change: Callable[[str], str], message: str, ro
     assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+class Endless:
+    """A file in text mode without line ends, which counts the characters that it gives."""
+
+    def __init__(self, beginning: str) -> None:
+        self.left, self.given = beginning, 0
+
+    def readline(self, size: int) -> str:
+        line, end, self.left = self.left.partition("\n")
+        found = f"{line}{end}" if end else "1," * size
+        self.given += len(found)
+        return found[:size]
+
+    def __enter__(self) -> "Endless":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("beginning", ["", ",".join(["label", *NUMBERED]) + "\n"], ids=["header", "row"])
+def test_an_endless_line_is_refused_in_bounded_memory(beginning: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[Endless] = []
+    monkeypatch.setattr(Path, "open", lambda *_, **__: files.append(Endless(beginning)) or files[-1])
+    with pytest.raises(DataError, match=r"^a\.csv: (no column 'label'|line 2: a line of more than 40,000 characters)"):
+        read_csv(Path("a.csv"))
+    assert all(file.given < 100_000 for file in files)
+
+
+def test_a_line_without_end_in_a_real_file(rows: np.ndarray, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("1," * 100_000)
+    with pytest.raises(DataError, match=r"a\.csv: line 7: a line of more than 40,000 characters"):
+        read_csv(path)
+
+
+def test_the_longest_lines_that_programs_write_are_read(rows: np.ndarray, matches, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    np.savetxt(path, rows, delimiter=",", header=",".join(["label", *NUMBERED]), comments="")
+    assert "2.5500" in path.read_text() or "e+0" in path.read_text()
+    assert matches(path)
+
+
+def test_a_fault_before_bytes_that_are_no_text_is_one_line(rows: np.ndarray, tmp_path: Path) -> None:
+    """The search for the faulty line reads further than the parser did."""
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], np.tile(rows, (900, 1)))
+    content = path.read_bytes().replace(b"\n", b"\n1_0", 3)
+    path.write_bytes(content + b"\xff" * 20)
+    with pytest.raises(DataError) as error:
+        read_csv(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
 def test_utf16_is_named(rows: np.ndarray, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
     path.write_text(path.read_text("utf-8"), "utf-16")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
@@ -85,7 +85,7 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
     if settings.reuse_only and not settings.ensembles:
         rows += [row for row in earlier.values() if row["name"].startswith("mean of")]
     if not rows:
-        raise ConfigError(f"no finished run under '{settings.runs}'; train one, or leave out --reuse-only")
+        raise CheckpointError(f"no finished run under '{settings.runs}'; train one, or leave out --reuse-only")
     measure_latency(rows, settings.output)
     write_atomically(settings.output / "comparison.json", json.dumps(rows, indent=2) + "\n")
     write_table(rows, settings.output / "comparison.md")

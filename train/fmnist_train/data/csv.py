@@ -7,9 +7,10 @@ start at 0, and ``px`` or nothing may stand for ``pixel``. The class is in ``lab
 import csv
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -22,9 +23,10 @@ _PIXELS = IMAGE_SIZE * IMAGE_SIZE
 _LABELS = ("label", "class", "target", "y")
 _NUMBERED = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,3})")
 _BY_ROW_AND_COLUMN = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,2})x(\d{1,2})")
-_LONGEST_HEADER = 100_000
-"""Characters: ten times the header of 785 quoted names; a longer first line is no header."""
-_CHUNK = 5000
+_LONGEST_LINE = 40_000
+"""Characters: twice a line of 785 numbers as ``numpy.savetxt`` writes them, the longest of any program. A file without line
+ends would otherwise fill the memory."""
+_CHUNK = 1000
 """Lines that are parsed at a time, which bounds memory."""
 _EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, with commas between"
 
@@ -40,9 +42,9 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
-            names = _split(file.readline(_LONGEST_HEADER))
+            names = _split(file.readline(_LONGEST_LINE))
             label, pixels = _find_columns(path, names)
-            rows = _read_rows(file, len(names))
+            rows = _read_rows(_lines(file), len(names))
     except DataError:
         raise
     except UnicodeError as error:
@@ -53,6 +55,18 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: {_first_fault(path, names) or error}") from error
     images = rows[:, pixels].reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
     return np.ascontiguousarray(images), rows[:, label].copy()
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file, each with its end.
+
+    Raises:
+        ValueError: a line of more than ``_LONGEST_LINE`` characters.
+    """
+    while line := file.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(f"a line of more than {_LONGEST_LINE:,} characters; the file is damaged or no such CSV")
+        yield line
 
 
 def _split(line: str) -> list[str]:
@@ -130,17 +144,17 @@ def _parse(lines: list[str]) -> np.ndarray:
 def _first_fault(path: Path, names: Sequence[str]) -> str | None:
     """Describe the first faulty line of a file that could not be parsed; slow. None if no line is faulty."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        next(reader, None)
+        reader = csv.reader(_lines(file))
         try:
+            next(reader, None)
             for row in reader:
                 if row and len(row) != len(names):
                     return f"line {reader.line_num} has {len(row)} columns, not {len(names)}; the file is damaged"
                 for name, value in zip(names, row, strict=False):
                     if not _is_byte(value):
                         return f"line {reader.line_num}, {name}: '{value[:20]}' is no whole number from 0 to 255"
-        except csv.Error as error:
-            return f"line {reader.line_num}: {error}"
+        except (csv.Error, ValueError) as error:
+            return f"line {reader.line_num + 1}: {error}"
     return None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from fmnist_runtime.errors import DataError
+from fmnist_runtime.errors import ConfigError, DataError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.download import download
 from fmnist_train.data.fashion_mnist import missing_files, read_idx_part, reader_for
@@ -72,9 +72,10 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
 
     Raises:
         DataError: no data set was found.
+        ConfigError: ``data_dir`` beside another data set.
     """
     if data_dir is not None and data != "fashion-mnist":
-        raise DataError(
+        raise ConfigError(
             f"--data-dir is the folder of Fashion-MNIST, and the data set is '{data}': leave --data-dir out"
         )
     if data == "sample":
