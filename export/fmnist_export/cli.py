@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from fmnist_export.settings import CALIBRATIONS, TARGETS, Limits, QuantizationSettings
+from fmnist_export.settings import Calibration, Limits, QuantizationSettings, Target
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.console import Version, run_typer
+from fmnist_train.help_pages import Command, Group
 
 __all__ = ["app", "main"]
 
 
-class _DefaultExport(TyperGroup):
+class _DefaultExport(Group):
     """Runs ``export`` where the first argument is neither a subcommand nor an option of the group."""
 
     def parse_args(  # type: ignore[override]  # typer types the base by its private copy of click
@@ -32,15 +32,20 @@ class _DefaultExport(TyperGroup):
 app = typer.Typer(
     cls=_DefaultExport,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     help="Export a trained network to ONNX and evaluate the files. The default command is export.",
     epilog="fmnist-export export --help lists the options of the export.",
 )
 
 _LIMITS, _QUANTIZATION = Limits(), QuantizationSettings()
+_INT8, _GATE, _FILES = "Int8 model", "Limits of int8 against PyTorch", "Files"
+"""Titles of the help panels."""
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-_Data = Annotated[str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.")]
-_DataDir = Annotated[Path | None, typer.Option(help="Folder of the data set's files.", show_default=False)]
+_Data = Annotated[
+    str, typer.Option(help="fashion-mnist, sample, or a folder of class folders.", rich_help_panel="Data")
+]
+_DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the data set's files.", show_default=False, rich_help_panel="Data")
+]
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, or name of an embedded model.")]
 
 
@@ -49,55 +54,78 @@ def _group(version: Version = False) -> None:
     """The options of the command itself."""
 
 
-@app.command(short_help="Export a trained network to ONNX.")
+@app.command(cls=Command, short_help="Export a trained network to ONNX.")
 def export(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(help="Run folder or checkpoint. [default: the newest under runs/]", show_default=False),
+        typer.Argument(help="Run folder or checkpoint.", show_default="the newest under runs/"),
     ] = None,
-    quantize: Annotated[bool, typer.Option("--quantize", "--quantise", help="Also write an int8 model.")] = False,
+    quantize: Annotated[
+        bool, typer.Option("--quantize", "--quantise", help="Also write an int8 model.", rich_help_panel=_INT8)
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder. [default: export/ in the run]", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the models.", show_default="export/ in the run", rich_help_panel=_FILES
+        ),
     ] = None,
     data: _Data = "fashion-mnist",
     data_dir: _DataDir = None,
     max_drop: Annotated[
-        float, typer.Option(help="Percentage points of accuracy that int8 may lose.")
+        float, typer.Option(help="Percentage points of accuracy that int8 may lose.", rich_help_panel=_GATE)
     ] = _LIMITS.max_drop,
     max_class_drop: Annotated[
-        float, typer.Option(help="Percentage points that the worst class of int8 may lose.")
+        float, typer.Option(help="Percentage points that the worst class of int8 may lose.", rich_help_panel=_GATE)
     ] = _LIMITS.max_class_drop,
     min_agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of test images for which int8 must give PyTorch's class.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of test images for which int8 must give PyTorch's class.", rich_help_panel=_GATE
+        ),
     ] = _LIMITS.min_agreement,
     max_latency_ratio: Annotated[
-        float, typer.Option(min=0, help="Limit of the ratio of int8 to float latency on this machine; 0: not measured.")
+        float,
+        typer.Option(
+            min=0,
+            help="Limit of the ratio of int8 to float latency on this machine; 0: not measured.",
+            rich_help_panel=_GATE,
+        ),
     ] = _LIMITS.max_latency_ratio or 0,
     target: Annotated[
-        str, typer.Option(help=f"Processors: {' or '.join(TARGETS)} (8-bit weights).")
-    ] = _QUANTIZATION.target,
+        Target,
+        typer.Option(help="Processors: all (7-bit weights), or those with VNNI (8-bit).", rich_help_panel=_INT8),
+    ] = Target(_QUANTIZATION.target),
     calibration: Annotated[
-        str, typer.Option(help=f"Method of the activation ranges: {', '.join(CALIBRATIONS)}.")
-    ] = _QUANTIZATION.calibration,
+        Calibration, typer.Option(help="Method of the activation ranges.", rich_help_panel=_INT8)
+    ] = Calibration(_QUANTIZATION.calibration),
     calibration_images: Annotated[
-        int, typer.Option(min=1, help="Number of training images for the calibration.")
+        int, typer.Option(min=1, help="Number of training images for the calibration.", rich_help_panel=_INT8)
     ] = _QUANTIZATION.images,
     half: Annotated[
-        bool, typer.Option("--fp16", help="Also write a float16 model: half the size, no faster on x86-64.")
+        bool,
+        typer.Option(
+            "--fp16", help="Also write a float16 model: half the size, no faster on x86-64.", rich_help_panel=_FILES
+        ),
     ] = False,
     ort: Annotated[
-        bool, typer.Option("--ort", help="Also write the models in onnxruntime's ORT format (.ort).")
+        bool,
+        typer.Option("--ort", help="Also write the models in onnxruntime's ORT format (.ort).", rich_help_panel=_FILES),
     ] = False,
     rescue: Annotated[
         bool,
         typer.Option(
             "--rescue",
             help="If int8 fails: try other calibrations, then the worst layers in float, then fine-tuning.",
+            rich_help_panel=_INT8,
         ),
     ] = False,
     evidence: Annotated[
         bool,
-        typer.Option("--evidence", help="Put checkpoint, metrics, history, plots and a model card beside the models."),
+        typer.Option(
+            "--evidence",
+            help="Put checkpoint, metrics, history, plots and a model card beside the models.",
+            rich_help_panel=_FILES,
+        ),
     ] = False,
     as_json: _Json = False,
 ) -> None:
@@ -110,7 +138,7 @@ def export(
     from fmnist_export.pipeline import export as run_export
     from fmnist_train.checkpoint import find_checkpoint, newest_run
 
-    quantization = QuantizationSettings(target, calibration, calibration_images)
+    quantization = QuantizationSettings(target.value, calibration.value, calibration_images)
     if not quantize and (rescue or quantization != _QUANTIZATION):
         raise ConfigError("--rescue, --target and --calibration are about the int8 model: add --quantize")
     run = checkpoint or newest_run()
@@ -138,7 +166,7 @@ def export(
     print(json.dumps(report) if as_json else f"{format_export(report)}; written to {report['folder']}")
 
 
-@app.command(short_help="Print a model file's metadata and layers.")
+@app.command(cls=Command, short_help="Print a model file's metadata and layers.")
 def inspect(model: _File, as_json: _Json = False) -> None:
     """Print a model file's metadata, its layers, and which nodes run as integers on this processor."""
     from fmnist_export.formatting import format_inspection
@@ -148,7 +176,7 @@ def inspect(model: _File, as_json: _Json = False) -> None:
     print(json.dumps(found) if as_json else format_inspection(found))
 
 
-@app.command(short_help="Compute a file's stated figures again.")
+@app.command(cls=Command, short_help="Compute a file's stated figures again.")
 def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = None, as_json: _Json = False) -> None:
     """Compute the figures in a file's metadata again on this machine, from the file and the test images.
 
@@ -166,13 +194,11 @@ def verify(model: _File, data: _Data = "fashion-mnist", data_dir: _DataDir = Non
         raise GateError(f"{model}: figures in the metadata do not hold here: {', '.join(wrong)}")
 
 
-@app.command(short_help="Write an int8 model as plain C99.")
+@app.command(cls=Command, short_help="Write an int8 model as plain C99.")
 def c(
     model: _File,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the C files.")],
-    name: Annotated[
-        str | None, typer.Option(help="Part of all C names. [default: the model's]", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Part of all C names.", show_default="the model's")] = None,
     data: _Data = "fashion-mnist",
     data_dir: _DataDir = None,
     as_json: _Json = False,
@@ -191,7 +217,7 @@ def c(
     print(json.dumps(dataclasses.asdict(written), default=str) if as_json else written.summary())
 
 
-@app.command(short_help="Copy a model into the runtime package.")
+@app.command(cls=Command, short_help="Copy a model into the runtime package.")
 def publish(
     name: Annotated[str, typer.Argument(help="Name of the model: that of its folder.")],
     artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),

@@ -4,16 +4,35 @@ Nothing heavy is imported, so that the command's ``--help`` appears at once.
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["CALIBRATIONS", "TARGETS", "ExportOptions", "Limits", "QuantizationSettings"]
+__all__ = ["CALIBRATIONS", "TARGETS", "Calibration", "ExportOptions", "Limits", "QuantizationSettings", "Target"]
 
-CALIBRATIONS = ("minmax", "percentile", "entropy")
-"""Methods by which onnxruntime chooses the range of an activation."""
-TARGETS = {"portable": 64, "vnni": 127}
-"""Largest magnitude of an integer weight by target: 7 bits or 8. ``vnni`` is for processors with VNNI instructions, and Arm."""
+
+class Calibration(StrEnum):
+    """Methods by which onnxruntime chooses the range of an activation."""
+
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+
+
+class Target(StrEnum):
+    """Processors that an int8 model is for."""
+
+    PORTABLE = "portable"
+    """All."""
+    VNNI = "vnni"
+    """Those with VNNI instructions, and Arm."""
+
+
+CALIBRATIONS = tuple(each.value for each in Calibration)
+"""Names of the calibrations."""
+TARGETS = {Target.PORTABLE.value: 64, Target.VNNI.value: 127}
+"""Largest magnitude of an integer weight by target: 7 bits or 8."""
 
 
 @dataclass(frozen=True)

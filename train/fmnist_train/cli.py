@@ -11,6 +11,7 @@ import typer
 
 from fmnist_train import commands
 from fmnist_train.console import Version, run_typer
+from fmnist_train.help_pages import Command, Group
 from fmnist_train.options import (
     Data,
     DataFolder,
@@ -35,10 +36,11 @@ from fmnist_train.recipes import save_recipe as write_recipe
 __all__ = ["app", "main"]
 
 app = typer.Typer(
+    cls=Group,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
-    rich_markup_mode="rich",
-    help="Train a network on Fashion-MNIST, or on a folder of your own images, and test it once.",
+    help="Train a network on Fashion-MNIST, or on a folder of your own images, and test it once.\n\n"
+    "Options that are not given keep the values of the recipe and of its network.",
 )
 
 
@@ -50,19 +52,22 @@ def train(
             help="Recipe by name, or a recipe file (.json); an unknown name lists the known ones.",
             autocompletion=recipe_names,
             callback=current_recipe,
+            rich_help_panel="Recipe",
         ),
     ] = DEFAULT_RECIPE,
     save_recipe: Annotated[
         Path | None,
         path_option(
-            help="Write the recipe, with the given options, to this file, and train nothing.", show_default=False
+            help="Write the recipe, with the given options, to this file, and train nothing.",
+            show_default=False,
+            rich_help_panel="Recipe",
         ),
     ] = None,
     data: Data = "fashion-mnist",
     data_dir: DataFolder = None,
     output: Annotated[
         Path | None,
-        path_option("--output", "-o", help="Run folder.", show_default="runs/<recipe>-seed<n>"),
+        path_option("--output", "-o", help="Run folder.", show_default="runs/<recipe>-seed<n>", rich_help_panel="Run"),
     ] = None,
     teacher: Teacher = None,
     start: Start = None,
@@ -72,8 +77,15 @@ def train(
     device: Device = "auto",
     mixed_precision: MixedPrecision = True,
     threads: Threads = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard events (extra).")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the output folder.", rich_help_panel="Run")
+    ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Also write TensorBoard events; needs the extra tensorboard.", rich_help_panel="Run"
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
     quiet: Quiet = False,
     version: Version = False,
@@ -139,11 +151,11 @@ def _model_names(beginning: str) -> list[str]:
 
 
 app.callback()(with_settings(train, Recipe, Augmentation, NetworkOptions, completions={"model": _model_names}))
-app.command("explore")(commands.explore)
-app.command("evaluate")(commands.evaluate)
-app.command("tune")(commands.tune)
-app.command("compare")(commands.compare)
-app.command("photos")(commands.photos)
+app.command("explore", cls=Command)(commands.explore)
+app.command("evaluate", cls=Command)(commands.evaluate)
+app.command("tune", cls=Command)(commands.tune)
+app.command("compare", cls=Command)(commands.compare)
+app.command("photos", cls=Command)(commands.photos)
 
 
 def main() -> None:

@@ -105,25 +105,51 @@ def tune(
             help="Recipe by name, or a recipe file (.json).", autocompletion=recipe_names, callback=current_recipe
         ),
     ],
-    trials: Annotated[int, typer.Option(min=1, help="Trials of the study in total, over all starts and processes.")],
+    trials: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Trials of the study in total, over all starts and processes.", rich_help_panel="Study"
+        ),
+    ],
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Largest number of epochs of a trial.", show_default="the recipe's")
+        int | None,
+        typer.Option(
+            min=1, help="Largest number of epochs of a trial.", show_default="the recipe's", rich_help_panel="Study"
+        ),
     ] = None,
     validation: Annotated[
         float | None,
-        typer.Option(help="Share or number of training images held out.", show_default="the recipe's"),
+        typer.Option(
+            help="Share or number of training images held out.", show_default="the recipe's", rich_help_panel="Study"
+        ),
     ] = None,
-    only: Annotated[str, typer.Option(help="Fields to search, commas between.", show_default="all with a range")] = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Fields to search, commas between.", show_default="all with a range", rich_help_panel="Study"
+        ),
+    ] = "",
     prune_after: Annotated[
-        int, typer.Option(min=1, help="Complete trials before pruning ends those below the median.")
+        int,
+        typer.Option(
+            min=1, help="Complete trials before pruning ends those below the median.", rich_help_panel="Study"
+        ),
     ] = 5,
     data: Data = "fashion-mnist",
     data_dir: DataFolder = None,
     output: Annotated[
-        Path | None, path_option("--output", "-o", help="Folder of the study.", show_default="runs/tune-<recipe>")
+        Path | None,
+        path_option(
+            "--output", "-o", help="Folder of the study.", show_default="runs/tune-<recipe>", rich_help_panel="Study"
+        ),
     ] = None,
     storage: Annotated[
-        str, typer.Option(help="URL of a database that machines share.", show_default="study.db in the folder")
+        str,
+        typer.Option(
+            help="URL of a database that machines share.",
+            show_default="study.db in the folder",
+            rich_help_panel="Study",
+        ),
     ] = "",
     teacher: Teacher = None,
     start: Start = None,

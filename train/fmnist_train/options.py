@@ -75,17 +75,18 @@ Data = Annotated[
     typer.Option(
         help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
         autocompletion=data_names,
+        rich_help_panel="Data",
     ),
 ]
 DataFolder = Annotated[
     Path | None,
-    path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False),
+    path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False, rich_help_panel="Data"),
 ]
 Teacher = Annotated[
     list[Path] | None,
     path_option(
         help="Run folder or checkpoint to learn from; several are averaged.",
-        show_default="the recipe's teacher",
+        show_default=False,
         rich_help_panel="Distillation",
     ),
 ]
@@ -93,7 +94,7 @@ Start = Annotated[
     Path | None,
     path_option(
         help="Run folder or checkpoint with the first weights.",
-        show_default="the recipe's start",
+        show_default=False,
         rich_help_panel="Training",
     ),
 ]
@@ -108,14 +109,16 @@ PhotoTeacher = Annotated[
     list[Path] | None,
     path_option(
         help="Run folder or checkpoint whose answers to photos are learned; several are averaged.",
-        show_default="the recipe's photo teacher",
+        show_default=False,
         rich_help_panel="Photos",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices)]
-MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.")]
-Threads = Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.", rich_help_panel="Run")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices, rich_help_panel="Run")]
+MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.", rich_help_panel="Run")]
+Threads = Annotated[
+    int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.", rich_help_panel="Run")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
@@ -203,7 +206,7 @@ def _annotation(name: str, field_type: Any, documented: Setting, completion: Com
         *(documented.names or (f"--{name.replace('_', '-')}",)),
         help=f"{documented.help.removesuffix('.')} ({bounds})." if bounds else documented.help,
         rich_help_panel=documented.panel,
-        show_default=documented.default_text or False,
+        show_default=False,
         autocompletion=completion,
         metavar=metavar,
     )

@@ -99,31 +99,24 @@ class Augmentation:
 class NetworkOptions:
     """Constructor options that networks share; None leaves a network's own default (see ``networks.py``)."""
 
-    channels: tuple[int, ...] | None = setting(
-        None, "Convolutions of custom, as in 32,64.", panel="Network", default_text="the network's"
-    )
+    channels: tuple[int, ...] | None = setting(None, "Convolutions of custom, as in 32,64.", panel="Network")
     hidden: tuple[int, ...] | None = setting(
-        None, "Dense layers of custom and feedforward, as in 128.", panel="Network", default_text="the network's"
+        None, "Dense layers of custom and feedforward, as in 128.", panel="Network"
     )
     widths: tuple[int, ...] | None = setting(
         None,
         "Channels of residual on 28, 14 and 7 pixels, as in 32,64,120.",
         panel="Network",
-        default_text="the network's",
     )
     dropout: float | None = setting(
         None,
         "Dropout of all networks but improved, best, batchnorm and fashion.",
         panel="Network",
-        default_text="the network's",
     )
-    kernel: int | None = setting(
-        None, "Size of the convolutions of custom, odd.", panel="Network", default_text="the network's"
-    )
+    kernel: int | None = setting(None, "Size of the convolutions of custom, odd.", panel="Network")
     batch_norm: bool | None = setting(
         None,
         "Batch norm in custom.",
         panel="Network",
-        default_text="the network's",
         names=("--batch-norm/--no-batch-norm",),
     )

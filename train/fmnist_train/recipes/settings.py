@@ -53,8 +53,6 @@ class Setting:
     """Phrase around the bounds in an error message, such as ``"{} degrees"``."""
     names: tuple[str, ...] = ()
     """Spellings of the option; empty: the field's name with hyphens."""
-    default_text: str = "the recipe's"
-    """Default in the help."""
     stored: str = ""
     """Key in stored recipes; empty: the field's name."""
     search: Search | None = None
