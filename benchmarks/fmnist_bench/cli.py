@@ -1,5 +1,6 @@
 """The command ``fmnist-bench``: parses, measures, prints; and ``fmnist-bench compare OLD.json NEW.json``."""
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -74,10 +75,14 @@ def bench(args: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] in _RUNNERS:
         return _RUNNERS[arguments[0]](arguments[1:])
     chosen = build_parser().parse_arguments(arguments)
+    from fmnist_bench.display import terminal_table
     from fmnist_bench.report import format_table, write_chart
 
     document = _measure(chosen)
-    print(json.dumps(document, indent=1) if chosen.json else format_table(document))
+    if chosen.json:
+        print(json.dumps(document, indent=1))
+    else:
+        print(terminal_table(document, sys.stdout) if sys.stdout.isatty() else format_table(document))
     if chosen.picture:
         write_chart(document, chosen.picture)
     return 0
@@ -85,6 +90,7 @@ def bench(args: Sequence[str] | None = None) -> int:
 
 def _measure(chosen: Namespace) -> dict[str, Any]:
     from fmnist_bench.backends.registry import REFERENCE, Files
+    from fmnist_bench.display import LiveTable
     from fmnist_bench.measure import Measurement, Plan
     from fmnist_bench.report import score_answers
     from fmnist_runtime.cpus import available_cpus
@@ -96,11 +102,10 @@ def _measure(chosen: Namespace) -> dict[str, Any]:
     if chosen.quick:
         plan = Plan(rounds=4, calls=200, seconds=0, paced=3, starts=2, batches=(1, 32))
     images, labels = _test_images(files.int8, quick=chosen.quick)
-    with tempfile.TemporaryDirectory() as folder:
-        results = Measurement(_contestants(chosen), plan, Path(folder), _show_progress).run(files, images)
+    table = LiveTable()
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(table):
+        results = Measurement(_contestants(chosen), plan, Path(folder), table.update).run(files, images)
     score_answers(results, REFERENCE, labels)
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
     return {"machine": describe_machine(), "test_images": len(labels or []), "results": results}
 
 
@@ -143,11 +148,6 @@ def _test_images(model: str, *, quick: bool) -> tuple["np.ndarray", list[int] | 
             print(f"note: no test set, so no accuracy ({error})", file=sys.stderr)
     classifier = Classifier.load(model)
     return unpack_golden(classifier.metadata.document.get("selftest"), len(classifier.labels)).images, None
-
-
-def _show_progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _build_compare() -> CommandParser:

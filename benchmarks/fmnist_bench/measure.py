@@ -57,8 +57,8 @@ class Measurement:
     plan: Plan
     folder: Path
     """Existing folder for converted models."""
-    progress: Callable[[str], None]
-    """Receives one line of text at each step."""
+    progress: Callable[[str, Results], None]
+    """Receives the name of each step and the figures so far; it is called between the requests to contestants."""
     results: Results = field(default_factory=dict)
 
     def run(self, files: Files, images: np.ndarray) -> Results:
@@ -91,7 +91,7 @@ class Measurement:
 
     def _convert(self, files: Files) -> None:
         for name, place in self.contestants.items():
-            self.progress(f"preparing {name}")
+            self.progress(f"preparing {name}", self.results)
             own = self.folder / name.replace(" ", "-")
             own.mkdir(exist_ok=True)
             with ContestantProcess("convert", place, json.dumps(asdict(files)), str(own)) as process:
@@ -117,7 +117,7 @@ class Measurement:
     def _answers(self, images: Path) -> None:
         with self._serving(threads=1) as processes:
             for name, process in processes.items():
-                self.progress(f"answers of {name}")
+                self.progress(f"answers of {name}", self.results)
                 answers = process.request(images=str(images))
                 if "missing" in answers:
                     self.results[name] = answers
@@ -127,7 +127,7 @@ class Measurement:
     def _cold_starts(self) -> None:
         times: dict[str, dict[str, Rounds]] = {name: {"cold_start": [], "first_call": []} for name in self._present()}
         for number in range(self.plan.starts):
-            self.progress(f"cold start {number + 1} of {self.plan.starts}")
+            self.progress(f"cold start {number + 1} of {self.plan.starts}", self.results)
             for name, rounds in times.items():
                 begin = time.perf_counter()
                 with self._start(name, threads=1) as process:
@@ -148,13 +148,19 @@ class Measurement:
                 process.request(**modes["hot"])  # warms up, not counted
             replies: dict[str, dict[str, list[Any]]] = {name: {mode: [] for mode in modes} for name in processes}
             for number in range(self.plan.rounds):
-                self.progress(f"round {number + 1} of {self.plan.rounds}")
                 for name, process in processes.items():
+                    self.progress(f"round {number + 1} of {self.plan.rounds}: {name}", self.results)
                     for mode, request in modes.items():
                         replies[name][mode].append(process.request(**request))
+                    self._preview(name, replies[name]["hot"])
             for name, process in processes.items():
                 self.results[name]["peak_rss"] = process.request(rss=True)
         self._describe_latencies(replies)
+
+    def _preview(self, name: str, hot: list[Any]) -> None:
+        """Sets the median of the hot calls so far, for the display; ``_describe_latencies`` replaces it."""
+        seconds = np.concatenate([reply["seconds"] for reply in hot])
+        self.results[name]["hot"] = {"p50": float(np.median(seconds)) * 1e6}
 
     def _describe_latencies(self, replies: dict[str, dict[str, list[Any]]]) -> None:
         first: Rounds | None = None
@@ -171,7 +177,7 @@ class Measurement:
     def _throughput(self, threads: int) -> None:
         with self._serving(threads) as processes:
             for batch in self.plan.batches:
-                self.progress(f"throughput, threads {threads}, batch {batch}")
+                self.progress(f"throughput, threads {threads}, batch {batch}", self.results)
                 best = dict.fromkeys(processes, 0.0)
                 for _ in range(_TRIES):
                     for name, process in processes.items():

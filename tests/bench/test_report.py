@@ -70,6 +70,11 @@ def test_the_table_has_a_row_for_each_contestant() -> None:
     assert head[-2].count("|") == head[-1].count("|") == a.count("|") == b.count("|")
 
 
+def test_one_cpu_without_known_flags_is_described_in_the_singular() -> None:
+    text = format_table({"machine": {**MACHINE, "flags": [], "cpus_allowed": 1}, "results": {}})
+    assert text.startswith("Some Processor, 1 CPU, governor")
+
+
 @pytest.mark.parametrize("accuracies", [[], [0.95], [0.95, 0.9501, 0.90]])
 def test_the_chart_is_written(accuracies: list[float], tmp_path: Path) -> None:
     results = {f"contestant {i}": figures(100 * (i + 1), accuracy=share) for i, share in enumerate(accuracies)}
