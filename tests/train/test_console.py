@@ -1,10 +1,18 @@
 """Endings of the commands that use typer."""
 
+from enum import Enum
+from typing import Annotated
+
 import pytest
 import typer
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.console import run_typer
+
+
+class Plant(Enum):
+    bush = "bush"
+    herb = "herb"
 
 
 def test_typer_s_endings_have_the_same_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,3 +31,33 @@ def test_typer_s_endings_have_the_same_codes(capsys: pytest.CaptureFixture[str])
     assert ends == {"abort": 130, "exit": 4, "refuse": 2, "work": 0}
     assert "interrupted\nerror: no such thing\n" in capsys.readouterr().err
     assert run_typer(app, args=["--unknown"]) == 2 and "unknown" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--unknown"], "no such option: --unknown"),
+        ([], "missing argument"),
+        (["grow", "--size", "9"], "9 is not in the range"),
+        (["grow", "--size"], "requires an argument"),
+        (["grow", "--kind", "tree"], "is not one of 'bush', 'herb'"),
+    ],
+)
+def test_a_usage_error_is_one_line_that_names_the_help(
+    arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def command(
+        how: str,
+        size: Annotated[int, typer.Option(max=3)] = 1,
+        kind: Plant = Plant.bush,
+    ) -> None:
+        raise AssertionError
+
+    assert run_typer(app, args=arguments) == 2
+    written = capsys.readouterr()
+    assert written.out == "" and written.err.count("\n") == 1
+    assert written.err.startswith("error: ") and part in written.err
+    assert written.err.endswith("--help lists the options\n")

@@ -1,11 +1,12 @@
 """Exit codes and error messages of the commands that use typer: those of ``fmnist_runtime.console``."""
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from fmnist_runtime.console import exit_code_of
+from fmnist_runtime.console import exit_code_of, printable
 
 __all__ = ["Version", "run_typer"]
 
@@ -44,5 +45,14 @@ def _call(app: typer.Typer, args: Sequence[str] | None) -> Any:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except _CLICK_ERROR as error:
-        error.show()
+        print(_usage_message(error), file=sys.stderr)
         return error.exit_code
+
+
+def _usage_message(error: Any) -> str:
+    """Returns a usage error as one line, in the form of ``CommandParser.error``."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    command = f"{context.command_path} " if context else ""
+    return printable(f"error: {message}; {command}--help lists the options")
