@@ -12,15 +12,12 @@ PYTEST := $(BIN)/pytest
 # The service's tests are sensitive to load, so they run apart from the others.
 SERVICE := tests/runtime/serve
 
-# Packages without a type error; `make lint` keeps them so. `make types` checks all of them.
-TYPED := fmnist_runtime fmnist_train fmnist_export fmnist_bench
-
 comma := ,
 # One stamp for each set of extras: a target never runs in an environment that was installed for another one.
 stamp = $(VENV)/installed-$(subst $(comma),+,$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage lint lint-js wasm types docs tables dist clean
+.PHONY: help demo check test coverage lint lint-js wasm docs tables dist clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
@@ -57,7 +54,7 @@ lint: $(call stamp,$(EXTRAS)) ## Style, formatting, the direction of imports, ty
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy $(addprefix -p ,$(TYPED))
+	$(BIN)/mypy
 
 lint-js: $(call stamp,$(EXTRAS)) ## Style and types of the page's scripts; needs Node.js.
 	@command -v npm >/dev/null || { echo "lint-js: skipped, because npm is not installed"; exit 0; }; \
@@ -65,9 +62,6 @@ lint-js: $(call stamp,$(EXTRAS)) ## Style and types of the page's scripts; needs
 
 wasm: ## Compile the page's kernels to WebAssembly; needs clang and lld.
 	runtime/kernels/build.sh
-
-types: $(call stamp,$(EXTRAS)) ## Strict type checks of all packages.
-	$(BIN)/mypy
 
 docs: $(call stamp,$(EXTRAS)) ## Build the documentation site into site/; a broken link is an error.
 	$(BIN)/zensical build --strict --clean

@@ -88,7 +88,7 @@ def faces() -> Iterator[Image.Image]:
     """Yields the 100 faces of scikit-image's subset of Labeled Faces in the Wild, enlarged from 25×25."""
     from skimage import data
 
-    for pixels in data.lfw_subset()[:100]:
+    for pixels in data.lfw_subset()[:100]:  # type: ignore[no-untyped-call]  # scikit-image has no types
         yield Image.fromarray((pixels * 255).astype(np.uint8)).resize((100, 100), Image.Resampling.BICUBIC)
 
 
@@ -100,7 +100,8 @@ def scores(classifier: Classifier, inputs: np.ndarray, rule: RejectRule) -> np.n
 
 def photo_scores(classifier: Classifier, folder: Path, rule: RejectRule) -> tuple[np.ndarray, np.ndarray]:
     """Returns scores of the photos of garments, and of those in folders named `none`."""
-    garments, others = [], []
+    garments: list[np.ndarray] = []
+    others: list[np.ndarray] = []
     for path in find_images(folder):
         (others if path.parent.name == "none" else garments).append(classifier.prepare(path)[0])
     return scores(classifier, np.stack(garments), rule), scores(classifier, np.stack(others), rule)

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from fuzz_targets import TARGETS, Target
@@ -108,7 +108,7 @@ def memory(field: str) -> int:
     return int(found[1]) >> 10
 
 
-def outcomes(name: str, seed: int) -> Iterator[tuple[int, str, int]]:
+def outcomes(name: str, seed: int) -> Generator[tuple[int, str, int]]:
     """Yields number, outcome and peak MiB of each input without end; replaces a worker that crashes, hangs or grows."""
     number = 0
     while True:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fuzz_formats
 import fuzz_images
@@ -22,7 +23,10 @@ MODES = {
     "PCX": "1 L P RGB", "SGI": "L RGB RGBA", "JPEG2000": "L RGB RGBA", "AVIF": "RGB RGBA", "QOI": "RGB RGBA", "BLP": "P",
     "DDS": "L RGB RGBA", "IM": "L RGB", "MSP": "1", "SPIDER": "F", "XBM": "1", "MPO": "RGB", "EPS": "RGB",
 }  # fmt: skip
-OPTIONS = {"JPEG": [{}, {"progressive": True}], "TIFF": [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}]}
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "JPEG": [{}, {"progressive": True}],
+    "TIFF": [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}],
+}
 
 
 @dataclass(frozen=True)

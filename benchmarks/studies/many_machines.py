@@ -15,6 +15,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import fmnist_runtime  # noqa: F401 (before Ray: turns off its usage statistics)
 
@@ -35,7 +36,7 @@ KILL_AT = 2
 class KilledOnce(ClassifyFiles):
     """Kills its process in the middle of a batch, once in the whole run, which a file records."""
 
-    def __init__(self, killed: str, **settings: object) -> None:
+    def __init__(self, killed: str, **settings: Any) -> None:
         super().__init__(**settings)
         self._killed, self._batches = Path(killed), 0
 
@@ -70,7 +71,7 @@ def write_images(folder: Path, count: int) -> set[str]:
 
 def compare(folder: Path, answers: pa.Table, damaged: set[str]) -> dict[str, int]:
     """Counts rows that are missing, doubled, or different from the answers of one classifier."""
-    expected = {a.path: a.prediction for a in Classifier.load().stream([folder], top_k=1)}
+    expected = {a.path: a.to_dict() for a in Classifier.load().stream([folder], top_k=1)}
     rows = answers.to_pylist()
     times = collections.Counter(row["path"] for row in rows)
     found = {row["path"]: row for row in rows}
@@ -84,7 +85,7 @@ def compare(folder: Path, answers: pa.Table, damaged: set[str]) -> dict[str, int
         "errors": sum(row["error"] is not None for row in rows),
         "errors_elsewhere": sum(row["error"] is not None and row["path"] not in damaged for row in rows),
         "other_answers": sum(
-            (found[p]["label"], found[p]["rejected"]) != (expected[p].label, expected[p].rejected) for p in good
+            (found[p]["label"], found[p]["rejected"]) != (expected[p]["label"], expected[p]["rejected"]) for p in good
         ),
     }
 

@@ -70,8 +70,8 @@ def on_cortex(folder: Path, prefix: str, core: str) -> dict[str, int]:
     compiler = ["arm-none-eabi-gcc", *flags, "-mthumb", "-std=c99", "-O2", "-ffp-contract=off", f"-I{folder / 'src'}"]
     run(*compiler, "-fstack-usage", "-ffunction-sections", "-DFMNIST_NO_LIBM", "-c", source, "-o", build / "model.o")
     text, data, bss = map(int, run("arm-none-eabi-size", build / "model.o").splitlines()[1].split()[:3])
-    programs = [source, BOARD / "count.c", BOARD / "startup.c", "-T", BOARD / "mps2.ld"]
-    link = ["--specs=rdimon.specs", "-nostartfiles", "-lm", "-o", build / "count.elf"]
+    programs: list[str | Path] = [source, BOARD / "count.c", BOARD / "startup.c", "-T", BOARD / "mps2.ld"]
+    link: list[str | Path] = ["--specs=rdimon.specs", "-nostartfiles", "-lm", "-o", build / "count.elf"]
     run(*compiler, *defines(prefix), *programs, *link)
     machine = ["qemu-system-arm", "-M", board, "-icount", "shift=0", "-display", "none"]
     ticks = run(*machine, "-semihosting-config", "enable=on,target=native", "-kernel", build / "count.elf")

@@ -63,7 +63,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def compare(page: object, classifier: Classifier, path: Path) -> tuple[bool, bool, float]:
+def compare(page: Any, classifier: Classifier, path: Path) -> tuple[bool, bool, float]:
     """Returns whether the 28×28 images are equal, whether the answers are, and the largest difference of a probability."""
     theirs = page.evaluate(CLASSIFY, base64.b64encode(path.read_bytes()).decode())
     views = classifier.prepare(path)
@@ -100,7 +100,7 @@ def screenshot(page: Any, classifier: Classifier) -> bytes:
     page.wait_for_selector("html[data-ready]")
     page.set_input_files("#file", photo)
     page.wait_for_selector("#whyfigure:not([hidden])")
-    return page.screenshot(full_page=True)
+    return bytes(page.screenshot(full_page=True))
 
 
 def sizes(model: bytes) -> dict[str, int]:
@@ -123,7 +123,8 @@ def call_times(page: Any, photos: list[Path], classifier: Classifier) -> dict[st
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def thread_seconds() -> float:
-        return next(m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "ThreadTime")
+        metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+        return float(metrics["ThreadTime"])
 
     times = {}
     for kernels in KERNELS:

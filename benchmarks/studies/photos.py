@@ -12,6 +12,7 @@ README.md.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,7 +25,7 @@ from fmnist_runtime.image_io.sources import find_images
 from fmnist_train.data.photos import slug
 from fmnist_train.evaluation.metrics import ECE_BINS
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "the photo resized (`--naive resized`)": {"method": "resized"},
     "resized and inverted (`--naive inverted`)": {"method": "inverted"},
     "**as it ships**": {},

@@ -34,7 +34,7 @@ def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None
     found: list[dict[str, Any]] = []
     reference = None
     for processor in PROCESSORS.values():
-        row = {"name": processor.name, "how": processor.how, **replay(processor, model, images, arm64)}
+        row: dict[str, Any] = {"name": processor.name, "how": processor.how, **replay(processor, model, images, arm64)}
         found.append(row)
         if "missing" in row:
             continue
@@ -69,7 +69,8 @@ def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
     from fmnist_train.checkpoint import load_checkpoint
 
     settings = QuantizationSettings(target="vnni", refine=False)
-    return quantize(to_onnx(load_checkpoint(checkpoint).model), calibration, settings).SerializeToString()
+    model = quantize(to_onnx(load_checkpoint(checkpoint).model), calibration, settings)
+    return bytes(model.SerializeToString())
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from table_text import serve_load
@@ -66,7 +67,7 @@ class Server:
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         workers = [pid for task in tasks for pid in task.read_text().split()]
         statuses = [Path(f"/proc/{pid}/status").read_text() for pid in (self.process.pid, *workers)]
-        return [round(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, 1) for status in statuses]
+        return [round(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024, 1) for status in statuses]
 
 
 def write_pictures(folder: Path) -> list[bytes]:
@@ -138,12 +139,12 @@ def overload_connections(capacity: float) -> int:
     return min(MOST_CONNECTIONS, IN_FLIGHT + int(2.5 * capacity * REFUSAL_SECONDS))
 
 
-def measure(seconds: float, requests: int) -> dict:
+def measure(seconds: float, requests: int) -> dict[str, Any]:
     """Returns all figures; those of memory over that many requests, or none for 0."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_pictures(folder)
-        result = {"machine": describe_machine(), "in_process": in_process(files, seconds)}
+        result: dict[str, Any] = {"machine": describe_machine(), "in_process": in_process(files, seconds)}
         with serving() as server:
             load(server, folder, CONNECTIONS, 2)
             result["capacity"] = load(server, folder, CONNECTIONS, seconds)
@@ -171,7 +172,7 @@ def main() -> None:
         _write(result)
 
 
-def _write(result: dict) -> None:
+def _write(result: dict[str, Any]) -> None:
     if result["overload_ratio"] < 2:
         raise SystemExit(
             f"error: only {result['overload_ratio']:.1f} times the capacity was offered; nothing is written"

@@ -149,7 +149,7 @@ def write_readme_output() -> None:
     page = ROOT / "README.md"
     readme = page.read_text("utf-8")
     command, python = (
-        re.search(rf"^```{kind}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[1] for kind in _README_BLOCKS
+        re.findall(rf"^```{kind}\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[0] for kind in _README_BLOCKS
     )
     photo = shlex.split(command.splitlines()[-1])[1:]
     programs = ["from fmnist_runtime.cli.infer import main; main()", *photo], [python]

@@ -48,7 +48,7 @@ GOAL = 2.5
 """Least ratio of the plain loop's duration to ours."""
 
 
-class AugmentedImages(Dataset):
+class AugmentedImages(Dataset[tuple[torch.Tensor, int]]):
     """PIL images, transformed one at a time, as float32 pixels of 0 to 255, which our networks take."""
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
@@ -113,7 +113,7 @@ class OurLoop:
         return self.training.history[-1].seconds
 
 
-LOOPS = {
+LOOPS: dict[str, Callable[[Split, Recipe], PlainLoop | OurLoop]] = {
     "plain": PlainLoop,
     "ours": OurLoop,
     "ours, freed memory given back": functools.partial(OurLoop, memory=False),
@@ -192,7 +192,11 @@ def main() -> None:
     options = parser.parse_args()
     names = list(LOOPS)[: 3 if options.memory else 2]
     found = measure(names, options.data, options.batches, options.rounds)
-    result = {"machine": describe_machine(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    result: dict[str, Any] = {
+        "machine": describe_machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     result |= {"goal": GOAL, "batches": options.batches, "loops": found}
     for name, about in found.items():
         print(f"{name}: {1e3 * median(about['seconds']) / options.batches:.1f} ms a batch, {about['ratio']:.2f} × ours")

@@ -26,7 +26,7 @@ def download(folder: Path) -> None:
     Raises:
         DataError: no mirror can be reached, or a file has another MD5 sum than torchvision's.
     """
-    from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]  # has no stubs; half a second, for downloads alone
+    from torchvision.datasets import FashionMNIST  # half a second, for downloads alone
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import classification_report  # type: ignore[import-untyped]  # has no stubs
+from sklearn.metrics import classification_report
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.files import write_atomically

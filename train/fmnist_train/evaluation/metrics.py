@@ -5,7 +5,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # type: ignore[import-untyped]  # has no stubs
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 __all__ = ["classification_metrics", "expected_calibration_error", "reliability_bins", "softmax", "wilson_interval"]
 
