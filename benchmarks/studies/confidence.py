@@ -6,7 +6,7 @@ Needs the extra `bench` (scikit-image and scikit-learn contain the images). For 
 expected calibration error (15 bins), negative log-likelihood and coverage. For each kind of other images: the AUROC against
 the test images, the share accepted at the threshold that accepts 95% of the garments, and the share accepted at the model's
 own threshold. Photos of other things are compared with the photos of garments in FOLDER instead. Images take the path of
-`fmnist-infer`: 28×28 grey images enter the network directly, others pass the preprocessing.
+`fmnist-infer`: 28×28 gray images enter the network directly, others pass the preprocessing.
 """
 
 import argparse

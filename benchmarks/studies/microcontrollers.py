@@ -146,18 +146,18 @@ def write_model(name: str, folder: Path) -> tuple[Network, str, Classifier]:
     return network, f"fmnist_{short}", classifier
 
 
-def grey_frames(photos: Path) -> dict[str, Any]:
+def gray_frames(photos: Path) -> dict[str, Any]:
     """Returns the accuracy of each model, without rejection, for each way to prepare the photos."""
     files = sorted(path for path in photos.rglob("*.jpg"))
     colors = [Image.open(path).convert("RGB") for path in files]
-    greys = [image.convert("L") for image in colors]
+    grays = [image.convert("L") for image in colors]
     with tempfile.TemporaryDirectory() as folder:
         _, prefix, _ = write_model("nano", Path(folder))
         library = host_library(Path(folder), prefix)
         views = {
             "python_color": [to_network_input(image) for image in colors],
-            "python_grey": [to_network_input(image) for image in greys],
-            "c_grey": [prepared(library, np.array(image)) for image in greys],
+            "python_grey": [to_network_input(image) for image in grays],
+            "c_grey": [prepared(library, np.array(image)) for image in grays],
         }
     models = {}
     for name in NAMES:
@@ -173,11 +173,11 @@ def grey_frames(photos: Path) -> dict[str, Any]:
     return {"photos": len(files), "models": models}
 
 
-def prepared(library: ctypes.CDLL, grey: np.ndarray) -> np.ndarray:
+def prepared(library: ctypes.CDLL, gray: np.ndarray) -> np.ndarray:
     """Returns the 28×28 image that ``fmnist_prepare_grey`` makes of uint8 ``[H, W]``."""
     image = np.zeros((28, 28), np.uint8)
-    height, width = grey.shape
-    library.prepare(grey.ctypes.data_as(ctypes.c_void_p), width, height, image.ctypes.data_as(ctypes.c_void_p))
+    height, width = gray.shape
+    library.prepare(gray.ctypes.data_as(ctypes.c_void_p), width, height, image.ctypes.data_as(ctypes.c_void_p))
     return image
 
 
@@ -208,7 +208,7 @@ def main() -> None:
     )
     photos = parser.parse_args().photos
     earlier = read_object(RESULTS / "microcontrollers.json").get("grey")
-    grey = grey_frames(photos) if photos else earlier
+    gray = gray_frames(photos) if photos else earlier
     models = {}
     for name in NAMES:
         with tempfile.TemporaryDirectory() as folder:
@@ -222,10 +222,10 @@ def main() -> None:
         "load": os.getloadavg()[0],
         "tools": compilers,
         "models": models,
-        "grey": grey,
+        "grey": gray,
     }
     write_atomically(RESULTS / "microcontrollers.json", json.dumps(document, indent=1) + "\n")
-    write_tables("microcontrollers", "plain C", "grey frames")
+    write_tables("microcontrollers", "plain C", "gray frames")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Photos lie in ``FOLDER/<kind>/<answers>/<photo>``: ``answers`` lists the accepted classes joined by ``+``
 (``pullover+coat``), or is ``none`` where a rejection is correct. Photos take the path of `fmnist-infer`; `--naive` replaces
-the preprocessing by conversion to grey and resizing to 28×28, optionally inverted. `--readme` measures all four ways, and all
+the preprocessing by conversion to gray and resizing to 28×28, optionally inverted. `--readme` measures all four ways, and all
 shipped models; it writes `benchmarks/results/photos.json`, `photos_by_model.json` and the tables in `docs/accuracy.md` and
 README.md.
 """
@@ -35,7 +35,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def naive(path: Path, *, inverted: bool) -> np.ndarray:
-    """Returns the photo in grey, resized to uint8 ``[28, 28]``, as most Fashion-MNIST projects do."""
+    """Returns the photo in gray, resized to uint8 ``[28, 28]``, as most Fashion-MNIST projects do."""
     pixels = np.asarray(open_image(path).convert("L").resize((28, 28), Image.Resampling.BILINEAR))
     return 255 - pixels if inverted else pixels
 

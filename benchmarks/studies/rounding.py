@@ -3,7 +3,7 @@
     python benchmarks/studies/rounding.py [CHECKPOINT] [--data sample] [--images 1024 2048 4096]
 
 Counts the validation images and as many training images; the test set is not read. Writes
-``benchmarks/results/rounding.json`` and the table in ``docs/quantisation.md``.
+``benchmarks/results/rounding.json`` and the table in ``docs/quantization.md``.
 """
 
 import argparse

@@ -7,7 +7,7 @@ __all__ = [
     "best_guesses",
     "confidence",
     "download",
-    "grey_frames",
+    "gray_frames",
     "markdown_table",
     "microcontrollers",
     "models",
@@ -331,10 +331,10 @@ def plain_c(document: Document) -> str:
     )
 
 
-def grey_frames(document: Document) -> str:
+def gray_frames(document: Document) -> str:
     """Renders the accuracy behind ``fmnist_prepare_grey`` beside the Python preprocessing."""
-    grey = document["grey"]
+    gray = document["grey"]
     ways = ("c_grey", "python_grey", "python_color")
     head = ["model", "`fmnist_prepare_grey`", "Python, gray", "Python, color"]
-    rows = [[f"`{name}`", *(f"{100 * row[way]:.1f}%" for way in ways)] for name, row in grey["models"].items()]
-    return f"{markdown_table(head, rows, 'lrrr')}\n\nCorrect answers, without rejection, on {grey['photos']} shop pictures."
+    rows = [[f"`{name}`", *(f"{100 * row[way]:.1f}%" for way in ways)] for name, row in gray["models"].items()]
+    return f"{markdown_table(head, rows, 'lrrr')}\n\nCorrect answers, without rejection, on {gray['photos']} shop pictures."

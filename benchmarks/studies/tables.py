@@ -103,8 +103,8 @@ SECTIONS = {
     "portability": Section(
         "docs/verification.md", f"{STUDIES}/portability.py", lambda: text.portability(result("portability"))
     ),
-    "rounding": Section("docs/quantisation.md", f"{STUDIES}/rounding.py", lambda: text.rounding(result("rounding"))),
-    "variants": Section("docs/quantisation.md", f"{STUDIES}/variants.py", lambda: text.variants(result("variants"))),
+    "rounding": Section("docs/quantization.md", f"{STUDIES}/rounding.py", lambda: text.rounding(result("rounding"))),
+    "variants": Section("docs/quantization.md", f"{STUDIES}/variants.py", lambda: text.variants(result("variants"))),
     "download": Section("docs/page.md", f"{STUDIES}/page.py FOLDER --write", lambda: text.download(result("page"))),
     "page speed": Section("docs/page.md", f"{STUDIES}/page.py FOLDER --write", lambda: text.page_speed(result("page"))),
     "page agreement": Section(
@@ -118,10 +118,10 @@ SECTIONS = {
     "plain C": Section(
         "docs/microcontrollers.md", f"{STUDIES}/microcontrollers.py", lambda: text.plain_c(result("microcontrollers"))
     ),
-    "grey frames": Section(
+    "gray frames": Section(
         "docs/microcontrollers.md",
         f"{STUDIES}/microcontrollers.py",
-        lambda: text.grey_frames(result("microcontrollers")),
+        lambda: text.gray_frames(result("microcontrollers")),
     ),
     "answer schema": Section("docs/cli.md", f"{STUDIES}/tables.py", cli_text.answer_schema),
     "commands": Section("docs/cli.md", f"{STUDIES}/tables.py", cli_text.command_reference),

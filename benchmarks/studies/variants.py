@@ -4,7 +4,7 @@
 
 FOLDER holds ``model.onnx`` and ``model.int8.onnx``. The float16 and ORT files are made from these, and ``narrow.int8.onnx``,
 whose first convolution is not widened (``first_conv.py``). All files load and answer interleaved, with one thread; figures are
-medians over the rounds. Writes ``benchmarks/results/variants.json`` and the table in ``docs/quantisation.md``.
+medians over the rounds. Writes ``benchmarks/results/variants.json`` and the table in ``docs/quantization.md``.
 """
 
 import argparse

@@ -107,10 +107,10 @@ function spans(size, span, newSize, name) {
   const scale = span / newSize;
   const stretch = Math.max(scale, 1);
   return Array.from({ length: newSize }, (_, i) => {
-    const centre = (i + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(centre - support * stretch + 0.5));
-    const end = Math.min(size, Math.trunc(centre + support * stretch + 0.5));
-    const weights = Array.from({ length: end - first }, (_, x) => weigh((x + first - centre + 0.5) * (1 / stretch)));
+    const center = (i + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(center - support * stretch + 0.5));
+    const end = Math.min(size, Math.trunc(center + support * stretch + 0.5));
+    const weights = Array.from({ length: end - first }, (_, x) => weigh((x + first - center + 0.5) * (1 / stretch)));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     return { first, weights: weights.map((weight) => (total ? weight / total : weight)) };
   });

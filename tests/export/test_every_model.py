@@ -1,4 +1,4 @@
-"""Every registered network trains, exports, quantises to integer kernels, passes the gate and runs on the device's side."""
+"""Every registered network trains, exports, quantizes to integer kernels, passes the gate and runs on the device's side."""
 
 import dataclasses
 import json

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 
 def seal(model: "onnx.ModelProto", **changes: object) -> bytes:
-    """Serialise with metadata and a right checksum; a change to None leaves that field out."""
+    """Serialize with metadata and a right checksum; a change to None leaves that field out."""
     fields = {"schema": 1, "labels": ["a", "b", "c"], "precision": "float32", "temperature": 1.0, "reject": None}
     del model.metadata_props[:]
     for key, value in {**fields, **changes}.items():

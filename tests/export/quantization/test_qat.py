@@ -52,7 +52,7 @@ def test_tuning_brings_integers_nearer_to_the_float_network(hostile: Callable[..
     expected = predict_logits(network, images)
     errors = []
     for candidate in (network, tuned):
-        quantised = quantize(to_onnx(candidate), images, QuantizationSettings())
-        logits = tensor_values(quantised, ["logits"], images)["logits"]
+        quantized = quantize(to_onnx(candidate), images, QuantizationSettings())
+        logits = tensor_values(quantized, ["logits"], images)["logits"]
         errors.append(float(np.mean((logits - expected) ** 2)))
     assert errors[1] < 0.5 * errors[0]

@@ -20,19 +20,19 @@ from fmnist_train.evaluation.inference import predict_logits
 def test_int8_reads_pixels_and_runs_as_integers(random_model: nn.Module) -> None:
     images = find_dataset("sample").load("test").images[:200]
     reference = to_onnx(random_model)
-    quantised = quantize(reference, images, QuantizationSettings())
-    first = [n for n in quantised.graph.node if "image" in n.input]
+    quantized = quantize(reference, images, QuantizationSettings())
+    first = [n for n in quantized.graph.node if "image" in n.input]
     assert [n.op_type for n in first] == ["DequantizeLinear"]
-    values = {i.name: onnx.numpy_helper.to_array(i) for i in quantised.graph.initializer}
+    values = {i.name: onnx.numpy_helper.to_array(i) for i in quantized.graph.initializer}
     assert values[first[0].input[1]] == np.float32(1 / 90) and values[first[0].input[2]] == 73
-    operators = executed_operators(quantised.SerializeToString())
+    operators = executed_operators(quantized.SerializeToString())
     assert operators["QLinearConv"] == 5 and operators["QGemm"] == 2
     assert not {"Conv", "FusedConv", "Gemm", "QuantizeLinear"} & set(operators)
     weights = [v for k, v in values.items() if k.endswith("weight_quantized")]
     assert len(weights) == 7 and all(np.abs(w.astype(int)).max() <= 64 for w in weights)  # 7 bits
-    logits, expected = tensor_values(quantised, ["logits"], images)["logits"], predict_logits(random_model, images)
+    logits, expected = tensor_values(quantized, ["logits"], images)["logits"], predict_logits(random_model, images)
     assert (logits.argmax(1) == expected.argmax(1)).mean() > 0.9
-    assert set(signal_to_noise(reference, quantised, images[:8])) >= {"logits"}
+    assert set(signal_to_noise(reference, quantized, images[:8])) >= {"logits"}
 
 
 @pytest.mark.parametrize("groups", [1, 8])

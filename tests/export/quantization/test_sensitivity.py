@@ -21,20 +21,20 @@ def test_the_noisiest_layer_is_named_and_a_layer_can_stay_in_float(
 ) -> None:
     model = to_onnx(small_network())
     assert [layer.name for layer in layers(model)] == ["relu", "relu_1", "logits"]
-    quantised = quantize(model, images, QuantizationSettings(refine=False))
-    ratios = signal_to_noise(model, quantised, images)
+    quantized = quantize(model, images, QuantizationSettings(refine=False))
+    ratios = signal_to_noise(model, quantized, images)
     assert list(ratios.values()) == sorted(ratios.values()) and min(ratios.values()) > 5
     spared = quantize(model, images, QuantizationSettings(refine=False, float_layers=("relu_1",)))
     assert sum(i.name.endswith("weight_quantized") for i in spared.graph.initializer) == 2
-    assert logit_error(model, spared, images) < logit_error(model, quantised, images)
+    assert logit_error(model, spared, images) < logit_error(model, quantized, images)
 
 
 def test_the_noisy_layer_is_named_and_not_those_after_it(hostile: Callable[..., Path]) -> None:
     images = find_dataset("sample").load("train").images[:128]
     model = to_onnx(load_checkpoint(hostile([1], dead=True)).model)
-    reference, quantised = equalize(model, images), quantize(model, images, QuantizationSettings())
-    noise = layer_noise(reference, quantised, images)
-    assert next(iter(noise)) == "relu_2" == worst_layer(reference, quantised, images, ())
+    reference, quantized = equalize(model, images), quantize(model, images, QuantizationSettings())
+    noise = layer_noise(reference, quantized, images)
+    assert next(iter(noise)) == "relu_2" == worst_layer(reference, quantized, images, ())
     assert list(noise.values()) == sorted(noise.values()) and noise["relu_2"] < noise["relu_1"] - 20
     spared = quantize(model, images, QuantizationSettings(float_layers=("relu_2",)))
     assert layer_noise(reference, spared, images)["relu_2"] > 30

@@ -1,4 +1,4 @@
-"""Change told from chance, and the files that it is read from."""
+"""Change distinguished from chance, and the files that it is read from."""
 
 import json
 import subprocess
@@ -163,8 +163,8 @@ def test_the_command(tmp_path: Path) -> None:
     changed = {f["what"]: f["changed"] for f in json.loads(alarm.stdout)["findings"]}
     assert alarm.returncode == 3 and changed["rejection"] and not changed["confidence"]
     with Image.open(picture) as drawn:
-        colours = {colour for _, colour in drawn.convert("RGB").getcolors(1 << 20)}
-        assert drawn.width == 900 and {(0xCF, 0x22, 0x2E), (0x1F, 0x6F, 0xEB)} <= colours
+        colors = {color for _, color in drawn.convert("RGB").getcolors(1 << 20)}
+        assert drawn.width == 900 and {(0xCF, 0x22, 0x2E), (0x1F, 0x6F, 0xEB)} <= colors
 
 
 def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:

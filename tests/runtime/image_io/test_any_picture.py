@@ -12,17 +12,17 @@ from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 
 SIDE = st.one_of(st.integers(1, 12), st.integers(13, 300))
-COLOUR = st.tuples(*[st.integers(0, 255)] * 4)
+COLOR = st.tuples(*[st.integers(0, 255)] * 4)
 
 
 @st.composite
 def pictures(draw: st.DrawFn) -> Image.Image:
-    """Flat colour, a box on a ground, with or without noise and alpha: what photos can come down to at worst."""
+    """Flat color, a box on a ground, with or without noise and alpha: what photos can come down to at worst."""
     width, height = draw(SIDE), draw(SIDE)
     pixels = np.empty((height, width, 4), np.uint8)
-    pixels[:] = draw(COLOUR)
+    pixels[:] = draw(COLOR)
     top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-    pixels[top : top + draw(st.integers(0, height)), left : left + draw(st.integers(0, width))] = draw(COLOUR)
+    pixels[top : top + draw(st.integers(0, height)), left : left + draw(st.integers(0, width))] = draw(COLOR)
     noise = draw(st.sampled_from([0, 0, 4, 255]))
     spread = np.random.default_rng(draw(st.integers(0, 99))).integers(-noise, noise + 1, pixels.shape)
     return Image.fromarray((pixels + spread).clip(0, 255).astype(np.uint8)).convert(

@@ -25,7 +25,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def tiff_of_strips(strips: int) -> bytes:
-    """A grey TIFF one pixel wide, a strip for each row, all of them the same byte."""
+    """A gray TIFF one pixel wide, a strip for each row, all of them the same byte."""
     entries = [(256, 4, 1, 1), (257, 4, 1, strips), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
     tables = 8 + 2 + 12 * 9 + 4
     entries += [(273, 4, strips, tables), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, strips, tables + 4 * strips)]

@@ -47,8 +47,8 @@ def test_one_bit() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_is_not_inverted(kind: str) -> None:
-    colour = Image.new("RGB", (16, 16), (250, 60, 30))
-    assert np.abs(reopened(colour.convert("CMYK"), kind) - [250, 60, 30]).max() < 40
+    color = Image.new("RGB", (16, 16), (250, 60, 30))
+    assert np.abs(reopened(color.convert("CMYK"), kind) - [250, 60, 30]).max() < 40
 
 
 def test_lab_keeps_its_lightness() -> None:
@@ -69,7 +69,7 @@ def test_palettes_with_transparency() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_the_first_frame_of_many(kind: str) -> None:
-    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue", "green")]
+    frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue", "green")]
     found = reopened(frames[0], kind, save_all=True, append_images=frames[1:])
     assert np.abs(found[20, 20, :3] - [255, 0, 0]).max() < 10
 

@@ -48,12 +48,12 @@ def _external() -> TensorProto:
     return tensor
 
 
-@pytest.mark.parametrize("place", ["initialiser", "attribute", "subgraph"])
+@pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph"])
 def test_external_data_is_refused(make_model: Make, tiny_model: Path, place: str) -> None:
     import onnx
 
     model = onnx.load(tiny_model)
-    if place == "initialiser":
+    if place == "initializer":
         model.graph.initializer.append(_external())
     elif place == "attribute":
         model.graph.node.append(helper.make_node("Constant", [], ["c"], value=_external()))

@@ -47,7 +47,7 @@ def test_a_shift_moves_whole_pixels() -> None:
 
 def test_refit_fills_the_longest_side_and_centres() -> None:
     images = torch.zeros(2, 1, 28, 28)
-    images[0, 0, 3:10, 4:18] = 200  # 7 high, 14 wide, off the centre
+    images[0, 0, 3:10, 4:18] = 200  # 7 high, 14 wide, off the center
     images[1, 0, 14:28, 20:24] = 200
     bright = refit(images).squeeze(1) > 100
     for seen, across, along in ((bright[0], 1, 0), (bright[1], 0, 1)):

@@ -145,10 +145,10 @@ def test_no_images_give_no_maps():
 def test_overlay_is_orange_for_and_blue_against():
     contribution = np.zeros((28, 28))
     contribution[0, 0], contribution[1, 1] = 2, -2
-    colours = overlay(np.full((28, 28), 100, np.uint8), contribution).astype(int)
-    assert colours[0, 0, 0] > colours[0, 0, 2]
-    assert colours[1, 1, 2] > colours[1, 1, 0]
-    assert (colours[5, 5] == 80).all()
+    colors = overlay(np.full((28, 28), 100, np.uint8), contribution).astype(int)
+    assert colors[0, 0, 0] > colors[0, 0, 2]
+    assert colors[1, 1, 2] > colors[1, 1, 0]
+    assert (colors[5, 5] == 80).all()
 
 
 # -- the report

@@ -1,4 +1,4 @@
-"""Distillation: the pupil learns from the teacher, and a teacher that cannot teach is refused before training."""
+"""Distillation: the student learns from the teacher, and a teacher that cannot teach is refused before training."""
 
 import dataclasses
 from pathlib import Path
@@ -35,10 +35,10 @@ def run(folder: Path, recipe: Recipe, part: Split, teachers: tuple[Path, ...] = 
 
 def test_the_loss_is_the_divergence_of_softened_probabilities() -> None:
     torch.manual_seed(0)
-    pupil, teacher = torch.randn(5, 10), torch.randn(5, 10) * 3
-    p, q = (pupil / 4).softmax(1), (teacher / 4).softmax(1)
+    student, teacher = torch.randn(5, 10), torch.randn(5, 10) * 3
+    p, q = (student / 4).softmax(1), (teacher / 4).softmax(1)
     expected = 16 * (q * (q / p).log()).sum(1).mean()
-    assert torch.isclose(distillation_loss(pupil, teacher, 4), expected, rtol=1e-5)
+    assert torch.isclose(distillation_loss(student, teacher, 4), expected, rtol=1e-5)
     assert distillation_loss(teacher + 7, teacher, 4).abs() < 1e-5, "logits are only known up to a constant"
 
 
@@ -46,14 +46,14 @@ def test_a_pupil_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     """All labels are wrong, and have no weight: what is right can only come from the teacher."""
     part = find_dataset("sample").load("train")
     run(tmp_path / "teacher", PLAIN, part)
-    mislabelled = Split(part.images, (part.labels + 1) % 10)
-    pupil = run(
-        tmp_path / "pupil", dataclasses.replace(PLAIN, distillation=1.0), mislabelled, (tmp_path / "teacher",)
+    mislabeled = Split(part.images, (part.labels + 1) % 10)
+    student = run(
+        tmp_path / "student", dataclasses.replace(PLAIN, distillation=1.0), mislabeled, (tmp_path / "teacher",)
     ).model
     test = find_dataset("sample").load("test")
-    right = (predict_logits(pupil, test.images).argmax(1) == test.labels).mean()
+    right = (predict_logits(student, test.images).argmax(1) == test.labels).mean()
     assert right > 0.6
-    assert load_checkpoint(tmp_path / "pupil").info["teachers"] == [load_checkpoint(tmp_path / "teacher").sha256]
+    assert load_checkpoint(tmp_path / "student").info["teachers"] == [load_checkpoint(tmp_path / "teacher").sha256]
 
 
 def small(folder: Path, seed: int, photo: float = 0.0) -> Path:
@@ -136,9 +136,9 @@ def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
 
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    pupil = dataclasses.replace(RECIPES["micro"], teacher="best")
+    student = dataclasses.replace(RECIPES["micro"], teacher="best")
     with pytest.raises(CheckpointError, match=r"fmnist-train --recipe best.*improved-published"):
-        find_teachers(pupil, (), LABELS)
+        find_teachers(student, (), LABELS)
     for name in ("runs/best-seed0", "artifacts/improved"):
         small(tmp_path / name, 0)
     metrics = tmp_path / "runs/best-seed0/metrics.json"
@@ -146,10 +146,10 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
         if unfinished:
             metrics.write_text(unfinished)
         with pytest.raises(CheckpointError, match="finished run"):
-            find_teachers(pupil, (), LABELS)
+            find_teachers(student, (), LABELS)
     metrics.write_text('{"interrupted": false}')
-    assert [c.path.parent.name for c in find_teachers(pupil, (), LABELS)] == ["best-seed0"]
-    found = find_teachers(dataclasses.replace(pupil, teacher="improved-best,best"), (), LABELS)
+    assert [c.path.parent.name for c in find_teachers(student, (), LABELS)] == ["best-seed0"]
+    found = find_teachers(dataclasses.replace(student, teacher="improved-best,best"), (), LABELS)
     assert [c.path.parent.name for c in found] == ["improved", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
         find_teachers(RECIPES["improved-published"], (tmp_path,), LABELS)
@@ -174,10 +174,10 @@ def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
     run(tmp_path / "one", short, part)
     run(tmp_path / "other", dataclasses.replace(short, learning_rate=2e-3), part)
     recipe = dataclasses.replace(short, distillation=0.5)
-    held = run(tmp_path / "pupil", recipe, part, (tmp_path / "one",)).validation
+    held = run(tmp_path / "student", recipe, part, (tmp_path / "one",)).validation
     about = {"labels": LABELS, "dataset": "sample"}
     other = find_teachers(recipe, (tmp_path / "other",), LABELS)
-    again = Training(recipe, part, held, tmp_path / "pupil", device=torch.device("cpu"), teachers=other, about=about)
+    again = Training(recipe, part, held, tmp_path / "student", device=torch.device("cpu"), teachers=other, about=about)
     with pytest.raises(CheckpointError, match="another teacher"):
         again.resume()
 
@@ -191,7 +191,7 @@ VIEWS = dataclasses.replace(
     monitor="last",
     augmentation=Augmentation(shift=1, flip=0.5, erase=0.3, mixup=0.5),
 )
-"""A pupil that learns from the teachers' answers to two stored views."""
+"""A student that learns from the teachers' answers to two stored views."""
 
 
 def stored(folder: Path, images: np.ndarray, *seeds: int) -> StoredViews:
@@ -232,13 +232,13 @@ def test_a_pupil_of_stored_views_learns_and_resumes_to_the_same_weights(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     part = find_dataset("sample").load("train")
     run(tmp_path / "teacher", PLAIN, part)
-    mislabelled = Split(part.images, (part.labels + 1) % 10)
-    whole = run(tmp_path / "whole", VIEWS, mislabelled, (tmp_path / "teacher",))
+    mislabeled = Split(part.images, (part.labels + 1) % 10)
+    whole = run(tmp_path / "whole", VIEWS, mislabeled, (tmp_path / "teacher",))
     assert whole.best_epoch() == 3, "the last epoch, whichever was best"
     assert whole.history[-1].validation_accuracy is not None and whole.history[-1].validation_accuracy > 0.5
     halves = Training(
         VIEWS,
-        mislabelled,
+        mislabeled,
         whole.validation,
         tmp_path / "halves",
         device=torch.device("cpu"),

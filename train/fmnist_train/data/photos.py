@@ -1,4 +1,4 @@
-"""A folder of labelled photos: a table ``train.csv``, and the pictures that it names.
+"""A folder of labeled photos: a table ``train.csv``, and the pictures that it names.
 
 | column | content |
 |---|---|

@@ -39,7 +39,7 @@ _TAUGHT: dict[str, Any] = {
     "monitor": "last",
 }
 """Settings for learning the function of larger networks from their answers alone (Beyer et al. 2022, arXiv:2106.05237).
-Teachers and pupil get the same views. All pupils share the stored views, so the teachers answer each view once."""
+Teachers and student get the same views. All students share the stored views, so the teachers answer each view once."""
 
 _WITH_PHOTOS: dict[str, Any] = {
     **_OURS,
@@ -65,7 +65,7 @@ _WITH_PHOTOS: dict[str, Any] = {
 }
 """Settings of the second phase: a short fine-tuning of a finished network with photos and the data set's images."""
 
-_PHOTO_PUPIL: dict[str, Any] = {
+_PHOTO_STUDENT: dict[str, Any] = {
     **_WITH_PHOTOS,
     "photo_distillation": 0.5,
     "photo_teacher": "best-photos",
@@ -129,7 +129,7 @@ NAMED: tuple[Recipe, ...] = (
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
         start="improved",
-        **_PHOTO_PUPIL,
+        **_PHOTO_STUDENT,
     ),
     Recipe(
         name="best-photos",
@@ -142,21 +142,21 @@ NAMED: tuple[Recipe, ...] = (
         model="residual",
         model_options={"widths": [16, 32, 64]},
         start="improved-lite",
-        **_PHOTO_PUPIL,
+        **_PHOTO_STUDENT,
     ),
     Recipe(
         name="micro-photos",
         model="residual",
         model_options={"widths": [16, 32, 56]},
         start="micro",
-        **_PHOTO_PUPIL,
+        **_PHOTO_STUDENT,
     ),
     Recipe(
         name="nano-photos",
         model="residual",
         model_options={"widths": [8, 16, 22]},
         start="nano",
-        **_PHOTO_PUPIL,
+        **_PHOTO_STUDENT,
     ),
     Recipe(
         name="batchnorm",

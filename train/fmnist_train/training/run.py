@@ -60,7 +60,7 @@ class RunOptions:
     start: Path | None = None
     """Run folder or checkpoint with the first weights; none: the run of the recipe's ``start``."""
     photos: Path | None = None
-    """Folder of labelled photos (see ``data/photos.py``), for recipes that learn from some."""
+    """Folder of labeled photos (see ``data/photos.py``), for recipes that learn from some."""
     photo_teachers: tuple[Path, ...] = ()
     """Checkpoints that answer photos, for recipes that weigh such answers; none: the runs of its ``photo_teacher``."""
     tensorboard: bool = False
