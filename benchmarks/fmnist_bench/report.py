@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 
 __all__ = ["format_table", "score_answers", "write_chart"]
@@ -44,10 +45,9 @@ def _share_equal(a: list[int], b: list[int]) -> float:
 def format_table(document: dict[str, Any]) -> str:
     """Returns the document as a Markdown table, one row for each contestant."""
     m = document["machine"]
-    cpus = f"{m['cpus_allowed']} CPU{'' if m['cpus_allowed'] == 1 else 's'}"
     flags = f" ({', '.join(m['flags'])})" if m["flags"] else ""
     lines = [
-        f"{m['processor']}{flags}, {cpus}, governor {m['governor'] or 'unknown'}; "
+        f"{m['processor']}{flags}, {counted(m['cpus_allowed'], 'CPU')}, governor {m['governor'] or 'unknown'}; "
         f"one thread, one image; 95% intervals in brackets",
         "",
         "| | p50 µs | p90 | p99 | p99.9 | mean | ratio | paced p50 | CPU µs a call, hot / paced | cold start ms | RSS MB "

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import CheckpointError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import read_object
@@ -130,11 +131,11 @@ def _training(metrics: dict[str, Any], *, photos: bool) -> str:
         share = recipe["validation"]
         held_out = f"{share:.0%} of the training images" if share < 1 else f"{share:,.0f} training images"
         text = (
-            f"{held_out}, the same for every seed, were held out for validation. Of {metrics['epochs_trained']} epochs, "
+            f"{held_out}, the same for every seed, were held out for validation. Of {counted(metrics['epochs_trained'], 'epoch')}, "
             f"epoch {metrics['epoch']} was taken (validation accuracy {validation:.2%})."
         )
     else:
-        text = f"No image was held out. The last of {metrics['epochs_trained']} epochs was taken."
+        text = f"No image was held out. The last of {counted(metrics['epochs_trained'], 'epoch')} was taken."
     if teachers := ", ".join(sha256[:12] for sha256 in metrics["teachers"]):
         text += f" The loss includes the answers of other checkpoints (SHA-256 {teachers})."
     if photos:

@@ -12,7 +12,7 @@ from typing import Any
 
 from fmnist_runtime.errors import FmnistError, extra_hint
 
-__all__ = ["exit_code_of", "keep_stdout", "printable", "run_argparse", "run_main", "use_color"]
+__all__ = ["counted", "exit_code_of", "keep_stdout", "printable", "run_argparse", "run_main", "use_color"]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
 """Packages of this project: a missing module of theirs is a defect, not a missing extra."""
@@ -77,6 +77,17 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     except ImportError as error:  # of an installed library
         return _fail(f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged")
     return code if isinstance(code, int) else 0
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Returns a number with its noun: "1 picture", "2,000 pictures".
+
+    Args:
+        number: The number.
+        noun: The singular.
+        plural: The plural; by default the singular and "s".
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def printable(text: str) -> str:

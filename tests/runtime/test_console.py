@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from fmnist_runtime.console import run_argparse
+from fmnist_runtime.console import counted, run_argparse
 from fmnist_runtime.errors import (
     ConfigError,
     DataError,
@@ -59,3 +59,8 @@ def test_our_own_faults_are_not_hidden(error: Exception) -> None:
 def test_what_the_command_returns_is_the_exit_code() -> None:
     assert run_argparse(lambda args: 5) == 5 and run_argparse(lambda args: None) == 0
     assert ending(SystemExit(2)) == 2 and ending(SystemExit()) == 0
+
+
+def test_nouns_follow_their_number() -> None:
+    assert [counted(n, "picture") for n in (0, 1, 2000)] == ["0 pictures", "1 picture", "2,000 pictures"]
+    assert counted(1, "class", "classes") == "1 class" and counted(2, "class", "classes") == "2 classes"

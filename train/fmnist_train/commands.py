@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.files import expand_path
 from fmnist_train.options import (
@@ -168,7 +169,7 @@ def tune(
     """
     from fmnist_train.recipes import get_recipe
 
-    chosen = get_recipe(recipe, epochs=epochs, validation=validation)
+    base, chosen = get_recipe(recipe), get_recipe(recipe, epochs=epochs, validation=validation)
     try:
         import optuna  # noqa: F401 (for the message)
     except ImportError as error:
@@ -194,17 +195,21 @@ def tune(
         photos=photos,
     )
     fields = tuple(name.strip().replace("-", "_") for name in only.split(",") if name.strip())
-    options = TuningOptions(trials, run, only=fields, prune_after=prune_after, storage=storage)
+    options = TuningOptions(
+        trials, run, only=fields, prune_after=prune_after, storage=storage, final_epochs=base.epochs
+    )
     results = tune(chosen, options, TuningProgress(quiet=quiet))
     print(json.dumps(results) if as_json else _best(results))
 
 
 def _best(results: dict[str, Any]) -> str:
-    best, counts = results["best"], results["trials"]
+    best, counts, short = results["best"], results["trials"], results["trial_epochs"]
+    shorter = f" (a trial: {short})" if short != results["epochs"] else ""
     return (
         f"best validation accuracy {best['accuracy']:.2%} (trial {best['trial']}), of {counts['complete']} complete, "
         f"{counts['pruned']} pruned and {counts['failed']} failed trials\n"
         f"written to {results['recipe']}: train it with 'fmnist-train --recipe {results['recipe']}'\n"
+        f"It trains for {counted(results['epochs'], 'epoch')}, as the recipe did before{shorter}; --epochs changes that.\n"
         f"page: {results['history']}"
     )
 
@@ -268,4 +273,4 @@ def photos(
     """Convert a clone of the public Clothing dataset (CC0) to the folder that --photos takes."""
     from fmnist_train.data.clothing_dataset import convert_clothing_dataset
 
-    print(f"{convert_clothing_dataset(clone, folder):,} photos in {folder}")
+    print(f"{counted(convert_clothing_dataset(clone, folder), 'photo')} in {folder}")

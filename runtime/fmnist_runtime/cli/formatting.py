@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.console import printable, use_color
+from fmnist_runtime.console import counted, printable, use_color
 from fmnist_runtime.prediction import Answer, Prediction
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def print_summary(totals: Totals, model: str | None) -> None:
     accepted = totals.pictures - totals.rejected - totals.unreadable
     print(f"model {printable(str(find_model(model)))}", file=sys.stderr)
     print(
-        f"{totals.pictures:,} pictures in {totals.seconds:.2f} s, {rate:,.0f} a second: {accepted:,} accepted, "
+        f"{counted(totals.pictures, 'picture')} in {totals.seconds:.2f} s, {rate:,.0f} a second: {accepted:,} accepted, "
         f"{totals.rejected:,} rejected, {totals.unreadable:,} unreadable",
         file=sys.stderr,
     )

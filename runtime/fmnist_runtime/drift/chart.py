@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.drift.counts import EDGES, AnswerCounts
 from fmnist_runtime.drift.permutation import Finding
 from fmnist_runtime.errors import FmnistError
@@ -46,8 +47,8 @@ def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Find
     pen = ImageDraw.Draw(sheet)
     verdict = ", ".join(f"{f.what} {'CHANGED' if f.changed else 'as before'} (p {f.p:.4f})" for f in findings)
     pen.text((20, 18), verdict, _INK, _font(18))
-    pen.text((20, 50), f"gray: reference, {reference.total:,} pictures", _BEFORE, _font(15))
-    pen.text((320, 50), f"blue: today, {today.total:,} pictures", _DAY, _font(15))
+    pen.text((20, 50), f"gray: reference, {counted(reference.total, 'picture')}", _BEFORE, _font(15))
+    pen.text((320, 50), f"blue: today, {counted(today.total, 'picture')}", _DAY, _font(15))
     pen.text((580, 50), f"red: further off than {_STANDARD_ERRORS} standard errors", _ALARM, _font(15))
     top = 90
     for panel in panels:

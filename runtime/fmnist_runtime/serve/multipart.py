@@ -9,6 +9,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 
+from fmnist_runtime.console import counted
+
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
@@ -109,7 +111,7 @@ class _Form:
         self.parts += 1
         self.name, self.header, self.value, self.pieces = "", b"", b"", []
         if self.parts > self.limit + _OTHER_PARTS:
-            raise HTTPException(413, f"more than {self.limit} files in one request")
+            raise HTTPException(413, f"more than {counted(self.limit, 'file')} in one request")
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self.header += data[start:end]
@@ -130,7 +132,7 @@ class _Form:
         if self.name:
             self.files.append(File(self.name, b"".join(self.pieces)))
         if len(self.files) > self.limit:
-            raise HTTPException(413, f"more than {self.limit} files in one request")
+            raise HTTPException(413, f"more than {counted(self.limit, 'file')} in one request")
 
     def on_end(self) -> None:
         self.complete = True

@@ -58,6 +58,8 @@ def test_quiet_and_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     error, model, summary = capsys.readouterr().err.splitlines()
     assert "gone.png" in error and "improved.onnx" in model
     assert summary.startswith("2 pictures") and "1 accepted, 0 rejected, 1 unreadable" in summary
+    assert run(EXAMPLES / "shirt.jpg", "-v") == 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1 picture in ")
 
 
 def test_colors_only_on_a_terminal_and_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_train.data.sources import find_dataset
-from fmnist_train.data.splits import describe_classes
+from fmnist_train.data.splits import describe_classes, list_classes
 
 
 @pytest.fixture
@@ -167,3 +167,5 @@ def test_classes_and_counts_are_one_line():
     assert describe_classes(np.array([0, 1, 1]), ("hat", "scarf")) == "2 classes: hat 1, scarf 2"
     many = tuple(f"c{number}" for number in range(60))
     assert describe_classes(np.arange(60), many).endswith("c49 1, and 10 more")
+    assert list_classes(("hat",)) == "1 class (hat)"
+    assert list_classes(("hat", "scarf", "shoe", "sock")) == "4 classes (hat, scarf, shoe, and 1 more)"

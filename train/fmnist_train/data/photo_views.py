@@ -23,6 +23,7 @@ import PIL
 from PIL import Image, ImageEnhance, ImageFilter
 
 import fmnist_runtime.preprocessing
+from fmnist_runtime.console import counted
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
@@ -254,7 +255,9 @@ def _cached(
         if views.shape == shape and views.dtype == np.uint8:
             return views
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    note(f"making {shape[1]} views of {shape[0]:,} photos in {workers} processes")
+    note(
+        f"making {counted(shape[1], 'view')} of {counted(shape[0], 'photo')} in {counted(workers, 'process', 'processes')}"
+    )
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         views = np.stack(list(pool.map(make, *zip(*jobs, strict=True), chunksize=16)))
     buffer = io.BytesIO()

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import ConfigError, DataError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["Split", "arrays_sha256", "describe_classes", "split_validation", "stratified_draw"]
+__all__ = ["Split", "arrays_sha256", "describe_classes", "list_classes", "split_validation", "stratified_draw"]
 
 
 _LISTED = 50
@@ -46,9 +47,18 @@ class Split:
 def describe_classes(labels: np.ndarray, class_names: Sequence[str]) -> str:
     """Return the number of images of each class in one line: ``"2 classes: hat 16, scarf 4"``."""
     counts = np.bincount(labels, minlength=len(class_names))
-    shown = ", ".join(f"{name} {count:,}" for name, count in zip(class_names[:_LISTED], counts, strict=False))
-    more = f", and {len(class_names) - _LISTED} more" if len(class_names) > _LISTED else ""
-    return f"{len(class_names)} classes: {shown}{more}"
+    named = [f"{name} {count:,}" for name, count in zip(class_names, counts, strict=True)]
+    return f"{counted(len(class_names), 'class', 'classes')}: {_shortened(named, _LISTED)}"
+
+
+def list_classes(class_names: Sequence[str]) -> str:
+    """Return the number of classes and the first names: ``"4 classes (hat, scarf, shoe, and 1 more)"``."""
+    return f"{counted(len(class_names), 'class', 'classes')} ({_shortened(class_names, 3)})"
+
+
+def _shortened(words: Sequence[str], most: int) -> str:
+    more = f", and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def arrays_sha256(*arrays: np.ndarray) -> str:

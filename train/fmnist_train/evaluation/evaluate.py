@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import classification_report
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.data.sources import DataSource, Split
+from fmnist_train.data.splits import list_classes
 from fmnist_train.evaluation.gallery import (
     Predictions,
     most_confident_mistakes,
@@ -48,8 +50,8 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     model = open_predictor(path)
     if model.labels != source.labels:
         raise DataError(
-            f"{path}: has {len(model.labels)} classes ({', '.join(model.labels[:3])}, ...), but the data set "
-            f"'{source.name}' has {len(source.labels)} ({', '.join(source.labels[:3])}, ...)"
+            f"{path} has {list_classes(model.labels)}, but the data set '{source.name}' has "
+            f"{list_classes(source.labels)}"
         )
     test = source.load("test")
     logits = model.logits(test.images)
@@ -79,7 +81,7 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     write_worst_mistakes(predictions, output / "worst_mistakes.png")
     report = Report(
         title=f"{model.name} on {source.name}",
-        subtitle=f"{model.kind}, tested on {len(test):,} images",
+        subtitle=f"{model.kind}, tested on {counted(len(test), 'image')}",
         sha256=model.sha256,
         metrics=metrics,
         text=text,
