@@ -88,13 +88,24 @@ def test_a_real_search_resumes_and_reads_no_test_image(
     assert tune(capsys, "--trials", 2, "--epochs", 1) == second and set(parts) == {"train"}
     recipe = read_recipe(second["recipe"])
     assert recipe.name == "custom-tuned" and recipe == with_values(
-        dataclasses.replace(RECIPES["custom"], epochs=1), second["best"]["values"], "custom-tuned"
+        RECIPES["custom"], second["best"]["values"], "custom-tuned"
     )
-    assert run_typer(app, args=["--recipe", second["recipe"], "--data", "sample", "--quiet", "--json"]) == 0
+    once = ["--recipe", second["recipe"], "--epochs", "1", "--data", "sample", "--quiet", "--json"]
+    assert run_typer(app, args=once) == 0
     trained = json.loads(capsys.readouterr().out)
     assert trained["validation"]["accuracy"] == second["best"]["accuracy"]
     page = Path(second["history"]).read_text("utf-8")
     assert "Tuning custom" in page and page.count("<circle") >= 2 and "://" not in page and "<script" not in page
+
+
+def test_short_trials_do_not_shorten_the_written_recipe(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    fake += [[0.5], [0.4]]
+    results = tune(capsys, "--trials", 1, "--epochs", 1)
+    assert tried[-1].epochs == 1
+    assert read_recipe(results["recipe"]).epochs == results["epochs"] == RECIPES["custom"].epochs > 1
+    assert run_typer(app, args=[*TUNE, "--trials", "2", "--epochs", "1"]) == 0
+    expected = f"It trains for {RECIPES['custom'].epochs} epochs, as the recipe did before (a trial: 1)"
+    assert expected in capsys.readouterr().out
 
 
 def test_processes_share_a_study(tmp_path: Path) -> None:

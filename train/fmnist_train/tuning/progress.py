@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.status import Status
 
+from fmnist_runtime.console import counted
 from fmnist_train.tuning.results import ERROR, SECONDS
 
 __all__ = ["TuningProgress"]
@@ -44,7 +45,7 @@ class TuningProgress:
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             result = f"validation {trial.value:.2%}, {seconds}"
         elif trial.state == TrialState.PRUNED:
-            result = f"pruned after {len(trial.intermediate_values)} epochs, {seconds}"
+            result = f"pruned after {counted(len(trial.intermediate_values), 'epoch')}, {seconds}"
         else:
             result = f"failed: {trial.user_attrs.get(ERROR, 'its process ended')}"
         top = f"; best {best['accuracy']:.2%} (trial {best['trial']})" if best else ""

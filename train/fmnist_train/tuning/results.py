@@ -5,7 +5,7 @@ The page is the Jinja2 template ``history.html``, which escapes every text. It n
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,33 @@ class _Row:
 
 
 def write_results(
-    trials: Sequence[FrozenTrial], recipe: Recipe, space: Sequence[Parameter], folder: Path
+    trials: Sequence[FrozenTrial],
+    recipe: Recipe,
+    space: Sequence[Parameter],
+    folder: Path,
+    *,
+    final_epochs: int | None = None,
 ) -> dict[str, Any]:
     """Write ``best.json``, if a trial is complete, and ``history.html``, each atomically.
 
+    Args:
+        trials: all trials of the study.
+        recipe: the recipe of the trials.
+        space: the fields that were searched.
+        folder: folder of the study.
+        final_epochs: epochs of ``best.json``; None: those of the trials.
+
     Returns:
         ``best`` (``trial``, ``accuracy``, ``epoch``, ``values``; None without a complete trial), ``trials`` (counts of
-        ``complete``, ``pruned`` and ``failed`` ones), ``recipe`` and ``history`` (paths; ``recipe`` is None without a best).
+        ``complete``, ``pruned`` and ``failed`` ones), ``recipe`` and ``history`` (paths; ``recipe`` is None without a best),
+        ``epochs`` (of ``best.json``) and ``trial_epochs``.
     """
     rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
     complete = [row for row in rows if row.state == "complete"]
     best = max(complete, key=lambda row: (row.accuracy or 0, -row.number), default=None)
     if best is not None:
-        save_recipe(with_values(recipe, best.values, f"{recipe.name}-tuned"), folder / "best.json")
+        final = with_values(recipe, best.values, f"{recipe.name}-tuned")
+        save_recipe(replace(final, epochs=final_epochs or recipe.epochs), folder / "best.json")
     write_atomically(folder / "history.html", _page(rows, best, recipe, space))
     counts = Counter(row.state for row in rows)
     return {
@@ -66,6 +80,8 @@ def write_results(
         "trials": {state: counts[state] for state in ("complete", "pruned", "failed")},
         "recipe": None if best is None else str(folder / "best.json"),
         "history": str(folder / "history.html"),
+        "epochs": final_epochs or recipe.epochs,
+        "trial_epochs": recipe.epochs,
     }
 
 

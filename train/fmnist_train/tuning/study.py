@@ -44,6 +44,8 @@ class TuningOptions:
     """Trials that must be complete before median pruning begins."""
     storage: str = ""
     """URL of a database; empty: the SQLite file ``study.db`` in the folder."""
+    final_epochs: int | None = None
+    """Epochs of the recipe file that is written; None: those of the trials, which may be short."""
 
     def folder(self, recipe: Recipe) -> Path:
         """The folder of the study."""
@@ -76,7 +78,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
         study.enqueue_trial(own_values(space), skip_if_exists=True)
     trials = _Trials(recipe, options, inputs, space, study, progress)
     interrupted = not _run_trials(trials, folder)
-    results = write_results(study.get_trials(), recipe, space, folder)
+    results = write_results(study.get_trials(), recipe, space, folder, final_epochs=options.final_epochs)
     if interrupted:
         progress.note(f"interrupted; complete trials so far: {results['trials']['complete']}; the same command goes on")
         raise KeyboardInterrupt
@@ -175,7 +177,9 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
     study, options = trials.study, trials.options
 
     def finished(study: optuna.Study, trial: FrozenTrial) -> None:
-        results = write_results(study.get_trials(), trials.recipe, trials.space, folder)
+        results = write_results(
+            study.get_trials(), trials.recipe, trials.space, folder, final_epochs=trials.options.final_epochs
+        )
         trials.progress.end_trial(trial, results["best"])
 
     try:
