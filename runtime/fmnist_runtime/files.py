@@ -28,10 +28,10 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
     """
     pieces = [file.read(min(size or _PIECE, limit) + 1)]
     length = len(pieces[0])
-    while pieces[-1] and length <= limit:
-        pieces.append(file.read(min(_PIECE, limit + 1 - length)))
-        length += len(pieces[-1])
-    return b"".join(pieces)
+    while length <= limit and (piece := file.read(min(_PIECE, limit + 1 - length))):
+        pieces.append(piece)
+        length += len(piece)
+    return b"".join(pieces)  # one piece is not copied
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -145,7 +145,9 @@ def _open(data: bytes) -> Image.Image:
     if data.startswith(b"\xff\xd8\xff"):  # also where Pillow would choose MPO: the first picture is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 
-        return JpegImageFile(Metered(data))
+        image = JpegImageFile(Metered(data))
+        image.decodermaxblock = len(data)  # one block: Pillow copies what is left of each
+        return image
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         from PIL.PngImagePlugin import PngImageFile
 

@@ -8,6 +8,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,8 @@ MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 40_000_000}
 """Pixels for slow decoders: those in Python take about 1 µs a pixel, JPEG 2000 takes 0.1 µs."""
 MAX_SCANS = 100
 """Scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
+_MAX_HEADER_MARKERS = 1000
+"""Markers of a JPEG examined before its first scan: profiles and thumbnails of an ordinary file take up to a hundred."""
 MAX_PIECES = 100_000
 """Strips or tiles of a TIFF: each takes Pillow some microseconds, whatever its size."""
 MAX_READS = 10_000_000
@@ -92,12 +95,25 @@ def refuse_many_pieces(data: bytes) -> None:
         ImageError: More than ``MAX_SCANS`` scans, or more than ``MAX_PIECES`` strips or tiles.
         struct.error: A TIFF file that ends in its header.
     """
-    # Counting the byte pairs that could begin a scan is three times as fast, and clears nearly all files.
-    many = data.startswith(b"\xff\xd8") and _count_pairs(data, b"\xff\xda") > MAX_SCANS
-    if many and sum(kind == 0xDA for kind in _jpeg_markers(data)) > MAX_SCANS:
+    # Each test costs a multiple of the one before, and clears nearly all files that reach it.
+    many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
+    if many and sum(kind == 0xDA for kind, _ in _jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
     if data.startswith((b"II", b"MM")) and _tiff_pieces(data) > MAX_PIECES:
         raise ImageError(f"a TIFF of more than {MAX_PIECES:,} strips or tiles: refused as a decompression bomb")
+
+
+def _is_in_one_scan(data: bytes) -> bool:
+    """Returns whether the first scan of a JPEG holds all components of a sequential frame: no decoder reads a second one."""
+    components = b""
+    for kind, segment in islice(_jpeg_markers(data), _MAX_HEADER_MARKERS):
+        if kind == 0xDA:
+            return components == data[segment + 2 : segment + 3] != b""
+        if kind in (0xC0, 0xC1):  # Huffman coding; after length, precision, height, width
+            components = data[segment + 7 : segment + 8]
+        elif 0xC2 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # progressive, lossless or arithmetic coding
+            return False
+    return False
 
 
 def _count_pairs(data: bytes, pair: bytes) -> int:
@@ -108,14 +124,14 @@ def _count_pairs(data: bytes, pair: bytes) -> int:
     return sum(int(np.count_nonzero(each == np.frombuffer(pair, np.uint16)[0])) for each in pairs)
 
 
-def _jpeg_markers(data: bytes) -> Iterator[int]:
-    """Yields the markers of the first image in a JPEG file (ISO 10918-1, B.1.1), skipping the segments' contents."""
+def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yields the markers of the first image in a JPEG file (ISO 10918-1, B.1.1), and the positions after them."""
     position = 2
     while found := _MARKER.search(data, position):
         kind = found[1][0]
         if kind == 0xD9:  # end of the image: phones append videos and depth maps
             return
-        yield kind
+        yield kind, found.end()
         length = int.from_bytes(data[found.end() : found.end() + 2])
         position = found.end() + (length if kind not in (0x01, 0xD8) else 0)
 

@@ -74,6 +74,17 @@ def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> No
     assert open_image(behind).tobytes() == open_image(data).tobytes()
 
 
+def test_scans_are_counted_unless_the_first_holds_all_components() -> None:
+    image = Image.open(EXAMPLES / "shirt.jpg")
+    plain, progressive = (saved(image, "JPEG", progressive=each) for each in (False, True))
+    assert limits._is_in_one_scan(plain) and limits._is_in_one_scan(saved(image.convert("L"), "JPEG"))
+    assert not limits._is_in_one_scan(progressive)
+    scan = plain.index(b"\xff\xda") + 4
+    assert plain[scan] == 3
+    assert not limits._is_in_one_scan(plain[:scan] + b"\1" + plain[scan + 1 :])  # one component of three
+    assert not any(limits._is_in_one_scan(plain[:end]) for end in range(scan))
+
+
 def test_a_tiff_of_many_strips() -> None:
     assert open_image(tiff_of_strips(1000)).size == (1, 1000)
     with pytest.raises(ImageError, match="strips"):
