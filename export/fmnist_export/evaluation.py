@@ -55,16 +55,14 @@ class _Loaded:
 class Evaluator:
     """Evaluates variants of one network on one set of images; each variant is loaded and run once."""
 
-    def __init__(
-        self, network: nn.Module, split: Split, labels: Sequence[str], max_latency_ratio: float | None
-    ) -> None:
+    def __init__(self, network: nn.Module, split: Split, labels: Sequence[str], max_latency_ratio: float) -> None:
         """Computes the reference logits.
 
         Args:
             network: Reference; takes raw pixels.
             split: Images with their classes.
             labels: Class names.
-            max_latency_ratio: Ratio of int8 to float latency below which measuring stops; None: do not measure.
+            max_latency_ratio: Ratio of int8 to float latency below which measuring stops; 0: do not measure.
         """
         self.split = split
         self._labels, self._max_latency_ratio = tuple(labels), max_latency_ratio
@@ -77,7 +75,7 @@ class Evaluator:
         logits = {"pytorch": self._reference} | {precision: each.logits for precision, each in loaded.items()}
         labels = self.split.labels
         latency = None
-        if "int8" in loaded and self._max_latency_ratio is not None:
+        if "int8" in loaded and self._max_latency_ratio:
             pair = self.classifiers(variants)
             latency = measure_latency(*pair, self.split.images[0], self._max_latency_ratio)
         return Evaluation(

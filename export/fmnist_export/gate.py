@@ -28,7 +28,7 @@ def gate_failures(
         failures += _half_failures(comparisons["float16"], limits)
     for precision in comparisons.keys() - {"float32", "float16"}:
         failures += [f"{precision} {text}" for text in _loss_failures(comparisons[precision], limits, labels)]
-    if latency and limits.max_latency_ratio is not None and not latency["ratio"] < limits.max_latency_ratio:
+    if latency and limits.max_latency_ratio and not latency["ratio"] < limits.max_latency_ratio:
         failures.append(
             f"int8 takes {latency['int8']:.0f} µs and float {latency['float32']:.0f} µs on this machine, a ratio of "
             f"{latency['ratio']:.2f}, demanded under {limits.max_latency_ratio:g}; small networks pass with "

@@ -4,35 +4,21 @@ Nothing heavy is imported, so that the command's ``--help`` appears at once.
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_train.run_options import DataOptions
+from fmnist_train.settings import check_settings, setting
 
-__all__ = ["CALIBRATIONS", "TARGETS", "Calibration", "ExportOptions", "Limits", "QuantizationSettings", "Target"]
-
-
-class Calibration(StrEnum):
-    """Methods by which onnxruntime chooses the range of an activation."""
-
-    MINMAX = "minmax"
-    PERCENTILE = "percentile"
-    ENTROPY = "entropy"
+__all__ = ["CALIBRATIONS", "TARGETS", "ExportOptions", "Limits", "QuantizationSettings"]
 
 
-class Target(StrEnum):
-    """Processors that an int8 model is for."""
+CALIBRATIONS = ("minmax", "percentile", "entropy")
+"""Methods by which onnxruntime chooses the range of an activation."""
+TARGETS = {"portable": 64, "vnni": 127}
+"""Largest magnitude of an integer weight by target: 7 bits or 8. ``vnni`` is for processors with VNNI instructions, and Arm."""
 
-    PORTABLE = "portable"
-    """All."""
-    VNNI = "vnni"
-    """Those with VNNI instructions, and Arm."""
-
-
-CALIBRATIONS = tuple(each.value for each in Calibration)
-"""Names of the calibrations."""
-TARGETS = {Target.PORTABLE.value: 64, Target.VNNI.value: 127}
-"""Largest magnitude of an integer weight by target: 7 bits or 8."""
+_INT8, _GATE, _FILES = "Int8 model", "Limits of int8 against PyTorch", "Files"
+"""Titles of the help panels."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +27,59 @@ class Limits:
 
     max_logit_difference: float = 1e-4
     """Largest difference of a float logit from PyTorch, relative to the larger of 1 and the logit."""
-    max_drop: float = 0.2
-    """Percentage points of accuracy that int8 may lose to PyTorch."""
-    max_class_drop: float = 2.0
-    """Percentage points that its worst class may lose, where the loss is significant."""
-    min_agreement: float = 0.985
-    """Share of images for which int8 must give PyTorch's class."""
-    max_latency_ratio: float | None = 1.0
-    """Median latency of int8 divided by that of float must be under this; None: not measured."""
+    max_drop: float = setting(0.2, "Percentage points of accuracy that int8 may lose.", panel=_GATE, show_default=True)
+    max_class_drop: float = setting(
+        2.0,
+        "Percentage points that the worst class of int8 may lose, where the loss is significant.",
+        panel=_GATE,
+        show_default=True,
+    )
+    min_agreement: float = setting(
+        0.985,
+        "Share of test images for which int8 must give PyTorch's class.",
+        panel=_GATE,
+        ge=0,
+        le=1,
+        show_default=True,
+    )
+    max_latency_ratio: float = setting(
+        1.0,
+        "Limit of the ratio of int8 to float latency on this machine; 0: not measured.",
+        panel=_GATE,
+        ge=0,
+        show_default=True,
+    )
     max_half_difference: float = 0.03
     """Largest relative difference of a float16 logit: weights and activations have 11 significant bits."""
     min_half_agreement: float = 0.999
     """Share of images for which float16 must give PyTorch's class."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True)
 class QuantizationSettings:
     """Settings of the int8 quantization."""
 
-    target: str = "portable"
-    """Key of ``TARGETS``."""
-    calibration: str = "minmax"
-    """One of ``CALIBRATIONS``."""
-    images: int = 4096
-    """Training images that decide the ranges of activations and the rounding of weights."""
+    target: str = setting(
+        "portable",
+        "Processors: all (7-bit weights), or those with VNNI (8-bit).",
+        panel=_INT8,
+        choices=tuple(TARGETS),
+        show_default=True,
+    )
+    calibration: str = setting(
+        "minmax", "Method of the activation ranges.", panel=_INT8, choices=CALIBRATIONS, show_default=True
+    )
+    images: int = setting(
+        4096,
+        "Number of training images for the calibration.",
+        panel=_INT8,
+        names=("--calibration-images",),
+        ge=1,
+        show_default=True,
+    )
     refine: bool = True
     """Whether channels are equalized before, and the rounding is fitted after (``equalize.py``, ``rounding.py``)."""
     seed: int = 0
@@ -73,11 +88,7 @@ class QuantizationSettings:
     """Layers that stay in float, by their names in ``graph.layers``."""
 
     def __post_init__(self) -> None:
-        for value, known, what in ((self.target, TARGETS, "target"), (self.calibration, CALIBRATIONS, "calibration")):
-            if value not in known:
-                raise ConfigError(f"unknown {what} '{value}'; known: {', '.join(known)}")
-        if self.images < 1:
-            raise ConfigError("calibration needs at least one image")
+        check_settings(self)
 
     @property
     def weight_limit(self) -> int:
@@ -85,29 +96,27 @@ class QuantizationSettings:
         return TARGETS[self.target]
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(DataOptions):
     """What to export, and the limits of its gate."""
 
-    output: Path | None = None
-    """Folder of the files; None: ``export`` in the run's folder."""
-    quantize: bool = False
-    """Whether an int8 model is written, too."""
     quantization: QuantizationSettings = field(default_factory=QuantizationSettings)
     """Settings of the int8 model."""
     limits: Limits = field(default_factory=Limits)
     """Limits of the gate."""
-    half: bool = False
-    """Whether a float16 model is written, too."""
-    ort: bool = False
-    """Whether the float32 and int8 models are written in onnxruntime's ORT format, too."""
-    rescue: bool = False
-    """Whether other ways to quantize are searched where int8 fails."""
-    evidence: bool = False
-    """Whether checkpoint, metrics, history, plots and a model card are put beside the models."""
+    output: Path | None = setting(
+        None, "Folder of the models.", panel=_FILES, names=("--output", "-o"), show_default="export/ in the run"
+    )
+    quantize: bool = setting(False, "Also write an int8 model.", panel=_INT8, names=("--quantize", "--quantise"))
+    rescue: bool = setting(
+        False, "If int8 fails: try other calibrations, then the worst layers in float, then fine-tuning.", panel=_INT8
+    )
+    half: bool = setting(
+        False, "Also write a float16 model: half the size, no faster on x86-64.", panel=_FILES, names=("--fp16",)
+    )
+    ort: bool = setting(False, "Also write the models in onnxruntime's ORT format (.ort).", panel=_FILES)
+    evidence: bool = setting(
+        False, "Put checkpoint, metrics, history, plots and a model card beside the models.", panel=_FILES
+    )
     reject_score: str = "certainty"
     """Score of the reject option, a key of ``SCORES``."""
-    data: str = "fashion-mnist"
-    """Data set, as ``find_dataset`` takes it."""
-    data_dir: Path | None = None
-    """Folder of the data set's files; None: the usual places."""

@@ -37,7 +37,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         quantize=True,
         quantization=QuantizationSettings(images=256),
-        limits=Limits(max_latency_ratio=None),
+        limits=Limits(max_latency_ratio=0),
         half=True,
         ort=True,
         data="sample",

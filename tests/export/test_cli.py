@@ -38,7 +38,7 @@ def test_help_and_usage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(*arguments) == 0
         assert "--json" in capsys.readouterr().out
     assert run(SHIPPED, "--quantize", "--target", "abacus") == 2
-    assert "portable, vnni" in capsys.readouterr().err
+    assert "'portable', 'vnni'" in capsys.readouterr().err
     for option in ("--rescue", "--target=vnni", "--calibration=entropy", "--calibration-images=9"):
         assert run(SHIPPED, option) == 2
         assert "add --quantize" in capsys.readouterr().err

@@ -24,7 +24,7 @@ def test_the_interval_of_a_drop_covers_the_truth() -> None:
 
 def test_each_variant_is_run_once_and_compared_with_pytorch(random_model: nn.Module) -> None:
     images = find_dataset("sample").load("test").take(np.arange(100))
-    evaluator = Evaluator(random_model, images, list("abcdefghij"), max_latency_ratio=None)
+    evaluator = Evaluator(random_model, images, list("abcdefghij"), max_latency_ratio=0)
     variant = Variant(to_onnx(random_model))
     evaluation = evaluator.evaluate({"float32": variant})
     assert set(evaluation.logits) == set(evaluation.accuracy) == {"pytorch", "float32"}

@@ -27,7 +27,7 @@ CHECKPOINT = Path(__file__).parents[2] / "artifacts" / "improved"
 
 
 def options(folder: Path, **more: Any) -> ExportOptions:
-    return ExportOptions(folder, data="sample", quantization=QuantizationSettings(images=256), **more)
+    return ExportOptions(output=folder, data="sample", quantization=QuantizationSettings(images=256), **more)
 
 
 @pytest.fixture

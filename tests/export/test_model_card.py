@@ -15,7 +15,7 @@ from fmnist_train.recipes import get_recipe
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
 
-LIMITS = Limits(max_drop=5, max_class_drop=50, min_agreement=0.9, max_latency_ratio=None)
+LIMITS = Limits(max_drop=5, max_class_drop=50, min_agreement=0.9, max_latency_ratio=0)
 
 
 @pytest.mark.slow

@@ -24,8 +24,10 @@ ROOT = Path(__file__).parents[2]
 
 def test_exporting_twice_gives_the_same_bytes(exported: Path, tmp_path: Path) -> None:
     settings = QuantizationSettings(images=256)
-    limits = Limits(max_latency_ratio=None)
-    again = ExportOptions(tmp_path, quantize=True, half=True, data="sample", quantization=settings, limits=limits)
+    limits = Limits(max_latency_ratio=0)
+    again = ExportOptions(
+        output=tmp_path, quantize=True, half=True, data="sample", quantization=settings, limits=limits
+    )
     export(ROOT / "artifacts" / "improved", again)
     for name in ("model.onnx", "model.int8.onnx"):
         assert (exported / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -47,8 +49,8 @@ def test_each_model_is_stamped_once_and_loaded_twice(tmp_path: Path, monkeypatch
         "InferenceSession",
         lambda data, *given, **named: loaded.append(data) or session(data, *given, **named),
     )
-    settings, limits = QuantizationSettings(images=64), Limits(max_latency_ratio=None)
-    options = ExportOptions(tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
+    settings, limits = QuantizationSettings(images=64), Limits(max_latency_ratio=0)
+    options = ExportOptions(output=tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
     export(ROOT / "artifacts" / "nano", options)
     files = [(tmp_path / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")]
     assert stamped == files
@@ -61,7 +63,8 @@ def test_each_model_is_stamped_once_and_loaded_twice(tmp_path: Path, monkeypatch
 def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     good = tmp_path / "model.int8.onnx"
     good.write_bytes(b"the good one")
-    options = ExportOptions(tmp_path, True, QuantizationSettings(images=256), Limits(max_drop=-100), data="sample")
+    settings, limits = QuantizationSettings(images=256), Limits(max_drop=-100)
+    options = ExportOptions(output=tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
     with pytest.raises(GateError, match="noisiest layers") as failure:
         export(ROOT / "artifacts" / "improved", options)
     assert failure.value.exit_code == 3
@@ -70,9 +73,9 @@ def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
 
 def test_no_file_of_other_weights_stays(exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
-    export(ROOT / "artifacts" / "improved", ExportOptions(tmp_path, data="sample"))
+    export(ROOT / "artifacts" / "improved", ExportOptions(output=tmp_path, data="sample"))
     assert (tmp_path / "model.int8.onnx").is_file()  # of the same weights
-    export(ROOT / "artifacts" / "best", ExportOptions(tmp_path, data="sample"))
+    export(ROOT / "artifacts" / "best", ExportOptions(output=tmp_path, data="sample"))
     assert not (tmp_path / "model.int8.onnx").exists()
     assert "int8" not in (tmp_path / "SHA256SUMS").read_text()
     shipped = Classifier.load(ROOT / "artifacts" / "best" / "model.onnx").metadata.document

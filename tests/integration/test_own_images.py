@@ -29,7 +29,7 @@ def test_own_labels_travel_to_the_device(tmp_path: Path) -> None:
     options = "--recipe custom --channels 8 --hidden 16 --epochs 8 --batch-size 16 --validation 0.2 --quiet"
     data, run = str(tmp_path / "things"), tmp_path / "run"
     assert run_typer(app, args=[*options.split(), "--data", data, "--output", str(run)]) == 0
-    export(run, ExportOptions(quantize=True, data=data, limits=Limits(max_latency_ratio=None)))
+    export(run, ExportOptions(quantize=True, data=data, limits=Limits(max_latency_ratio=0)))
     classifier = Classifier.load(run / "export" / "model.int8.onnx")
     assert classifier.metadata.labels == ("lamp post", "sofa")
     for name in classifier.metadata.labels:

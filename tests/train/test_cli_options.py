@@ -1,6 +1,7 @@
 """The options of ``fmnist-train``: published spellings, derivation from the dataclasses, help panels, completion."""
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from fmnist_train.cli import app
 from fmnist_train.console import run_typer
 from fmnist_train.options import chosen_settings, with_settings
 from fmnist_train.recipes import RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe, recipe_from_dict
-from fmnist_train.recipes.settings import check_settings, setting, settings_of
+from fmnist_train.run_options import RunOptions
+from fmnist_train.settings import check_settings, setting, settings_of
 
 PUBLISHED = """
 --batch-norm --batch-size --channels --class-weights --data --data-dir --device --distillation --dropout --ema-decay
@@ -51,13 +53,12 @@ def test_published_spellings_are_accepted(option: str) -> None:
     assert parse(*args).keys() == parse().keys()
 
 
-def test_every_field_of_recipe_augmentation_and_network_has_an_option() -> None:
+def test_every_field_of_run_recipe_augmentation_and_network_has_an_option() -> None:
     given = parse()
-    fields = {name for owner in (Recipe, Augmentation, NetworkOptions) for name in owner.__dataclass_fields__}
-    assert fields - given.keys() == {"name", "model_options", "augmentation"}
-    assert all(
-        settings_of(owner)[name].help.endswith(".") for owner in (Recipe, Augmentation) for name in settings_of(owner)
-    )
+    owners = (RunOptions, Recipe, Augmentation, NetworkOptions)
+    fields = {name for owner in owners for name in owner.__dataclass_fields__}
+    assert fields - given.keys() == {"name", "model_options", "augmentation", "teacher", "photo_teacher"}
+    assert all(settings_of(owner)[name].help.endswith(".") for owner in owners for name in settings_of(owner))
 
 
 def test_options_become_values_of_the_fields() -> None:
@@ -67,6 +68,25 @@ def test_options_become_values_of_the_fields() -> None:
     assert chosen_settings(Augmentation, given) == {"scale": (0.9, 1.1), "photo": 0.0}
     assert chosen_settings(Recipe, given) == {"optimizer": "sgd", "class_weights": (1.0, 2.0)}
     assert chosen_settings(NetworkOptions, given) == {"channels": (8, 16)}
+
+
+def test_options_of_a_run_become_its_fields() -> None:
+    given = parse(
+        "--seed", "7", "--no-mixed-precision", "--teacher", "a", "--teacher", "b", "-o", "c", "--data", "sample"
+    )
+    expected = {"teachers": (Path("a"), Path("b")), "output": Path("c"), "data": "sample"}
+    assert chosen_settings(RunOptions, given) == {"seed": 7, "mixed_precision": False, **expected}
+    assert RunOptions(**chosen_settings(RunOptions, parse())) == RunOptions()
+    with pytest.raises(ConfigError, match="--seed must be from 0 to 4294967295, not -3"):
+        RunOptions(seed=-3)
+
+
+def test_parameters_of_a_command_take_the_place_of_settings() -> None:
+    def command(output: str = "", **settings: object) -> None: ...
+
+    names = inspect.signature(with_settings(command, RunOptions, without=("resume",))).parameters
+    assert list(names).count("output") == 1 and names["output"].default == ""
+    assert "seed" in names and "resume" not in names
 
 
 def test_a_new_field_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,4 +166,4 @@ def test_a_tilde_after_an_equals_sign_is_expanded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     given = parse("--data-dir=~/data", "--output=~/run", "--teacher=~/a", "--teacher=~/b")
     assert (given["data_dir"], given["output"]) == (tmp_path / "data", tmp_path / "run")
-    assert list(given["teacher"]) == [tmp_path / "a", tmp_path / "b"]
+    assert list(given["teachers"]) == [tmp_path / "a", tmp_path / "b"]

@@ -66,7 +66,7 @@ def rows_outlive_their_runs(rows: list[dict]) -> None:
     from fmnist_export.pipeline import ExportOptions, export
     from fmnist_export.settings import Limits
 
-    export(RUNS[0], ExportOptions(quantize=True, limits=Limits(100, 100, 100, 0, None), data="sample"))
+    export(RUNS[0], ExportOptions(quantize=True, limits=Limits(100, 100, 100, 0, 0), data="sample"))
     (exported, _) = json.loads(call(*COMPARE, "--reuse-only", "--json"))
     assert exported["latency_us"] > 0 and exported["int8_bytes"] > 10_000
     kept = Path("runs/comparison") / RUNS[0].name

@@ -55,7 +55,7 @@ def test_defaults_choices_and_ranges_are_shown(monkeypatch, capsys: pytest.Captu
     monkeypatch.setenv("COLUMNS", "200")
     text = help_of("fmnist-export", "export", capsys)
     assert "--target <portable|vnni>" in text and "[default: portable]" in text
-    assert "[default: 0.985; from 0 to 1]" in text and "[default: export/ in the run]" in text
+    assert "(from 0 to 1). [default: 0.985]" in text and "[default: export/ in the run]" in text
 
 
 def test_color_is_for_terminals(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,26 +12,10 @@ import typer
 from fmnist_train import commands
 from fmnist_train.console import Version, run_typer
 from fmnist_train.help_pages import Command, Group
-from fmnist_train.options import (
-    Data,
-    DataFolder,
-    Device,
-    MixedPrecision,
-    Photos,
-    PhotoTeacher,
-    Quiet,
-    Seed,
-    Start,
-    Teacher,
-    Threads,
-    chosen_settings,
-    current_recipe,
-    path_option,
-    recipe_names,
-    with_settings,
-)
-from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation, NetworkOptions, Recipe, get_recipe
+from fmnist_train.options import Quiet, chosen_settings, current_recipe, path_option, recipe_names, with_settings
+from fmnist_train.recipes import DEFAULT_RECIPE, Augmentation, NetworkOptions, Recipe, get_recipe
 from fmnist_train.recipes import save_recipe as write_recipe
+from fmnist_train.run_options import DataOptions, RunOptions
 
 __all__ = ["app", "main"]
 
@@ -63,29 +47,6 @@ def train(
             rich_help_panel="Recipe",
         ),
     ] = None,
-    data: Data = "fashion-mnist",
-    data_dir: DataFolder = None,
-    output: Annotated[
-        Path | None,
-        path_option("--output", "-o", help="Run folder.", show_default="runs/<recipe>-seed<n>", rich_help_panel="Run"),
-    ] = None,
-    teacher: Teacher = None,
-    start: Start = None,
-    photos: Photos = None,
-    photo_teacher: PhotoTeacher = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    mixed_precision: MixedPrecision = True,
-    threads: Threads = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in the output folder.", rich_help_panel="Run")
-    ] = False,
-    tensorboard: Annotated[
-        bool,
-        typer.Option(
-            "--tensorboard", help="Also write TensorBoard events; needs the extra tensorboard.", rich_help_panel="Run"
-        ),
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
     quiet: Quiet = False,
     version: Version = False,
@@ -99,28 +60,10 @@ def train(
         write_recipe(dataclasses.replace(chosen, name=save_recipe.stem), save_recipe)
         print(f"written to {save_recipe}: train it with 'fmnist-train --recipe {save_recipe}'")
         return
-    import torch
-
     from fmnist_train.training.progress import Progress
-    from fmnist_train.training.run import RunOptions
     from fmnist_train.training.run import train as train_run
 
-    if threads:
-        torch.set_num_threads(threads)
-    options = RunOptions(
-        data=data,
-        data_dir=data_dir,
-        output=output,
-        seed=seed,
-        device=device,
-        mixed_precision=mixed_precision,
-        resume=resume,
-        teachers=tuple(teacher or ()),
-        photo_teachers=tuple(photo_teacher or ()),
-        start=start,
-        photos=photos,
-        tensorboard=tensorboard,
-    )
+    options = RunOptions(**chosen_settings(RunOptions, settings))
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     if metrics is not None:
         print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))
@@ -145,16 +88,11 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
     )
 
 
-def _model_names(beginning: str) -> list[str]:
-    """Each network has a recipe, and recipes load without PyTorch."""
-    return sorted({recipe.model for recipe in RECIPES.values() if recipe.model.startswith(beginning)})
-
-
-app.callback()(with_settings(train, Recipe, Augmentation, NetworkOptions, completions={"model": _model_names}))
-app.command("explore", cls=Command)(commands.explore)
-app.command("evaluate", cls=Command)(commands.evaluate)
-app.command("tune", cls=Command)(commands.tune)
-app.command("compare", cls=Command)(commands.compare)
+app.callback()(with_settings(train, RunOptions, Recipe, Augmentation, NetworkOptions))
+app.command("explore", cls=Command)(with_settings(commands.explore, DataOptions))
+app.command("evaluate", cls=Command)(with_settings(commands.evaluate, DataOptions))
+app.command("tune", cls=Command)(with_settings(commands.tune, RunOptions, without=("resume", "tensorboard")))
+app.command("compare", cls=Command)(with_settings(commands.compare, DataOptions))
 app.command("photos", cls=Command)(commands.photos)
 
 

@@ -9,24 +9,9 @@ import typer
 from fmnist_runtime.console import counted
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.files import expand_path
-from fmnist_train.options import (
-    Data,
-    DataFolder,
-    Device,
-    Json,
-    MixedPrecision,
-    Photos,
-    PhotoTeacher,
-    Quiet,
-    Seed,
-    Start,
-    Teacher,
-    Threads,
-    current_recipe,
-    path_option,
-    recipe_names,
-)
+from fmnist_train.options import Json, Quiet, chosen_settings, current_recipe, path_option, recipe_names
 from fmnist_train.recipes import DEFAULT_RECIPE
+from fmnist_train.run_options import DataOptions, RunOptions
 
 __all__ = ["compare", "evaluate", "explore", "photos", "tune"]
 
@@ -36,8 +21,6 @@ def _current_recipes(names: list[str] | None) -> list[str]:
 
 
 def explore(
-    data: Data = "fashion-mnist",
-    data_dir: DataFolder = None,
     output: Annotated[Path, path_option("--output", "-o", help="Folder of the pictures.")] = Path("runs/explore"),
     recipe: Annotated[
         str,
@@ -48,13 +31,16 @@ def explore(
         ),
     ] = DEFAULT_RECIPE,
     as_json: Json = False,
+    **data: Any,
 ) -> None:
     """Describe a data set: counts, samples, mean images, pixels, and the images as training changes them."""
     from fmnist_train.data.sources import find_dataset
     from fmnist_train.evaluation.explore import explore_dataset
     from fmnist_train.recipes import get_recipe
 
-    result = explore_dataset(find_dataset(data, data_dir), output, get_recipe(recipe).augmentation)
+    result = explore_dataset(
+        find_dataset(**chosen_settings(DataOptions, data)), output, get_recipe(recipe).augmentation
+    )
     if as_json:
         print(json.dumps(result))
         return
@@ -71,8 +57,6 @@ def explore(
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Run folder, checkpoint, or .onnx file.")],
-    data: Data = "fashion-mnist",
-    data_dir: DataFolder = None,
     output: Annotated[
         Path | None,
         path_option(
@@ -83,13 +67,14 @@ def evaluate(
         ),
     ] = None,
     as_json: Json = False,
+    **data: Any,
 ) -> None:
     """Test a model and explain its mistakes: a classification report, pictures, and one HTML report."""
     from fmnist_train.data.sources import find_dataset
     from fmnist_train.evaluation.evaluate import evaluate_model
 
     folder = output or (model if model.is_dir() else model.parent) / "evaluation"
-    result = evaluate_model(model, find_dataset(data, data_dir), folder)
+    result = evaluate_model(model, find_dataset(**chosen_settings(DataOptions, data)), folder)
     if as_json:
         print(json.dumps(result))
         return
@@ -136,8 +121,6 @@ def tune(
             min=1, help="Complete trials before pruning ends those below the median.", rich_help_panel="Study"
         ),
     ] = 5,
-    data: Data = "fashion-mnist",
-    data_dir: DataFolder = None,
     output: Annotated[
         Path | None,
         path_option(
@@ -152,16 +135,9 @@ def tune(
             rich_help_panel="Study",
         ),
     ] = "",
-    teacher: Teacher = None,
-    start: Start = None,
-    photos: Photos = None,
-    photo_teacher: PhotoTeacher = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    mixed_precision: MixedPrecision = True,
-    threads: Threads = 0,
     as_json: Json = False,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Search for better values of a recipe's fields by validation.
 
@@ -174,26 +150,10 @@ def tune(
         import optuna  # noqa: F401 (for the message)
     except ImportError as error:
         raise MissingExtraError(f"tune needs: {extra_hint('tune')}") from error
-    import torch
-
-    from fmnist_train.training.run import RunOptions
     from fmnist_train.tuning.progress import TuningProgress
     from fmnist_train.tuning.study import TuningOptions, tune
 
-    if threads:
-        torch.set_num_threads(threads)
-    run = RunOptions(
-        data=data,
-        data_dir=data_dir,
-        output=output,
-        seed=seed,
-        device=device,
-        mixed_precision=mixed_precision,
-        teachers=tuple(teacher or ()),
-        photo_teachers=tuple(photo_teacher or ()),
-        start=start,
-        photos=photos,
-    )
+    run = RunOptions(output=output, **chosen_settings(RunOptions, settings))
     fields = tuple(name.strip().replace("-", "_") for name in only.split(",") if name.strip())
     options = TuningOptions(
         trials, run, only=fields, prune_after=prune_after, storage=storage, final_epochs=base.epochs
@@ -224,8 +184,6 @@ def compare(
             callback=_current_recipes,
         ),
     ] = None,
-    data: Data = "fashion-mnist",
-    data_dir: DataFolder = None,
     runs: Annotated[Path, path_option(help="Folder of the runs; missing runs are trained there.")] = Path("runs"),
     output: Annotated[Path, path_option("--output", "-o", help="Folder of the tables.")] = Path("runs/comparison"),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each recipe, with seeds from 0.")] = 1,
@@ -245,6 +203,7 @@ def compare(
         path_option(help="Markdown file that gets the table between its marks.", show_default=False),
     ] = None,
     as_json: Json = False,
+    **data: Any,
 ) -> None:
     """Train recipes, or reuse their finished runs, and write one table: Markdown, JSON and a picture."""
     from fmnist_train.comparison.compare import Comparison, compare_recipes
@@ -252,8 +211,6 @@ def compare(
     rows = compare_recipes(
         Comparison(
             names=tuple(names or ()),
-            data=data,
-            data_dir=data_dir,
             runs=runs,
             output=output,
             seeds=seeds,
@@ -261,6 +218,7 @@ def compare(
             ensembles=tuple(tuple(expand_path(part) for part in group.split(",")) for group in ensemble or ()),
             reuse_only=reuse_only,
             readme=readme,
+            **chosen_settings(DataOptions, data),
         )
     )
     print(json.dumps(rows) if as_json else (output / "comparison.md").read_text("utf-8"))

@@ -1,46 +1,31 @@
 """Command-line options: those that commands share, and those derived from documented dataclass fields."""
 
+import dataclasses
 import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fmnist_runtime.cpus import MOST_THREADS
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import expand_path
 from fmnist_train.recipes import RECIPES, current_name
-from fmnist_train.recipes.settings import Setting, settings_of
+from fmnist_train.settings import Setting, settings_of
 
 __all__ = [
-    "Data",
-    "DataFolder",
-    "Device",
     "Json",
-    "MixedPrecision",
-    "PhotoTeacher",
-    "Photos",
     "Quiet",
-    "Seed",
-    "Start",
-    "Teacher",
-    "Threads",
     "chosen_settings",
     "current_recipe",
-    "devices",
-    "parse_numbers",
     "path_option",
     "recipe_names",
     "with_settings",
 ]
-
-Completion = Callable[[str], list[str]]
-"""From the beginning of a value to the values that begin with it."""
 
 
 def path_option(*names: str, **details: Any) -> Any:
@@ -60,86 +45,39 @@ def recipe_names(beginning: str) -> list[str]:
     return [name for name in sorted(RECIPES) if name.startswith(beginning)]
 
 
-def data_names(beginning: str) -> list[str]:
-    """Completes the name of a data set."""
-    return [name for name in ("fashion-mnist", "sample") if name.startswith(beginning)]
+def _model_names() -> set[str]:
+    """Each network has a recipe, and recipes load without PyTorch."""
+    return {recipe.model for recipe in RECIPES.values()}
 
 
-def devices(beginning: str) -> list[str]:
-    """Completes the name of a device."""
-    return [name for name in ("auto", "cpu", "cuda", "mps") if name.startswith(beginning)]
+_COMPLETIONS: dict[str, Callable[[], Iterable[str]]] = {
+    "data": lambda: ("fashion-mnist", "sample"),
+    "device": lambda: ("auto", "cpu", "cuda", "mps"),
+    "model": _model_names,
+}
+"""Values that the shell completes, by name of the field."""
 
-
-Data = Annotated[
-    str,
-    typer.Option(
-        help="fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
-        autocompletion=data_names,
-        rich_help_panel="Data",
-    ),
-]
-DataFolder = Annotated[
-    Path | None,
-    path_option(help="Folder of the data set's files, IDX or CSV.", show_default=False, rich_help_panel="Data"),
-]
-Teacher = Annotated[
-    list[Path] | None,
-    path_option(
-        help="Run folder or checkpoint to learn from; several are averaged.",
-        show_default=False,
-        rich_help_panel="Distillation",
-    ),
-]
-Start = Annotated[
-    Path | None,
-    path_option(
-        help="Run folder or checkpoint with the first weights.",
-        show_default=False,
-        rich_help_panel="Training",
-    ),
-]
-Photos = Annotated[
-    Path | None,
-    path_option(
-        help="Folder of labeled photos: a table train.csv and the pictures that it names.",
-        rich_help_panel="Photos",
-    ),
-]
-PhotoTeacher = Annotated[
-    list[Path] | None,
-    path_option(
-        help="Run folder or checkpoint whose answers to photos are learned; several are averaged.",
-        show_default=False,
-        rich_help_panel="Photos",
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random draws.", rich_help_panel="Run")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", autocompletion=devices, rich_help_panel="Run")]
-MixedPrecision = Annotated[bool, typer.Option(help="Use bfloat16 where the processor has it.", rich_help_panel="Run")]
-Threads = Annotated[
-    int, typer.Option(min=0, max=MOST_THREADS, help="CPU threads; 0 leaves it to PyTorch.", rich_help_panel="Run")
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 
-def with_settings(
-    function: Callable[..., Any], *owners: type, completions: Mapping[str, Completion] | None = None
-) -> Callable[..., Any]:
+def with_settings(function: Callable[..., Any], *owners: type, without: Collection[str] = ()) -> Callable[..., Any]:
     """Give a typer command one option for each setting of the dataclasses.
 
     Args:
         function: a command that takes the options as its variable keyword arguments; an option that was not given is None.
+            Its own parameter of the same name takes the place of a setting.
         owners: dataclasses with fields made by ``setting``.
-        completions: functions that complete the values of free text, by field name.
+        without: names of fields that get no option.
     """
-    completions = completions or {}
     signature = inspect.signature(function, eval_str=True)
     fixed = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    omitted = {*without, *(each.name for each in fixed)}
     derived = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for owner in owners
-        for name, annotation in _annotations(owner, completions).items()
+        for name, annotation in _annotations(owner).items()
+        if name not in omitted
     ]
 
     def command(**given: Any) -> Any:
@@ -158,20 +96,22 @@ def chosen_settings(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: a list that does not hold numbers.
     """
-    chosen = {}
     hints = typing.get_type_hints(owner)
-    for name in settings_of(owner):
-        value = given.get(name)
-        if value is None or not settings_of(owner)[name].panel:
-            continue
-        kind = _plain(hints[name])
-        if typing.get_origin(kind) is tuple:
-            value = parse_numbers(value, typing.get_args(kind)[0], f"--{name.replace('_', '-')}")
-        chosen[name] = value.value if isinstance(value, Enum) else value
-    return chosen
+    return {
+        name: _value(given[name], _plain(hints[name]), documented.option(name))
+        for name, documented in settings_of(owner).items()
+        if documented.panel and given.get(name) not in (None, (), [])  # typer gives an empty list for no path
+    }
 
 
-def parse_numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
+def _value(value: Any, kind: Any, option: str) -> Any:
+    """The value of a field from that of its option."""
+    if typing.get_origin(kind) is tuple:
+        return tuple(value) if kind == tuple[Path, ...] else _numbers(value, typing.get_args(kind)[0], option)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
     """Return ``"32,64"`` as numbers; an empty text gives none.
 
     Raises:
@@ -183,34 +123,57 @@ def parse_numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
         raise ConfigError(f"{option} must be numbers with commas between, as in 32,64; not '{text}'") from None
 
 
-def _annotations(owner: type, completions: Mapping[str, Completion]) -> dict[str, Any]:
+def _annotations(owner: type) -> dict[str, Any]:
     """The annotation of each option's parameter, by field name."""
-    hints = typing.get_type_hints(owner)
+    hints, defaults = typing.get_type_hints(owner), {each.name: each.default for each in dataclasses.fields(owner)}
     return {
-        name: _annotation(name, _plain(hints[name]), documented, completions.get(name))
+        name: _annotation(name, _plain(hints[name]), documented, defaults[name])
         for name, documented in settings_of(owner).items()
         if documented.panel
     }
 
 
-def _annotation(name: str, field_type: Any, documented: Setting, completion: Completion | None) -> Any:
+def _annotation(name: str, field_type: Any, documented: Setting, default: Any) -> Any:
     """The range is part of the help; it is checked with the dataclass, so that a file and a command agree."""
     kind: Any = field_type
+    details: dict[str, Any] = {}
     if documented.choices:
         kind = _enum(name, documented.choices)
-    metavar = None
-    if typing.get_origin(kind) is tuple:
-        kind, metavar = str, f"<{typing.get_args(kind)[0].__name__},...>"
+    elif kind in (Path, tuple[Path, ...]):
+        kind = kind if kind is Path else list[Path]
+        details = {"parser": expand_path, "metavar": "<path>"}
+    elif typing.get_origin(kind) is tuple:
+        kind, details = str, {"metavar": f"<{typing.get_args(kind)[0].__name__},...>"}
     bounds = documented.bounds()
     option = typer.Option(
-        *(documented.names or (f"--{name.replace('_', '-')}",)),
+        *(documented.names or (documented.option(name),)),
         help=f"{documented.help.removesuffix('.')} ({bounds})." if bounds else documented.help,
         rich_help_panel=documented.panel,
-        show_default=False,
-        autocompletion=completion,
-        metavar=metavar,
+        show_default=_default_text(documented, default),
+        autocompletion=_completion(name),
+        **details,
     )
     return Annotated[kind | None, option]
+
+
+def _default_text(documented: Setting, default: Any) -> str | bool:
+    """Return the default for the help; of a pair of flags, the spelling of the one that holds."""
+    if documented.show_default is not True:
+        return documented.show_default
+    if isinstance(default, bool):
+        return documented.names[0].split("/")[0 if default else 1].removeprefix("--")
+    return str(default)
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """Return the function by which typer completes a value, or None."""
+    if name not in _COMPLETIONS:
+        return None
+
+    def complete(beginning: str) -> list[str]:  # typer reads the annotations
+        return sorted(value for value in _COMPLETIONS[name]() if value.startswith(beginning))
+
+    return complete
 
 
 def _enum(name: str, choices: tuple[str, ...]) -> type[Enum]:

@@ -18,7 +18,7 @@ from fmnist_train.cli import app
 from fmnist_train.console import run_typer
 from fmnist_train.data.sources import DataSource
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe, read_recipe
-from fmnist_train.recipes.settings import settings_of
+from fmnist_train.settings import settings_of
 from fmnist_train.training.loop import TrainingError
 from fmnist_train.training.run import RunInputs
 from fmnist_train.training.state import Epoch

@@ -17,7 +17,7 @@ from fmnist_train.files import expand_path, nearest
 from fmnist_train.recipes.parts import Augmentation
 from fmnist_train.recipes.published import NAMED, current_name
 from fmnist_train.recipes.recipe import Recipe
-from fmnist_train.recipes.settings import settings_of
+from fmnist_train.settings import settings_of
 
 __all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_train.recipes.settings import Search, check_settings, setting
+from fmnist_train.settings import Search, check_settings, setting
 
 __all__ = ["SHARE", "Augmentation", "NetworkOptions"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.recipes.parts import SHARE, Augmentation
-from fmnist_train.recipes.settings import Search, check_settings, setting, settings_of
+from fmnist_train.settings import Search, check_settings, setting, settings_of
 
 __all__ = ["Recipe"]
 

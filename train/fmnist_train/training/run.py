@@ -27,6 +27,7 @@ from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
 from fmnist_train.files import lock_folder
 from fmnist_train.recipes import RECIPES, Recipe
+from fmnist_train.run_options import RunOptions
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.distributed import is_first, process_group
 from fmnist_train.training.loop import Training
@@ -41,35 +42,6 @@ __all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_inte
 SPLIT_SEED = 20170828
 """The validation split is the same for every seed of a recipe, and of two sizes the smaller is in the larger, so that their
 figures compare."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a run needs besides its recipe."""
-
-    data: str = "fashion-mnist"
-    data_dir: Path | None = None
-    output: Path | None = None
-    """The run's folder; by default ``runs/<recipe>-<data>-seed<seed>`` (data only where it is not Fashion-MNIST)."""
-    seed: int = 0
-    device: str = "auto"
-    mixed_precision: bool = True
-    resume: bool = False
-    teachers: tuple[Path, ...] = ()
-    """Checkpoints to learn from, where the recipe's ``distillation`` is over 0; none: the run of its ``teacher``."""
-    start: Path | None = None
-    """Run folder or checkpoint with the first weights; none: the run of the recipe's ``start``."""
-    photos: Path | None = None
-    """Folder of labeled photos (see ``data/photos.py``), for recipes that learn from some."""
-    photo_teachers: tuple[Path, ...] = ()
-    """Checkpoints that answer photos, for recipes that weigh such answers; none: the runs of its ``photo_teacher``."""
-    tensorboard: bool = False
-    """Also write TensorBoard events, into ``tensorboard/`` in the run's folder."""
-
-    def folder(self, recipe: Recipe) -> Path:
-        """Returns the run folder: ``output``, or one named after recipe, data and seed."""
-        name = "" if self.data == "fashion-mnist" else f"-{Path(self.data).name}"
-        return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -132,6 +104,8 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
     Returns:
         The content of ``metrics.json``; None in the further processes of ``torchrun``, which write nothing.
     """
+    if options.threads:
+        torch.set_num_threads(options.threads)
     keep_freed_memory()
     with process_group(choose_device(options.device)) as device:
         return _train(recipe, options, progress if is_first() else Progress(quiet=True), device)

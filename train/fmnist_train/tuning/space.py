@@ -1,4 +1,4 @@
-"""The search space of a recipe, from the ranges that stand beside its fields (see ``recipes/settings.py``)."""
+"""The search space of a recipe, from the ranges that stand beside its fields (see ``settings.py``)."""
 
 import dataclasses
 import typing
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.files import nearest
 from fmnist_train.recipes import Augmentation, Recipe
-from fmnist_train.recipes.settings import settings_of
+from fmnist_train.settings import settings_of
 
 __all__ = ["Parameter", "own_values", "rounded", "search_space", "searchable", "suggest", "with_values"]
 

@@ -68,6 +68,8 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     if not recipe.validation:
         raise ConfigError(f"recipe '{recipe.name}' holds no validation images, which choose: set --validation 0.1")
     space = search_space(recipe, options.only)
+    if options.run.threads:
+        torch.set_num_threads(options.run.threads)
     keep_freed_memory()
     inputs = read_inputs(recipe, options.run, progress.note)
     folder = options.folder(recipe)

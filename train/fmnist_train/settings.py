@@ -51,6 +51,8 @@ class Setting:
     """Permitted texts; empty permits all."""
     wording: str = "{}"
     """Phrase around the bounds in an error message, such as ``"{} degrees"``."""
+    show_default: bool | str = False
+    """Default in the help: whether it is the field's own, or a text in its place."""
     names: tuple[str, ...] = ()
     """Spellings of the option; empty: the field's name with hyphens."""
     stored: str = ""
@@ -61,11 +63,15 @@ class Setting:
     def bounds(self) -> str:
         """The permitted range in words, or an empty text."""
         if self.ge is not None and self.le is not None:
-            return f"from {self.ge:g} to {self.le:g}"
+            return f"from {self.ge:.10g} to {self.le:.10g}"
         if self.gt is not None and self.lt is not None:
             return f"between {self.gt:g} and {self.lt:g}"
         limits = (("at least", self.ge), ("over", self.gt), ("at most", self.le), ("below", self.lt))
         return " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
+
+    def option(self, name: str) -> str:
+        """The spelling of the option in messages, for a field of that name."""
+        return self.names[0].partition("/")[0] if self.names else f"--{name.replace('_', '-')}"
 
     def permits(self, value: float) -> bool:
         """Whether a number is within the bounds; NaN is in no range."""
@@ -94,8 +100,7 @@ def check_settings(instance: Any) -> None:
         ConfigError: a value is not permitted; the message names the option.
     """
     for name, documented in settings_of(instance).items():
-        option = documented.names[0] if documented.names else f"--{name.replace('_', '-')}"
-        value = getattr(instance, name)
+        option, value = documented.option(name), getattr(instance, name)
         if documented.choices and value not in documented.choices:
             raise ConfigError(f"{option} must be one of {', '.join(documented.choices)}; not '{value}'")
         if isinstance(value, int | float):

@@ -1,0 +1,83 @@
+"""Options of a training run and of its data, as fields from which the command-line options derive.
+
+PyTorch is not imported, so that ``--help`` appears at once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist_runtime.cpus import MOST_THREADS
+from fmnist_train.recipes import Recipe
+from fmnist_train.settings import check_settings, setting
+
+__all__ = ["DataOptions", "RunOptions"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Data set of a command; the fields are the arguments of ``find_dataset``."""
+
+    data: str = setting(
+        "fashion-mnist",
+        "fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
+        panel="Data",
+        show_default=True,
+    )
+    data_dir: Path | None = setting(None, "Folder of the data set's files, IDX or CSV.", panel="Data")
+
+
+@dataclass(frozen=True)
+class RunOptions(DataOptions):
+    """What a run needs besides its recipe.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    output: Path | None = setting(
+        None,
+        "Run folder.",
+        names=("--output", "-o"),
+        show_default="runs/<recipe>-seed<n>",
+        panel="Run",
+    )
+    seed: int = setting(0, "Seed of all random draws.", ge=0, le=2**32 - 1, show_default=True, panel="Run")
+    device: str = setting("auto", "auto, cpu, cuda or mps.", show_default=True, panel="Run")
+    mixed_precision: bool = setting(
+        True,
+        "Use bfloat16 where the processor has it.",
+        names=("--mixed-precision/--no-mixed-precision",),
+        show_default=True,
+        panel="Run",
+    )
+    threads: int = setting(
+        0, "CPU threads; 0 leaves it to PyTorch.", ge=0, le=MOST_THREADS, show_default=True, panel="Run"
+    )
+    resume: bool = setting(False, "Continue the run in the output folder.", panel="Run")
+    teachers: tuple[Path, ...] = setting(
+        (),
+        "Run folder or checkpoint to learn from, in place of the recipe's teacher; several are averaged.",
+        panel="Distillation",
+        names=("--teacher",),
+    )
+    start: Path | None = setting(
+        None, "Run folder or checkpoint with the first weights, in place of the recipe's start.", panel="Training"
+    )
+    photos: Path | None = setting(
+        None, "Folder of labeled photos: a table train.csv and the pictures that it names.", panel="Photos"
+    )
+    photo_teachers: tuple[Path, ...] = setting(
+        (),
+        "Run folder or checkpoint whose answers to photos are learned; several are averaged.",
+        panel="Photos",
+        names=("--photo-teacher",),
+    )
+    tensorboard: bool = setting(False, "Also write TensorBoard events; needs the extra tensorboard.", panel="Run")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def folder(self, recipe: Recipe) -> Path:
+        """Return the run folder: ``output``, or one named after recipe, data (unless Fashion-MNIST) and seed."""
+        name = "" if self.data == "fashion-mnist" else f"-{Path(self.data).name}"
+        return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"
