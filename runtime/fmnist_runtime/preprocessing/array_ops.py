@@ -30,26 +30,23 @@ def to_lab(rgb: Array) -> Array:
 
     Integer arithmetic and tables make the result equal on every machine and in JavaScript. Gray has exactly ``a = b = 0``.
     """
-    channels = np.array([rgb[..., 0], rgb[..., 1], rgb[..., 2]]).reshape(3, -1)
-    lab = np.empty((3, *rgb.shape[:2]), np.float32)
+    channels = rgb.transpose(2, 0, 1).reshape(3, -1)
+    lab = np.empty(channels.shape, np.float32)
     for begin in range(0, channels.shape[1], 4096):  # pieces that stay in the cache
-        linear = _LINEAR.take(channels[:, begin : begin + 4096])
-        x, y, z = _CURVE.take((_XYZ @ linear).astype(np.intp))  # exact in float64, in any order of addition
-        lightness, a, b = lab.reshape(3, -1)[:, begin : begin + 4096]
-        np.multiply(116, y, out=lightness)
-        lightness -= 16
-        np.subtract(x, y, out=a)
-        a *= 500
-        np.subtract(y, z, out=b)
-        b *= 200
-    return lab
+        piece = np.s_[:, begin : begin + 4096]
+        xyz = _CURVE.take((_XYZ @ _LINEAR.take(channels[piece])).astype(np.intp))
+        np.matmul(_LAB, xyz, out=lab[piece])
+    lab[0] -= 16
+    return lab.reshape(3, *rgb.shape[:2])
 
 
 _SRGB = np.arange(256) / 255
 _LINEAR = np.rint(65535 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4))
 """Linear light of each sRGB level, 0..65535 (IEC 61966-2-1)."""
 _XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]]) / 32768
-"""From linear RGB to X, Y, Z over those of the white point D65; each row sums to 1."""
+"""From linear RGB to X, Y, Z over those of the white point D65; each row sums to 1. Exact in float64, in any order."""
+_LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32)
+"""From f(X), f(Y), f(Z) to L + 16, a, b. Exact in float32, because f has 16 bits and no factor has more than 7."""
 
 
 def _lab_curve(t: Array) -> Array:
@@ -65,8 +62,8 @@ for _begin in range(0, 65536, 4096):  # in pieces, because a process keeps the m
 
 def luma(rgb: Array) -> Array:
     """Returns the lightness of BT.601 in thousandths, exact integers: uint8 ``[..., 3]`` to float32 ``[...]``."""
-    total: Array = rgb.astype(np.float32) @ _LUMA
-    return total
+    total: Array = rgb.reshape(-1, 3).astype(np.float32) @ _LUMA
+    return total.reshape(rgb.shape[:-1])
 
 
 _LUMA = np.array([299, 587, 114], np.float32)
@@ -81,9 +78,10 @@ def percentile(values: Array, share: float) -> float:
     position = share / 100 * (len(values) - 1)
     below = int(position)
     part = position - below
-    parted = np.partition(values, below)  # two indices at once take ten times as long
+    parted = values.copy()
+    parted.partition(below)  # two indices at once take ten times as long
     low = float(parted[below])
-    high = float(parted[below + 1 :].min()) if below + 1 < len(values) else low
+    high = float(np.minimum.reduce(parted[below + 1 :])) if below + 1 < len(values) else low
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
@@ -138,10 +136,10 @@ def positive_at_double(values: Array, shape: tuple[int, int]) -> Array:
     padded[:, -1] = padded[:, -2]
     down = padded[:-1] + padded[1:]
     mask = np.empty((2 * height, 2 * width), bool)
-    mask[::2, ::2] = values > 0
-    mask[::2, 1::2] = padded[:-1, :-1] + padded[:-1, 1:] > 0
-    mask[1::2, ::2] = down[:, :-1] > 0
-    mask[1::2, 1::2] = down[:, :-1] + down[:, 1:] > 0
+    np.greater(values, 0, out=mask[::2, ::2])
+    np.greater(padded[:-1, :-1] + padded[:-1, 1:], 0, out=mask[::2, 1::2])
+    np.greater(down[:, :-1], 0, out=mask[1::2, ::2])
+    np.greater(down[:, :-1] + down[:, 1:], 0, out=mask[1::2, 1::2])
     return mask[: shape[0], : shape[1]]
 
 
@@ -156,13 +154,14 @@ class Components:
         self.shape = mask.shape
         flat = self._with_gaps(mask)
         stride = mask.shape[1] + 1
-        self.edges = np.flatnonzero(flat[1:] != flat[:-1])
+        (self.edges,) = (flat[1:] != flat[:-1]).nonzero()
         """Begin and end (exclusive) of each run, alternating, among rows with a gap after each."""
         self.row, self.begin = np.divmod(self.edges[::2], stride)
         self.end = self.edges[1::2] - self.row * stride
         """Row, first column, and end column (exclusive) of each run."""
         both = flat[:-stride] & flat[stride:]
-        self.component = self._join(np.flatnonzero(both[1:] > both[:-1]), stride)
+        (touching,) = (both[1:] > both[:-1]).nonzero()
+        self.component = self._join(touching, stride)
         """The component of each run."""
 
     def sizes(self, weight: Array | None = None) -> Array:
@@ -177,10 +176,10 @@ class Components:
     def mask(self, chosen: Array) -> Array:
         """Returns the boolean ``[H, W]`` of the components whose entry in ``chosen`` is true."""
         height, width = self.shape
-        lengths = np.diff(self.edges, prepend=0, append=height * (width + 1))
-        values = np.zeros(len(lengths), bool)
+        ends = np.concatenate([[0], self.edges, [height * (width + 1)]])
+        values = np.zeros(len(ends) - 1, bool)
         values[1::2] = chosen[self.component]
-        return np.repeat(values, lengths).reshape(height, -1)[:, :width]
+        return values.repeat(ends[1:] - ends[:-1]).reshape(height, -1)[:, :width]
 
     def large(self, size: Array, share: float) -> Array:
         """Returns the boolean ``[H, W]`` of the components whose ``size`` exceeds this share of the largest."""
@@ -197,7 +196,7 @@ class Components:
         """Returns the component of each run; ``touching`` holds where runs of neighboring rows begin to overlap."""
         begins = self.edges[::2]
         root = list(range(len(begins)))
-        above, below = (np.searchsorted(begins, touching + step, "right") - 1 for step in (0, stride))
+        above, below = (begins.searchsorted(touching + step, "right") - 1 for step in (0, stride))
         for upper, lower in zip(above.tolist(), below.tolist(), strict=True):
             while root[upper] != upper:
                 upper = root[upper]

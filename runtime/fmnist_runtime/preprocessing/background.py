@@ -17,6 +17,9 @@ __all__ = ["Background", "Geometry", "background_distance", "fit_background", "g
 _P = PARAMETERS.background
 _PENALTY = np.diag(_P.penalty)
 _WEIGHTS = np.array(_P.channel_weights)
+_POWER_OF_X = np.array([0, 1, 0, 2, 0, 1])
+_POWER_OF_Y = np.array([0, 0, 1, 0, 2, 1])
+"""Powers in the polynomials 1, x, y, x², y², xy."""
 
 
 class Geometry:
@@ -109,29 +112,28 @@ def fit_background(lab: Array, geometry: Geometry) -> Background:
         geometry: Geometry of ``(H, W)``.
     """
     basis = geometry.ring_basis
-    color = lab.reshape(3, -1).take(geometry.ring, axis=1).astype(np.float64)
-    both = np.concatenate([basis, color]).T
-    penalty = _PENALTY * len(both)
+    both = np.concatenate([basis, lab.reshape(3, -1).take(geometry.ring, axis=1)])
+    color, penalty = both[6:], _PENALTY * both.shape[1]
     weighted = basis
     for remaining in range(_P.rounds - 1, -1, -1):
-        normal = weighted @ both
+        normal = weighted @ both.T
         surface = np.linalg.solve(normal[:, :6] + penalty, normal[:, 6:])
         residual = surface.T @ basis
         residual -= color
         residual *= residual
-        squares = residual[0] + residual[1] + residual[2]
+        squares = np.add.reduce(residual)
         distance = np.sqrt(squares)
         if remaining:
             scale = max(_P.min_scale, _P.median_to_deviation * percentile(distance, 50))
-            weighted = basis * (1 / (1 + squares / (_P.cauchy_scales * scale) ** 2))
+            weighted = basis / (1 + squares / (_P.cauchy_scales * scale) ** 2)
     return Background(surface, percentile(distance, _P.spread_percentile))
 
 
 def background_distance(lab: Array, background: Background, geometry: Geometry) -> Array:
     """Returns the color difference of each pixel from the background's color at its place, float64 ``[H, W]``."""
-    # From the coefficients of 1, x, y, x², y², xy to matrices of powers of y by powers of x, one for each channel.
-    powers = np.append(background.surface, [[0, 0, 0]], axis=0)[[[0, 1, 3], [2, 5, 6], [4, 6, 6]]].transpose(2, 0, 1)
-    difference = (geometry.row_powers @ powers) @ geometry.column_powers
+    coefficients = np.zeros((3, 3, 3))  # for each channel, powers of y by powers of x
+    coefficients[:, _POWER_OF_Y, _POWER_OF_X] = background.surface.T
+    difference = (geometry.row_powers @ coefficients) @ geometry.column_powers
     difference -= lab
     difference *= difference
     distance: Array = _WEIGHTS @ difference.reshape(3, -1)

@@ -45,7 +45,8 @@ def foreground_log_odds(lab: Array, distance: Array, spread: float, geometry: Ge
     """
     height, width = distance.shape
     row = width + 2
-    evidence = _smooth(_distance_evidence(distance, spread).take(geometry.padded), row)
+    evidence = binomial_sum(_distance_evidence(distance, spread).take(geometry.padded), (row, 1))
+    evidence /= 16
     histogram = ColorHistogram(lab)
     padded_codes = histogram.codes.take(geometry.padded)
     prior = _P.distance_weight * evidence + _P.position_weight * geometry.position_prior
@@ -53,8 +54,10 @@ def foreground_log_odds(lab: Array, distance: Array, spread: float, geometry: Ge
     for remaining in range(_P.rounds - 1, -1, -1):
         margin = np.tanh(log_odds, out=log_odds).reshape(height, row)[:, :width]
         ratio = histogram.log_ratio(margin.ravel())
-        ratio *= _P.learning_weight if remaining else _P.final_weight
-        log_odds = _smooth(ratio.take(padded_codes), row)
+        ratio *= (
+            _P.learning_weight if remaining else _P.final_weight
+        ) / 16  # the weights of ``binomial_sum`` add up to 16
+        log_odds = binomial_sum(ratio.take(padded_codes), (row, 1))
         log_odds += prior
     return log_odds.reshape(height, row)[:, :width]
 
@@ -64,14 +67,7 @@ def _distance_evidence(distance: Array, spread: float) -> Array:
     threshold = _P.threshold_spreads * max(_P.min_spread, spread)
     threshold = min(max(threshold, _P.threshold_min), _P.threshold_max)
     evidence = (distance - threshold) / (_P.threshold_slope * threshold)
-    return np.clip(evidence, -_P.max_evidence, _P.max_evidence, out=evidence)
-
-
-def _smooth(padded: Array, row: int) -> Array:
-    """Returns the 1-2-1 means over 3×3 pixels of a flat, padded image; its rows keep their length."""
-    total = binomial_sum(padded, (row, 1))
-    total /= 16
-    return total
+    return evidence.clip(-_P.max_evidence, _P.max_evidence, out=evidence)
 
 
 class ColorHistogram:
@@ -84,18 +80,17 @@ class ColorHistogram:
         index = lab.reshape(3, -1) * _SCALE
         index += _OFFSET
         np.floor(index, out=index)
-        first, last = index.min(axis=1), index.max(axis=1)
-        if first.min() < 0 or (last > _LAST_BIN).any():
-            np.clip(index, 0, _LAST_BIN[:, None], out=index)
-            first, last = first.clip(0, _LAST_BIN), last.clip(0, _LAST_BIN)
-        _, length_a, length_b = (int(length) for length in last - first + 3)
-        self._strides = (length_a * length_b, length_b, 1)
+        if np.minimum.reduce(index, axis=None) < 0 or (np.maximum.reduce(index, axis=1) > _LAST_BIN).any():
+            index.clip(0, _LAST_BIN[:, None], out=index)
+        first, last = np.minimum.reduce(index, axis=1), np.maximum.reduce(index, axis=1)
+        lengths = [int(length) + 2 for length in last - first + 1]
+        self._strides = (lengths[1] * lengths[2], lengths[2], 1)
         self._margin = sum(self._strides)
         strides = np.array(self._strides, np.float32)
         self._bins = (strides @ index + (self._margin - strides @ first)).astype(np.intp)
-        count = np.bincount(self._bins, minlength=int(strides @ (last - first)) + 2 * self._margin + 1)
+        count = np.bincount(self._bins, minlength=lengths[0] * self._strides[0])
         self._size = len(count)
-        occupied = np.flatnonzero(count > 0)
+        (occupied,) = (count > 0).nonzero()
         self._occupied = occupied - self._margin
         self._count = self._smooth(count)
         code = np.empty(self._size, np.intp)
@@ -109,13 +104,13 @@ class ColorHistogram:
         Args:
             margin: P(foreground) - P(background) of each pixel, float64, flat ``[H * W]``.
         """
-        total, lead = len(self._bins), float(margin.sum())
+        total, lead = len(self._bins), float(np.add.reduce(margin))
         margins = self._smooth(np.bincount(self._bins, margin, self._size))
         # The factor 2 of both probabilities cancels.
         foreground = (self._count + margins) / (total + lead + _P.epsilon) + _P.floor
         background = (self._count - margins) / (total - lead + _P.epsilon) + _P.floor
         ratio = np.log(foreground / background)
-        return np.clip(ratio, -_P.max_ratio, _P.max_ratio, out=ratio)
+        return ratio.clip(-_P.max_ratio, _P.max_ratio, out=ratio)
 
     def _smooth(self, histogram: Array) -> Array:
         """Returns the 1-2-1 means over 3×3×3 bins, at those that occur."""

@@ -119,7 +119,10 @@ def _cut_at_waist(rgb: Array, mask: Array, *, above: bool, below: bool) -> Array
         return mask
     top, bottom = rows[0], rows[-1] + 1
     count = np.concatenate([[0], np.cumsum(mask.sum(axis=1))])
-    color = np.concatenate([np.zeros((1, 3)), np.cumsum((to_lab(rgb) * mask).sum(axis=2, dtype=np.float64).T, axis=0)])
+    # Sums of the colors before each row; exact in float64, in any order.
+    color = np.concatenate([np.zeros((1, 3)), np.cumsum(to_lab(rgb[mask][None])[:, 0], axis=1, dtype=np.float64).T])[
+        count
+    ]
     window = max(_P.waist_window_min, int(_P.waist_window * (bottom - top)))
     row = np.arange(top + window // 2, bottom - window // 2)
     share = (row - top) / (bottom - top)

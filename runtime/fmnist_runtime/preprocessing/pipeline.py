@@ -45,7 +45,7 @@ def to_network_input(image: Image.Image) -> Array:
         return np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _fit(_map_tones(luma(rgb)[box], mask[box], negate=negate))
+    return _fit(_map_tones(luma(rgb[box]), mask[box], negate=negate))
 
 
 def careful_inputs(image: Image.Image) -> Array:
@@ -94,9 +94,12 @@ def _resize(
 
 
 def _is_gray(rgb: Array) -> bool:
-    red, green, blue = np.moveaxis(rgb, -1, 0)
-    most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    return bool((most - least).max() <= _P.gray_tolerance)
+    for step in (8, 1):  # every eighth pixel shows most colors in a hundredth of the time
+        red, green, blue = (rgb[::step, ::step, channel] for channel in range(3))
+        most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+        if (most - least).max() > _P.gray_tolerance:
+            return False
+    return True
 
 
 def _garment_mask(rgb: Array, alpha: Array | None) -> tuple[Array, bool]:
@@ -150,7 +153,7 @@ def _fit(tones: Array) -> Array:
     small = np.asarray(_resize(Image.fromarray(tones), size, Image.Resampling.BICUBIC, (width, height)))
     fitted = np.zeros((IMAGE_SIZE, IMAGE_SIZE))
     top, left = (IMAGE_SIZE - size[1]) // 2, (IMAGE_SIZE - size[0]) // 2
-    fitted[top : top + size[1], left : left + size[0]] = small.clip(0)
+    np.maximum(small, 0, out=fitted[top : top + size[1], left : left + size[0]])
     sharp = _sharpen(fitted)
     brightest = sharp.max()
     return np.rint(sharp * (255 / brightest)).astype(np.uint8) if brightest > 0 else sharp.astype(np.uint8)
@@ -162,4 +165,5 @@ def _sharpen(picture: Array) -> Array:
     center, side = _P.gaussian
     across = side * (padded[:, :-2] + padded[:, 2:]) + center * padded[:, 1:-1]
     around = side * (across[:-2] + across[2:]) + center * across[1:-1]
-    return np.where(picture > 0, picture + _P.sharpness * (picture - around), 0).clip(0)
+    sharp: Array = np.where(picture > 0, picture + _P.sharpness * (picture - around), 0)
+    return np.maximum(sharp, 0, out=sharp)

@@ -65,7 +65,7 @@ def segment(rgb: Array) -> tuple[Array, bool]:
 
 def _classify(log_odds: Array, geometry: Geometry) -> Array:
     """Returns the main components of the pixels that are likelier foreground; none where the evidence is weak."""
-    if np.abs(log_odds).mean() < _MIN_CLARITY:
+    if np.abs(log_odds).sum() < _MIN_CLARITY * log_odds.size:
         log_odds[:] = 0
     return _main_components(log_odds > 0, geometry)
 
@@ -85,11 +85,14 @@ def _threshold(distance: Array, spread: float) -> Array:
     mask = ~free.mask(free.sizes(edge) > 0)
     if not distance[mask].sum() > _P.contrast * spread * np.count_nonzero(mask):
         return np.zeros_like(mask)
-    holes = Components(mask & (neighbor_count(distance < _P.hole_distance) >= _P.hole_neighbors))
+    hole = mask & (neighbor_count(distance < _P.hole_distance) >= _P.hole_neighbors)
+    min_size = _P.hole_min_share * np.count_nonzero(mask)
+    if np.count_nonzero(hole) <= min_size:
+        return mask
+    holes = Components(hole)
     size = holes.sizes()
     core = holes.count(distance < _P.hole_core_distance) / np.maximum(size, 1)
-    open_ = (size > _P.hole_min_share * np.count_nonzero(mask)) & (core > _P.hole_core_share)
-    return mask & ~holes.mask(open_)
+    return mask & ~holes.mask((size > min_size) & (core > _P.hole_core_share))
 
 
 def _main_components(mask: Array, geometry: Geometry) -> Array:
