@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.cli.parsers import SHELLS
-from fmnist_runtime.console import run_argparse
+from fmnist_runtime.console import printable, run_argparse
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.options import CommandParser
 
@@ -169,7 +169,7 @@ def _compare(arguments: Sequence[str]) -> int:
     from fmnist_bench.regression import compare_runs, read_run
 
     lines, regressed = compare_runs(read_run(chosen.old), read_run(chosen.new), chosen.tolerance)
-    print("\n".join(lines))
+    print("\n".join(map(printable, lines)))
     return int(regressed)
 
 

@@ -1,9 +1,12 @@
 """Formats the reports of ``fmnist-export`` as text."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from fmnist_export.verify import Claim
+from fmnist_runtime.console import printable
+from fmnist_runtime.errors import ModelError
 
 __all__ = ["format_claims", "format_curve", "format_export", "format_inspection", "format_step"]
 
@@ -83,7 +86,7 @@ def format_claims(claims: list[Claim]) -> str:
     for claim in claims:
         found = "" if claim.holds else f", found {_brief(claim.found)}"
         lines.append(f"{'holds' if claim.holds else 'WRONG'}  {claim.name:<{width}}  {_brief(claim.stated)}{found}")
-    return "\n".join(lines)
+    return _printable_lines(lines)
 
 
 def _brief(value: Any) -> str:
@@ -95,10 +98,22 @@ def _brief(value: Any) -> str:
 
 
 def format_inspection(found: dict[str, Any]) -> str:
-    """Returns metadata, layers and executed nodes; see ``inspect_model``."""
+    """Returns metadata, layers and executed nodes; see ``inspect_model``.
+
+    Raises:
+        ModelError: The metadata lack a value, or have one of another kind.
+    """
+    try:
+        lines = [*_describe(found), "", *_layer_table(found["layers"]), "", *_execution(found["executed"])]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{found['file']}: the metadata are malformed ({error!r}); export it again") from error
+    return _printable_lines(lines)
+
+
+def _describe(found: dict[str, Any]) -> list[str]:
     document = found["metadata"]
     model, training = document.get("model", {}), document.get("training", {})
-    lines = [
+    return [
         f"{found['file']}: {found['bytes']:,} bytes, schema {document['schema']}, "
         + (f"opset {found['opset']}" if found["opset"] else "ORT format: its layers are those that are executed"),
         f"model: {model.get('name')}, {model.get('parameters', 0):,} parameters, {found['macs']:,} MACs an image",
@@ -107,14 +122,20 @@ def format_inspection(found: dict[str, Any]) -> str:
         f"epoch {training.get('epoch')}, data {training.get('dataset')}",
         *(f"{_LABELS.get(key, key)}: {_flat(value)}" for key, value in sorted(document.items()) if key not in _SHORT),
         *_figures(document),
-        f"\n{'layer':<20}{'operator':<10}{'weights':<18}{'output':<14}{'MACs':>12}",
     ]
-    lines += [
+
+
+def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
+    return [f"{'layer':<20}{'operator':<10}{'weights':<18}{'output':<14}{'MACs':>12}"] + [
         f"{layer['name']:<20}{layer['operator']:<10}{_dims(layer['weight']):<18}{_dims(layer['output']):<14}"
         f"{layer['macs']:>12,}"
-        for layer in found["layers"]
+        for layer in layers
     ]
-    return "\n".join([*lines, "", *_execution(found["executed"])])
+
+
+def _printable_lines(lines: Iterable[str]) -> str:
+    """Joins lines; control characters of a foreign file's labels are escaped."""
+    return "\n".join(map(printable, lines))
 
 
 def _figures(document: dict[str, Any]) -> list[str]:

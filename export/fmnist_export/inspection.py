@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from onnx import ModelProto
 
 from fmnist_export.graph import layers, quiet_session
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import FmnistError, ModelError
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.session import first_line
 from fmnist_runtime.model_file.store import find_model, read_model
@@ -61,10 +62,17 @@ def inspect_model(model: str | Path) -> dict[str, Any]:
         "bytes": len(data),
         "metadata": dict(classifier.metadata.document),
         "opset": {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import},
-        "macs": classifier.metadata.document["model"]["macs"] if ort else sum(layer.macs for layer in found),
+        "macs": _stated_macs(classifier.metadata.document) if ort else sum(layer.macs for layer in found),
         "layers": [vars(layer) for layer in found],
         "executed": [vars(node) for node in executed_nodes(data)],
     }
+
+
+def _stated_macs(document: Mapping[str, Any]) -> int:
+    try:
+        return int(document["model"]["macs"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"the model's metadata are malformed ({error!r}); export it again") from error
 
 
 def executed_nodes(data: bytes) -> list[Executed]:

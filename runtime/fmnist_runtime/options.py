@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from fmnist_runtime.console import printable
+
 __all__ = [
     "CommandParser",
     "add_model_options",
@@ -68,7 +70,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line on stderr and ends the process with exit code 2."""
-        self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
+        self.exit(2, f"error: {printable(message)}; {self.prog} --help lists the options\n")
 
     def _explain(self, unknown: list[str]) -> str:
         from difflib import get_close_matches

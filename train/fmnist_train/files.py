@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_runtime.files import write_atomically
 
 __all__ = [
     "around_section",
+    "bounded_lines",
     "expand_path",
     "lock_folder",
     "nearest",
@@ -71,6 +72,22 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def bounded_lines(file: TextIO, longest: int) -> Iterator[str]:
+    """Yield the lines of a file, each with its end: what holds no line end must not fill the memory.
+
+    Args:
+        file: opened in text mode.
+        longest: characters of a line.
+
+    Raises:
+        ValueError: a longer line.
+    """
+    while line := file.readline(longest + 1):
+        if len(line) > longest:
+            raise ValueError(f"a line of more than {longest:,} characters; the file is damaged or no such table")
+        yield line
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

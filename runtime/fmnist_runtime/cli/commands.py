@@ -12,6 +12,8 @@ __all__ = ["RUNNERS"]
 
 def _web(args: Sequence[str]) -> int:
     chosen = BUILDERS["web"]().parse_arguments(args)
+    from shlex import quote
+
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.model_file.store import find_model, names_model, read_model
     from fmnist_runtime.webpage import write_page
@@ -23,7 +25,7 @@ def _web(args: Sequence[str]) -> int:
         size = write_page(data, chosen.folder)
     print(
         f"wrote {chosen.folder}: {size / 1e6:.1f} MB; serve it with any web server, "
-        f"for example: python -m http.server -d {chosen.folder}"
+        f"for example: python -m http.server -d {quote(str(chosen.folder))}"
     )
     return 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fmnist_runtime.batching.batch import Classify, to_answers
+from fmnist_runtime.console import printable
 from fmnist_runtime.errors import FileError
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
 from fmnist_runtime.prediction import Answer
@@ -108,7 +109,7 @@ class FolderWatch:
         hidden: list[str] = []
         self._known = {path: _Known(signature, clock(), True) for path, signature in self._signatures(hidden)}
         if hidden:
-            logging.getLogger(__name__).warning("%s: %s", folder, describe_hidden(hidden))
+            logging.getLogger(__name__).warning("%s: %s", printable(str(folder)), describe_hidden(hidden))
 
     def poll(self) -> list[str]:
         """Returns the pictures that are complete and were not returned before, sorted."""

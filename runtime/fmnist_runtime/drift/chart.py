@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fmnist_runtime.console import counted
+from fmnist_runtime.console import counted, printable
 from fmnist_runtime.drift.counts import EDGES, AnswerCounts
 from fmnist_runtime.drift.permutation import Finding
 from fmnist_runtime.errors import FmnistError
@@ -40,7 +40,7 @@ def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Find
     )
     edges = [f"to {edge:g}" for edge in EDGES] + [f"over {EDGES[-1]:g}"]
     panels = [
-        _Panel("Answers", [*names, "I don't know"], before, now),
+        _Panel("Answers", [*map(printable, names), "I don't know"], before, now),
         _Panel("Confidence", edges, reference.confidence, today.confidence),
     ]
     sheet = Image.new("RGB", (_WIDTH, 110 + sum(50 + _ROW * len(panel.rows) for panel in panels)), "white")

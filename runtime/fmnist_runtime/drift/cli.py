@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_runtime.console import run_argparse
+from fmnist_runtime.console import printable, run_argparse
 from fmnist_runtime.options import CommandParser
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]
     lines = [f"{'':<14}{'reference':>12}{'today':>12}", f"{'pictures':<14}{before.total:12,}{now.total:12,}"]
     for name in sorted({*before.labels, *now.labels}):
         shares = [counts.labels.get(name, 0) / counts.total for counts in (before, now)]
-        lines.append(f"{name:<14}{shares[0]:12.1%}{shares[1]:12.1%}")
+        lines.append(f"{printable(name):<14}{shares[0]:12.1%}{shares[1]:12.1%}")
     shares = [counts.rejected / counts.total for counts in (before, now)]
     unknown = "I don't know"
     lines += [f"{unknown:<14}{shares[0]:12.1%}{shares[1]:12.1%}", ""]

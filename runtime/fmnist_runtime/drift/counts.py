@@ -95,12 +95,17 @@ def read_counts(path: Path) -> AnswerCounts:
 
 def _decode(path: Path, data: bytes) -> str:
     """Decodes UTF-8, with or without byte order marks: files put together with ``cat`` may hold several."""
-    if data.startswith(_UTF16_MARKS) or b"\0" in data[:100]:
+    if data.startswith(_UTF16_MARKS) or _is_every_second_byte_zero(data[:100]):
         raise DataError(f"{path}: UTF-16, not UTF-8: in PowerShell, write it with | Out-File -Encoding utf8")
     try:
         return data.decode("utf-8").replace("\ufeff", "")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not text; {_EXPECTED}") from error
+
+
+def _is_every_second_byte_zero(data: bytes) -> bool:
+    """Returns whether the bytes are ASCII text in UTF-16 without a byte order mark."""
+    return len(data) > 1 and any(not any(data[start::2]) and all(data[1 - start :: 2]) for start in (0, 1))
 
 
 def _from_answers(text: str) -> AnswerCounts:

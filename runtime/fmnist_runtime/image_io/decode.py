@@ -158,8 +158,15 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(f"{error}: refused") from error
     except UnidentifiedImageError as error:
         if heif_is_readable(data):
-            return Image.open(Metered(data))
+            return _open_heif(data)
         raise ImageError(describe_unsupported(data)) from error
+
+
+def _open_heif(data: bytes) -> Image.Image:
+    try:
+        return Image.open(Metered(data))
+    except UnidentifiedImageError as error:
+        raise ImageError("a damaged or truncated HEIC photo") from error
 
 
 def _load_without_end(data: bytes) -> Image.Image:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fmnist_runtime.console import printable
+
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
 
@@ -59,12 +61,12 @@ def expand(pictures: Iterable["Picture"], *, report: bool = False) -> Iterator[S
         if hidden and report:
             import logging  # not at start-up
 
-            logging.getLogger(__name__).warning("%s: %s", name, describe_hidden(hidden))
+            logging.getLogger(__name__).warning("%s: %s", printable(name), describe_hidden(hidden))
 
 
 def describe_hidden(paths: Sequence[str]) -> str:
     """Returns a clause with the number of names that were left out, and the first of them."""
-    return f"left out {len(paths):,} hidden or system names and links to folders, such as {paths[0]}"
+    return f"left out {len(paths):,} hidden or system names and links to folders, such as {printable(paths[0])}"
 
 
 def count_pictures(pictures: Iterable["Picture"]) -> int:

@@ -26,6 +26,7 @@ present: ``float_layers`` (names), ``tuning`` (``epochs``, ``aim``; the weights 
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -85,6 +86,13 @@ class Metadata(NamedTuple):
         return metadata
 
 
+def _finite(text: str) -> float:
+    """Converts a number of JSON; ``NaN``, ``Infinity`` and ``1e999`` would not become JSON again."""
+    if not isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
 def _parse(props: Mapping[str, str]) -> dict[str, Any]:
     if PREFIX + "schema" not in props:
         raise ModelError("the model has no fmnist metadata: it was not written by fmnist-export")
@@ -93,7 +101,9 @@ def _parse(props: Mapping[str, str]) -> dict[str, Any]:
         if not key.startswith(PREFIX):
             continue
         try:
-            document[key.removeprefix(PREFIX)] = value if key == CHECKSUM_KEY else json.loads(value)
+            document[key.removeprefix(PREFIX)] = (
+                value if key == CHECKSUM_KEY else json.loads(value, parse_float=_finite, parse_constant=_finite)
+            )
         except (ValueError, RecursionError) as error:
             raise ModelError(f"the model's metadata field {key} is not JSON; the file is damaged") from error
     schema = document["schema"]

@@ -37,6 +37,11 @@ def test_utf16_is_named(tmp_path: Path, encoding: str, text: str) -> None:
         read_counts(tmp_path / "day")
 
 
+def test_a_picture_is_not_called_utf16() -> None:
+    with pytest.raises(DataError, match="not text; expected lines"):
+        read_counts(Path(__file__).parents[3] / "examples" / "shirt.jpg")
+
+
 def test_labels_that_are_no_text_are_those_of_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "answers").write_text(json.dumps(ANSWER | {"label": "a\udcff"}))
     assert list(read_counts(tmp_path / "answers").labels) == ["a\\udcff"]

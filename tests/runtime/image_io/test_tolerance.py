@@ -134,6 +134,12 @@ def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         open_image(ftyp(b"heic"))
 
 
+def test_a_damaged_heic_photo_with_the_extra() -> None:
+    pytest.importorskip("pillow_heif", reason="needs the extra `heic`")
+    with pytest.raises(ImageError, match=r"^a damaged or truncated HEIC photo$"):
+        open_image(ftyp(b"heic"))
+
+
 def test_heic_with_its_extra() -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra `heic`")
     pillow_heif.register_heif_opener()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_runtime import Classifier, ModelError
+from fmnist_runtime.model_file.metadata import Metadata
 
 Make = Callable[..., Path]
 
@@ -31,6 +32,13 @@ Make = Callable[..., Path]
 def test_bad_metadata_is_refused(make_model: Make, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         Classifier.load(make_model(**changes))
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_that_json_lacks_are_refused(number: str) -> None:
+    """They would make the output of --json unreadable for other programs."""
+    with pytest.raises(ModelError, match=r"fmnist\.x is not JSON"):
+        Metadata.from_props({"fmnist.schema": "1", "fmnist.x": f'{{"a": [{number}]}}'})
 
 
 def test_metadata_without_end_are_refused(make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:

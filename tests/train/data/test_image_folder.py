@@ -1,5 +1,7 @@
 """A folder of one's own pictures as a data set."""
 
+import os
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,56 @@ def test_picture_that_cannot_be_read_is_named(tmp_path, write_pictures):
     for number in range(5):
         (folder / "hat" / f"{number:03}.png").write_bytes(b"no picture")
     refused(folder, r"hat.00\d\.png: cannot be read as a picture")
+
+
+def test_all_unreadable_pictures_are_named_in_one_line(tmp_path, write_pictures):
+    write_pictures(tmp_path / "train", hat=30, scarf=5)
+    write_pictures(tmp_path / "test", hat=1, scarf=1)
+    for number in range(15):
+        (tmp_path / "train" / "hat" / f"{number:03}.png").write_bytes(b"%PDF-1.4")
+    refused(
+        tmp_path,
+        r"hat.000\.png: cannot be read as a picture \(a PDF.*; nor can 14 more: .*001\.png, .*010\.png, \.\.\.;",
+    )
+
+
+def test_a_folder_in_a_folder_of_its_name_has_a_hint(tmp_path, write_pictures):
+    """A Mac's archive unpacks so, beside a folder __MACOSX."""
+    inner = write_pictures(tmp_path / "shop" / "shop", hat=5, scarf=5)
+    (tmp_path / "shop" / "__MACOSX").mkdir()
+    (inner / ".hidden").mkdir()
+    refused(
+        tmp_path / "shop", r"one class folder only; .*shop.shop' holds folders itself \(hat, scarf\): name that one"
+    )
+
+
+def test_names_in_either_unicode_form_are_one_class(tmp_path, write_pictures):
+    decomposed, composed = (unicodedata.normalize(form, "Hüte") for form in ("NFD", "NFC"))
+    write_pictures(tmp_path / "train", scarf=2, **{decomposed: 2})
+    write_pictures(tmp_path / "test", scarf=2, **{composed: 2})
+    source = find_dataset(str(tmp_path))
+    assert source.labels == (composed, "scarf") and len(source.load("train")) == len(source.load("test")) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", os.fsdecode(b"\xff")])
+def test_classes_that_cannot_be_printed_are_refused(name, tmp_path, write_pictures):
+    try:
+        folder = write_pictures(tmp_path / "shop", hat=5, **{name: 5})
+    except OSError:
+        pytest.skip("this file system has no such names")
+    refused(folder, "cannot be printed; rename the folder")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_in_warnings_cannot_control_the_terminal(tmp_path, write_pictures, caplog):
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    content = (folder / "hat" / "003.png").read_bytes()
+    for name in ("scarf/a\nerror: \x1b[31mred.png", "hat/.\x1b[2J\n.png"):
+        (folder / name).write_bytes(content)
+    find_dataset(str(folder))
+    assert len(caplog.records) == 2
+    assert all(record.getMessage().isprintable() for record in caplog.records)
 
 
 def test_photos_stand_upright(tmp_path, write_pictures):

@@ -104,3 +104,10 @@ def test_pictures_are_drawn_without_pyplot(tmp_path, predictions, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     write_reliability_diagram(predictions.probabilities, predictions.labels, tmp_path / "reliability.png")
     check(tmp_path / "reliability.png")
+
+
+@pytest.mark.parametrize("name", ["帽子", "🧦", "a$b$", "under_score^"])
+def test_class_names_in_any_script_give_no_warning(name: str, tmp_path) -> None:
+    """Warnings are errors here. The font lacks some characters, which become boxes."""
+    write_confusion_matrix(np.array([[3, 1], [2, 4]]), (name, "b"), tmp_path / "matrix.png")
+    assert (tmp_path / "matrix.png").stat().st_size

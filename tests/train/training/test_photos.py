@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import math
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,6 +100,23 @@ def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> No
         read_photos(tmp_path, DATASET_LABELS)
     with pytest.raises(DataError, match="Clothing dataset"):
         read_photos(tmp_path / "nowhere", DATASET_LABELS)
+
+
+def test_a_name_in_another_unicode_form_is_found(tmp_path: Path) -> None:
+    """A Mac's archive decomposes the names of files, and a table written elsewhere does not."""
+    decomposed, composed = (unicodedata.normalize(form, "Hüte.jpg") for form in ("NFD", "NFC"))
+    for stored, listed in ((decomposed, composed), (composed, decomposed)):
+        folder = write_folder(tmp_path / stored, changed(0, 0, listed))
+        (folder / "0.jpg").rename(folder / stored)
+        assert read_photos(folder, DATASET_LABELS)[0].path.is_file()
+
+
+def test_a_table_without_line_ends_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    with (folder / "train.csv").open("a") as file:
+        file.write("x" * 200_000)
+    with pytest.raises(DataError, match="a line of more than 100,000 characters"):
+        read_photos(folder, DATASET_LABELS)
 
 
 def test_senders_are_divided_by_hash(tmp_path: Path) -> None:
@@ -245,6 +263,15 @@ def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
     (clone / "images.csv").write_text("image,label\n")
     with pytest.raises(DataError, match="no column 'sender_id'"):
         convert_clothing_dataset(clone, tmp_path / "photos")
+
+
+@pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/b", "", ".."])
+def test_a_table_cannot_choose_where_pictures_are_written(name: str, tmp_path: Path) -> None:
+    rows = [["image", "sender_id", "label", "kids"], [name, min(TRAINING_SENDERS), "Hoodie", "False"]]
+    (tmp_path / "images.csv").write_text("\n".join(map(",".join, rows)))
+    with pytest.raises(DataError, match=r"line 2: .* is no name of a picture"):
+        convert_clothing_dataset(tmp_path, tmp_path / "photos")
+    assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
 
 
 def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,15 @@ photos are for measuring.
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from fmnist_runtime.errors import DataError, ImageError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
-from fmnist_train.data.photos import TABLE
+from fmnist_train.data.photos import LONGEST_LINE, TABLE
+from fmnist_train.files import bounded_lines
 
 __all__ = ["TRAINING_SENDERS", "convert_clothing_dataset"]
 
@@ -44,6 +46,8 @@ _ANSWERS = {
 """Classes of Fashion-MNIST that count as correct, by label of the data set. Photos with other labels are left out."""
 _SIDE = 320
 """Longest side of the copies, pixels: more than twice the working size of the preprocessing."""
+_NAME = re.compile(r"[\w-]+")
+"""Name of a picture without its suffix. A path would let a foreign table choose where files are written."""
 _COLUMNS = ("image", "sender_id", "label", "kids")
 
 
@@ -79,11 +83,16 @@ def convert_clothing_dataset(clone: Path, folder: Path) -> int:
 def _rows(table: Path) -> Iterator[dict[str, str]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(bounded_lines(file, LONGEST_LINE))
             if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or [])]:
                 raise DataError(f"{table}: no column '{missing[0]}'; it must be the table of the Clothing dataset")
-            yield from reader
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            for row in reader:
+                if not _NAME.fullmatch(row["image"] or ""):
+                    raise DataError(f"{table}: line {reader.line_num}: '{row['image']}' is no name of a picture")
+                yield row
+    except DataError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{table}: not a readable table ({error}); name a clone of the Clothing dataset") from error
 
 

@@ -7,15 +7,15 @@ start at 0, and ``px`` or nothing may stand for ``pixel``. The class is in ``lab
 import csv
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.files import bounded_lines
 
 __all__ = ["read_csv"]
 
@@ -44,7 +44,7 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with path.open(encoding="utf-8-sig") as file:
             names = _split(file.readline(_LONGEST_LINE))
             label, pixels = _find_columns(path, names)
-            rows = _read_rows(_lines(file), len(names))
+            rows = _read_rows(bounded_lines(file, _LONGEST_LINE), len(names))
     except DataError:
         raise
     except UnicodeError as error:
@@ -55,18 +55,6 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: {_first_fault(path, names) or error}") from error
     images = rows[:, pixels].reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
     return np.ascontiguousarray(images), rows[:, label].copy()
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    """Yield the lines of a file, each with its end.
-
-    Raises:
-        ValueError: a line of more than ``_LONGEST_LINE`` characters.
-    """
-    while line := file.readline(_LONGEST_LINE + 1):
-        if len(line) > _LONGEST_LINE:
-            raise ValueError(f"a line of more than {_LONGEST_LINE:,} characters; the file is damaged or no such CSV")
-        yield line
 
 
 def _split(line: str) -> list[str]:
@@ -144,7 +132,7 @@ def _parse(lines: list[str]) -> np.ndarray:
 def _first_fault(path: Path, names: Sequence[str]) -> str | None:
     """Describe the first faulty line of a file that could not be parsed; slow. None if no line is faulty."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(_lines(file))
+        reader = csv.reader(bounded_lines(file, _LONGEST_LINE))
         try:
             next(reader, None)
             for row in reader:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.csv import read_csv
@@ -98,10 +99,12 @@ def missing_files(folder: Path) -> str:
 def _warn(part: str, images: np.ndarray, labels: np.ndarray, foreign: Sequence[tuple[Path, str]]) -> None:
     """Warn about files that are not the published ones."""
     if _unordered_sha256(images, labels) == _PUBLISHED_SETS[part]:
-        logger.warning("%s: the published Fashion-MNIST in another order", foreign[0][0])
+        logger.warning("%s: the published Fashion-MNIST in another order", printable(str(foreign[0][0])))
         return
     for path, digest in foreign:
-        logger.warning("%s: not the published Fashion-MNIST (SHA-256 %s...), used as it is", path, digest[:12])
+        logger.warning(
+            "%s: not the published Fashion-MNIST (SHA-256 %s...), used as it is", printable(str(path)), digest[:12]
+        )
 
 
 def _unordered_sha256(images: np.ndarray, labels: np.ndarray) -> str:

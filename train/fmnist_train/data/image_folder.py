@@ -6,12 +6,14 @@ the test split. Every picture becomes 28×28 by the code that devices run.
 
 import hashlib
 import logging
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError, ImageError
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import describe_hidden, find_images, is_hidden
@@ -27,6 +29,9 @@ TEST_SHARE = 0.2
 SEED = 0
 """Seed of the draw of the test split, which is the same in every run."""
 
+_SHOWN_FAULTS = 10
+"""Names of further unreadable pictures in a message."""
+
 Sample = tuple[Path, int]
 """A picture and its class id."""
 
@@ -38,7 +43,8 @@ class ClassFolders:
     splits gives a warning, too.
 
     Raises:
-        DataError: no class folders, fewer than two classes, an empty class, or classes that differ between the splits.
+        DataError: no class folders, fewer than two classes, an empty class, a name with control characters, or classes that
+            differ between the splits.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,13 +56,13 @@ class ClassFolders:
         hidden: list[str] = []
         found = {name: _find(folder, hidden) for name, folder in (halves if present else {"train": path}).items()}
         if hidden:
-            logger.warning("%s: %s", path, describe_hidden(hidden))
+            logger.warning("%s: %s", printable(str(path)), describe_hidden(hidden))
         self.labels = tuple(found["train"])
         if present and self.labels != tuple(found["test"]):
             differing = sorted(set(self.labels) ^ set(found["test"]))
             raise DataError(f"{path}: train and test differ in their classes: {', '.join(differing)}")
         if len(self.labels) < 2:
-            raise DataError(f"{path}: has one class folder only; a classifier needs at least two")
+            raise DataError(f"{path}: has one class folder only; a classifier needs at least two{_hint(path)}")
         samples = {name: _number(classes.values()) for name, classes in found.items()}
         self.pictures: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
         _report_copies(path, self.pictures)
@@ -68,8 +74,15 @@ class ClassFolders:
             DataError: a picture cannot be read.
         """
         pictures = self.pictures[part]
-        images = np.stack([_read(file) for file, _ in pictures])
-        return Split(images, np.array([label for _, label in pictures], np.int64))
+        images, faults = [], []
+        for file, _ in pictures:
+            try:
+                images.append(to_network_input(open_image(file)))
+            except ImageError as error:
+                faults.append(f"{file}: cannot be read as a picture ({error})")
+        if faults:
+            raise DataError(_list_faults(faults))
+        return Split(np.stack(images), np.array([label for _, label in pictures], np.int64))
 
 
 def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
@@ -85,7 +98,11 @@ def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
         if is_hidden(entry.name) or entry.is_symlink():
             hidden.append(str(entry))
             continue
-        classes[entry.name] = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
+        if not entry.name.isprintable():
+            raise DataError(f"{printable(str(entry))}: a class name that cannot be printed; rename the folder")
+        name = unicodedata.normalize("NFC", entry.name)  # a Mac's archives have decomposed names
+        pictures = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
+        classes[name] = [*classes.get(name, ()), *pictures]
     if empty := [name for name, pictures in classes.items() if not pictures]:
         raise DataError(f"{folder}: no pictures in the class folder '{empty[0]}'; add some, or remove it")
     if not classes:
@@ -124,8 +141,9 @@ def _report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
         if copies:
             first = places[copies[0][0]]
             other = next(places[i] for i in copies[0] if places[i][key] != first[key])
-            shown = " and ".join(str(file.relative_to(path)) for file, *_ in (first, other))
-            logger.warning("%s: pictures in %s: %d, such as %s; %s", path, fault, len(copies), shown, advice)
+            shown = " and ".join(printable(str(file.relative_to(path))) for file, *_ in (first, other))
+            where = printable(str(path))
+            logger.warning("%s: pictures in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
 
 
 def _same_content(files: Sequence[Path]) -> list[list[int]]:
@@ -148,8 +166,21 @@ def _sha256(file: Path) -> str:
         return str(file)
 
 
-def _read(path: Path) -> np.ndarray:
-    try:
-        return to_network_input(open_image(path))
-    except ImageError as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error})") from error
+def _hint(path: Path) -> str:
+    """Return advice where an archive was unpacked into a folder of its own name; empty where there is none."""
+    folder = _folders(path)[0]
+    inner = [entry.name for entry in _folders(folder)]
+    return f"; '{folder}' holds folders itself ({', '.join(inner[:3])}): name that one" if len(inner) > 1 else ""
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+
+
+def _list_faults(faults: Sequence[str]) -> str:
+    """Return the first fault, and the number of the others with their names, in one line."""
+    names = [fault.partition(": cannot")[0] for fault in faults[1:]]
+    if not names:
+        return faults[0]
+    shown = ", ".join(names[:_SHOWN_FAULTS]) + (", ..." if len(names) > _SHOWN_FAULTS else "")
+    return f"{faults[0]}; nor can {len(names):,} more: {shown}; convert or remove them"

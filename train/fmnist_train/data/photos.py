@@ -13,6 +13,7 @@ Class names are slugs of the data set's labels: ``T-shirt/top`` is ``tshirt-top`
 
 import csv
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError, DataError, ImageError
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_train.files import bounded_lines
 
-__all__ = ["NONE", "PHOTOS_ORIGIN", "TABLE", "Photo", "read_photos", "slug", "split_by_sender"]
+__all__ = ["LONGEST_LINE", "NONE", "PHOTOS_ORIGIN", "TABLE", "Photo", "read_photos", "slug", "split_by_sender"]
 
 TABLE = "train.csv"
 """Name of the table in the folder."""
+LONGEST_LINE = 100_000
+"""Characters of a line of a table: far more than a path and some labels take."""
 NONE = "none"
 """The answer to a photo that shows none of the classes."""
 PHOTOS_ORIGIN = (
@@ -72,10 +76,10 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
     table = folder / TABLE
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(bounded_lines(file, LONGEST_LINE))
             rows = [(reader.line_num, row) for row in reader]
             columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{table}: not a readable table of photos ({error}); {PHOTOS_ORIGIN}") from error
     if missing := [name for name in _COLUMNS if name not in columns]:
         raise DataError(f"{table}: line 1: no column '{missing[0]}'; the columns are {', '.join(_COLUMNS)}")
@@ -119,7 +123,15 @@ def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: st
         raise DataError(f"{place}: unknown part '{part}'; known: {', '.join(_PARTS)}")
     if not row["sender"]:
         raise DataError(f"{place}: no sender; give each person a name or number")
-    return Photo(folder / row["file"], tuple(sorted({classes[n] for n in names if n != NONE})), row["sender"], part)
+    return Photo(
+        _find(folder / row["file"]), tuple(sorted({classes[n] for n in names if n != NONE})), row["sender"], part
+    )
+
+
+def _find(path: Path) -> Path:
+    """Return the path in the Unicode form in which it exists: a Mac's archives decompose the names of files."""
+    forms = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
+    return next((form for form in forms if form.is_file()), path)
 
 
 def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:

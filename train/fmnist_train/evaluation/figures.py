@@ -4,6 +4,7 @@ The colors are those of Okabe and Ito, which stay distinct with color blindness.
 """
 
 import io
+import warnings
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -25,7 +26,9 @@ _DPI = 110
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically; missing folders are made."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class name in another script has boxes
+        figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
     write_atomically(Path(path), buffer.getvalue())
 
 

@@ -71,7 +71,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Prints a line."""
-        self.console.print(text, soft_wrap=True)
+        self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -23,7 +23,7 @@ class TuningProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, soft_wrap=True, markup=False)
+        self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
     def start_trial(self, number: int, values: Mapping[str, float]) -> None:
         """Show the values of a trial that begins."""
