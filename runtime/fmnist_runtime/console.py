@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import FmnistError, extra_hint
+from fmnist_runtime.errors import FmnistError, extra_hint, printable
 
 __all__ = ["counted", "exit_code_of", "keep_stdout", "printable", "run_argparse", "run_main", "use_color"]
 
@@ -88,11 +88,6 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         plural: The plural; by default the singular and "s".
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def printable(text: str) -> str:
-    """Returns the text as one line without control characters: file names may hold any."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def use_color(stream: Any) -> bool:

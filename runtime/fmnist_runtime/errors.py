@@ -24,6 +24,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "extra_hint",
+    "printable",
 ]
 
 
@@ -81,3 +82,8 @@ def extra_hint(extra: str) -> str:
     except PackageNotFoundError:  # run from a source tree that was never installed
         wheel = "WHEEL"
     return f"pip install '.[{extra}]' in a checkout, or pip install '{wheel}[{extra}]'"
+
+
+def printable(text: str) -> str:
+    """Returns the text as one line without control characters: file names may hold any."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from fmnist_runtime.console import printable
+from fmnist_runtime.errors import printable
 
 __all__ = [
     "CommandParser",

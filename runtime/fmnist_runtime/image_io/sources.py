@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmnist_runtime.console import printable
+from fmnist_runtime.errors import printable
 
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
