@@ -6,6 +6,7 @@ FROM --platform=$BUILDPLATFORM python:3.13-slim AS wheel
 WORKDIR /source
 RUN pip install --no-cache-dir build
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
+COPY LICENSES LICENSES
 COPY runtime runtime
 COPY train train
 COPY export export

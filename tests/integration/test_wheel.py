@@ -76,6 +76,8 @@ def test_the_wheel_holds_the_model_and_the_commands_and_little_else(wheel: Path)
     models = {Path(name).stem for name in names if name.startswith("fmnist_runtime/models/") and name.endswith(".onnx")}
     assert models == {"improved", "improved-lite", "micro", "nano"}
     assert "fmnist-infer = fmnist_runtime.cli.infer:main" in commands
+    notices = {Path(name).name for name in names if ".dist-info/licenses/" in name}
+    assert notices == {"LICENSE", "fashion-mnist.txt", "clothing-dataset.txt"}
     assert not [n for n in names if n.startswith(("tests", "artifacts", "benchmarks")) or "__pycache__" in n]
 
 
@@ -108,6 +110,8 @@ def test_what_needs_an_extra_says_which(device: Path, module: str, extra: str, a
     done = run(device, "-c", call(module), *arguments)
     assert done.returncode == 1 and f"pip install '.[{extra}]' in a checkout" in done.stderr
     assert done.stderr.count("\n") == 1
+    version = run(device, "-c", call(module), "--version")
+    assert version.returncode == 0 and re.fullmatch(r"\d+\.\d+\.\d+\n", version.stdout)
 
 
 def test_a_device_writes_the_page(device: Path, tmp_path: Path) -> None:
