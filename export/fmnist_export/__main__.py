@@ -2,6 +2,7 @@
 
 import sys
 
+import fmnist_runtime
 from fmnist_runtime.console import run_main
 
 __all__ = ["main"]
@@ -9,6 +10,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point."""
+    if sys.argv[1:] == ["--version"]:  # needs no extra
+        print(fmnist_runtime.__version__)
+        return
     sys.exit(run_main("fmnist_export.cli", extra="export"))
 
 

@@ -29,6 +29,8 @@ def infer(args: Sequence[str] | None = None) -> int:
     chosen = parser.parse_arguments(arguments)
     if [*chosen.photos, chosen.files_from].count("-") > 1:
         parser.error("standard input can be read only once; give one -")
+    if chosen.photos and (command := _misspelled_command(chosen.photos[0])):
+        parser.error(f"{chosen.photos[0]} is no file, and no subcommand; did you mean {command}?")
     if not chosen.photos and chosen.files_from is None and chosen.watch is None:
         parser.error("name at least one picture or folder, or - for standard input")
     from fmnist_runtime.cli.classify import classify
@@ -48,6 +50,15 @@ def _split_command(arguments: list[str]) -> tuple[str | None, list[str]]:
             rest = [*([value] if equals else []), *arguments[:position], *arguments[position + 1 :]]
             return _EARLIER_SPELLINGS[option], rest
     return None, arguments
+
+
+def _misspelled_command(word: str) -> str | None:
+    """Returns the subcommand that a word without a suffix resembles, unless there is a file of that name."""
+    if not word.isalpha() or os.path.lexists(word):
+        return None
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, COMMANDS, 1, 0.75)), None)
 
 
 def main() -> None:
