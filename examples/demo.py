@@ -40,15 +40,17 @@ def main() -> None:
     start = time.perf_counter()
     print("The demo trains a small network, exports it, verifies the files, and classifies photos: about a minute.")
     sample = ("--data", "sample")
-    step("Train for a few epochs", "fmnist-train", *sample, "--epochs", "8", "--quiet", "--output", folder)
+    step("Train for a few epochs", "fmnist-train", *sample, "--epochs", "8", "--output", folder)
     step("Explain its mistakes", "fmnist-train", "evaluate", folder, *sample)
     step("Export to ONNX and int8; compare both with PyTorch", "fmnist-export", folder, "--quantize", *sample)
     step("Classify photos with the model that ships", "fmnist-infer", "examples")
     sheet = f"{folder}/photos.png"
     step("Draw what the network saw", "benchmarks/studies/photo_sheet.py", "examples", sheet)
+    step("Write the browser page", "fmnist-infer", "web", f"{folder}/page")
     print(f"\nDone in {time.perf_counter() - start:.0f} s. Open:")
     print(f"  {folder}/evaluation/report.html   the run: accuracy, mistakes, where the network looked")
-    print(f"  {sheet}               the photos, what the network saw, its answers")
+    print(f"  {sheet}               the photos, what the network saw, its answers; hard ones are marked")
+    print(f"  http://localhost:8000             the page, after: {sys.executable} -m http.server -d {folder}/page")
 
 
 if __name__ == "__main__":

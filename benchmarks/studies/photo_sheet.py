@@ -1,20 +1,37 @@
 """Contact sheet for the README: each photo, the photo only resized, the network's input, and the answer.
 
+A photo whose file name begins with classes, as in coat-or-pullover.jpg, gets a verdict on the answer.
+
 python benchmarks/studies/photo_sheet.py FOLDER OUT.png [--model FILE] [--columns N]
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from photos import naive
 from PIL import Image, ImageDraw, ImageFont
 
-from fmnist_runtime import Classifier
+from fmnist_runtime import Classifier, Prediction
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import find_images
 
 TILE, GAP, CAPTION = 150, 6, 46
 """Edge of an image, distance between images, and height of the caption, in pixels."""
+COLORS = {"correct": "#1a7f37", "hard: not recognized": "#9a6700", "hard: wrong": "#cf222e"}
+"""Verdicts and their colors, all with a contrast over 4.5 on white."""
+
+
+def verdict(path: Path, classifier: Classifier, prediction: Prediction) -> str:
+    """Compares the answer with the classes in a file's name; an empty text where it names none."""
+    named = path.stem.split("-or-")
+    slugs = {re.sub(r"\W+", "-", label.lower()).strip("-"): label for label in classifier.labels}
+    slugs |= {slug.replace("t-shirt", "tshirt"): label for slug, label in slugs.items()}
+    if not all(name in slugs for name in named):
+        return ""
+    if prediction.rejected:
+        return "hard: not recognized"
+    return "correct" if prediction.label in [slugs[name] for name in named] else "hard: wrong"
 
 
 def cell(path: Path, classifier: Classifier) -> Image.Image:
@@ -27,11 +44,14 @@ def cell(path: Path, classifier: Classifier) -> Image.Image:
         picture.paste(Image.fromarray(seen).resize((TILE, TILE), Image.Resampling.NEAREST), (i * (TILE + GAP), 0))
     prediction = classifier(path)
     top = prediction.top[0]
-    answer = f"I don't know\n({top.label}?)" if prediction.rejected else f"{top.label} {top.probability:.0%}"
+    answer = "I don't know" if prediction.rejected else f"{top.label} {top.probability:.0%}"
     draw = ImageDraw.Draw(picture)
     draw.text((2, TILE + 2), path.stem.replace("-", " "), "#555555", ImageFont.load_default(15))
     draw.text((TILE + GAP + 2, TILE + 2), "only resized", "#555555", ImageFont.load_default(15))
-    draw.text((2 * (TILE + GAP), TILE + 2), answer, "black", ImageFont.load_default(15))
+    right, below = 2 * (TILE + GAP), (2 * (TILE + GAP), TILE + 22)
+    draw.text((right, TILE + 2), answer, "black", ImageFont.load_default(15))
+    if word := verdict(path, classifier, prediction):
+        draw.text(below, word, COLORS[word], ImageFont.load_default(15))
     return picture
 
 

@@ -1,0 +1,39 @@
+"""The demo runs from the first step to the last, and leaves what it promises."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_runtime import Classifier
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_report_a_picture_and_a_page(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Done in" in done.stdout and "Trouser" in done.stdout
+    for name in ("evaluation/report.html", "export/model.int8.onnx", "photos.png", "page/index.html"):
+        assert (folder / name).is_file() and f"{folder}/" in done.stdout, name
+
+
+def test_the_sheet_marks_what_the_file_name_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = ROOT / "benchmarks" / "studies"
+    monkeypatch.syspath_prepend(str(studies))
+    spec = importlib.util.spec_from_file_location("photo_sheet", studies / "photo_sheet.py")
+    assert spec and spec.loader
+    sheet = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sheet)
+    classifier = Classifier.load()
+    trousers = classifier(ROOT / "examples" / "trouser.jpg")
+    verdicts = [
+        sheet.verdict(Path(f"{name}.jpg"), classifier, trousers)
+        for name in ("trouser", "bag-or-trouser", "bag", "IMG_1")
+    ]
+    assert verdicts == ["correct", "correct", "hard: wrong", ""]
+    assert sheet.verdict(Path("tshirt-top.jpg"), classifier, trousers) == "hard: wrong"
