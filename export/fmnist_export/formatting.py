@@ -34,24 +34,21 @@ def format_export(report: dict[str, Any]) -> str:
         lines.append(line)
     if "int8" in report["comparisons"]:
         lines.append(_drop(report["comparisons"]["int8"]))
-    if report["latency"]:
-        found = report["latency"]
+    if found := report["latency"]:
         lines.append(
             f"latency here: int8 {found['int8']:.0f} µs, float {found['float32']:.0f} µs, ratio {found['ratio']:.2f}"
         )
-    if report["rescue"]:
-        lines += [
-            "",
-            "int8 did not pass as asked; what was tried, on validation images:",
-            format_curve(report["rescue"]),
-        ]
-    lines += ["", f"{'':<15} {'size':>8} {'compressed':>13}"]
-    lines += [
-        f"{about['file']:<15} {about['bytes'] / 1000:8,.0f} kB {about['compressed'] / 1000:7,.0f} kB"
-        for about in report["sizes"]
-    ]
+    if curve := report["rescue"]:
+        lines += ["", "int8 did not pass as asked; what was tried, on validation images:", format_curve(curve)]
     images = next(iter(report["accuracy"].values()))["images"]
-    return "\n".join([*lines, "", f"on {images:,} test images; passed"])
+    return "\n".join([*lines, "", *_sizes(report["sizes"]), "", f"on {images:,} test images; passed"])
+
+
+def _sizes(files: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        f"{each['file']:<15} {each['bytes'] / 1000:8,.0f} kB {each['compressed'] / 1000:7,.0f} kB" for each in files
+    ]
+    return [f"{'':<15} {'size':>8} {'compressed':>13}", *rows]
 
 
 def format_curve(rows: list[dict[str, Any]]) -> str:

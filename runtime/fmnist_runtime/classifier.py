@@ -69,9 +69,9 @@ class Classifier:
 
         Args:
             path: A file, a folder that holds one, or the name of an embedded model; None: the embedded default.
-            threads: Threads of one model call, 1 to 256. They never spin while they wait.
+            threads: Threads of one model call, 1 to 256. Waiting threads sleep.
             provider: A key of ``PROVIDERS``. An unavailable one is an error; no other takes its place.
-            sha256: Refuses any file with another hash.
+            sha256: SHA-256 that the file must have, hexadecimal; None accepts any.
             careful: Averages four views: the image, its mirror image, and both a little smaller. Slower; rejects more
                 images without a garment.
             large_lock: See ``open_image``.

@@ -7,7 +7,7 @@ IMAGE_SIZE = 28
 
 PIXEL_MEAN = 73
 PIXEL_STD = 90
-"""Mean and standard deviation of Fashion-MNIST in 8-bit pixels (72.93 and 90.02), rounded so that a raw ``uint8`` image is
+"""Mean and standard deviation of Fashion-MNIST in 8-bit pixels, rounded from 72.93 and 90.02. A raw ``uint8`` image is then
 the quantized input of an int8 model with scale 1/90 and zero point 73."""
 
 DATASET_LABELS = (

@@ -93,8 +93,6 @@ def describe_calibration(images: np.ndarray, settings: QuantizationSettings) -> 
 
 def _to_integers(model: ModelProto, images: np.ndarray, settings: QuantizationSettings) -> ModelProto:
     """Runs onnxruntime's quantizer, then adapts the graph to raw pixels and float logits."""
-    normalized, mean, std = normalization(model)
-    scale, zero_point = np.array(1 / std, np.float32), np.array(round(mean), np.uint8)
     with tempfile.TemporaryDirectory() as folder, _without_output():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
@@ -110,22 +108,26 @@ def _to_integers(model: ModelProto, images: np.ndarray, settings: QuantizationSe
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=_METHODS[settings.calibration],
-            extra_options={
-                "TensorQuantOverrides": {
-                    normalized: [{"scale": scale, "zero_point": zero_point}],
-                    **left_factors(model),
-                },
-                "CalibMovingAverage": False,
-                # Histograms batch by batch: otherwise memory holds all activations of all images.
-                **({} if settings.calibration == "minmax" else {"CalibStridedMinMax": 1}),
-            },
+            extra_options=_extra_options(model, settings),
         )
         quantized = onnx.load(target)
-    read_pixels(quantized, normalized)
+    read_pixels(quantized, normalization(model)[0])
     keep_float_logits(quantized)
     keep_float_layers(quantized, settings.float_layers)
     drop_unused(quantized)
     return strip_build_details(quantized)
+
+
+def _extra_options(model: ModelProto, settings: QuantizationSettings) -> dict[str, Any]:
+    """Returns the quantizer's further options: fixed scales for the raw pixels, and bounded memory for histograms."""
+    normalized, mean, std = normalization(model)
+    pixels = {"scale": np.array(1 / std, np.float32), "zero_point": np.array(round(mean), np.uint8)}
+    return {
+        "TensorQuantOverrides": {normalized: [pixels], **left_factors(model)},
+        "CalibMovingAverage": False,
+        # Histograms batch by batch: otherwise memory holds all activations of all images.
+        **({} if settings.calibration == "minmax" else {"CalibStridedMinMax": 1}),
+    }
 
 
 class _Pixels(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type information

@@ -9,6 +9,7 @@ The tests assume independent pictures. Ten photos of one shoe are not independen
 they are.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -120,4 +121,4 @@ def _holm(findings: list[Finding], alpha: float, least: float) -> list[Finding]:
         if finding.p > alpha / left:
             break
         changed.add(finding.what)
-    return [Finding(f.what, f.statistic, f.size, f.p, f.what in changed and f.size >= least) for f in findings]
+    return [dataclasses.replace(f, changed=f.what in changed and f.size >= least) for f in findings]

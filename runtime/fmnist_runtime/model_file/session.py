@@ -47,7 +47,7 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
 
     Args:
         data: A model file's contents.
-        threads: Threads of one model call, 1 to 256. They never spin while they wait.
+        threads: Threads of one model call, 1 to 256. Waiting threads sleep.
         provider: A key of ``PROVIDERS``; never replaced by another.
 
     Raises:

@@ -82,7 +82,7 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
 
 @contextmanager
 def names_model(path: Path) -> Iterator[None]:
-    """Puts the file's name before the message of a ``ModelError`` that lacks it: checks of bytes know no name."""
+    """Puts the file's name before the message of a ``ModelError`` that lacks it: checks of bytes have no name to report."""
     try:
         yield
     except ModelError as error:

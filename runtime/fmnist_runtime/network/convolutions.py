@@ -1,6 +1,7 @@
 """Convolutions and dense layers of an int8 graph."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,29 +29,42 @@ def read_convolution(reader: Activations, node: Node, y: Quantization, name: str
         (size + pads[i] + pads[i + 2] - weight.shape[1 + i]) // strides[i] + 1 for i, size in enumerate((height, width))
     ]
     output = Tensor(name, (sizes[0], sizes[1], len(weight)), y.scale, y.zero_point)
-    bias, multiplier = _fold(reader, node, weight, kernel, source, y.scale)
-    layer = Convolution(name, (source,), output, weight, bias, multiplier, strides, pads)
+    sums = _Sums(source, weight, kernel)
+    bias, multiplier = _fold(reader, node, sums, y.scale)
+    layer = Convolution(
+        name, (source,), output, weight=weight, bias=bias, multiplier=multiplier, strides=strides, pads=pads
+    )
     return _narrow(layer), channels_last_index(*output.shape)
 
 
 def read_dense(reader: Activations, node: Node, y: Quantization, name: str) -> tuple[Layer, np.ndarray]:
     """Reads a Gemm; returns its layer, and the index of the layer's output."""
-    source, weight, kernel = _dense_parts(reader, node)
-    bias, multiplier = _fold(reader, node, weight, kernel, source, y.scale)
-    output = Tensor(name, (len(weight),), y.scale, y.zero_point)
-    return Convolution(name, (source,), output, weight, bias, multiplier), np.arange(output.size)
+    sums = _dense_sums(reader, node)
+    bias, multiplier = _fold(reader, node, sums, y.scale)
+    output = Tensor(name, (len(sums.weight),), y.scale, y.zero_point)
+    layer = Convolution(name, (sums.source,), output, weight=sums.weight, bias=bias, multiplier=multiplier)
+    return layer, np.arange(output.size)
 
 
 def read_logits(reader: Activations, node: Node) -> Layer:
     """Reads the last dense layer, whose float32 output is not quantized."""
-    source, weight, kernel = _dense_parts(reader, node)
-    bias, multiplier = _fold(reader, node, weight, kernel, source, None)
-    return Logits(
-        node.outputs[0], (source,), Tensor("logits", (len(weight),), np.float32(1), 0), weight, bias, multiplier
-    )
+    sums = _dense_sums(reader, node)
+    bias, multiplier = _fold(reader, node, sums, None)
+    output = Tensor("logits", (len(sums.weight),), np.float32(1), 0)
+    return Logits(node.outputs[0], (sums.source,), output, weight=sums.weight, bias=bias, multiplier=multiplier)
 
 
-def _dense_parts(reader: Activations, node: Node) -> tuple[Tensor, np.ndarray, Constant]:
+class _Sums(NamedTuple):
+    """Operands of the weighted sums of a layer."""
+
+    source: Tensor
+    weight: np.ndarray
+    """int8 ``[outputs, kernel height, kernel width, inputs]``."""
+    kernel: Constant
+    """The weights as stored, with their scales."""
+
+
+def _dense_sums(reader: Activations, node: Node) -> _Sums:
     value, kernel, about = reader.value(node, 0), reader.constant(node, 1, np.int8), node.attributes
     if (about.get("alpha", 1.0), about.get("beta", 1.0), about.get("transA", 0)) != (1.0, 1.0, 0):
         raise unsupported(node, "alpha, beta and transA are not supported")
@@ -59,13 +73,14 @@ def _dense_parts(reader: Activations, node: Node) -> tuple[Tensor, np.ndarray, C
         raise unsupported(node, "its input must be a flat activation")
     ordered = np.empty_like(weight)
     ordered[:, value.index] = weight
-    return dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel
+    return _Sums(dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel)
 
 
 def _fold(
-    reader: Activations, node: Node, weight: np.ndarray, kernel: Constant, source: Tensor, y_scale: np.float32 | None
+    reader: Activations, node: Node, operands: _Sums, y_scale: np.float32 | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the bias with the input's zero point folded in, and the float32 factor of the sum, for each output."""
+    source, weight, kernel = operands
     if kernel.zero_point.any():
         raise unsupported(node, "weights must be symmetric")
     sums = weight.astype(np.int64).sum(axis=(1, 2, 3))

@@ -75,7 +75,7 @@ def read_graph(data: bytes) -> OnnxGraph:
 
 
 def one_node_model(
-    operator: str, domain: str, inputs: Sequence[str], output: str, constants: Mapping[str, np.ndarray]
+    operator: str, domain: str, *, inputs: Sequence[str], output: str, constants: Mapping[str, np.ndarray]
 ) -> bytes:
     """Returns a model of one operator, whose inputs that are no constants, and its output, are uint8 vectors."""
     node = [(1, name) for name in inputs] + [(2, output), (4, operator), (7, domain)]
@@ -106,7 +106,8 @@ def _read_node(data: bytes, start: int, end: int) -> Node:
                 attributes[name] = value
         else:
             texts[number].append(data[a:b].decode())
-    return Node(texts[4][-1], texts[3][-1], tuple(texts[1]), tuple(texts[2]), attributes)
+    inputs, outputs = (tuple(texts[number]) for number in (1, 2))
+    return Node(texts[4][-1], texts[3][-1], inputs, outputs, attributes=attributes)
 
 
 def _read_attribute(data: bytes, start: int, end: int) -> tuple[str, Any]:

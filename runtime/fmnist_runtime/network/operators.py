@@ -40,7 +40,10 @@ def _product(reader: Activations, node: Node, y: Quantization, name: str) -> Rea
         raise unsupported(node, "only a constant matrix times one channel is supported")
     output = Tensor(name, (len(matrix.values), width, 1), y.scale, y.zero_point)
     multiplier = np.float32(np.float32(matrix.scale) * source.scale) / y.scale
-    layer = Product(name, (source,), output, matrix.values, int(matrix.zero_point), np.float32(multiplier))
+    zero_point = int(matrix.zero_point)
+    layer = Product(
+        name, (source,), output, matrix=matrix.values, matrix_zero_point=zero_point, multiplier=np.float32(multiplier)
+    )
     return layer, channels_last_index(*output.shape)
 
 
@@ -64,7 +67,16 @@ def _add(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
     formula = add_formula(_of(a.tensor), _of(b.tensor), (y.scale, y.zero_point))
     output = Tensor(name, a.tensor.shape, y.scale, y.zero_point)
     left, right = formula.factors
-    return Add(name, (a.tensor, b.tensor), output, (left, right), formula.offset, SHIFT, formula.exceptions), a.index
+    layer = Add(
+        name,
+        (a.tensor, b.tensor),
+        output,
+        factors=(left, right),
+        offset=formula.offset,
+        shift=SHIFT,
+        exceptions=formula.exceptions,
+    )
+    return layer, a.index
 
 
 def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
@@ -74,7 +86,15 @@ def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Re
         raise unsupported(node, "only a product with one value for each channel is supported")
     formula = multiply_formula(_of(a), _of(b.tensor), (y.scale, y.zero_point))
     output = Tensor(name, a.shape, y.scale, y.zero_point)
-    layer = Multiply(name, (a, b.tensor), output, formula.factors[0], formula.offset, SHIFT, formula.exceptions)
+    layer = Multiply(
+        name,
+        (a, b.tensor),
+        output,
+        factor=formula.factors[0],
+        offset=formula.offset,
+        shift=SHIFT,
+        exceptions=formula.exceptions,
+    )
     return layer, reader.value(node, 0).index
 
 
@@ -106,7 +126,7 @@ def _max_pool(reader: Activations, node: Node, value: Value) -> Value:
         raise unsupported(node, "padding, ceil_mode and dilations are not supported")
     sizes = [(size - kernel[i]) // strides[i] + 1 for i, size in enumerate((height, width))]
     output = Tensor(node.outputs[0], (sizes[0], sizes[1], channels), source.scale, source.zero_point)
-    reader.layers.append(MaxPool(node.outputs[0], (source,), output, kernel, strides))
+    reader.layers.append(MaxPool(node.outputs[0], (source,), output, kernel=kernel, strides=strides))
     return Value(output, channels_last_index(*output.shape))
 
 

@@ -89,7 +89,7 @@ def _session(operator: str, quantization: tuple[Quantized, ...]) -> onnxruntime.
         constants |= {f"s{i}": np.array(scale, np.float32), f"z{i}": np.array(zero_point, np.uint8)}
         inputs += [f"x{i}", f"s{i}", f"z{i}"]
     inputs.remove(f"x{output[0]}")
-    model = one_node_model(operator, _DOMAIN, inputs, "y", constants)
+    model = one_node_model(operator, _DOMAIN, inputs=inputs, output="y", constants=constants)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

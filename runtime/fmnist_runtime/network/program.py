@@ -51,7 +51,13 @@ def write_program(network: Network) -> Program:
     writer = _Writer(network)
     records = b"".join(_record(writer, layer) for layer in network.layers) + struct.pack("<ii", 0, 8)
     layers = writer.constant(np.frombuffer(records, np.uint8))
-    return Program(bytes(writer.data), writer.activations, writer.places["image"], writer.places["logits"], layers)
+    return Program(
+        data=bytes(writer.data),
+        activations=writer.activations,
+        image=writer.places["image"],
+        logits=writer.places["logits"],
+        layers=layers,
+    )
 
 
 class _Writer:

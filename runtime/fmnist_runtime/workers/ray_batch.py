@@ -84,27 +84,15 @@ def classify_folder(
         DataError: The source does not exist or has no images, or the output exists.
     """
     sources = [source] if isinstance(source, str) else source
-    for path in sources:
-        if "://" not in path and not Path(path).exists():  # before Ray starts
-            raise DataError(f"{path}: no such folder")
-    if "://" not in output and Path(output).exists():
-        raise DataError(_EXISTS.format(output))
+    _check_paths(sources, output)
     import ray.data
 
     if not ray.is_initialized():
         # A cluster has its own CPUs; on one machine Ray gets at least as many as there are workers.
         local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
         ray.init(num_cpus=local, include_dashboard=False)
-    visible = _Visible(sources)
     try:
-        files = ray.data.read_binary_files(
-            [*sources, *_skipped_by_ray(sources)],
-            include_paths=True,
-            partition_filter=visible,  # type: ignore[arg-type]  # Ray only calls it
-            file_extensions=sorted(extension.removeprefix(".") for extension in EXTENSIONS),
-            num_cpus=_TASK_CPUS,
-        )
-        visible.report()
+        files = _read_files(sources)
         with warnings.catch_warnings():
             # Ray deprecates this form but has no other for retries; unlimited retries would repeat a crash forever.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
@@ -122,6 +110,31 @@ def classify_folder(
         if "already exists" in str(error):  # in an object store, or made since the check above
             raise DataError(_EXISTS.format(output)) from error
         raise DataError(" ".join(str(error).split())) from error
+
+
+def _check_paths(sources: Sequence[str], output: str) -> None:
+    """Refuses local paths that cannot be read or written, before Ray starts."""
+    for path in sources:
+        if "://" not in path and not Path(path).exists():
+            raise DataError(f"{path}: no such folder")
+    if "://" not in output and Path(output).exists():
+        raise DataError(_EXISTS.format(output))
+
+
+def _read_files(sources: Sequence[str]) -> Any:
+    """Returns the Ray data set of all images below the sources: a row has ``bytes`` and ``path``."""
+    import ray.data
+
+    visible = _Visible(sources)
+    files = ray.data.read_binary_files(
+        [*sources, *_skipped_by_ray(sources)],
+        include_paths=True,
+        partition_filter=visible,  # type: ignore[arg-type]  # Ray only calls it
+        file_extensions=sorted(extension.removeprefix(".") for extension in EXTENSIONS),
+        num_cpus=_TASK_CPUS,
+    )
+    visible.report()
+    return files
 
 
 class _Visible:

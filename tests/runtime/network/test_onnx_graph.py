@@ -58,7 +58,7 @@ def test_a_damaged_file_is_one_clear_line() -> None:
 
 def test_a_written_model_is_valid() -> None:
     constants = {"scale": np.array(0.5, np.float32), "zero": np.array(3, np.uint8)}
-    data = one_node_model("DequantizeLinear", "", ["x", "scale", "zero"], "y", constants)
+    data = one_node_model("DequantizeLinear", "", inputs=["x", "scale", "zero"], output="y", constants=constants)
     graph = onnx.load_model_from_string(data).graph
     assert [i.name for i in graph.input] == ["x"] and [o.name for o in graph.output] == ["y"]
     assert {i.name: numpy_helper.to_array(i).item() for i in graph.initializer} == {"scale": 0.5, "zero": 3}

@@ -1,6 +1,7 @@
 """Evaluation of a finished model, checkpoint or ONNX file, on the test split: figures, plots and one HTML report."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,6 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     logits = model.logits(test.images)
     probabilities = softmax(logits, model.temperature)
     metrics = classification_metrics(logits, test.labels, model.labels, model.temperature)
-    text = classification_report(
-        test.labels,
-        logits.argmax(axis=1),
-        labels=range(len(model.labels)),
-        target_names=model.labels,
-        digits=4,
-        zero_division=0,
-    )
     result = {
         "model": model.name,
         "kind": model.kind,
@@ -73,12 +66,10 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
         "test": metrics,
     }
     write_atomically(output / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    text = _classification_report(test, logits, model.labels)
     write_atomically(output / "classification_report.txt", text)
     write_confusion_matrix(np.array(metrics["confusion_matrix"]), model.labels, output / "confusion_matrix.png")
-    write_reliability_diagram(probabilities, test.labels, output / "reliability.png")
-    predictions = Predictions(test.images, test.labels, probabilities, model.labels)
-    write_sample_predictions(predictions, output / "sample_predictions.png")
-    write_worst_mistakes(predictions, output / "worst_mistakes.png")
+    _write_pictures(Predictions(test.images, test.labels, probabilities, model.labels), output)
     report = Report(
         title=f"{model.name} on {source.name}",
         subtitle=f"{model.kind}, tested on {counted(len(test), 'image')}",
@@ -90,6 +81,21 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     )
     write_report(report, output / "report.html")
     return result
+
+
+def _classification_report(test: Split, logits: np.ndarray, names: Sequence[str]) -> str:
+    predicted = logits.argmax(axis=1)
+    return str(
+        classification_report(
+            test.labels, predicted, labels=range(len(names)), target_names=names, digits=4, zero_division=0
+        )
+    )
+
+
+def _write_pictures(predictions: Predictions, output: Path) -> None:
+    write_reliability_diagram(predictions.probabilities, predictions.labels, output / "reliability.png")
+    write_sample_predictions(predictions, output / "sample_predictions.png")
+    write_worst_mistakes(predictions, output / "worst_mistakes.png")
 
 
 def _explain_mistakes(model: Predictor, test: Split, probabilities: np.ndarray) -> list[Mistake]:

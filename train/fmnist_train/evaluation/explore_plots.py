@@ -61,7 +61,7 @@ def write_means(train: Split, names: Sequence[str], path: Path) -> None:
     members = [train.images[train.labels == label] for label in range(len(names))]
     rows = [[f(images, axis=0) for images in members if len(images)] for f in (np.mean, np.std)]
     present = [name for name, images in zip(names, members, strict=True) if len(images)]
-    _write_rows("Mean and standard deviation of each class", rows, ("mean", "standard deviation"), path, present)
+    _write_rows("Mean and standard deviation of each class", rows, ("mean", "standard deviation"), path, heads=present)
 
 
 def write_stages(stages: dict[str, np.ndarray], path: Path) -> None:
@@ -76,6 +76,7 @@ def _write_rows(
     rows: Sequence[Sequence[np.ndarray]],
     names: Sequence[str],
     path: Path,
+    *,
     heads: Sequence[str] = (),
 ) -> None:
     """Draw a grid of gray images with row names at the left; each row has its own gray scale."""

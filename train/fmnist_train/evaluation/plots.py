@@ -46,20 +46,20 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> N
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     for axes, quantity in ((panels[0, 0], "loss"), (panels[0, 1], "accuracy")):
-        _curve(axes, epochs, column[f"train_{quantity}"], BLUE, "training", "o")
-        _curve(axes, epochs, column[f"validation_{quantity}"], RED, "validation", "s")
+        _curve(axes, epochs, column[f"train_{quantity}"], color=BLUE, label="training")
+        _curve(axes, epochs, column[f"validation_{quantity}"], color=RED, label="validation", marker="s")
     panels[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0))
     _mark_best(panels[0, 1], epochs, column["validation_accuracy"])
     panels[0, 0].legend(frameon=False)
     panels[0, 1].legend(frameon=False, loc="lower right")
-    _curve(panels[1, 0], epochs, column["learning_rate"], GREEN, "rate", "o")
+    _curve(panels[1, 0], epochs, column["learning_rate"], color=GREEN, label="rate")
     if (column["learning_rate"] > 0).any():  # a cosine schedule of a single epoch has no positive rate
         panels[1, 0].set_yscale("log")
     _draw_gap(panels[1, 1], epochs, 100 * (column["train_accuracy"] - column["validation_accuracy"]))
     save_figure(figure, path)
 
 
-def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str, marker: str) -> None:
+def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, *, color: str, label: str, marker: str = "o") -> None:
     if np.isfinite(y).any():
         axes.plot(x, y, color=color, label=label, marker=marker, markersize=3 if len(x) > 10 else 5, linewidth=1.6)
 
@@ -83,7 +83,7 @@ def _draw_gap(axes: Axes, epochs: np.ndarray, gap: np.ndarray) -> None:
         return
     axes.fill_between(epochs, gap, 0, where=gap > 0, color=RED, alpha=0.2, linewidth=0, interpolate=True)
     axes.fill_between(epochs, gap, 0, where=gap < 0, color=BLUE, alpha=0.2, linewidth=0, interpolate=True)
-    _curve(axes, epochs, gap, GRAY, "gap", "o")
+    _curve(axes, epochs, gap, color=GRAY, label="gap")
     axes.set_title("above 0: better on the training images", loc="right", fontsize=9, color=GRAY)
 
 

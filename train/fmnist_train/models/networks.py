@@ -82,7 +82,7 @@ def feedforward(classes: int = 10, hidden: Sequence[int] = (512, 256, 128), drop
     """Dense layers on the flattened pixels, each with batch norm, ReLU and dropout. 568,330 parameters."""
     _check_widths("hidden", hidden)
     _check_dropout(dropout)
-    return nn.Sequential(Normalize(), nn.Flatten(), *_dense_head(IMAGE_SIZE**2, hidden, classes, dropout))
+    return nn.Sequential(Normalize(), nn.Flatten(), *_dense_head(IMAGE_SIZE**2, hidden, classes, dropout=dropout))
 
 
 def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
@@ -173,7 +173,7 @@ def custom(
         else:
             convolutions += _conv_relu_pool(inputs, outputs, kernel)
     features = widths[-1] * (IMAGE_SIZE >> len(channels)) ** 2
-    head = _dense_head(features, hidden, classes, dropout, batch_norm)
+    head = _dense_head(features, hidden, classes, dropout=dropout, batch_norm=batch_norm)
     return nn.Sequential(Normalize(), *convolutions, nn.Flatten(), *head)
 
 
@@ -197,7 +197,7 @@ def _conv_relu_pool(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Modul
 
 
 def _dense_head(
-    features: int, hidden: Sequence[int], classes: int, dropout: float, batch_norm: bool = True
+    features: int, hidden: Sequence[int], classes: int, *, dropout: float, batch_norm: bool = True
 ) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in hidden:

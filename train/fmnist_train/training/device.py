@@ -18,7 +18,7 @@ _LARGEST_MMAP_THRESHOLD = 32 << 20  # glibc refuses more
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device asked for; ``auto`` takes the fastest one there is.
+    """Return the requested device; ``auto`` takes the fastest one there is.
 
     Raises:
         ConfigError: the name is not known, or that device is not there.

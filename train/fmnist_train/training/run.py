@@ -229,7 +229,7 @@ def _write_history(history: list[Epoch], folder: Path) -> None:
 
 
 class _Stop:
-    """Remembers that somebody pressed Ctrl-C, and raises between two batches, where nothing is half done."""
+    """Request to stop after Ctrl-C; ``check`` raises between two batches, where nothing is half done."""
 
     def __init__(self) -> None:
         self.asked = False

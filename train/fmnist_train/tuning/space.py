@@ -82,7 +82,8 @@ def _parameters(owner: Recipe | Augmentation, recipe: Recipe) -> list[Parameter]
             continue
         own, search = getattr(owner, name), about.search
         low = min(search.low, own) if own or not search.log else search.low  # no logarithm of 0
-        found.append(Parameter(name, about.help, own, low, max(search.high, own), search.log, whole=hints[name] is int))
+        high, whole = max(search.high, own), hints[name] is int
+        found.append(Parameter(name, about.help, own, low=low, high=high, log=search.log, whole=whole))
     return found
 
 

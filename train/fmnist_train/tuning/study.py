@@ -78,7 +78,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(own_values(space), skip_if_exists=True)
-    trials = _Trials(recipe, options, inputs, space, study, progress)
+    trials = _Trials(recipe, options, inputs, space=space, study=study, progress=progress)
     interrupted = not _run_trials(trials, folder)
     results = write_results(study.get_trials(), recipe, space, folder, final_epochs=options.final_epochs)
     if interrupted:
