@@ -9,6 +9,9 @@ EXTRAS ?= test
 # An index of PyTorch's small builds, without CUDA; empty takes those of the default index.
 TORCH_INDEX ?=
 PYTEST := $(BIN)/pytest
+# Processes of a test run. The tests of a file stay in one process, because they share fixtures.
+PROCESSES ?= 2
+PARALLEL := -n $(PROCESSES) --dist loadfile
 # The service's tests are sensitive to load, so they run apart from the others.
 SERVICE := tests/runtime/serve
 
@@ -34,11 +37,11 @@ demo: $(call stamp,export) ## Train, export, verify and classify photos; ends wi
 	$(BIN)/python examples/demo.py
 
 check: lint ## Lint, types and the fast tests, in under 90 seconds.
-	$(PYTEST) -q -m 'not slow' --ignore=$(SERVICE)
+	$(PYTEST) -q $(PARALLEL) -m 'not slow' --ignore=$(SERVICE)
 	$(PYTEST) -q -m 'not slow' $(SERVICE)
 
 test: lint ## Everything: lint, types and all tests.
-	$(PYTEST) --ignore=$(SERVICE)
+	$(PYTEST) $(PARALLEL) --ignore=$(SERVICE)
 	$(PYTEST) $(SERVICE)
 
 coverage: $(call stamp,$(EXTRAS)) ## All tests; the branch coverage of runtime and export must reach its limit.

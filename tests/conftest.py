@@ -17,7 +17,9 @@ SLOW = """
     export/test_artifacts export/test_cli export/test_every_model export/test_faults export/test_model_card
     export/test_pipeline export/test_variants
     integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_long_use
-    train/evaluation/test_plots train/recipes/test_options train/test_commands
+    runtime/workers/test_pool
+    train/evaluation/test_evaluate train/evaluation/test_explore train/evaluation/test_plots train/recipes/test_options
+    train/test_commands
     train/training/test_device train/training/test_loop train/training/test_teacher
     train/tuning/test_study
     web/test_kernels web/test_page web/test_screen web/test_served

@@ -1,4 +1,4 @@
-"""What the device is told about itself, and that long use costs it nothing."""
+"""What a device reports about itself, and long use without growth."""
 
 import subprocess
 import sys

@@ -42,7 +42,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows_outlive_their_runs(rows)
 
 
-def test_compare_takes_no_run_of_another_recipe_and_stops_when_it_is_told(
+def test_compare_takes_no_run_of_another_recipe_and_stops_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

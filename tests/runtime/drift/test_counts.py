@@ -93,6 +93,7 @@ def mutate(draw: st.DrawFn, data: bytes) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.one_of(answer_files(), metric_files()))
 def test_mutated_files_are_counted_or_refused_in_one_line(

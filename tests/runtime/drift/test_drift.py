@@ -44,6 +44,7 @@ def drift(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_an_unchanged_world_is_called_changed_as_rarely_as_promised(tmp_path: Path) -> None:
     alarms = 0
     for seed in range(60):

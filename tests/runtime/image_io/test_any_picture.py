@@ -17,7 +17,7 @@ COLOR = st.tuples(*[st.integers(0, 255)] * 4)
 
 @st.composite
 def pictures(draw: st.DrawFn) -> Image.Image:
-    """Flat color, a box on a ground, with or without noise and alpha: what photos can come down to at worst."""
+    """Flat color, a box on a background, with or without noise and alpha: what photos can come down to at worst."""
     width, height = draw(SIDE), draw(SIDE)
     pixels = np.empty((height, width, 4), np.uint8)
     pixels[:] = draw(COLOR)

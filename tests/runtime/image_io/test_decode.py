@@ -63,9 +63,9 @@ def test_the_garment_is_light_on_black(background: int, garment: int) -> None:
     assert seen[5:23, 9:19].min() > 100
 
 
-def test_transparent_ground_is_ground() -> None:
+def test_transparent_pixels_are_background() -> None:
     pixels = np.zeros((100, 100, 4), np.uint8)
-    pixels[20:80, 20:80, 3] = 255  # black goods, black but transparent ground
+    pixels[20:80, 20:80, 3] = 255  # black garment, black but transparent background
     assert to_network_input(Image.fromarray(pixels)).min() > 200
     pixels[20:80, 20:40, 3] = 0
     assert to_network_input(Image.fromarray(pixels))[:, :3].max() == 0

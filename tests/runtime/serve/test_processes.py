@@ -162,7 +162,7 @@ def test_a_fault_in_a_worker_is_a_fault_and_its_traceback_is_logged(serving, sma
     assert "a worker process failed: KeyError: 'ours'" in fault["traceback"] and "prepare_or_not" in fault["traceback"]
 
 
-def test_too_little_memory_for_a_picture_is_told(serving, small: bytes) -> None:
+def test_too_little_memory_for_a_picture_is_reported(serving, small: bytes) -> None:
     with serving(*TWO, code=when_marked("raise MemoryError")) as running, running.client() as client:
         response = client.post("/classify", content=small + MARK)
         assert response.status_code == 422 and "more memory than there is" in response.json()["error"]

@@ -146,7 +146,7 @@ def test_a_reader_that_goes_away_ends_all() -> None:
     wait_until_gone(found)
 
 
-def test_workers_do_not_outlive_who_asked() -> None:
+def test_workers_do_not_outlive_their_parent() -> None:
     process, found = started()
     process.kill()
     process.communicate()

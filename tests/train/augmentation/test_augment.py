@@ -69,7 +69,7 @@ def test_shoes_are_drawn_in_pairs_that_fill_the_height(drawing: Callable[[torch.
 
 
 @pytest.mark.parametrize("drawing", [belts, watches, glasses, hats, bottles])
-def test_accessories_are_things_on_black_ground(drawing: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def test_accessories_are_things_on_a_black_background(drawing: Callable[[torch.Tensor], torch.Tensor]) -> None:
     torch.manual_seed(0)
     things = drawing(torch.zeros(100, 1, 28, 28))
     assert things.shape == (100, 1, 28, 28) and things.isfinite().all()

@@ -50,7 +50,7 @@ def test_sample_gives_no_warning(caplog):
     assert caplog.text == ""
 
 
-def test_test_split_is_only_read_when_asked_for(tmp_path, write_idx_folder):
+def test_test_split_is_only_read_on_request(tmp_path, write_idx_folder):
     folder = write_idx_folder(tmp_path / "own", "")
     (folder / "t10k-images-idx3-ubyte").write_bytes(b"damaged")
     source = find_dataset(data_dir=folder)

@@ -151,6 +151,7 @@ def test_sample_is_balanced_and_small():
     assert sum(file.stat().st_size for file in SAMPLE_FOLDER.glob("*.gz")) < 1_500_000
 
 
+@pytest.mark.slow
 @pytest.mark.full_data
 def test_sample_is_drawn_from_the_real_data_and_can_be_drawn_again(tmp_path, full_data):
     write_sample(full_data, tmp_path)

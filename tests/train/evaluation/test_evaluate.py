@@ -109,7 +109,7 @@ def test_onnx_goes_through_the_runtime(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not EMBEDDED.is_file(), reason="the package carries no embedded model yet")
-def test_embedded_model_is_judged(tmp_path):
+def test_embedded_model_is_evaluated(tmp_path):
     result = evaluate_model(EMBEDDED, find_dataset("sample"), tmp_path)
     assert result["kind"] == "ONNX model, int8"
     assert result["test"]["accuracy"] > 0.9
@@ -133,7 +133,7 @@ def test_occlusion_finds_where_a_known_model_looks():
     assert found[0, 0] == pytest.approx(36)
 
 
-def test_ground_contributes_nothing():
+def test_background_contributes_nothing():
     images = np.zeros((2, 28, 28), np.uint8)
     assert not occlusion_maps(linear, images, np.array([1, 2]), np.array([0, 0])).any()
 

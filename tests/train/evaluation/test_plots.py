@@ -18,14 +18,14 @@ from fmnist_train.evaluation.plots import (
 )
 
 
-def check(path, least_colours: int = 20) -> np.ndarray:
+def check(path, least_colors: int = 20) -> np.ndarray:
     """A PNG of sensible size with something drawn on a white background, and nothing left beside it."""
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert path.stat().st_size < 250_000
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
     assert (pixels[[0, -1]] == 255).all()
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) >= least_colours
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) >= least_colors
     return pixels
 
 
@@ -70,7 +70,7 @@ def test_galleries(tmp_path, predictions):
     for write in (write_sample_predictions, write_worst_mistakes):
         path = tmp_path / write.__name__ / "gallery.png"
         write(predictions, path)
-        check(path, least_colours=200)
+        check(path, least_colors=200)
 
 
 def test_gallery_without_mistakes(tmp_path, predictions):
@@ -83,7 +83,7 @@ def test_gallery_of_two_classes_and_few_images(tmp_path, predictions):
     two = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]])
     few = Predictions(predictions.images[:3], np.array([0, 1, 1]), two, ("yes", "no"))
     write_sample_predictions(few, tmp_path / "few.png")
-    check(tmp_path / "few.png", least_colours=100)
+    check(tmp_path / "few.png", least_colors=100)
 
 
 def test_worst_mistakes_are_the_most_confident_ones():

@@ -75,6 +75,7 @@ def test_what_is_no_recipe_gives_one_line(
     assert line.startswith(f"error: {path}: ") and message in line
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

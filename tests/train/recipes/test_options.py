@@ -75,7 +75,7 @@ def test_another_model_leaves_the_options_of_the_first() -> None:
     }
 
 
-def test_a_run_stores_what_it_was_told(tmp_path: Path) -> None:
+def test_a_run_stores_its_options(tmp_path: Path) -> None:
     options = "--optimizer sgd --momentum 0.8 --scheduler one-cycle --targets soft --ema-decay 0.9 --gradient-clip 1"
     more = (
         "--class-weights 1,1,1,1,1,1,2,1,1,1 --label-smoothing 0.1 --dropout 0 --kernel 5 --monitor loss --tensorboard"

@@ -238,7 +238,7 @@ def test_packed_answers_come_back() -> None:
     assert np.array_equal(found, logits) and np.array_equal(accepted, answers)
 
 
-def test_photos_are_asked_for_and_refused(tmp_path: Path) -> None:
+def test_photos_are_required_and_refused(tmp_path: Path) -> None:
     split = find_dataset("sample").load("train")
     with pytest.raises(ConfigError, match="fmnist-train photos CLONE FOLDER"):
         load_photo_data(RECIPES["improved-photos"], None, DATASET_LABELS, split, tmp_path)

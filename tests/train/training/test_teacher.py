@@ -42,7 +42,7 @@ def test_the_loss_is_the_divergence_of_softened_probabilities() -> None:
     assert distillation_loss(teacher + 7, teacher, 4).abs() < 1e-5, "logits are only known up to a constant"
 
 
-def test_a_pupil_learns_from_the_teacher_alone(tmp_path: Path) -> None:
+def test_a_student_learns_from_the_teacher_alone(tmp_path: Path) -> None:
     """All labels are wrong, and have no weight: what is right can only come from the teacher."""
     part = find_dataset("sample").load("train")
     run(tmp_path / "teacher", PLAIN, part)
@@ -226,7 +226,7 @@ def test_answers_are_computed_once_and_belong_to_teachers_and_images(
     assert not torch.equal(stored(tmp_path, images[::-1].copy(), 0).load(0).logits, before), "other images"
 
 
-def test_a_pupil_of_stored_views_learns_and_resumes_to_the_same_weights(
+def test_a_student_of_stored_views_learns_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
