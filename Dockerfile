@@ -5,12 +5,13 @@
 FROM --platform=$BUILDPLATFORM python:3.13-slim AS wheel
 WORKDIR /source
 RUN pip install --no-cache-dir build
-COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md CHANGELOG.md LICENSE ./
 COPY LICENSES LICENSES
 COPY runtime runtime
 COPY train train
 COPY export export
 COPY benchmarks/fmnist_bench benchmarks/fmnist_bench
+COPY artifacts artifacts
 RUN python -m build --wheel --outdir /dist
 
 FROM python:3.13-slim

@@ -12,7 +12,6 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import Image
 
 from fmnist_bench.distributions import closure, installed_bytes
 from fmnist_runtime import Classifier
+from fmnist_runtime.model_file.store import find_model
 
 __all__ = ["cold", "folder", "jpeg", "lighter", "memory", "over_the_base", "photo"]
 
@@ -28,7 +28,7 @@ Pair = tuple[list[np.ndarray], list[np.ndarray]]
 
 HERE = Path(__file__).parent
 INFER = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
-MODEL = files("fmnist_runtime") / "models" / "improved.onnx"
+MODEL = find_model("improved")
 _PARTS = ("fmnist_runtime/web", "fmnist_runtime/models", "fmnist_runtime", "fmnist_train", "fmnist_export")
 """Parts of a wheel by path prefix; a longer prefix comes before a shorter one that it begins with."""
 
@@ -55,11 +55,10 @@ def _process(command: list[str]) -> tuple[float, int]:
 
 
 def _processes(picture: Path, times: int, which: int) -> Pair:
-    with as_file(MODEL) as model:
-        sides = ([*INFER, str(picture)], [sys.executable, str(HERE / "minimal_script.py"), str(model), str(picture)])
-        for side in sides:
-            _process(side)  # warm the file cache and compile the bytecode
-        rounds = [[np.array([_process(side)[which]]) for side in sides] for _ in range(times)]
+    sides = ([*INFER, str(picture)], [sys.executable, str(HERE / "minimal_script.py"), str(MODEL), str(picture)])
+    for side in sides:
+        _process(side)  # warm the file cache and compile the bytecode
+    rounds = [[np.array([_process(side)[which]]) for side in sides] for _ in range(times)]
     return [r[0] for r in rounds], [r[1] for r in rounds]
 
 

@@ -17,7 +17,7 @@ from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, ModelError
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.model_file.store import MODEL_DIR, SUMS, read_model
+from fmnist_runtime.model_file.store import NAMES_FILE, SUMS, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
 
@@ -143,26 +143,26 @@ def _checkpoint_of(path: Path) -> str | None:
         return None
 
 
-def publish_model(folder: Path, embedded: Path = MODEL_DIR) -> Path:
-    """Copies a folder's int8 model into the runtime package, under the folder's name.
+def publish_model(folder: Path, names_file: Path = NAMES_FILE) -> Path:
+    """Embeds a folder's int8 model in the runtime package, under the folder's name.
 
-    The package holds copies, not links to ``artifacts/``: an editable install and a source tree without installation
-    both find them without a build step. A test compares the copies with the artifacts.
+    The model stays where it is, and its name is added to the list of embedded models. The build copies listed models into
+    the wheel; in a checkout the runtime reads them from ``artifacts/``.
 
     Args:
-        folder: Folder with ``model.int8.onnx`` and ``SHA256SUMS``, as the export writes them.
-        embedded: Folder of the embedded models.
+        folder: Folder below ``artifacts/`` with ``model.int8.onnx`` and ``SHA256SUMS``, as the export writes them.
+        names_file: The list.
 
     Returns:
-        The written file.
+        The model's file.
 
     Raises:
         ModelError: The file is missing or damaged, differs from ``SHA256SUMS``, or fails its self-test.
     """
     source = folder / FILES["int8"]
-    data = read_model(source)
+    read_model(source)
     if not selftest(Classifier.load(source)).passed:
         raise ModelError(f"{source}: fails its self-test on this machine, so it is not published")
-    target = embedded / f"{folder.resolve().name}.onnx"
-    write_atomically(target, data)
-    return target
+    names = {*names_file.read_text("utf-8").split(), folder.resolve().name}
+    write_atomically(names_file, "".join(f"{name}\n" for name in sorted(names)))
+    return source

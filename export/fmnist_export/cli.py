@@ -135,15 +135,15 @@ def c(
 app.command(cls=Command, short_help="Write an int8 model as plain C99.")(with_settings(c, DataOptions))
 
 
-@app.command(cls=Command, short_help="Copy a model into the runtime package.")
+@app.command(cls=Command, short_help="Embed a model in the runtime package.")
 def publish(
     name: Annotated[str, typer.Argument(help="Name of the model: that of its folder.")],
     artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),
 ) -> None:
-    """Copy a checked int8 model from the artifacts into the runtime package, where its name selects it."""
+    """Check an int8 model of the artifacts, and embed it in the runtime package, where its name selects it."""
     from fmnist_export.artifacts import publish_model
 
-    print(f"{publish_model(artifacts / name)}: written")
+    print(f"{publish_model(artifacts / name)}: embedded")
 
 
 def main() -> None:

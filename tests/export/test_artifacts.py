@@ -26,14 +26,17 @@ def test_the_report_lists_all_sizes_and_the_sums_cover_all_files(exported: Path)
     assert by_name["model.fp16.onnx"] < 0.52 * by_name["model.onnx"]
 
 
-def test_publishing_copies_a_checked_model(tmp_path: Path) -> None:
+def test_publishing_lists_a_checked_model(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("nano\n")
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("model.int8.onnx", "SHA256SUMS"):
         (folder / name).write_bytes((SHIPPED / name).read_bytes())
-    target = publish_model(folder, tmp_path / "models")
-    assert target == tmp_path / "models" / "mine.onnx"
-    assert target.read_bytes() == (SHIPPED / "model.int8.onnx").read_bytes()
+    assert publish_model(folder, names) == folder / "model.int8.onnx"
+    assert names.read_text() == "mine\nnano\n"
+    publish_model(folder, names)
+    assert names.read_text() == "mine\nnano\n"
     (folder / "model.int8.onnx").write_bytes((SHIPPED / "model.onnx").read_bytes())
     with pytest.raises(ModelError, match="another file"):
-        publish_model(folder, tmp_path / "models")
+        publish_model(folder, names)

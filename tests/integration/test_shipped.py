@@ -22,6 +22,10 @@ def test_the_embedded_models_are_the_shipped_int8_files() -> None:
         assert path.read_bytes() == (ARTIFACTS / name / "model.int8.onnx").read_bytes()
 
 
+def test_models_are_committed_once() -> None:
+    assert not list((ROOT / "runtime").rglob("*.onnx"))
+
+
 @pytest.mark.parametrize("name", [*EMBEDDED, "best"])
 def test_the_command_on_the_card_is_the_one_that_made_the_files(name: str) -> None:
     made = Classifier.load(ARTIFACTS / name / "model.int8.onnx").metadata.document

@@ -14,7 +14,11 @@ __all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "names_model", "rea
 DEFAULT_MODEL = "improved"
 """Name of the embedded model that is used where none is given."""
 MODEL_DIR = Path(__file__).parents[1] / "models"
-"""Folder of the embedded models."""
+"""Folder of the embedded models in an installed wheel, and of the list of their names."""
+NAMES_FILE = MODEL_DIR / "names.txt"
+"""List of the embedded models, a name a line. The build copies them into the wheel from ``ARTIFACTS``."""
+ARTIFACTS = Path(__file__).parents[3] / "artifacts"
+"""Folder of the model folders in a checkout, from which the embedded models are read there."""
 FOLDER_FILES = ("model.int8.onnx", "model.onnx", "model.int8.ort", "model.ort")
 """Names of model files in a model folder, in order of preference: the fastest first."""
 SUMS = "SHA256SUMS"
@@ -25,7 +29,14 @@ MAX_BYTES = 1 << 28
 
 def embedded_models() -> dict[str, Path]:
     """Returns the paths of the embedded models by name."""
-    return {path.stem: path for path in sorted(MODEL_DIR.glob("*.onnx"), key=lambda path: path.stem)}
+    found = {name: _embedded(name) for name in sorted(NAMES_FILE.read_text("utf-8").split())}
+    return {name: path for name, path in found.items() if path.is_file()}
+
+
+def _embedded(name: str) -> Path:
+    """Returns the path of an embedded model: in the wheel, or else in the checkout."""
+    packaged = MODEL_DIR / f"{name}.onnx"
+    return packaged if packaged.is_file() else ARTIFACTS / name / FOLDER_FILES[0]
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -39,14 +50,13 @@ def find_model(model: str | Path | None = None) -> Path:
         ModelError: No such model.
     """
     path = Path(DEFAULT_MODEL if model is None else model)
-    embedded = MODEL_DIR / f"{path}.onnx"
+    known = embedded_models()
+    if str(path) in known:
+        return known[str(path)]
     # Methods of Path raise an OSError for a name too long; functions of os.path return False.
-    if path.name == str(path) and os.path.isfile(embedded):  # noqa: PTH113
-        return embedded
     if model is None or not os.path.exists(path):  # noqa: PTH110
         from difflib import get_close_matches
 
-        known = embedded_models()
         near = get_close_matches(str(path), known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         listed = ", ".join(known) or "none"

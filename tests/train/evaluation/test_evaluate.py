@@ -12,6 +12,7 @@ import torch
 
 import fmnist_runtime
 from fmnist_runtime.errors import CheckpointError, DataError
+from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.checkpoint import save_checkpoint
 from fmnist_train.data.sources import DataSource, find_dataset
@@ -32,7 +33,7 @@ FILES = {
     "sample_predictions.png",
     "worst_mistakes.png",
 }
-EMBEDDED = Path(fmnist_runtime.__file__).parent / "models" / "improved.onnx"
+EMBEDDED = find_model("improved")
 
 
 @pytest.fixture(scope="module")
