@@ -71,7 +71,7 @@ def load_views(
     shape = (len(paths), settings.count, IMAGE_SIZE, IMAGE_SIZE)
     key = _key("photos", settings, paths, b"")
     make = partial(photo_views, settings=settings)
-    return _cached(folder / f"{key}.npy", make, [(path,) for path in paths], shape, note)
+    return _cached(folder / f"{key}.npy", make, [(path,) for path in paths], shape=shape, note=note)
 
 
 def paste_views(
@@ -97,7 +97,7 @@ def paste_views(
     key = _key("pasted", settings, [path for path in backgrounds if path is not None], images.tobytes() + plain)
     make = partial(_pasted_views, settings=settings)
     jobs = [(image, path) for image, path in zip(images, backgrounds, strict=True)]
-    return _cached(folder / f"{key}.npy", make, jobs, shape, note)
+    return _cached(folder / f"{key}.npy", make, jobs, shape=shape, note=note)
 
 
 def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
@@ -247,6 +247,7 @@ def _cached(
     path: Path,
     make: Callable[..., np.ndarray],
     jobs: Sequence[tuple[object, ...]],
+    *,
     shape: tuple[int, ...],
     note: Callable[[str], None],
 ) -> np.ndarray:

@@ -217,7 +217,7 @@ class Training:
         if not self.recipe.weight_shares or self.start is None or self.photos is None:
             return
         end = load_checkpoint(self.folder / f"{self._best_name}.safetensors")
-        averaged, found = choose_average(self.start, end, self.recipe, self.validation, self.photos.validation)
+        averaged, found = choose_average(self.start, end, self.recipe, self.validation, photos=self.photos.validation)
         save_checkpoint(self.folder / "best", averaged, {**end.info, **found})
 
     # -- saving and resuming ----------------------------------------------------------------------------------------

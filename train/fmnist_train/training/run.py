@@ -91,7 +91,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
     photo_cache = cache_folder().with_name("photos")
     others = {
         "start": start,
-        "photos": load_photo_data(recipe, options.photos, source.labels, training, photo_cache, note),
+        "photos": load_photo_data(recipe, options.photos, source.labels, training, cache=photo_cache, note=note),
         "teachers": find_teachers(recipe, options.teachers, source.labels, start),
         "photo_teachers": find_photo_teachers(recipe, options.photo_teachers, source.labels),
     }
@@ -199,7 +199,7 @@ def finish(folder: Path, source: DataSource, training: Training, timing: dict[st
     }
     _write_history(training.history, folder)
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _write_pictures(folder, training.history, metrics, source, logits)
+    _write_pictures(folder, training.history, metrics, source=source, logits=logits)
     return metrics
 
 
