@@ -25,8 +25,10 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         prog="fmnist-bench",
         description="Measure the latency of each installed runtime, on the same weights, in interleaved rounds.",
-        epilog="fmnist-bench compare OLD.json NEW.json compares two runs; exit code 1 means a regression. "
-        "fmnist-bench completion SHELL prints a completion script.",
+        epilog="commands:\n"
+        "  compare      compare two runs, OLD.json and NEW.json; exit code 1 means a regression\n"
+        "  completion   print a completion script for a shell\n"
+        "fmnist-bench COMMAND --help lists a command's options.",
     )
     add = parser.add_argument
     add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
@@ -152,8 +154,8 @@ def _test_images(model: str, *, quick: bool) -> tuple["np.ndarray", list[int] | 
 
 def _build_compare() -> CommandParser:
     parser = CommandParser("fmnist-bench compare", "Compare two runs; exit code 1 means a regression beyond noise.")
-    parser.add_argument("old", type=Path, metavar="OLD.json")
-    parser.add_argument("new", type=Path, metavar="NEW.json")
+    parser.add_argument("old", type=Path, metavar="OLD.json", help="earlier run: output of fmnist-bench --json")
+    parser.add_argument("new", type=Path, metavar="NEW.json", help="run to compare with it")
     parser.add_argument(
         "--tolerance",
         type=float,

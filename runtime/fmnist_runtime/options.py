@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -19,6 +20,32 @@ __all__ = [
 ]
 
 
+_MOST_COLUMNS = 100
+"""Characters of a line of help: longer lines are hard to read."""
+_TABLE_INDENT = 15
+"""Column of the descriptions in a table of subcommands."""
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Keeps the lines of the text after the options, and breaks no name at a hyphen."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        from textwrap import wrap
+
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from textwrap import fill
+
+        def wrapped(line: str) -> str:
+            following = " " * _TABLE_INDENT if line.startswith("  ") else ""
+            return fill(
+                line, width, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent + following
+            )
+
+        return "\n".join(wrapped(line) for line in text.splitlines())
+
+
 class CommandParser(argparse.ArgumentParser):
     """``ArgumentParser`` with one-line usage errors (exit code 2), suggestions, ``--version`` and environment defaults.
 
@@ -34,8 +61,8 @@ class CommandParser(argparse.ArgumentParser):
             epilog: Text after the options.
             commands: Names of subcommands, for suggestions.
         """
-        # A fixed width: reading the terminal's imports shutil, which takes longer than the rest of the parser.
-        formatter = partial(argparse.HelpFormatter, width=100)
+        # A fixed width until the help is printed: reading the terminal's takes longer than the rest of the parser.
+        formatter = partial(_HelpFormatter, width=_MOST_COLUMNS)
         super().__init__(prog, None, description, epilog, formatter_class=formatter, allow_abbrev=False)
         self._commands = tuple(commands)
         self._environment: list[tuple[argparse.Action, str, Any]] = []
@@ -53,6 +80,16 @@ class CommandParser(argparse.ArgumentParser):
         """
         action = self.add_argument(*names, default=argparse.SUPPRESS, help=f"{help} [env: {env}]", **settings)
         self._environment.append((action, env, default))
+
+    def format_help(self) -> str:
+        """Returns the help in the width of the terminal, at most 100 characters."""
+        from shutil import get_terminal_size
+
+        width = min(get_terminal_size((_MOST_COLUMNS, 24)).columns, _MOST_COLUMNS)
+        self.formatter_class = partial(_HelpFormatter, width=width)
+        if self.usage is not None:  # written by parse_known_intermixed_args, in the greatest width
+            self.usage = _wrap_usage(self.prog, self.usage, width)
+        return super().format_help()
 
     def parse_arguments(self, args: Sequence[str] | None = None) -> argparse.Namespace:
         """Parses arguments, options and positional ones in any order; ends the process where one is unknown or malformed.
@@ -93,6 +130,18 @@ class CommandParser(argparse.ArgumentParser):
             return action.type(text) if callable(action.type) else text
         except (argparse.ArgumentTypeError, ValueError) as error:
             self.error(f"environment variable {env}: {error}")
+
+
+def _wrap_usage(prog: str, usage: str, width: int) -> str:
+    """Divides a usage text into lines, none within brackets."""
+    indent = " " * len(f"usage: {prog} ")
+    lines = [prog]
+    for part in re.findall(r"\[[^]]*\]|\S+", usage.removeprefix(prog)):
+        if len(lines[-1]) + 1 + len(part) > width - len("usage: ") * (len(lines) == 1):
+            lines.append(f"{indent}{part}")
+        else:
+            lines[-1] += f" {part}"
+    return "\n".join(lines)
 
 
 class _Version(argparse.Action):

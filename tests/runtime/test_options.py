@@ -42,3 +42,14 @@ def test_unknown_options_are_one_line(command: str) -> None:
     done = run(COMMANDS[command], "--modl=x", *(["a", "b"] if command == "fmnist-drift" else []))
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stdout == ""
     assert command == "fmnist-drift" or "did you mean --model?" in done.stderr
+
+
+@pytest.mark.parametrize("width", [60, 80, 300])
+@pytest.mark.parametrize("module", COMMANDS.values(), ids=COMMANDS)
+def test_help_fits_the_terminal_and_breaks_no_name(module: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = run(module, "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    assert not [line for line in lines if line.endswith("-")]
+    monkeypatch.setenv("COLUMNS", "100")
+    assert set(" ".join(lines).split()) == set(run(module, "--help").stdout.split())

@@ -30,12 +30,12 @@ SHELLS = ("bash", "zsh", "fish")
 
 def build_parser() -> CommandParser:
     """Returns the parser of ``fmnist-infer`` without a subcommand."""
-    commands = ", ".join(f"{name} ({text})" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:<12} {text}" for name, text in COMMANDS.items())
     parser = CommandParser(
         "fmnist-infer",
         "Classify photos of clothing; most pictures that show no garment are rejected.",
-        f"Commands: {commands}. fmnist-infer COMMAND --help lists a command's options. "
-        "A file that has the name of a command: ./NAME.",
+        f"commands:\n{commands}\n"
+        "fmnist-infer COMMAND --help lists a command's options. A file that has the name of a command: ./NAME.",
         commands=COMMANDS,
     )
     _add_inputs(parser)
