@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Extras of the environment of `make test`; `make test EXTRAS=test,ray` also tests the job for many machines.
 EXTRAS ?= test
-# An index of PyTorch's small builds, without CUDA; empty takes those of the default index.
+# An index of PyTorch's small builds, without CUDA; empty takes those of the default index. `make demo` has one.
 TORCH_INDEX ?=
 PYTEST := $(BIN)/pytest
 # Processes of a test run. The tests of a file stay in one process, because they share fixtures.
@@ -33,6 +33,7 @@ $(VENV)/installed-%: pyproject.toml constraints.txt
 	$(PIP) -e '.[$(subst +,$(comma),$*)]'
 	touch $@
 
+demo: TORCH_INDEX = https://download.pytorch.org/whl/cpu
 demo: $(call stamp,export) ## Train, export, verify and classify photos; ends with a page to open.
 	$(BIN)/python examples/demo.py
 
