@@ -48,7 +48,9 @@ LOOSE = " --max-drop 100 --max-class-drop 100 --min-agreement 0 --max-latency-ra
 TRAINING = {
     "fmnist-train --recipe custom --flip 0.5 --save-recipe mine.json": "",
     "fmnist-train --recipe mine.json": " --data sample --epochs 1",
-    "fmnist-train --recipe improved": " --data sample --validation 0.1 --epochs 1 --output runs/NAME",
+    "fmnist-train --recipe improved": (
+        f" --data sample --validation 0.1 --epochs 1 --output runs/NAME --teacher '{ROOT}/artifacts/best' --stored-views 1"
+    ),
     "fmnist-train explore": " --data sample",
     "fmnist-train evaluate runs/NAME": " --data sample",
     "fmnist-export runs/NAME --quantize": " --data sample" + LOOSE,
