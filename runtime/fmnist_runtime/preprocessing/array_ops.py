@@ -202,7 +202,10 @@ class Components:
                 upper = root[upper]
             while root[lower] != lower:
                 lower = root[lower]
-            root[min(upper, lower)] = max(upper, lower)
+            if upper < lower:  # min and max would take half the time of the loop
+                root[upper] = lower
+            else:
+                root[lower] = upper
         for run in range(len(root) - 1, -1, -1):  # a root comes after its runs, so it is final here
             root[run] = root[root[run]]
         return np.array(root, np.intp)

@@ -80,10 +80,11 @@ class ColorHistogram:
         index = lab.reshape(3, -1) * _SCALE
         index += _OFFSET
         np.floor(index, out=index)
-        if np.minimum.reduce(index, axis=None) < 0 or (np.maximum.reduce(index, axis=1) > _LAST_BIN).any():
-            index.clip(0, _LAST_BIN[:, None], out=index)
         first, last = np.minimum.reduce(index, axis=1), np.maximum.reduce(index, axis=1)
-        lengths = [int(length) + 2 for length in last - first + 1]
+        if any(low < 0 or high >= bins for low, high, bins in zip(first.tolist(), last.tolist(), _P.bins, strict=True)):
+            index.clip(0, _LAST_BIN[:, None], out=index)
+            first, last = first.clip(0, _LAST_BIN), last.clip(0, _LAST_BIN)
+        lengths = [int(length) + 3 for length in last - first]
         self._strides = (lengths[1] * lengths[2], lengths[2], 1)
         self._margin = sum(self._strides)
         strides = np.array(self._strides, np.float32)

@@ -119,10 +119,7 @@ def _cut_at_waist(rgb: Array, mask: Array, *, above: bool, below: bool) -> Array
         return mask
     top, bottom = rows[0], rows[-1] + 1
     count = np.concatenate([[0], np.cumsum(mask.sum(axis=1))])
-    # Sums of the colors before each row; exact in float64, in any order.
-    color = np.concatenate([np.zeros((1, 3)), np.cumsum(to_lab(rgb[mask][None])[:, 0], axis=1, dtype=np.float64).T])[
-        count
-    ]
+    color = _sums_of_rows(rgb, mask, rows, count[rows]).cumsum(axis=0)
     window = max(_P.waist_window_min, int(_P.waist_window * (bottom - top)))
     row = np.arange(top + window // 2, bottom - window // 2)
     share = (row - top) / (bottom - top)
@@ -143,3 +140,18 @@ def _cut_at_waist(rgb: Array, mask: Array, *, above: bool, below: bool) -> Array
     else:
         kept[: waist + reach] = False
     return kept
+
+
+def _sums_of_rows(rgb: Array, mask: Array, rows: Array, begins: Array) -> Array:
+    """Returns the sums of L, a, b over the pixels of a mask in each row, exact in float64, after a row of zeros: ``[H + 1, 3]``.
+
+    Args:
+        rgb: uint8 ``[H, W, 3]``.
+        mask: boolean ``[H, W]``.
+        rows: the rows that have pixels of the mask.
+        begins: number of such pixels before each of these rows.
+    """
+    lab = to_lab(rgb.reshape(1, -1, 3).take(np.flatnonzero(mask), axis=1))
+    sums = np.zeros((len(mask) + 1, 3))
+    sums[rows + 1] = np.add.reduceat(lab[:, 0], begins, axis=1, dtype=np.float64).T
+    return sums

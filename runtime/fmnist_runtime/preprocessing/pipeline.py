@@ -140,9 +140,9 @@ def _map_tones(tones: Array, mask: Array, *, negate: bool) -> Array:
     slope = (-gain if negate else gain) / 1000
     mapped = tones * np.float64(slope)
     mapped += (target_low + target_high) / 2 - gain * (low + high) / 2 + (255 * gain if negate else 0)
-    return np.multiply(
-        np.clip(mapped, _P.floor_share * _P.floor, 255, out=mapped), mask, dtype=np.float32, casting="unsafe"
-    )
+    result: Array = mapped.clip(_P.floor_share * _P.floor, 255, out=mapped).astype(np.float32)
+    result *= mask
+    return result
 
 
 def _fit(tones: Array) -> Array:
