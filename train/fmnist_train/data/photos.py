@@ -35,12 +35,12 @@ PHOTOS_ORIGIN = (
     "photos come from the public 'Clothing dataset' (CC0): clone https://github.com/alexeygrigorev/clothing-dataset, run "
     "'fmnist-train photos CLONE FOLDER', then add --photos FOLDER"
 )
-"""What to do where a recipe needs photos and none were given."""
+"""Advice for a recipe that needs photos, where none were given."""
 
 _COLUMNS = ("file", "answers", "label", "sender")
 _PARTS = ("train", "validation")
 _SPLIT_SALT = 1781
-"""Chosen among 2,000 numbers: the held-out senders' photos have the answers in about the proportions of all photos."""
+"""Number hashed with each sender, chosen among 2,000: the held-out photos have about the class shares of all photos."""
 _VALIDATION_SHARE = 0.15
 """Share of the senders held out; enough photos for a standard error of about 2 points."""
 

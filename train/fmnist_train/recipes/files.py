@@ -24,7 +24,7 @@ __all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 """Form of a recipe's name, which is part of the name of the run's folder."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
-"""What a field takes, in the words of an error message."""
+"""Kinds of values, in the words of an error message."""
 
 
 def is_recipe_file(text: str) -> bool:

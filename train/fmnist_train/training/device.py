@@ -1,4 +1,4 @@
-"""Where and how a network is computed: device, mixed precision, and what becomes of freed memory."""
+"""Device, mixed precision, and reuse of freed memory."""
 
 import contextlib
 import ctypes

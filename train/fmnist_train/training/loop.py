@@ -1,8 +1,8 @@
-"""The training loop, read from top to bottom; it never sees the test set.
+"""The training loop, in the order of execution. It reads no test image.
 
-All images lie on the device as one uint8 tensor. Each epoch draws everything random (order, augmentation, dropout) from
-one seed made of the run's seed and the epoch's number, so a run that is resumed after any finished epoch ends with the
-same weights as one that was never interrupted.
+All images lie on the device as one uint8 tensor. One seed for each epoch, made of the run's seed and the epoch's number,
+decides its order, augmentation and dropout. A run that is resumed after any finished epoch therefore ends with the same
+weights as one without an interruption.
 """
 
 import time

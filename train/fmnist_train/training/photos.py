@@ -1,4 +1,4 @@
-"""Fine-tuning with photos: what a step draws from them, their loss, and what validation measures.
+"""Fine-tuning with photos: samples of a step, loss, and validation.
 
 A network that was trained on the data set alone goes on with both: data set images, for which the network before
 fine-tuning is the teacher, and views of photos, of which several answers may be correct. At the end the weights before and
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _AUGMENTATION = Augmentation(shift=1, flip=0.5)
-"""Of the views of photos, at each step: mirror images, and a pixel either way."""
+"""Augmentation of the views of photos at each step: mirror images, and shifts of a pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,8 @@ def load_photo_data(
 
 
 _BACKGROUND_STEP = 101
-"""A prime: neighbors in the table are often photos of the same floor."""
+"""Step between the photos whose backgrounds are taken: neighbors in the table often show the same floor. It is prime, so
+that it visits every photo."""
 
 
 def _count_alone(answers: np.ndarray) -> np.ndarray:

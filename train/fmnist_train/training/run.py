@@ -40,8 +40,8 @@ from fmnist_train.training.tensorboard import event_writer
 __all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_interrupt", "train"]
 
 SPLIT_SEED = 20170828
-"""The validation split is the same for every seed of a recipe, and of two sizes the smaller is in the larger, so that their
-figures compare."""
+"""Seed of the validation split, which is the same for every seed of a recipe. A smaller split is part of a larger one, so
+that figures of different sizes compare."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
 
 
 def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
-    """Train, test once with the epoch that validation chose, write everything into the run's folder.
+    """Train, test the epoch that validation chose, once, and write everything into the run's folder.
 
     Returns:
         The content of ``metrics.json``; None in the further processes of ``torchrun``, which write nothing.
@@ -241,7 +241,7 @@ class _Stop:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[_Stop]:
-    """Turn the first Ctrl-C into a request; a second one interrupts at once, as usual."""
+    """Stop between two batches at the first Ctrl-C; a second one interrupts at once, as usual."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

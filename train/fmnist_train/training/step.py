@@ -45,7 +45,7 @@ class TrainingStep:
     loss: Loss
     teacher: Teacher | None
     photo_teacher: Teacher | None
-    """Answers images of stored views that formulas made into photographs."""
+    """Computes the targets of images in stored views that were changed to look photographed."""
     sampler: PhotoSampler | None
     mixed_precision: bool
 
@@ -66,7 +66,7 @@ class TrainingStep:
         inputs = torch.cat(shown).contiguous(memory_format=torch.channels_last)
         with autocast(inputs.device, self.mixed_precision):
             logits = self.network(inputs).float()
-            taught = self._ask_teachers(chosen, inputs[: len(labels)], photographed, view)
+            taught = self._teacher_logits(chosen, inputs[: len(labels)], photographed, view)
         of_images, of_outliers, of_photos = logits.tensor_split([len(labels), len(labels) + len(outliers)])
         loss = self.loss(of_images, targets) if taught is None else self._distill(of_images, targets, *taught)
         if len(outliers):
@@ -103,7 +103,7 @@ class TrainingStep:
         changed = as_photographed(self.data.images[chosen][photographed].float(), known)
         return images.index_put((photographed,), changed), photographed
 
-    def _ask_teachers(
+    def _teacher_logits(
         self, chosen: Tensor, images: Tensor, photographed: Tensor, view: View | None
     ) -> tuple[Tensor, Tensor] | None:
         """Logits of the teachers for some of the images, and which these are; None without teachers."""

@@ -95,14 +95,14 @@ class ViewAnswers:
     def __init__(self, checkpoints: Sequence[Checkpoint], device: torch.device) -> None:
         self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints).requires_grad_(False)
         self.networks.eval().to(device)
-        self.knows_photographs = [_learnt_photographs(checkpoint) for checkpoint in checkpoints]
+        self._trained_on_photographs = [_learned_photographs(checkpoint) for checkpoint in checkpoints]
 
     @torch.no_grad()
     def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the answers of the teachers that learned the like of each view."""
+        """Returns, for each view, the mean logits of the teachers trained on such images."""
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
-        for network, all_of_them in zip(self.networks, self.knows_photographs, strict=True):
-            known = torch.ones_like(photographed) if all_of_them else ~photographed
+        for network, learned in zip(self.networks, self._trained_on_photographs, strict=True):
+            known = torch.ones_like(photographed) if learned else ~photographed
             logits = network(views[known]).float()
             total = total + logits.new_zeros(len(views), logits.shape[1]).index_put((known,), logits)
             count += known.unsqueeze(1)
@@ -198,7 +198,7 @@ def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Ten
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-def _learnt_photographs(checkpoint: Checkpoint) -> bool:
+def _learned_photographs(checkpoint: Checkpoint) -> bool:
     return bool(checkpoint.info["recipe"]["augmentation"].get("photo", 0) > 0)
 
 

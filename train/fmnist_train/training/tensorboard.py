@@ -10,7 +10,7 @@ __all__ = ["event_writer"]
 
 
 def event_writer(folder: Path) -> Callable[[Epoch], None]:
-    """Return what writes each finished epoch's figures into ``folder``; look at them with ``tensorboard --logdir``.
+    """Return a function that writes each finished epoch's figures into ``folder``; look at them with ``tensorboard --logdir``.
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
