@@ -1,4 +1,4 @@
-"""Every fault that is silent elsewhere, planted on purpose: the stage refuses to write it, or the file's reader finds it."""
+"""Every fault that is silent elsewhere, planted on purpose: the export does not write it, or the file's reader finds it."""
 
 import json
 from collections.abc import Callable

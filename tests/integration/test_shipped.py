@@ -1,4 +1,4 @@
-"""What ships: the files agree with each other and with what they say."""
+"""What ships: the files agree with each other and with their metadata."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The wheel as a device gets it: in an environment that holds nothing but what the wheel itself asks for."""
+"""The wheel as a device gets it: in an environment that holds nothing but the wheel's own requirements."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def base_requirements(metadata: list[str]) -> set[str]:
-    """Names of what these requirements bring, and what that brings in turn; extras and other platforms left out."""
+    """Names of these requirements, and of all that they require; extras and other platforms left out."""
     found: set[str] = set()
     waiting = [line for line in metadata if "extra ==" not in line]
     while waiting:

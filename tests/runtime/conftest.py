@@ -48,7 +48,7 @@ def linear_model(name: str = "image", classes: int = 3) -> "onnx.ModelProto":
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> Callable[..., Path]:
-    """Write a model file whose metadata is changed as asked."""
+    """Write a model file with changed metadata."""
 
     def make(model: "onnx.ModelProto | None" = None, **changes: object) -> Path:
         path = tmp_path / "model.onnx"

@@ -11,7 +11,7 @@ from fmnist_runtime.files import make_folder, read_at_most, write_atomically
 
 
 class Pipe:
-    """A source that returns at most ``piece`` bytes a read, and counts what was asked for."""
+    """A source that returns at most ``piece`` bytes a read, and counts the requested bytes."""
 
     def __init__(self, data: bytes, piece: int) -> None:
         self.file, self.piece, self.largest = io.BytesIO(data), piece, 0

@@ -17,7 +17,7 @@ FULL_DATA = next((folder for folder in (sources.cache_folder(), sources.SYSTEM_F
 
 @pytest.fixture(autouse=True)
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No cache, no Debian package, no mirror: a test that wants one of them puts it there. Returns the cache folder."""
+    """No cache, no Debian package, no mirror: a test that needs one of them puts it there. Returns the cache folder."""
     monkeypatch.setattr(sources, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(sources, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setattr(FashionMNIST, "mirrors", [])

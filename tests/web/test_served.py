@@ -1,4 +1,4 @@
-"""The page beside others of its origin, on servers of other habits, and what the ``page`` fixture notices."""
+"""The page beside others of its origin, on servers with other settings, and faults that the ``page`` fixture detects."""
 
 
 def test_a_new_page_leaves_the_caches_of_others_alone(browser, site: str) -> None:

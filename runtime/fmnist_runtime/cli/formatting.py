@@ -31,7 +31,7 @@ class Totals:
     pictures: int = 0
     """All pictures."""
     rejected: int = 0
-    """Pictures answered with I don't know."""
+    """Rejected pictures."""
     unreadable: int = 0
     """Pictures that could not be read."""
     seconds: float = 0.0

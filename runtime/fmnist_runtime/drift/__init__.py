@@ -1,1 +1,1 @@
-"""The command ``fmnist-drift``: have the answers of a fleet changed, or is it chance?"""
+"""The command ``fmnist-drift``: tests whether the answers of a fleet have changed beyond chance."""

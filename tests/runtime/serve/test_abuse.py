@@ -51,7 +51,7 @@ def test_memory_files_and_room_stay_as_they_were(service, small: bytes, photo: b
         first, second = burst(), burst()
         assert second[0] - first[0] < 4, "MiB grown in 800 requests"
         assert abs(second[1] - first[1]) <= 5
-        until = time.monotonic() + 10  # the last connections were cut; the service notices a moment later
+        until = time.monotonic() + 10  # the last connections were cut; the service detects it a moment later
         while service.metric("fmnist_held_bytes", client) and time.monotonic() < until:
             time.sleep(0.05)
         assert service.metric("fmnist_held_bytes", client) == service.metric("fmnist_in_flight", client) == 0

@@ -243,7 +243,7 @@ def test_it_drains(serving, small: bytes) -> None:
             slow.sendall((head % len(small)).encode() + small[:50])
             assert client.get("/readyz").status_code == 200
             workers = running.workers()
-            for process in (running.process.pid, *workers):  # as systemd does, unless told otherwise
+            for process in (running.process.pid, *workers):  # as systemd does by default
                 os.kill(process, signal.SIGTERM)
             while client.get("/readyz").status_code == 200:
                 time.sleep(0.01)

@@ -20,7 +20,7 @@ from fmnist_runtime.serve.batcher import Batcher, RequestOptions
 
 TWO = ("--workers", 2)
 MARK = b"the end of me"
-"""What ends a picture's file where a test wants something bad to happen."""
+"""End of a picture's file that makes a process fail."""
 
 
 def when_marked(what: str) -> str:

@@ -1,4 +1,4 @@
-"""Where data is found, in which order, and what is said where it is not."""
+"""Where data is found, in which order, and the messages where it is not."""
 
 import hashlib
 import re

@@ -10,7 +10,7 @@ from fmnist_train.data.splits import Split, split_validation, stratified_draw
 
 
 def numbered(labels) -> Split:
-    """A split whose images can be told apart by their first two pixels."""
+    """A split whose images differ in their first two pixels."""
     labels = np.asarray(labels, np.int64)
     images = np.zeros((len(labels), 28, 28), np.uint8)
     images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(len(labels)), 256)

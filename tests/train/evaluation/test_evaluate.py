@@ -1,4 +1,4 @@
-"""Judging a finished model, and the report about it."""
+"""Evaluation of a finished model, and its report."""
 
 import json
 import re

@@ -57,7 +57,7 @@ def test_a_student_learns_from_the_teacher_alone(tmp_path: Path) -> None:
 
 
 def small(folder: Path, seed: int, photo: float = 0.0) -> Path:
-    """A checkpoint of an untrained network; ``photo`` is what its recipe says."""
+    """A checkpoint of an untrained network; ``photo`` is that of its recipe."""
     torch.manual_seed(seed)
     recipe = dataclasses.replace(PLAIN, augmentation=Augmentation(photo=photo)).to_dict()
     info = {"model": {"name": "residual", "options": {"widths": [4, 4, 4]}}, "labels": LABELS, "recipe": recipe}
@@ -103,7 +103,7 @@ def test_photographs_are_left_to_teachers_that_know_some(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("sees", ["images", "views"])
 def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sees: str) -> None:
-    """Whatever order the images are drawn in: without augmentation both kinds of teacher say the same of each."""
+    """Whatever order the images are drawn in: without augmentation both kinds of teacher give the same answers."""
     part = find_dataset("sample").load("train").take(np.arange(128))
     recipe = dataclasses.replace(PLAIN, distillation=0.5, epochs=1, teacher_sees=sees)
     about = {"labels": LABELS, "dataset": "sample"}
