@@ -1,4 +1,4 @@
-"""A service in a process of its own, as it runs in the world."""
+"""A service in a process of its own, as in production."""
 
 import io
 import json
