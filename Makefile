@@ -47,7 +47,7 @@ test: lint ## Everything: lint, types and all tests.
 
 coverage: $(call stamp,$(EXTRAS)) ## All tests; the branch coverage of runtime and export must reach its limit.
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q --ignore=$(SERVICE)
+	$(BIN)/coverage run -m pytest -q $(PARALLEL) --ignore=$(SERVICE)
 	$(BIN)/coverage run -m pytest -q $(SERVICE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet --fail-under=0
