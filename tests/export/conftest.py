@@ -34,7 +34,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the shipped network in every form, evaluated on the embedded sample; tests must not change it."""
     folder = tmp_path_factory.mktemp("exported")
     options = ExportOptions(
-        folder,
+        output=folder,
         quantize=True,
         quantization=QuantizationSettings(images=256),
         limits=Limits(max_latency_ratio=0),

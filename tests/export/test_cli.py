@@ -33,7 +33,7 @@ def test_export_then_inspect_then_verify(tmp_path: Path, run: Run, capsys: pytes
 def test_help_and_usage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in ("export", "inspect", "verify", "c", "publish"))
+    assert all(f"│ {name} " in shown for name in ("export", "inspect", "verify", "c", "publish"))
     for arguments in (["export", "--help"], ["inspect", "--help"], ["verify", "--help"]):
         assert run(*arguments) == 0
         assert "--json" in capsys.readouterr().out

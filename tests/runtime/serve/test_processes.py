@@ -182,7 +182,7 @@ process.main()
     done = subprocess.run(
         [sys.executable, "-c", code, "--port", "0", "--workers", "2"], capture_output=True, timeout=60
     )
-    assert done.returncode == 1 and done.stderr.startswith(b"error: the self-test failed")
+    assert done.returncode == 1 and done.stderr.startswith(b"error: ") and b": the self-test failed" in done.stderr
     assert done.stderr.count(b"\n") == 1
 
 
