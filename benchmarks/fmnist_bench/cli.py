@@ -30,6 +30,16 @@ def build_parser() -> CommandParser:
         "  completion   print a completion script for a shell\n"
         "fmnist-bench COMMAND --help lists a command's options.",
     )
+    _add_contestants(parser)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="measure only onnxruntime and PyTorch, in a few seconds")
+    add("--json", action="store_true", help="print all figures as JSON")
+    add("--picture", type=Path, metavar="FILE", help="write a chart of accuracy against latency")
+    return parser
+
+
+def _add_contestants(parser: CommandParser) -> None:
+    """Adds the options that choose files and contestants."""
     add = parser.add_argument
     add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
     add(
@@ -58,10 +68,6 @@ def build_parser() -> CommandParser:
         metavar="NAME=MODULE:OBJECT",
         help="add a contestant of your own; may be repeated",
     )
-    add("--quick", action="store_true", help="measure only onnxruntime and PyTorch, in a few seconds")
-    add("--json", action="store_true", help="print all figures as JSON")
-    add("--picture", type=Path, metavar="FILE", help="write a chart of accuracy against latency")
-    return parser
 
 
 def bench(args: Sequence[str] | None = None) -> int:

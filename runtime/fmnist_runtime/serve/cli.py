@@ -16,7 +16,15 @@ __all__ = ["build_parser", "main", "serve"]
 def build_parser() -> CommandParser:
     """Returns the parser of ``fmnist-serve``."""
     parser = CommandParser("fmnist-serve", "Classify photos over HTTP: POST /classify; /openapi.json describes it.")
-    add, add_environment = parser.add_argument, parser.add_environment_option
+    _add_service(parser)
+    _add_limits(parser)
+    _add_operation(parser)
+    return parser
+
+
+def _add_service(parser: CommandParser) -> None:
+    """Adds the model, the address and the processes."""
+    add_environment = parser.add_environment_option
     add_environment(
         "--model", env="FMNIST_MODEL", help="model file, folder, or embedded model by name (default: improved)"
     )
@@ -37,7 +45,7 @@ def build_parser() -> CommandParser:
     add_environment(
         "--token-file", env="FMNIST_TOKEN_FILE", type=Path, metavar="FILE", help="file with the required bearer token"
     )
-    add(
+    parser.add_argument(
         "--careful",
         action="store_true",
         help="average four views: slower, rejects more of the pictures that show no garment",
@@ -49,7 +57,11 @@ def build_parser() -> CommandParser:
         metavar="N",
         help="processes that decode and classify (default: one for each CPU); with 1, the process that serves HTTP does so",
     )
-    _add_limits(parser)
+
+
+def _add_operation(parser: CommandParser) -> None:
+    """Adds the end of the service, and the log."""
+    add = parser.add_argument
     add(
         "--drain-seconds",
         type=_count,
@@ -63,10 +75,10 @@ def build_parser() -> CommandParser:
         default=True,
         help="log each request as a JSON line on standard error (default: yes)",
     )
-    return parser
 
 
 def _add_limits(parser: CommandParser) -> None:
+    """Adds the limits of requests."""
     add = parser.add_argument
     mebibytes, files = positive_int_up_to(256), positive_int_up_to(1024)
     add("--max-body", type=mebibytes, default=16, metavar="MIB", help="size of a request; else 413 (default: 16)")

@@ -121,10 +121,20 @@ class Training:
             number = len(self.history) + 1
             loss, accuracy = self._train_epoch(number, tick)
             share_buffers(self.model, self.state.average)
-            validated, on_photos = self._validate(), self._validate_photos()
+            validated, (photo_accuracy, photo_class_mean) = self._validate(), self._validate_photos()
             rate = self.state.optimizer.param_groups[0]["lr"]
-            seconds = time.perf_counter() - start
-            self.history.append(Epoch(number, loss, accuracy, *validated, rate, seconds, *on_photos))
+            epoch = Epoch(
+                epoch=number,
+                train_loss=loss,
+                train_accuracy=accuracy,
+                validation_loss=validated[0],
+                validation_accuracy=validated[1],
+                learning_rate=rate,
+                seconds=time.perf_counter() - start,
+                photo_accuracy=photo_accuracy,
+                photo_class_mean=photo_class_mean,
+            )
+            self.history.append(epoch)
             self.state.schedule.after_epoch(self._monitored(self.history[-1]))
             if is_first() and self.best_epoch() == number:
                 save_checkpoint(self.folder / self._best_name, self.shipped_model(), self.describe())
