@@ -117,6 +117,17 @@ def test_every_command_has_the_options_that_the_page_uses(page: Path) -> None:
     assert not {" ".join(words): wrong for words in shell_commands(page) if (wrong := faults(words))}
 
 
+def inline_commands(page: Path) -> Iterator[list[str]]:
+    """Yields the words of each command of ours that stands within a sentence of the page."""
+    for text in re.findall(r"`(fmnist-[a-z]+ [^`]+)`", BLOCK.sub("", page.read_text("utf-8"))):
+        yield shlex.split(text)
+
+
+@every_page
+def test_every_command_in_a_sentence_has_its_options(page: Path) -> None:
+    assert not {" ".join(words): wrong for words in inline_commands(page) if (wrong := faults(words))}
+
+
 def test_commands_that_do_not_exist_are_found() -> None:
     assert faults(["fmnist-infer", "photo.jpg", "--colour"]) == ["--colour"]
     assert faults(["fmnist-guess", "photo.jpg"]) == ["fmnist-guess"]
