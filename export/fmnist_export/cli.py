@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,10 @@ class _DefaultExport(Group):
     def parse_args(  # type: ignore[override]  # typer types the base by its private copy of click
         self, ctx: typer.Context, args: list[str]
     ) -> list[str]:
-        """Insert the default subcommand, then parse."""
+        """Insert the default subcommand, then parse; a misspelled subcommand is a usage error."""
+        if args and args[0].isalpha() and args[0] not in self.commands and not Path(args[0]).exists():
+            for near in get_close_matches(args[0], self.commands, 1, 0.75):
+                ctx.fail(f"no such command '{args[0]}'. Did you mean '{near}'?")
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         if not args or (args[0] not in self.commands and args[0].partition("=")[0] not in own):
             args = ["export", *args]

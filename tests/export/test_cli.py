@@ -42,6 +42,8 @@ def test_help_and_usage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--rescue", "--target=vnni", "--calibration=entropy", "--calibration-images=9"):
         assert run(SHIPPED, option) == 2
         assert "add --quantize" in capsys.readouterr().err
+    assert run("inspct", "improved") == 2
+    assert "no such command 'inspct'. Did you mean 'inspect'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["best.pth", "whole.pt"])

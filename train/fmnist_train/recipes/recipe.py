@@ -33,7 +33,7 @@ class Recipe:
         "Optimizer.",
         panel="Optimization",
         choices=("adam", "adamw", "sgd"),
-        names=("--optimiser", "--optimizer"),
+        names=("--optimizer", "--optimiser"),
         stored="optimiser",
     )
     learning_rate: float = setting(
