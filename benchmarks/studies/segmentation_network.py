@@ -34,7 +34,6 @@ __all__ = [
     "SegmentationNetwork",
     "canvas",
     "classifier_inputs",
-    "float_log_odds",
     "int8_log_odds",
     "macs",
     "segmentations",
@@ -150,18 +149,6 @@ def mask_of(log_odds: Array, shape: tuple[int, int]) -> Array:
     log_odds[(log_odds > 0) & ~kept] = 0
     mask = positive_at_double(log_odds, shape)
     return mask if np.count_nonzero(mask) >= _PLAIN.min_share * mask.size else np.zeros_like(mask)
-
-
-def float_log_odds(network: SegmentationNetwork) -> Callable[[Array], Array]:
-    """Returns the network as a function from canvas to log-odds, float32 ``[64, 64]``."""
-    network = network.eval()
-
-    def log_odds(image: Array) -> Array:
-        with torch.no_grad():
-            result: Array = network(torch.from_numpy(image[None, None]))[0, 0].numpy()
-        return result
-
-    return log_odds
 
 
 def int8_log_odds(model: ModelProto) -> Callable[[Array], Array]:
