@@ -45,6 +45,8 @@ from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import find_images
 from fmnist_runtime.preprocessing import pipeline
+from fmnist_runtime.preprocessing.person import remove_person
+from fmnist_runtime.preprocessing.segmentation import segment
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.photos import read_photos
 
@@ -82,7 +84,7 @@ def targets(folder: Path, cache: Path, network: SegmentationNetwork | None) -> S
         return Sample(**np.load(file))
     classifier = Classifier.load(CLASSIFIER / "model.int8.onnx")
     photos = [photo for photo in read_photos(folder, classifier.labels) if photo.answers]
-    ways = [pipeline.segment]
+    ways: list[Segment] = [segment]
     if network is not None:
         model = to_int8(network, _calibration(cache))
         ways.append(segmentations(int8_log_odds(model))["network"])
@@ -94,7 +96,7 @@ def targets(folder: Path, cache: Path, network: SegmentationNetwork | None) -> S
         choices = []
         for way in ways:
             mask, plain = way(rgb)
-            mask = pipeline.remove_person(rgb, mask) if plain and mask.any() else mask
+            mask = remove_person(rgb, mask) if plain and mask.any() else mask
             with patch.object(pipeline, "_garment_mask", return_value=(mask, True)):
                 logits, probabilities = classifier.run(pipeline.to_network_input(image)[None, None])
             choices.append((answers[logits[0].argmax()], probabilities[0] @ answers, mask))
@@ -124,7 +126,7 @@ def train(sample: Sample, settings: Round, start: SegmentationNetwork | None, ch
         network.load_state_dict(start.state_dict())
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
-    states = {"network": network, "average": average, "optimizer": optimizer}
+    states: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer}
     step, seconds = 0, 0.0
     if checkpoint.is_file():
         saved = torch.load(checkpoint)
@@ -140,7 +142,7 @@ def train(sample: Sample, settings: Round, start: SegmentationNetwork | None, ch
         batch = change(sample.take(rng.choice(len(sample.size), settings.batch, replace=False)), rng)
         parts = _losses(network.train(), batch, classifier if settings.classifier else None)
         optimizer.zero_grad()
-        (parts[0] + parts[1] + settings.classifier * parts[2]).backward()
+        torch.autograd.backward(parts[0] + parts[1] + settings.classifier * parts[2])
         nn.utils.clip_grad_norm_(network.parameters(), 2.0)
         optimizer.step()
         _average(average, network, min(settings.average, (1 + step) / (10 + step)))
@@ -187,15 +189,15 @@ def _average(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 @contextmanager
-def replaced(segment: Segment) -> Iterator[None]:
+def replaced(way: Segment) -> Iterator[None]:
     """Puts another segmentation into the runtime's pipeline."""
-    with patch.object(pipeline, "segment", segment):
+    with patch.object(pipeline, "segment", way):
         yield
 
 
 def evaluate(folder: Path, cache: Path, classifier: Classifier) -> dict[str, Any]:
     """Measures dev photos and time with the color search and with each trained network, as int8."""
-    ways: dict[str, Segment] = {"color search": pipeline.segment}
+    ways: dict[str, Segment] = {"color search": segment}
     about: dict[str, Any] = {}
     training: dict[str, Any] = {}
     for name in ROUNDS:
@@ -206,14 +208,14 @@ def evaluate(folder: Path, cache: Path, classifier: Classifier) -> dict[str, Any
             about["bytes"] = len(model.SerializeToString())
             state = torch.load(cache / f"training{name}.pt")
             training[f"round {name}"] = vars(ROUNDS[name]) | {key: state[key] for key in ("step", "seconds")}
-            ways |= {f"round {name}: {way}": segment for way, segment in segmentations(int8_log_odds(model)).items()}
+            ways |= {f"round {name}: {way}": found for way, found in segmentations(int8_log_odds(model)).items()}
     rows: dict[str, Any] = {}
-    for way, segment in ways.items():
-        with replaced(segment):
+    for way, chosen in ways.items():
+        with replaced(chosen):
             table = measure(folder, classifier)
         rows[way] = {kind: table[kind] for kind in ("wild", "product", "ood")}
         print(_line(way, rows[way]), flush=True)
-    timed = {way: segment for way, segment in ways.items() if not way.startswith("round 1")}
+    timed = {way: chosen for way, chosen in ways.items() if not way.startswith("round 1")}
     return about | {"training": training, "photos": rows, "milliseconds": times(folder, timed)}
 
 
@@ -240,9 +242,9 @@ def times(folder: Path, ways: dict[str, Segment]) -> dict[str, dict[str, float]]
         measured: dict[str, list[float]] = {}
         for path in list(find_images(folder / kind))[::4]:
             image = open_image(path)
-            known = pipeline.segment(pipeline._working_image(image)[0])
+            known = segment(pipeline._working_image(image)[0])
             every = ways | {"mask at no cost": lambda _, known=known: known}
-            calls = [{way: _milliseconds(segment, image) for way, segment in every.items()} for _ in range(5)]
+            calls = [{way: _milliseconds(chosen, image) for way, chosen in every.items()} for _ in range(5)]
             for way in every:
                 measured.setdefault(way, []).append(min(call[way] for call in calls))
         for way, values in measured.items():
@@ -251,8 +253,8 @@ def times(folder: Path, ways: dict[str, Segment]) -> dict[str, dict[str, float]]
     return result
 
 
-def _milliseconds(segment: Segment, image: Image.Image) -> float:
-    with replaced(segment):
+def _milliseconds(way: Segment, image: Image.Image) -> float:
+    with replaced(way):
         began = time.perf_counter()
         pipeline.to_network_input(image)
         return 1e3 * (time.perf_counter() - began)
