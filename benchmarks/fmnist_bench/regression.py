@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import FileError
+from fmnist_runtime.files import read_at_most
 
 __all__ = ["compare_runs", "read_run"]
 
+_MAX_BYTES = 1 << 26
+"""Bytes of a file: a run has some tens of thousands."""
 _MODES = ("hot", "paced", "cold_start")
 
 
@@ -22,7 +25,13 @@ def read_run(path: Path) -> dict[str, Any]:
         FileError: The file cannot be read, is not such an output, or has no measured contestant.
     """
     try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = read_at_most(file, _MAX_BYTES)
+        if len(data) > _MAX_BYTES:
+            raise FileError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so no run of fmnist-bench")
+        document: dict[str, Any] = json.loads(data)
+    except FileError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{path}: not readable as a run of fmnist-bench ({error})") from error
     try:

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 error, 2 usage, 3 failed gate, 130 interrupted.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,17 @@ from typing import Any
 
 from fmnist_runtime.errors import FmnistError, extra_hint, printable
 
-__all__ = ["counted", "exit_code_of", "keep_stdout", "printable", "run_argparse", "run_main", "use_color"]
+__all__ = [
+    "counted",
+    "describe_library_error",
+    "exit_code_of",
+    "is_library_error",
+    "keep_stdout",
+    "printable",
+    "run_argparse",
+    "run_main",
+    "use_color",
+]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
 """Packages of this project: a missing module of theirs is a defect, not a missing extra."""
@@ -51,22 +62,20 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     """
     _prepare_streams()
     try:
-        code = call()
-        sys.stdout.flush()
+        code = _call(call)
     except BrokenPipeError:  # the reader has ended (`| head`)
         _abandon_stdout()
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except SystemExit as end:  # argparse has printed its message
-        return end.code if isinstance(end.code, int) else 0
     except FmnistError as error:
         return _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk or a missing permission is no defect of the program
         _abandon_stdout()
         name = f"{error.filename}: " if error.filename is not None else ""
-        return _fail(f"{name}{error.strerror or error}")
+        short = "; the limit on processes or threads is reached" if error.errno == errno.EAGAIN else ""
+        return _fail(f"{name}{error.strerror or error}{short}")
     except MemoryError:
         return _fail("this needs more memory than there is")
     except ModuleNotFoundError as error:
@@ -74,9 +83,39 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
         if extra is None or missing in _OWN_PACKAGES:
             raise
         return _fail(f"{missing} is not installed; this command needs: {extra_hint(extra)}")
-    except ImportError as error:  # of an installed library
-        return _fail(f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged")
+    except Exception as error:
+        if not is_library_error(error):
+            raise
+        return _fail(describe_library_error(error))
     return code if isinstance(code, int) else 0
+
+
+def _call(call: Callable[[], Any]) -> Any:
+    """Calls a function, and writes what it printed; returns the exit code, also where argparse ends the process."""
+    try:
+        code = call()
+    except SystemExit as end:  # argparse has printed its message
+        code = end.code
+    sys.stdout.flush()
+    return code
+
+
+def is_library_error(error: BaseException) -> bool:
+    """Returns whether an installed library failed while it was imported: where memory is short, it may raise anything."""
+    if isinstance(error, ImportError | SystemError):
+        return True
+    packages, importing = ["__main__"], False
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame, traceback = traceback.tb_frame, traceback.tb_next
+        packages.append(frame.f_globals.get("__name__", "").partition(".")[0])
+        importing |= frame.f_code.co_name == "<module>" and packages[-1] not in (*_OWN_PACKAGES, "__main__")
+    return importing and packages[-1] not in _OWN_PACKAGES
+
+
+def describe_library_error(error: BaseException) -> str:
+    """Returns one line about a library that cannot be loaded, see ``is_library_error``."""
+    return f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -1,13 +1,14 @@
 """Files and folders: read in bounded memory, written whole or not at all, checked before the work begins."""
 
 import os
+import sys
 import threading
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from fmnist_runtime.errors import FileError
 
-__all__ = ["make_folder", "read_at_most", "write_atomically"]
+__all__ = ["make_folder", "read_at_most", "standard_input", "write_atomically"]
 
 
 _PIECE = 1 << 20
@@ -32,6 +33,17 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
         pieces.append(piece)
         length += len(piece)
     return b"".join(pieces)  # one piece is not copied
+
+
+def standard_input() -> BinaryIO:
+    """Returns standard input in binary mode.
+
+    Raises:
+        OSError: The parent process has closed it.
+    """
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    return sys.stdin.buffer
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -20,6 +20,10 @@ __all__ = [
 ]
 
 
+_DIGITS = 100
+"""Digits of a number. Python converts no more than 4,300."""
+_LONGEST_WAIT = 1_000_000
+"""Seconds: twelve days. The system's clock refuses waits of 300 years."""
 _MOST_COLUMNS = 100
 """Characters of a line of help: longer lines are hard to read."""
 _TABLE_INDENT = 15
@@ -198,8 +202,8 @@ def positive_int(text: str) -> int:
     Raises:
         ArgumentTypeError: Any other text.
     """
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
+    if not (text.isdecimal() and len(text) < _DIGITS and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text[:_DIGITS]}' is no whole number from 1")
     return int(text)
 
 
@@ -215,7 +219,7 @@ def positive_int_up_to(most: int) -> Callable[[str], int]:
 
 
 def positive_number(text: str) -> float:
-    """Converts a finite number over 0; for ``type=``.
+    """Converts a number over 0, at most ``_LONGEST_WAIT``; for ``type=``.
 
     Raises:
         ArgumentTypeError: Any other text.
@@ -224,8 +228,8 @@ def positive_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number over 0")
+    if not 0 < value <= _LONGEST_WAIT:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number over 0 and up to {_LONGEST_WAIT:,}")
     return value
 
 

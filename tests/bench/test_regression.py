@@ -52,3 +52,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(FileError, match=r"run.json: (not|no contestant)"):
         read_run(tmp_path / "run.json")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
+def test_a_run_without_end_is_refused() -> None:
+    with pytest.raises(FileError, match="larger than 64 MiB"):
+        read_run(Path("/dev/zero"))

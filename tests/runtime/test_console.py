@@ -1,6 +1,8 @@
 """How a command ends: a documented exit code, one line on stderr, no traceback."""
 
 import errno
+import importlib
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,16 @@ def ending(error: BaseException) -> int:
         (MissingExtraError("not there"), 1, "error: not there"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 1, "error: runs/x: Permission denied"),
+        (
+            BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+            1,
+            "error: Resource temporarily unavailable; the limit on processes or threads is reached",
+        ),
+        (
+            SystemError("error return without exception set"),
+            1,
+            "error: a library cannot be loaded: error return without exception set; memory is short, or the installation damaged",
+        ),
         (MemoryError(), 1, "error: this needs more memory than there is"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (BrokenPipeError(), 0, ""),
@@ -54,6 +66,19 @@ def test_errors_end_in_one_line(error: BaseException, code: int, line: str, caps
 def test_our_own_faults_are_not_hidden(error: Exception) -> None:
     with pytest.raises(type(error)):
         ending(error)
+
+
+def test_a_library_that_fails_in_its_import_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where memory is short, a library finds others half loaded: any exception may come out of its import."""
+    (tmp_path / "half_loaded.py").write_text("import datetime\ndatetime.capi\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_argparse(lambda args: importlib.import_module("half_loaded").main) == 1
+    assert capsys.readouterr().err == (
+        "error: a library cannot be loaded: module 'datetime' has no attribute 'capi'; "
+        "memory is short, or the installation damaged\n"
+    )
 
 
 def test_what_the_command_returns_is_the_exit_code() -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from fmnist_runtime.cpus import start_threads
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["map_ordered"]
 
+_CHECK_SECONDS = 1.0
+"""Seconds between two looks at whether the threads still live; a result ends the wait at once."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -48,9 +51,9 @@ def map_ordered(
             taken += len(some)
             waiting.append(_submit(jobs, some))
             if len(waiting) > 2 * len(started):
-                yield from waiting.popleft().result()
+                yield from _wait(waiting.popleft(), started)
         while waiting:
-            yield from waiting.popleft().result()
+            yield from _wait(waiting.popleft(), started)
     finally:
         for future in waiting:
             future.cancel()
@@ -69,6 +72,22 @@ def _submit(
     future: Future[list[_Result]] = Future()
     jobs.put((future, items))
     return future
+
+
+def _wait(future: "Future[list[_Result]]", threads: list[Thread]) -> list[_Result]:
+    """Returns the result of a job.
+
+    Raises:
+        MemoryError: All threads have ended before it: without memory, a thread ends before its first statement.
+    """
+    while True:
+        try:
+            return future.result(_CHECK_SECONDS)
+        except TimeoutError:
+            if future.done():  # the exception is the job's own
+                raise
+            if not any(thread.is_alive() for thread in threads):
+                raise MemoryError from None
 
 
 def _work(

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 from fmnist_runtime.batching.batch import Classify, to_answers
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import FileError
+from fmnist_runtime.files import standard_input
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
 from fmnist_runtime.prediction import Answer
 
@@ -52,7 +52,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
     """
     try:
         with ExitStack() as stack:
-            stream = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+            stream = standard_input() if file == "-" else stack.enter_context(Path(file).open("rb"))
             for line in _split(stream, separator):
                 path = line.removesuffix(b"\r") if separator == b"\n" else line
                 if path:

@@ -3,7 +3,6 @@
 import codecs
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ import numpy as np
 
 from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, label_text
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.files import read_at_most
+from fmnist_runtime.files import read_at_most, standard_input
 
 __all__ = ["EDGES", "AnswerCounts", "read_counts"]
 
@@ -77,10 +76,10 @@ def read_counts(path: Path) -> AnswerCounts:
         DataError: Unreadable, in no known format, or without an answer.
     """
     try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+        with nullcontext(standard_input()) if str(path) == "-" else path.open("rb") as file:
             data = read_at_most(file, _MAX_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > _MAX_BYTES:
         raise DataError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; compare a part of the answers")
     text = _decode(path, data)

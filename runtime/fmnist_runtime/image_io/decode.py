@@ -5,7 +5,6 @@ scale, which is several times faster and enough for a 28×28 network input.
 """
 
 import os
-import sys
 import threading
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
-from fmnist_runtime.files import read_at_most
+from fmnist_runtime.files import read_at_most, standard_input
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
@@ -129,9 +128,10 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
 
 def _read_path(path: str | os.PathLike[str]) -> bytes:
     if os.fspath(path) == "-":
-        if sys.stdin is None:
-            raise ImageError("cannot be read: standard input is closed")
-        return read_at_most(sys.stdin.buffer, MAX_BYTES)
+        try:
+            return read_at_most(standard_input(), MAX_BYTES)
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error.strerror or error}") from error
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
             return read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)

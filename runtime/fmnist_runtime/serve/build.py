@@ -82,13 +82,12 @@ def _in_this_process(data: bytes, careful: bool) -> _Backend:
 
 
 def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) -> _Backend:
-    from concurrent.futures import ThreadPoolExecutor
-
+    from fmnist_runtime.batching.ordered_map import map_ordered
     from fmnist_runtime.workers.pool import WorkerPool
 
     seconds = settings.limits.work_seconds
     workers = stack.enter_context(WorkerPool(settings.workers, load, checked=True, seconds=seconds))
-    with ThreadPoolExecutor(1) as thread:
-        labels = thread.submit(workers.start)
-        import_module("fmnist_runtime.serve.server")  # takes as long as the workers' start
-    return _Backend(labels.result(), workers.classify, lambda: workers.replaced)
+    # The server's modules take as long to import as the workers take to start.
+    jobs: list[Callable[[], Any]] = [workers.start, lambda: import_module("fmnist_runtime.serve.server")]
+    labels, _ = map_ordered(lambda calls: [call() for call in calls], jobs, threads=2, chunk=1)
+    return _Backend(labels, workers.classify, lambda: workers.replaced)

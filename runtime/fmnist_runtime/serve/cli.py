@@ -8,9 +8,13 @@ from pathlib import Path
 
 from fmnist_runtime.console import run_argparse
 from fmnist_runtime.cpus import MOST_PROCESSES
-from fmnist_runtime.options import CommandParser, positive_int, positive_int_up_to
+from fmnist_runtime.options import CommandParser, positive_int_up_to
 
 __all__ = ["build_parser", "main", "serve"]
+
+
+_MOST = 1_000_000
+"""Largest value of the options that have no other limit: clocks and counters of libraries fail far above."""
 
 
 def build_parser() -> CommandParser:
@@ -85,16 +89,28 @@ def _add_limits(parser: CommandParser) -> None:
     add("--max-files", type=files, default=32, metavar="N", help="pictures in a request; else 413 (default: 32)")
     add(
         "--max-pixels",
-        type=positive_int,
+        type=positive_int_up_to(_MOST),
         default=50,
         metavar="MILLIONS",
         help="pixels of a picture; else 422 (default: 50)",
     )
-    add("--max-in-flight", type=positive_int, default=256, metavar="N", help="requests; else 503 (default: 256)")
-    add("--body-seconds", type=positive_int, default=20, metavar="S", help="time for a body; else 408 (default: 20)")
+    add(
+        "--max-in-flight",
+        type=positive_int_up_to(_MOST),
+        default=256,
+        metavar="N",
+        help="requests; else 503 (default: 256)",
+    )
+    add(
+        "--body-seconds",
+        type=positive_int_up_to(_MOST),
+        default=20,
+        metavar="S",
+        help="time for a body; else 408 (default: 20)",
+    )
     add(
         "--answer-seconds",
-        type=positive_int,
+        type=positive_int_up_to(_MOST),
         default=120,
         metavar="S",
         help="time for an answer, else 503; a worker's call may take a third of it (default: 120)",
@@ -135,9 +151,7 @@ def serve(args: Sequence[str] | None = None) -> int:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0")
-    return int(text)
+    return 0 if text.isdecimal() and not text.strip("0") else positive_int_up_to(_MOST)(text)
 
 
 def _port(text: str) -> int:

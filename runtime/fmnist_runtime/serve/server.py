@@ -29,8 +29,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as error:
-        why = (error.strerror or str(error)).partition(" (while attempting")[0]  # Python repeats the address
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no host's
+        why = (getattr(error, "strerror", None) or str(error)).partition(" (while attempting")[
+            0
+        ]  # Python repeats the address
         raise ConfigError(f"cannot listen on {host}, port {port}: {why}") from error
 
 

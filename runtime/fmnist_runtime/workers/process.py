@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from fmnist_runtime import errors
+from fmnist_runtime.console import describe_library_error, is_library_error
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.prediction import Prediction, PredictionOrError, Top
 
@@ -116,10 +117,10 @@ def main() -> None:
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     load, checked, lock = receive(requests)
-    from fmnist_runtime.classifier import Classifier
-    from fmnist_runtime.image_io.comparison_image import comparison_writer
-
     try:
+        from fmnist_runtime.classifier import Classifier
+        from fmnist_runtime.image_io.comparison_image import comparison_writer
+
         classifier = Classifier.load(**load, large_lock=None if lock is None else FileLock(lock))
         if checked:
             from fmnist_runtime.selftest import require_selftest
@@ -127,6 +128,14 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             require_selftest(classifier)
     except FmnistError as refusal:
         send(answers, pack_error(refusal))
+        return
+    except MemoryError:
+        send(answers, pack_error(FmnistError("a worker process needs more memory than there is")))
+        return
+    except Exception as error:
+        if not is_library_error(error):
+            raise
+        send(answers, pack_error(FmnistError(describe_library_error(error))))
         return
     send(answers, list(classifier.labels))
     while True:

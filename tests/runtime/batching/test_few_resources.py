@@ -69,12 +69,12 @@ def test_worker_processes_without_threads(few_threads: str) -> None:
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "cannot start a thread" in refused.stderr
 
 
-def limited(megabytes: int, *arguments: object) -> "subprocess.CompletedProcess[str]":
+def limited(megabytes: int, *arguments: object, command: list[str] = INFER) -> "subprocess.CompletedProcess[str]":
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
-    command = [*INFER, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=limit)
+    whole = [*command, *map(str, arguments)]
+    return subprocess.run(whole, capture_output=True, text=True, timeout=60, preexec_fn=limit)
 
 
 def test_400_megabytes_of_address_space_are_enough() -> None:
@@ -87,6 +87,19 @@ def test_less_than_the_libraries_need_is_one_line(megabytes: int) -> None:
     done = limited(megabytes, EXAMPLES / "shirt.jpg", "--json")
     assert done.returncode != 0 and done.stdout == "" and "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("megabytes", [98, 90])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_service_and_workers_without_memory_are_one_line(megabytes: int, workers: int) -> None:
+    """Worker processes load the libraries themselves."""
+    photo = EXAMPLES / "shirt.jpg"
+    ends = [limited(megabytes, "--port", 0, "--workers", workers, "--model", "none", command=SERVE)]
+    ends += [limited(megabytes, "--port", 0, "--workers", workers, "--host", "192.0.2.1", command=SERVE)]
+    ends += [limited(megabytes, photo, photo, photo, "--workers", workers)]
+    for done in ends:
+        assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
+        assert done.stderr.count("error: ") <= 1
 
 
 def test_what_libraries_print_is_not_among_the_answers() -> None:

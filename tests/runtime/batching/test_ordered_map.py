@@ -2,6 +2,7 @@
 
 import pytest
 
+from fmnist_runtime.batching import ordered_map
 from fmnist_runtime.batching.ordered_map import map_ordered
 
 
@@ -13,3 +14,19 @@ def test_no_thread_at_all_still_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(map_ordered(lambda some: [2 * each for each in some], range(50), threads=4, chunk=3)) == [
         2 * each for each in range(50)
     ]
+
+
+def test_threads_that_end_without_a_result_are_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory, a thread ends before its first statement."""
+    monkeypatch.setattr(ordered_map, "_work", lambda function, jobs: None)
+    monkeypatch.setattr(ordered_map, "_CHECK_SECONDS", 0.01)
+    with pytest.raises(MemoryError):
+        list(ordered_map.map_ordered(lambda items: items, range(5), threads=2, chunk=1))
+
+
+def test_a_time_limit_of_a_job_is_its_own() -> None:
+    def late(items: list[int]) -> list[int]:
+        raise TimeoutError("late")
+
+    with pytest.raises(TimeoutError, match="late"):
+        list(ordered_map.map_ordered(late, range(5), threads=2, chunk=1))

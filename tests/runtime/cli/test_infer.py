@@ -86,6 +86,8 @@ def test_show_keeps_pictures_of_like_names_apart(tmp_path: Path) -> None:
         (["x.png", "--top-k", "0"], 2, b"top-k"),
         (["x.png", "--provider", "abacus"], 2, b"unknown provider"),
         (["x.png", "--sha256", "12"], 2, b"SHA-256"),
+        (["--watch", ".", "--interval", "1e300"], 2, b"over 0 and up to 1,000,000"),
+        (["x.png", "--top-k", "9" * 5000], 2, b"is no whole number from 1"),
         (["x.png", "--threads", "257"], 2, b"from 1 to 256"),
         (["x.png", "--workers", "9" * 30], 2, b"from 1 to 1024"),
         (["x.png", "x.png", "--show", "pyproject.toml/x"], 1, b"cannot write into"),
@@ -156,6 +158,9 @@ def test_output_that_cannot_be_written() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([*COMMAND, str(EXAMPLES / "shirt.jpg")], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
@@ -174,6 +179,17 @@ def test_streams_that_are_closed(redirection: str) -> None:
     quoted = f"exec '{COMMAND[0]}' -c '{COMMAND[2]}' - {EXAMPLES / 'shirt.jpg'} {redirection}"
     done = subprocess.run(["sh", "-c", quoted], input=b"no picture", capture_output=True)
     assert done.returncode == 1 and b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("cli.infer", "-"), ("cli.infer", "--files-from -"), ("drift.cli", "- -"), ("drift.cli", f"{EXAMPLES} -")],
+)
+def test_standard_input_that_is_closed(module: str, arguments: str) -> None:
+    code = f"from fmnist_runtime.{module} import main; main()"
+    done = subprocess.run(["sh", "-c", f"'{sys.executable}' -c '{code}' {arguments} <&-"], capture_output=True)
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"Traceback" not in done.stderr
 
 
 def test_a_pipe_that_is_named() -> None:
