@@ -2,14 +2,20 @@
 
 ::
 
-    RGB ─► every second pixel ─► CIELAB ─► background surface fitted to the border (background.py)
-                                                │
-                    ┌── the border is plain ────┴──── it is not ───────────────┐
-                    ▼                                                          ▼
-      all pixels: color difference                     sampled pixels: color model (color_model.py),
-      from the surface, threshold,                     largest components, mask doubled to all pixels
-      everything not connected to the border,
-      minus holes; largest components
+    RGB ─► every second pixel ─► CIELAB (to_lab) ─► surface through the border's colors (fit_background)
+                                                                       │
+                  ┌─ spread < max_spread: a plain background ──────────┴─── any other ────┐
+                  ▼                                                                       ▼
+    CIELAB of all pixels                                        difference from the surface, sampled pixels
+                  │                                                                       │
+    difference from the surface (background_distance)           color histograms that refine each other,
+                  │                                             half log-odds of each pixel (foreground_log_odds)
+    threshold; background is what is connected                                            │
+    to the border, or a hole (_threshold)                       main components where the odds are positive
+                  │                                             (_classify), doubled to all pixels
+    main components (_main_components)                          (positive_at_double)
+                  │                                                                       │
+                  └───────────► mask, empty below min_share of the image ◄────────────────┘
 
 Sampling loses nothing, because the network's input has only 28×28 pixels.
 """
