@@ -99,7 +99,7 @@ def test_an_augmentation_not_named_stays_the_recipes(tmp_path: Path) -> None:
     assert stored["augmentation"] == {**dataclasses.asdict(RECIPES["hybrid"].augmentation), "flip": 0, "scale": [1, 1]}
 
 
-def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, message in (
         (("--channels", "many"), "as in 32,64"),
         (("--recipe", "simple", "--channels", "8"), "unexpected keyword"),
@@ -116,15 +116,15 @@ def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         (("--threads", "100000"), "--threads"),
         (("--data-dir", "nowhere"), "leave --data-dir out"),
     ):
-        assert run(*QUICK, *options, "--output", "/nonexistent") in (1, 2)
+        assert run(*QUICK, *options, "--output", tmp_path / "run") in (1, 2)
         said = capsys.readouterr().err
         assert message in said and "Traceback" not in said
-    assert not Path("/nonexistent").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_that_cannot_be_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert run(*QUICK[:-6], "--recipe", "improved-published", "--output", tmp_path / "file" / "run") == 2
+    assert run(*QUICK[:-6], "--recipe", "improved-published", "--output", tmp_path / "file" / "run") == 1
     assert "name another folder" in capsys.readouterr().err
