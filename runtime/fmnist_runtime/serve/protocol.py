@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol with time limits for slow clients.
 
 uvicorn waits without limit for the rest of a request's head, and for the rest of a body that was refused unread. Here a
-head has ``HEAD_SECONDS``. After a refusal, the rest of the body is discarded for ``LINGER_SECONDS``, so that the client can
-read the response. Then the connection is closed, as RFC 9112 section 9.6 advises.
+head has ``HEAD_SECONDS`` and ``HEAD_BYTES``. After a refusal, the rest of the body is discarded for ``LINGER_SECONDS``, so
+that the client can read the response. Then the connection is closed, as RFC 9112 section 9.6 advises.
 """
 
 import asyncio
@@ -10,12 +10,15 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["HEAD_SECONDS", "LINGER_SECONDS", "ImpatientProtocol"]
+__all__ = ["HEAD_BYTES", "HEAD_SECONDS", "LINGER_SECONDS", "ImpatientProtocol"]
 
 HEAD_SECONDS = 10.0
 """Seconds for a request's head: far more than any network takes, and little to gain for an attacker."""
+HEAD_BYTES = 1 << 20
+"""Bytes of a request's head: browsers send some kilobytes. Without a limit, a fast client could fill the memory."""
 LINGER_SECONDS = 5.0
 """Seconds for a client to read a refusal while its body is discarded."""
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -23,6 +26,8 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     _timer: asyncio.TimerHandle | None = None
     _complete = True
+    _in_head = True
+    _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         """Starts the time of the first head."""
@@ -34,14 +39,24 @@ class ImpatientProtocol(HttpToolsProtocol):
         self._disarm()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Parses received bytes; refuses a head of more than ``HEAD_BYTES``."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)  # may count the end of the last body: at most what is received at once
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+
     def on_message_begin(self) -> None:
         """Starts the time of a head."""
-        self._complete = False
+        self._complete, self._in_head, self._head_bytes = False, True, 0
         self._arm(HEAD_SECONDS)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Stops the time of the head."""
+        self._in_head = False
         self._disarm()
         super().on_headers_complete()
 

@@ -1,6 +1,7 @@
 """What the service refuses, and how: each limit with its status code, and nothing left behind."""
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -143,6 +144,26 @@ def in_process(settings: Settings, go: threading.Event | None = None) -> Service
         return classifier.results(pictures, **options)
 
     return Service(classifier.labels, work, settings)
+
+
+def test_a_head_without_end_is_refused(service, small: bytes) -> None:
+    """Long before its time is over: a fast client would otherwise fill the memory."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
+        answer, sent = b"", 0
+        try:
+            while sent < 64 << 20:
+                client.sendall(b"X: " + b"a" * 60_000 + b"\r\n")
+                sent += 60_005
+        except OSError:
+            pass
+        with contextlib.suppress(OSError):
+            answer = client.recv(1000)
+    assert sent < 64 << 20 and answer[:12] in (b"HTTP/1.1 431", b"")
+    with service.client() as client:
+        assert client.get("/healthz", headers={"X": "a" * 500_000}).status_code == 200
+        for _ in range(3):  # bodies are no part of a head
+            assert client.post("/classify", content=small + bytes(3 << 20)).status_code == 200
 
 
 def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> None:
