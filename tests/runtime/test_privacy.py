@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,20 @@ def test_nothing_imports_onnxruntime_before_its_telemetry_is_off() -> None:
                 continue
             before = names[: names.index(library)]
             assert any(name.startswith("fmnist_") for name in before), f"{path.name}: {library} comes first"
+
+
+def test_the_documents_name_the_telemetry_that_is_off() -> None:
+    for page in ("README.md", "docs/serve.md", "docs/library.md"):
+        assert "telemetry" in (ROOT / page).read_text("utf-8"), page
+    assert all(name in (ROOT / "docs" / "library.md").read_text("utf-8") for name in VARIABLES)
+
+
+def test_the_wheel_that_crashes_is_excluded() -> None:
+    """Version 1.29.0 of onnxruntime crashes."""
+    requirement = re.search(r'^    "(onnxruntime[^"]*)",$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)[
+        1
+    ]
+    assert "!=1.29.0" in requirement and ">=" in requirement
 
 
 def imports(line: str) -> bool:
