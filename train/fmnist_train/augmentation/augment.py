@@ -14,7 +14,15 @@ from fmnist_train.augmentation.drawing import draw
 from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.recipes import Augmentation
 
-__all__ = ["augment", "random_affine", "random_erase", "random_flip", "random_mixup", "random_shift"]
+__all__ = [
+    "augment",
+    "random_affine",
+    "random_erase",
+    "random_flip",
+    "random_mixup",
+    "random_quarter_turn",
+    "random_shift",
+]
 
 
 def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tuple[Tensor, Tensor]:
@@ -50,6 +58,15 @@ def random_flip(images: Tensor, probability: float) -> Tensor:
     """Mirrors each image left to right with the given probability."""
     chosen = draw(images, 0, 1) < probability
     return torch.where(chosen, images.flip(-1), images)
+
+
+def random_quarter_turn(images: Tensor, probability: float) -> Tensor:
+    """Rotates each chosen square image by one, two or three quarters of a circle, with equal probability."""
+    chosen = draw(images, 0, 1) < probability
+    quarters = draw(images, 1, 4).floor()
+    for number in (1, 2, 3):
+        images = torch.where(chosen & (quarters == number), images.rot90(number, (2, 3)), images)
+    return images
 
 
 def random_shift(images: Tensor, pixels: int) -> Tensor:

@@ -33,12 +33,14 @@ from fmnist_train.augmentation.drawing import (
     warp,
 )
 from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
+from fmnist_train.augmentation.shop import draw_backpacks, draw_slippers
 
 __all__ = ["as_photographed"]
 
 _TROUSER = 1
 _WORN_ABOVE = (0, 2, 3, 4, 6)
 _SANDAL = 5
+_BAG = 8
 _FROM_ABOVE = {5: draw_sandals, 7: draw_sneakers, 9: draw_boots}
 
 
@@ -58,6 +60,8 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
     images = sometimes(0.35, from_above, images, only=shoes)
     for shoe, drawing in _FROM_ABOVE.items():
         images = sometimes(0.25, drawing, images, only=labels == shoe)
+    images = sometimes(0.2, draw_slippers, images, only=labels == _SANDAL)
+    images = sometimes(0.25, draw_backpacks, images, only=labels == _BAG)
     images = sometimes(0.3, pattern, images)
     images = sometimes(0.8, retone, images)
     images = sometimes(0.5, shade, images)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fmnist_train.augmentation.drawing import coarsen, draw, field, fine, turned
 
-__all__ = ["draw_boots", "draw_sandals", "draw_sneakers"]
+__all__ = ["draw_boots", "draw_sandals", "draw_sneakers", "outline"]
 
 Shoe = Callable[[Tensor, Tensor], Tensor]
 """Function of the coordinates across and along one shoe: its tones 0..1, below 0 outside of the shoe."""
@@ -27,7 +27,7 @@ def draw_sneakers(images: Tensor) -> Tensor:
     laced, capped, rimmed = (draw(images, 0, 1) < chance for chance in (0.7, 0.3, 0.5))
 
     def sneaker(across: Tensor, along: Tensor) -> Tensor:
-        width = _outline(along, waist)
+        width = outline(along, waist)
         tone = torch.where(capped & (along > 0.55), cap, upper)
         bars = torch.where(laced & (torch.sin(laces * along) > 0), tongue, upper)
         tone = torch.where((across.abs() < 0.4) & (along > -0.3) & (along < 0.45), bars, tone)
@@ -48,7 +48,7 @@ def draw_sandals(images: Tensor) -> Tensor:
     thong = draw(images, 0, 1) < 0.25
 
     def sandal(across: Tensor, along: Tensor) -> Tensor:
-        width = _outline(along, waist)
+        width = outline(along, waist)
         strapped = torch.zeros_like(across, dtype=torch.bool)
         for place, there in zip(places, worn, strict=True):
             strapped = strapped | (there & ((along - place - tilt * across).abs() < half))
@@ -80,7 +80,7 @@ def draw_boots(images: Tensor) -> Tensor:
     return _pair(images, boot, toes_down=0.9)
 
 
-def _outline(along: Tensor, waist: Tensor) -> Tensor:
+def outline(along: Tensor, waist: Tensor) -> Tensor:
     """Returns half the width of a sole: round at both ends, wider at the toes, narrower in between."""
     narrow = 0.9 + 0.08 * along - waist * torch.exp(-(((along + 0.15) / 0.35) ** 2))
     return narrow * (1 - along.abs().clamp(max=1) ** 3.5).sqrt()

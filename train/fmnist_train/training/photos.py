@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_train.augmentation.augment import augment
+from fmnist_train.augmentation.augment import augment, random_quarter_turn
 from fmnist_train.augmentation.outliers import OUTLIER_WEIGHT, uniform_loss
 from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data.photo_views import ViewSettings, load_views, paste_views
@@ -44,6 +44,8 @@ __all__ = [
 
 _AUGMENTATION = Augmentation(shift=1, flip=0.5)
 """Augmentation of the views of photos at each step: mirror images, and shifts of a pixel."""
+_QUARTER_TURNS = 0.08
+"""Probability that a view is rotated by quarters of a circle: trousers are often photographed lying across."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +189,7 @@ class PhotoSampler:
     def draw(self, count: int) -> PhotoBatch:
         """Return ``count`` views."""
         chosen = torch.multinomial(self._weights, count, replacement=True)
-        images = augment(self._images[chosen], None, _AUGMENTATION)[0]
+        images = random_quarter_turn(augment(self._images[chosen], None, _AUGMENTATION)[0], _QUARTER_TURNS)
         return PhotoBatch(images, self._answers[chosen], None if self._taught is None else self._taught[chosen])
 
 
