@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from fmnist_train.augmentation.accessories import belts, bottles, glasses, hats, watches
-from fmnist_train.augmentation.augment import augment, random_shift
+from fmnist_train.augmentation.augment import augment, random_quarter_turn, random_shift
 from fmnist_train.augmentation.drawing import refit
 from fmnist_train.augmentation.outliers import draw_outliers, uniform_loss
 from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
+from fmnist_train.augmentation.shop import draw_backpacks, draw_slippers
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.recipes import Augmentation
 
@@ -45,6 +46,17 @@ def test_a_shift_moves_whole_pixels() -> None:
     assert set(rows.tolist()) == {12, 13, 14, 15, 16} and set(columns.tolist()) == {8, 9, 10, 11, 12}
 
 
+def test_quarter_turns_move_a_corner_to_the_three_others() -> None:
+    images = torch.zeros(300, 1, 28, 28)
+    images[:, 0, 0, 27] = 200
+    turned = random_quarter_turn(images, 0.5)
+    _, _, rows, columns = (turned == 200).nonzero(as_tuple=True)
+    corners = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    assert len(corners) == 300 and set(corners) == {(0, 0), (27, 0), (27, 27), (0, 27)}
+    assert 0.4 < corners.count((0, 27)) / 300 < 0.6
+    assert torch.equal(random_quarter_turn(images, 0.0), images)
+
+
 def test_refit_fills_the_longest_side_and_centres() -> None:
     images = torch.zeros(2, 1, 28, 28)
     images[0, 0, 3:10, 4:18] = 200  # 7 high, 14 wide, off the center
@@ -66,6 +78,18 @@ def test_shoes_are_drawn_in_pairs_that_fill_the_height(drawing: Callable[[torch.
     upright = seen.any(2).sum(1) >= 25
     both = seen[:, :, :12].any((1, 2)) & seen[:, :, 16:].any((1, 2))
     assert upright.float().mean() > 0.7 and both.float().mean() > 0.8
+
+
+@pytest.mark.parametrize(("drawing", "least", "most"), [(draw_slippers, 1.4, 6), (draw_backpacks, 0.4, 1.1)])
+def test_slippers_lie_and_backpacks_stand(
+    drawing: Callable[[torch.Tensor], torch.Tensor], least: float, most: float
+) -> None:
+    torch.manual_seed(0)
+    things = drawing(torch.zeros(100, 1, 28, 28))
+    assert things.shape == (100, 1, 28, 28) and things.min() == 0 and 0 < things.max() <= 255
+    seen = (things > 20).squeeze(1)
+    shape = seen.any(1).sum(1) / seen.any(2).sum(1)  # columns over rows
+    assert ((least < shape) & (shape < most)).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("drawing", [belts, watches, glasses, hats, bottles])

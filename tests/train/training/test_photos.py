@@ -183,6 +183,7 @@ def test_photo_teachers_answer_the_very_views_that_are_drawn(tmp_path: Path, mon
     teachers = [load_checkpoint(untrained(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
     images = np.random.default_rng(0).integers(0, 256, (6, 2, 28, 28)).astype(np.uint8)
     monkeypatch.setattr("fmnist_train.training.photos._AUGMENTATION", Augmentation())
+    monkeypatch.setattr("fmnist_train.training.photos._QUARTER_TURNS", 0.0)
     drawn = PhotoSampler(PhotoViews(images, np.eye(6, 10) > 0), 0.0, torch.device("cpu"), teachers).draw(20)
     pixels = drawn.images[:, 0].numpy().astype(np.uint8)
     alone = [predict_logits(teacher.model, pixels) for teacher in teachers]
