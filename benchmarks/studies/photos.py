@@ -45,8 +45,9 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
 
     Returns:
         Rows with ``photos``, ``right`` (correct, rejection ignored), ``kept`` (accepted) and ``right_of_kept`` (correct
-        among accepted). Rows of kinds also have ``class_mean``, the mean accuracy over their answers, and ``ece``, the
-        expected calibration error of the first answer's probability; both ignore the rejection.
+        among accepted). Rows of kinds also have ``class_mean``, the mean accuracy over their answers, ``ece``, the
+        expected calibration error of the first answer's probability, and ``ece_by_chance`` (see there); all ignore the
+        rejection.
     """
     table: dict[str, dict[str, float]] = {}
     answered: dict[str, list[tuple[float, bool]]] = {}
@@ -69,7 +70,8 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
     for kind, pairs in answered.items():
         rows = [counts for row, counts in table.items() if row.startswith(f"{kind}/")]
         table[kind]["class_mean"] = float(np.mean([counts["right"] / counts["photos"] for counts in rows]))
-        table[kind]["ece"] = calibration_error(*map(np.array, zip(*pairs, strict=True)))
+        confidence, right = map(np.array, zip(*pairs, strict=True))
+        table[kind] |= {"ece": calibration_error(confidence, right), "ece_by_chance": ece_by_chance(confidence)}
     return table
 
 
@@ -78,6 +80,16 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     distances = [abs(right[bins == i].mean() - confidence[bins == i].mean()) * (bins == i).mean() for i in set(bins)]
     return float(sum(distances))
+
+
+def ece_by_chance(confidence: np.ndarray, draws: int = 500) -> float:
+    """Returns the mean calibration error that perfectly calibrated probabilities have on as many photos.
+
+    Few photos in a bin differ from its confidence by chance, so the error of a small set is never near 0.
+    """
+    random = np.random.default_rng(0)
+    errors = [calibration_error(confidence, random.random(len(confidence)) < confidence) for _ in range(draws)]
+    return float(np.mean(errors))
 
 
 def show(table: dict[str, dict[str, float]]) -> None:

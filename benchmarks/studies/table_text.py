@@ -133,8 +133,15 @@ def photos_by_class(document: Document) -> str:
     head = [
         f"{kind}: {what}" for kind in PHOTO_KINDS.values() for what in ("photos", "correct", "correct among accepted")
     ]
-    means = "; ".join(f"{what} {counts[kind]['class_mean']:.1%}" for kind, what in PHOTO_KINDS.items())
-    return markdown_table(["accepted answers", *head], rows, "lrrrrrr") + f"\n\nMean of these rows, correct: {means}."
+    means, errors, by_chance = (
+        "; ".join(f"{what} {counts[kind][key]:.1%}" for kind, what in PHOTO_KINDS.items())
+        for key in ("class_mean", "ece", "ece_by_chance")
+    )
+    return (
+        markdown_table(["accepted answers", *head], rows, "lrrrrrr")
+        + f"\n\nMean of these rows, correct: {means}. Expected calibration error: {errors}. "
+        f"Perfectly calibrated probabilities would have on so few photos: {by_chance}."
+    )
 
 
 def _answers(slugs: str) -> str:
