@@ -156,7 +156,13 @@ NAMED: tuple[Recipe, ...] = (
         model="residual",
         model_options={"widths": [8, 16, 22]},
         start="nano",
-        **_PHOTO_STUDENT,
+        **{
+            **_PHOTO_STUDENT,
+            "augmentation": Augmentation(shift=1, flip=0.5, photo=0.2, outliers=0.08),
+            "teacher": "teacher,hybrid",
+            "teacher_sees": "images",
+            "stored_views": 0,
+        },
     ),
     Recipe(
         name="batchnorm",
