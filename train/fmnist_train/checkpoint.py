@@ -1,7 +1,7 @@
 """Checkpoints: a safetensors file with a description of the model in its header, and the same description as JSON.
 
-A checkpoint is written to a temporary file and renamed, so a reader finds the old one or the new one, never a part.
-The description is read from the header, so it always fits the weights; the JSON file is a copy. Nothing is pickled.
+A checkpoint is written to a temporary file and renamed, so an interruption leaves the old file or the new one, complete.
+Loading reads the description from the header; the JSON file is a copy for other programs. Nothing is pickled.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Version of the description; newer ones are refused."""
+"""Version of the description. A file with a larger version raises ``CheckpointError``."""
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 """Suffixes of pickled weights. Reading one can run code, so none is read."""
 
@@ -61,10 +61,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, 
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file of ``write_tensors``.
+    """Read a file that ``write_tensors`` wrote.
+
+    Returns:
+        Tensors on the CPU by name, and the description.
 
     Raises:
-        CheckpointError: a missing, damaged or foreign file, or one from a newer version.
+        CheckpointError: the file is missing, damaged, of another program, or of a newer version.
     """
     try:  # copies, because a mapped file cannot be replaced on Windows
         with safe_open(path, framework="pt") as file:
@@ -94,7 +97,7 @@ def find_checkpoint(path: Path | str) -> Path:
             without its suffix.
 
     Raises:
-        CheckpointError: there is no such file, or it is of a kind that is not read.
+        CheckpointError: there is no such file, or it is not a safetensors file.
     """
     path = Path(path)
     if path.is_dir():
@@ -126,7 +129,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     file = find_checkpoint(path)
     tensors, info = read_tensors(file)
     try:
-        with torch.device("meta"):  # checked without memory first: a small file may describe a network of gigabytes
+        with torch.device(
+            "meta"
+        ):  # checks shapes before memory is allocated: a small file may describe a network of gigabytes
             _build(info).load_state_dict(tensors, assign=True)
         model = _build(info)
         model.load_state_dict(tensors)

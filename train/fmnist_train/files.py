@@ -50,7 +50,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise ConfigError(message) from None
         if current:
             break
-        file.close()  # the holder removed this file between our two calls
+        file.close()  # another process removed this file between open and lock
     try:
         yield
     finally:
@@ -75,11 +75,11 @@ else:
 
 
 def bounded_lines(file: TextIO, longest: int) -> Iterator[str]:
-    """Yield the lines of a file, each with its end: what holds no line end must not fill the memory.
+    """Yield the lines of a file with their line ends, and bound the memory for a file without line ends.
 
     Args:
         file: opened in text mode.
-        longest: characters of a line.
+        longest: largest length of a line, characters.
 
     Raises:
         ValueError: a longer line.

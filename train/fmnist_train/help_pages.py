@@ -1,4 +1,4 @@
-"""Help pages of the commands that use typer: panels by topic, in which no name is ever cut.
+"""Help pages of the commands that use typer: panels by topic, with complete option names.
 
 Typer's own panels divide the width among five columns, and shorten names with an ellipsis at 80 characters. Here a panel has
 two columns, as argparse has: names with their values, and descriptions. A long name has a line of its own.

@@ -34,7 +34,7 @@ def path_option(*names: str, **details: Any) -> Any:
 
 
 def current_recipe(name: str) -> str:
-    """Return the current name of a recipe, for typer's ``callback``; an earlier name gets a line on standard error."""
+    """Return the current name of a recipe, for typer's ``callback``; print a note to standard error for an earlier name."""
     if (current := current_name(name)) != name:
         print(f"note: the recipe '{name}' is now called '{current}'", file=sys.stderr)
     return current
@@ -46,7 +46,7 @@ def recipe_names(beginning: str) -> list[str]:
 
 
 def _model_names() -> set[str]:
-    """Each network has a recipe, and recipes load without PyTorch."""
+    """Return the names of all networks, from their recipes: unlike networks, recipes load without PyTorch."""
     return {recipe.model for recipe in RECIPES.values()}
 
 
@@ -134,7 +134,7 @@ def _annotations(owner: type) -> dict[str, Any]:
 
 
 def _annotation(name: str, field_type: Any, documented: Setting, default: Any) -> Any:
-    """The range is part of the help; it is checked with the dataclass, so that a file and a command agree."""
+    """Return the annotated type of an option. The help shows the range; the dataclass checks it, for recipe files, too."""
     kind: Any = field_type
     details: dict[str, Any] = {}
     if documented.choices:
@@ -157,7 +157,7 @@ def _annotation(name: str, field_type: Any, documented: Setting, default: Any) -
 
 
 def _default_text(documented: Setting, default: Any) -> str | bool:
-    """Return the default for the help; of a pair of flags, the spelling of the one that holds."""
+    """Return the default for the help; for a pair of flags, the name of the default flag."""
     if documented.show_default is not True:
         return documented.show_default
     if isinstance(default, bool):

@@ -28,7 +28,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class RunOptions(DataOptions):
-    """What a run needs besides its recipe.
+    """Options of a run besides its recipe.
 
     Raises:
         ConfigError: a value outside its range.

@@ -1,4 +1,4 @@
-"""Documented dataclass fields: help, permitted values and option names stand once, in the field.
+"""Dataclass fields with their help, permitted values and option names.
 
 ``setting`` makes such a field, ``check_settings`` checks an instance, and ``options.py`` derives the command-line options.
 """
@@ -28,7 +28,7 @@ class Search:
     log: bool = False
     """Draw the logarithm of the value evenly, in place of the value."""
     used_by: Callable[[Any], bool] = lambda recipe: True
-    """Whether the field has an effect on a recipe, and a range here makes sense for it."""
+    """Function from a recipe to whether the field has an effect on it, and should be searched."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Comparisons of recipes: their rows, the files they keep, and their table."""
+"""Comparison of recipes: trains missing runs, collects their figures, and writes the table."""

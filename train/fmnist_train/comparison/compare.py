@@ -1,4 +1,4 @@
-"""Comparison of recipes: one row each, over its seeds, with the author's claim beside the measured figures."""
+"""Comparison of recipes: one row for each recipe, with figures over its seeds and the accuracy that its author claims."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ class Comparison:
     epochs: int | None = None
     """Largest number of epochs; None keeps the recipes' own."""
     ensembles: tuple[tuple[Path, ...], ...] = ()
-    """Groups of runs; the averaged probabilities of each are a row."""
+    """Groups of runs. Each group gives one row, for the mean of its probabilities."""
     reuse_only: bool = False
     """Train nothing: recipes without a finished run, and ensembles if none is named, keep their earlier rows."""
     readme: Path | None = None
@@ -112,10 +112,10 @@ def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
 
 
 def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
-    """Whether a finished run has this recipe.
+    """Return whether a finished run was trained with this recipe.
 
     Raises:
-        ConfigError: it has another one, in the folder of the run to train.
+        ConfigError: it was trained with another recipe, and ``reuse_only`` is not set.
     """
     stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
@@ -169,7 +169,7 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[str, Any]:
-    """Evaluate the mean of the probabilities of several checkpoints; size and time are the sums."""
+    """Return the row of an ensemble: accuracy of the mean probabilities; sums of parameters, MACs and training time."""
     checkpoints = [load_checkpoint(run) for run in runs]
     models = [open_predictor(run) for run in runs]
     for run, model in zip(runs, models, strict=True):

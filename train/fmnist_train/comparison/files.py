@@ -1,4 +1,4 @@
-"""Files that a comparison keeps of its runs, so that it can be written again without them."""
+"""Files that a comparison copies from its runs, so that it can be repeated after the runs are deleted."""
 
 import json
 import time
@@ -19,7 +19,7 @@ __all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency"]
 _EVIDENCE = ("metrics.json", "history.csv")
 _MODEL = "model.int8.onnx"
 _ROUNDS, _CALLS = 40, 10
-"""Rounds over all models, and calls in a row per round: short enough that all models share changes of the load."""
+"""Rounds over all models, and consecutive calls of a model in a round. Short rounds spread changes of the load over all."""
 
 
 def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
@@ -30,7 +30,7 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
 
 
 def covers(runs: Sequence[Path], row: dict[str, Any], folder: Path) -> bool:
-    """Whether an earlier row covers these runs: there are none, or the same ones without a newer export."""
+    """Return whether an earlier row can be reused: no runs are given, or the same runs without a newer export."""
     names = [Path(run).name for run in row["runs"]]
     same = [run.name for run in runs] == names
     return not runs or (same and not any(_is_newer(run, folder / run.name) for run in runs))
@@ -51,12 +51,12 @@ def keep_evidence(run: Path, folder: Path, *, exported: bool) -> None:
     for name, source in sources.items():
         if source.is_file() and (name != _MODEL or exported):
             write_atomically(kept / name, source.read_bytes())
-    if not exported:  # a kept file is of other weights
+    if not exported:  # a file from an earlier comparison has other weights
         (kept / _MODEL).unlink(missing_ok=True)
 
 
 def measure_latency(rows: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Set ``latency_us`` and ``latency_measured`` of every row with a kept int8 file, measured in rounds over all."""
+    """Measure every row with a kept int8 file in interleaved rounds; set its ``latency_us`` and ``latency_measured``."""
     kept = [(row, folder / Path(row["runs"][0]).name / _MODEL) for row in rows if row["int8_bytes"]]
     models = [(row, open_predictor(path)) for row, path in kept if path.is_file()]
     image = np.zeros((1, 28, 28), np.uint8)

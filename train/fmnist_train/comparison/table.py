@@ -35,7 +35,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _when(rows: Sequence[Row]) -> list[str]:
-    """Return the lines that name day and processor of the latencies; only those of one day and processor compare."""
+    """Return lines with day and processor of the latencies. Only latencies of the same day and processor are comparable."""
     measured: dict[str, list[str]] = {}
     for row in rows:
         if row["latency_us"] is not None:

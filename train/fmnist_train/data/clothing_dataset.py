@@ -1,8 +1,8 @@
 """The public "Clothing dataset" as a folder of labeled photos.
 
 Grigorev and contributors, GitHub ``alexeygrigorev/clothing-dataset``, CC0: photos of garments on floors, beds and hangers,
-taken by their owners, with the sender of each. Only the photos of the senders listed here are for training. The other
-photos are for measuring.
+taken by their owners. The table names the sender of each photo. Only photos of the senders listed here are converted for
+training. Photos of other senders are reserved for evaluation.
 """
 
 import csv

@@ -24,10 +24,10 @@ _LABELS = ("label", "class", "target", "y")
 _NUMBERED = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,3})")
 _BY_ROW_AND_COLUMN = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,2})x(\d{1,2})")
 _LONGEST_LINE = 40_000
-"""Characters: twice a line of 785 numbers as ``numpy.savetxt`` writes them, the longest of any program. A file without line
-ends would otherwise fill the memory."""
+"""Largest length of a line, characters: twice a line of 785 numbers from ``numpy.savetxt``, the longest known format.
+Without a limit, a file without line ends would fill the memory."""
 _CHUNK = 1000
-"""Lines that are parsed at a time, which bounds memory."""
+"""Lines parsed at a time, which bounds memory."""
 _EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, with commas between"
 
 
@@ -94,7 +94,7 @@ def _number(match: re.Match[str]) -> int:
 
 
 def _oddity(names: Sequence[str]) -> str:
-    """The first column name that is no pixel, or the number of pixels."""
+    """Describe the first column whose name is no pixel; without one, describe the number of columns."""
     for name in names:
         if not _NUMBERED.fullmatch(name) and not _BY_ROW_AND_COLUMN.fullmatch(name):
             return f"a column '{name[:40]}'"
@@ -122,7 +122,7 @@ def _parse(lines: list[str]) -> np.ndarray:
         warnings.simplefilter("error")  # older NumPy only warns when it cuts 0.5 to 0
         try:
             return np.loadtxt(lines, np.uint8, delimiter=",", comments=None, ndmin=2, quotechar='"')
-        except (ValueError, Warning):  # floats, which take four times as long
+        except (ValueError, Warning):  # parsing as floats takes four times as long
             numbers = np.loadtxt(lines, np.float64, delimiter=",", comments=None, ndmin=2, quotechar='"')
     if not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.rint(numbers))):
         raise ValueError("a value is no whole number from 0 to 255")

@@ -39,7 +39,7 @@ _PUBLISHED_SETS = {
 
 
 def reader_for(folder: Path) -> Callable[[Path, str], Split] | None:
-    """Return the function that reads a folder, as IDX or as CSV; None where files of both formats are missing."""
+    """Return the function that reads a folder as IDX or CSV; None where neither format is complete."""
     if all(find_idx(folder, name) for pair in IDX_FILES.values() for name in pair):
         return read_idx_part
     if all((folder / name).is_file() for name in CSV_FILES.values()):
@@ -53,7 +53,7 @@ def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
     Args:
         folder: folder of the files.
         part: name of the part.
-        published: warn if the files are not the published ones.
+        published: whether to warn about files with other checksums than the published ones.
 
     Raises:
         DataError: damaged, truncated or mislabeled files, or images of another shape.

@@ -18,7 +18,7 @@ __all__ = ["find_idx", "idx_sha256", "read_idx", "write_idx"]
 _UINT8 = 0x08
 _KINDS = {1: "labels", 3: "images"}
 _LIMIT = 2**31
-"""Bytes; a larger size in a header means damage, found before memory is allocated. Fashion-MNIST has 47 million."""
+"""Largest size, bytes. A larger one in a header means a damaged file. The largest file of Fashion-MNIST has 47 million."""
 
 _PIECE = 1 << 22
 """Bytes read at a time."""
@@ -70,7 +70,7 @@ def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray
 
 
 def _read_pixels(file: BufferedIOBase, size: int) -> bytearray:
-    """Reads up to one byte more than expected; memory follows what the file holds, whatever its header states."""
+    """Reads at most ``size + 1`` bytes, in pieces. So memory is bounded by the file, not by the size in its header."""
     pixels = bytearray()
     while piece := file.read(min(_PIECE, size + 1 - len(pixels))):
         pixels += piece

@@ -1,7 +1,7 @@
 """A data set of pictures in one folder for each class.
 
-Either ``PATH/train/<class>/*`` and ``PATH/test/<class>/*``, or ``PATH/<class>/*``, of which a fixed, stratified 20% is
-the test split. Every picture becomes 28×28 by the code that devices run.
+The layout is ``PATH/train/<class>/*`` with ``PATH/test/<class>/*``, or ``PATH/<class>/*``. In the second layout a fixed,
+stratified 20% is the test split. The device's preprocessing reduces every picture to 28×28.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ SEED = 0
 """Seed of the draw of the test split, which is the same in every run."""
 
 _SHOWN_FAULTS = 10
-"""Names of further unreadable pictures in a message."""
+"""Largest number of further unreadable pictures that a message names."""
 
 Sample = tuple[Path, int]
 """A picture and its class id."""
@@ -40,7 +40,7 @@ class ClassFolders:
     """Pictures in class folders, found when the object is made; ``load`` reads those of one split.
 
     Hidden names and links to folders are left out, with one warning in the log. A picture in two classes or in both
-    splits gives a warning, too.
+    splits also gives a warning.
 
     Raises:
         DataError: no class folders, fewer than two classes, an empty class, a name with control characters, or classes that
@@ -167,7 +167,7 @@ def _sha256(file: Path) -> str:
 
 
 def _hint(path: Path) -> str:
-    """Return advice where an archive was unpacked into a folder of its own name; empty where there is none."""
+    """Return advice if the only class folder holds several folders, as after unpacking an archive; else an empty string."""
     folder = _folders(path)[0]
     inner = [entry.name for entry in _folders(folder)]
     return f"; '{folder}' holds folders itself ({', '.join(inner[:3])}): name that one" if len(inner) > 1 else ""

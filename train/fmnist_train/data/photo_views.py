@@ -1,8 +1,8 @@
 """Views of photos as a network sees them: each photo changed at random, then put through the device's preprocessing.
 
-View 0 is the photo as it is. The others imitate what another photo of the same garment would differ in: crop, tilt,
-distance, tone, color, blur, JPEG quality. Views are made in worker processes and cached; the cache's key covers the
-pictures' bytes, the settings, and the source of the preprocessing, so a change of any of them makes the views anew.
+View 0 is the unchanged photo. The others have random crop, tilt, distance, tone, color, blur and JPEG quality, as other
+photos of the same garment would. Views are made in worker processes and cached. The cache's key covers the pictures'
+bytes, the settings, and the source of the preprocessing. A change of any of them makes the views again.
 """
 
 import ast
@@ -48,9 +48,9 @@ class ViewSettings:
     tone: float = 0.3
     """Largest relative change of brightness and of contrast."""
     gamma: float = 0.35
-    """Largest change of the exponent's logarithm."""
+    """Largest change, either way, of the natural logarithm of the gamma exponent."""
     color: float = 0.12
-    """Largest relative change of each color channel (the light's color); three times as much of the saturation."""
+    """Largest relative change of each color channel, as by colored light. The saturation changes by up to three times this."""
     blur: float = 1.2
     """Largest radius, pixels; half of the views stay sharp."""
     quality: tuple[int, int] = (30, 95)
@@ -195,7 +195,7 @@ def _paste(image: np.ndarray, background: Image.Image, rng: np.random.Generator)
     big = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC), np.float32) / 255
     outline = Image.fromarray(((image > 8) * 255).astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
     alpha = np.clip((np.asarray(outline, np.float32) - 64) / 128, 0, 1)
-    # The preprocessing negates tones, so the garment is darkest where the data set's image is lightest.
+    # The preprocessing inverts tones, so the garment is darkest where the data set's image is lightest.
     low, high = rng.uniform(0, 0.5), rng.uniform(0.5, 1)
     tones = low + (high - low) * (1 - big)
     color = 1 + rng.uniform(-0.5, 0.3, 3) * rng.integers(0, 2)
@@ -218,7 +218,7 @@ def _tiled(background: Image.Image, size: tuple[int, int], rng: np.random.Genera
 
 
 def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes) -> str:
-    """A name for the views: it changes with the pictures, the settings, and the code and libraries that make them."""
+    """Return the cache key, 20 hexadecimal digits: a hash of pictures, settings, code and library versions."""
     digest = hashlib.sha256(extra)
     about = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
     digest.update(json.dumps(about).encode())

@@ -40,9 +40,9 @@ PHOTOS_ORIGIN = (
 _COLUMNS = ("file", "answers", "label", "sender")
 _PARTS = ("train", "validation")
 _SPLIT_SALT = 1781
-"""Number hashed with each sender, chosen among 2,000: the held-out photos have about the class shares of all photos."""
+"""Number hashed with each sender. Of 2,000 candidates, this one gives validation photos with the class shares of all photos."""
 _VALIDATION_SHARE = 0.15
-"""Share of the senders held out; enough photos for a standard error of about 2 points."""
+"""Share of the senders held out for validation. Their photos give a standard error of about 2 percentage points."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set that was found and not yet read."""
+    """A data set whose files were found; ``load`` reads them."""
 
     name: str
     """Name of the data set, or of its folder."""

@@ -14,7 +14,7 @@ __all__ = ["Split", "arrays_sha256", "describe_classes", "list_classes", "split_
 
 
 _LISTED = 50
-"""Classes that one line lists."""
+"""Largest number of classes listed in one line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """Copy the images at these positions."""
+        """Return a copy of the images and labels at these positions, int ``[M]`` or bool ``[N]``."""
         return Split(self.images[indices], self.labels[indices])
 
 

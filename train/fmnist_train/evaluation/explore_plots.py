@@ -16,7 +16,7 @@ __all__ = ["write_counts", "write_means", "write_pixels", "write_samples", "writ
 
 _SEED = 0
 _SAMPLES = 10
-"""Images in a row."""
+"""Images in a row, one row for each class."""
 
 
 def write_counts(counts: dict[str, np.ndarray], names: Sequence[str], path: Path) -> None:

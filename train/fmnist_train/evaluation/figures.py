@@ -1,6 +1,6 @@
 """Common parts of all plots: colors, the style of a panel, and writing the file.
 
-The colors are those of Okabe and Ito, which stay distinct with color blindness. No meaning depends on color alone.
+The colors are those of Okabe and Ito, which people with color blindness can distinguish. No plot relies on color alone.
 """
 
 import io

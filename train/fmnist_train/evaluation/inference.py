@@ -8,7 +8,7 @@ __all__ = ["predict_logits"]
 
 
 def predict_logits(model: nn.Module, images: np.ndarray, batch: int = 1000) -> np.ndarray:
-    """Compute the logits of every image, in float32 and evaluation mode, on the device where the model lies.
+    """Compute the logits of every image, in float32 and evaluation mode, on the model's device.
 
     The model's mode (training or evaluation) is restored.
 

@@ -1,6 +1,6 @@
 """Occlusion sensitivity (Zeiler and Fergus 2014, arXiv:1311.2901): the change of the logits when a small square is hidden.
 
-It uses the outputs of a model alone, so it works for an int8 file as well as for a checkpoint.
+The method needs only the outputs of a model, so it works for an int8 file as well as for a checkpoint.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ def occlusion_maps(
 ) -> np.ndarray:
     """Compute each pixel's contribution to the predicted class against the true one.
 
-    A square of 6×6 pixels at every second place is set to the background (0). Its contribution is the fall of the
-    difference between both logits; a pixel has the mean of the squares that cover it.
+    A square of 6×6 pixels is set to the background (0), at every second row and column. Its contribution is the decrease of
+    the difference between both logits. A pixel's contribution is the mean over the squares that cover it.
 
     Args:
         logits: the model, from uint8 ``[N, 28, 28]`` to ``[N, classes]``.

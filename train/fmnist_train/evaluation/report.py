@@ -1,6 +1,6 @@
 """One self-contained HTML file that describes an evaluation; it needs neither network nor script.
 
-The page is the Jinja2 template ``report.html``, which escapes every text; here stands what its tables and pictures hold.
+The page is the Jinja2 template ``report.html``, which escapes every text. This module computes its tables and pictures.
 """
 
 import base64
@@ -23,7 +23,7 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 _ZOOM = 4
 """Enlargement of the occlusion maps, which are smooth; the images themselves are enlarged by the browser."""
 _STRONG = 0.45
-"""Depth of a cell's color, 0 to 1, from which its text is light: below it, dark text has the better contrast."""
+"""Depth of a cell's color, 0 to 1, above which its text is light. Below it, dark text has more contrast."""
 _LIKELIEST = 3
 """Classes shown beside each mistake."""
 

@@ -1,6 +1,6 @@
 """The networks, from raw pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) to logits ``[N, classes]``.
 
-Normalization and resizing are layers of the network, so a checkpoint, an exported file and the device agree about them.
+Normalization and resizing are layers of the network, so they are the same in a checkpoint and in an exported file.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training run, in one frozen value that is stored with the run."""
+"""Recipes: all settings of a training run besides data and seed, in a frozen dataclass that is stored with the run."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Recipes as JSON: files for ``--recipe``, and the form in which runs store them.
 
-``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a whole recipe file; what it leaves out has a default.
+``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a complete recipe file; missing fields have their defaults.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """
     fields = dict(values)
     if fields.get("distillation"):
-        fields.setdefault("teacher_sees", "views")  # the only way before there was a choice
+        fields.setdefault("teacher_sees", "views")  # runs stored before this field existed used views
     fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
     for name, documented in settings_of(Recipe).items():
         if documented.stored in fields:

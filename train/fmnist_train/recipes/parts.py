@@ -14,7 +14,7 @@ SHARE = {"ge": 0, "le": 1, "wording": "a share {}"}
 
 
 def _draws_anew(recipe: Any) -> bool:
-    """Whether a recipe draws its augmentation at each step; stored views keep theirs, and their teachers' answers."""
+    """Return whether a recipe draws its augmentation at each step, in place of reading stored views."""
     return not recipe.stored_views
 
 

@@ -15,7 +15,7 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run besides data and seed. The defaults are those of plain Adam.
+    """All settings of a training run besides data and seed. The defaults are plain training with Adam.
 
     Raises:
         ConfigError: a value outside its range, or values that exclude each other.

@@ -50,11 +50,11 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees: the next training step needs as much again.
+    """Keep freed memory in this process, because the next training step needs as much again.
 
-    glibc hands large free blocks back to the system, which then clears thousands of pages anew at each step: a few percent
-    of a step (``benchmarks/studies/training_speed.py --memory`` measures it), for some 50 MB more in use. Elsewhere, and under
-    another allocator, this does nothing.
+    By default glibc returns large free blocks to the system, which then clears thousands of pages at each step. Keeping them
+    saves a few percent of a step (see ``benchmarks/studies/training_speed.py --memory``) and needs about 50 MB more memory. On
+    other systems, and with another allocator, this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

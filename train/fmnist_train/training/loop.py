@@ -45,7 +45,7 @@ class TrainingError(FmnistError):
 
 
 class Training:
-    """One run of a recipe, in a folder that always holds its last and best state."""
+    """One run of a recipe. After each epoch, its folder holds the last and the best state."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Training:
         order = torch.randperm(len(self.step.data.labels), device=self.device)[: self.epoch_images]
         size, batches = self.recipe.batch_size, self.epoch_images // self.recipe.batch_size
         rank, world = rank_and_world()
-        if rank:  # the order is the same everywhere, the augmentation is not
+        if rank:  # all processes share the order, and each draws its own augmentation
             torch.manual_seed(self.seed * 1_000_003 + number + rank * 500_009)
         total_loss = torch.zeros((), device=self.device)
         total_correct = torch.zeros((), device=self.device)
@@ -174,7 +174,7 @@ class Training:
         return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
 
     def _validate_photos(self) -> tuple[float | None, float | None]:
-        """Accuracy on validation photos, over all their views: the share of photos, and the mean of the kinds."""
+        """Return the accuracy on all views of the validation photos: over all photos, and as mean over the kinds of answers."""
         if self.photos is None:
             return None, None
         return validate_photos(self.shipped_model(), self.photos.validation)
@@ -193,7 +193,7 @@ class Training:
         return average.module if isinstance(average, AveragedModel) else self.model
 
     def _monitored(self, epoch: Epoch) -> float:
-        """The figure that chooses, larger being better; without validation the last epoch wins."""
+        """Return the figure that chooses the epoch; larger is better. Without validation it is the epoch's number."""
         accuracy, loss = epoch.validation_accuracy, epoch.validation_loss
         if accuracy is None or loss is None or self.recipe.monitor == "last":
             return float(epoch.epoch)
@@ -263,7 +263,7 @@ class Training:
 
 
 def _inputs(teachers: Sequence[Checkpoint], start: Checkpoint | None, photos: PhotoData | None) -> dict[str, Any]:
-    """What a checkpoint states of the files, besides the data set, that it was trained with."""
+    """Return the SHA-256 of the teachers, first weights and photos, for the checkpoint's description."""
     inputs: dict[str, Any] = {}
     if teachers:
         inputs["teachers"] = [teacher.sha256 for teacher in teachers]

@@ -14,7 +14,7 @@ __all__ = ["Schedule", "make_optimizer"]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Returns the recipe's optimizer. With AdamW, biases and batch norm have no weight decay, as is usual."""
+    """Returns the recipe's optimizer. AdamW applies no weight decay to biases and batch norm, as is usual."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "sgd":

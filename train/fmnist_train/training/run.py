@@ -1,4 +1,4 @@
-"""One whole run: data, training, then the single look at the test set, metrics and pictures."""
+"""One complete run: data, training, one evaluation on the test set, metrics and pictures."""
 
 import csv
 import dataclasses
@@ -40,13 +40,13 @@ from fmnist_train.training.tensorboard import event_writer
 __all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_interrupt", "train"]
 
 SPLIT_SEED = 20170828
-"""Seed of the validation split, which is the same for every seed of a recipe. A smaller split is part of a larger one, so
-that figures of different sizes compare."""
+"""Seed of the validation split, which is the same for every seed of a recipe. A smaller split is a subset of a larger one, so
+figures on both are comparable."""
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run reads before it trains: everything but the test set."""
+    """Data and checkpoints that a run reads before training; the test set is not among them."""
 
     source: DataSource
     train: Split
@@ -55,7 +55,7 @@ class RunInputs:
     """Further arguments of ``Training``: the checkpoints and photos that the recipe learns from."""
 
     def fit_batch_size(self, recipe: Recipe, note: Callable[[str], None]) -> Recipe:
-        """Returns the recipe with a batch that few images can fill, unless the user chose its size.
+        """Returns the recipe with a smaller batch if there are too few images for one, unless the user chose the batch size.
 
         A batch of a third of the images leaves three steps in an epoch.
         """
@@ -126,7 +126,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
-    """Refuse a folder with a run where a new one starts, and one without where one continues."""
+    """Refuse to start a run in a folder that has one, and to resume in a folder without one."""
     exists = (folder / "last.safetensors").exists()
     if exists and not resume:
         raise ConfigError(
@@ -229,7 +229,7 @@ def _write_history(history: list[Epoch], folder: Path) -> None:
 
 
 class _Stop:
-    """Request to stop after Ctrl-C; ``check`` raises between two batches, where nothing is half done."""
+    """Request to stop after Ctrl-C. ``check`` raises ``KeyboardInterrupt`` between two batches, where the state is complete."""
 
     def __init__(self) -> None:
         self.asked = False

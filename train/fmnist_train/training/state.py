@@ -1,4 +1,4 @@
-"""State of a run in one file: a run that was killed at any moment continues after its last finished epoch.
+"""State of a run in one file, from which a killed run resumes after its last finished epoch.
 
 One safetensors file holds the weights, their average and the optimizer's moments. Its header holds the rest: recipe,
 history, parameter groups, schedule. Random states are not saved, since each epoch has its own seed.
@@ -99,7 +99,7 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _refuse_another_run(path: Path, info: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    # A recipe stored before a field existed means that field's default; older runs name neither data nor photos.
+    # Fields that a stored recipe lacks have their defaults; descriptions of older runs name neither data nor photos.
     stored = {**info, "recipe": recipe_from_dict(info["recipe"]).to_dict(), "classes": info["labels"]}
     stored |= {"data": info.get("data_sha256", identity["data"]), "teacher": info.get("teachers")}
     stored["photos"] = info.get("photos_sha256")

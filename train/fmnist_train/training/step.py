@@ -35,7 +35,7 @@ class TrainingImages:
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """Everything that a step uses besides the images' places and the stored view of the epoch."""
+    """Everything that a step uses besides the positions of its images and the stored view of the epoch."""
 
     recipe: Recipe
     data: TrainingImages
@@ -50,7 +50,7 @@ class TrainingStep:
     mixed_precision: bool
 
     def __call__(self, chosen: Tensor, view: View | None) -> tuple[Tensor, Tensor]:
-        """Train on the images at these places.
+        """Train on the images at these positions.
 
         Args:
             chosen: int64 ``[N]``.
@@ -106,7 +106,7 @@ class TrainingStep:
     def _teacher_logits(
         self, chosen: Tensor, images: Tensor, photographed: Tensor, view: View | None
     ) -> tuple[Tensor, Tensor] | None:
-        """Logits of the teachers for some of the images, and which these are; None without teachers."""
+        """Return the teachers' logits ``[M, classes]`` and the mask, bool ``[N]``, of the M images; None without teachers."""
         if view is None:
             return None if self.teacher is None else self.teacher(chosen, images, photographed)
         answers, taught = view.logits[chosen], ~photographed
@@ -130,7 +130,7 @@ class TrainingStep:
         return torch.lerp(loss, divergence, self.recipe.photo_distillation)
 
     def _distill(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
-        """The loss by labels where no teacher answered, else by the teachers' answers and the labels, weighted."""
+        """Return the loss: weighted teacher and label terms on images with teacher logits, the label term on all others."""
         share, loss = taught.float().mean(), logits.new_zeros(())
         if share > 0:
             divergence = distillation_loss(logits[taught], answers, self.recipe.temperature)

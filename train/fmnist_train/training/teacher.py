@@ -1,10 +1,10 @@
 """Distillation: a small network learns from the outputs of better ones, beside the labels.
 
-The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531). Teachers get the same views as the student, so that
-they teach their uncertainty about each view, too (Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the answers
-at each step; ``StoredViews`` computes them once, for views that all students share. ``AnsweredOnce`` answers
-each image unchanged, for students too small to learn from hard views. Images changed by ``photo`` are answered only by
-teachers trained with ``photo``.
+The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531). Teachers get the same views as the student, so their
+logits include the uncertainty about each view (Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the logits
+at each step. ``StoredViews`` computes them once, for views that all students share. ``AnsweredOnce`` computes the logits of
+each unchanged image, for students too small to learn from hard views. For images changed by ``photo``, only teachers trained
+with ``photo`` are used.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ class AnsweredOnce:
         checkpoints: the teachers, at least one.
         images: uint8 ``[N, 28, 28]``.
         device: device of the teachers and of the answers.
-        mirrored: average with the answers to the mirror images, for students that see such.
+        mirrored: average with the logits of the mirrored images, for students trained with mirrored images.
     """
 
     def __init__(

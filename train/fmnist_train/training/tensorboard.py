@@ -29,7 +29,7 @@ def event_writer(folder: Path) -> Callable[[Epoch], None]:
             "learning rate": epoch.learning_rate,
             "seconds": epoch.seconds,
         }
-        with SummaryWriter(str(folder)) as writer:  # closed each time: a killed run loses nothing
+        with SummaryWriter(str(folder)) as writer:  # closed after each epoch, so a killed run keeps all events
             for name, value in figures.items():
                 if value is not None:
                     writer.add_scalar(name, value, epoch.epoch)

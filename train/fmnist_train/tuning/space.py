@@ -1,4 +1,4 @@
-"""The search space of a recipe, from the ranges that stand beside its fields (see ``settings.py``)."""
+"""The search space of a recipe, from the ranges of its fields (see ``settings.py``)."""
 
 import dataclasses
 import typing

@@ -1,4 +1,4 @@
-"""A search for better values of a recipe's fields, with Optuna: an SQL database holds it, so it resumes and is shared.
+"""A search for better values of a recipe's fields, with Optuna. An SQL database stores it, for resuming and sharing.
 
 Trials are short runs without the test set: validation chooses among them, as it chooses the epoch within a run.
 """
@@ -134,7 +134,7 @@ class _Trials:
             trial.set_user_attr(SECONDS, time.perf_counter() - start)
 
     def lost(self) -> bool:
-        """Whether another process has failed the current trial, as after a long sleep of this machine."""
+        """Return whether another process has marked the current trial as failed, as after a long sleep of this machine."""
         if self.current is None:
             return False
         trial = self.study.get_trials()[self.current.number]
@@ -186,7 +186,7 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
 
     try:
         while _taken(study) < options.trials:
-            # Each process and each start draws other values: the seed depends on the trials that there are.
+            # The seed depends on the number of existing trials, so each process and each start draws other values.
             seed = options.run.seed + len(study.get_trials(deepcopy=False))
             study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
             try:
