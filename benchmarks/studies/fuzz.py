@@ -93,7 +93,7 @@ def work(name: str, first: int, seed: int) -> None:
         except target.refusals as error:
             message = str(getattr(error, "detail", error))
             outcome = REFUSED if message and "\n" not in message else "unclear-message"
-            if "more memory than there is" in message:
+            if "more memory than is available" in message:
                 outcome = "MemoryError"
         except Exception as error:
             outcome = type(error).__name__

@@ -38,7 +38,7 @@ PRIVACY_DEFAULTS = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime's wheels send telemetry since 1.29 (onnxruntime pull request 27379)
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray uploads usage statistics of each cluster that it starts
 }
-"""Environment variables that keep libraries from sending data; a value set by the user wins."""
+"""Environment variables that keep libraries from sending data. A value that the user has set is not changed."""
 
 for _name, _value in PRIVACY_DEFAULTS.items():
     os.environ.setdefault(_name, _value)

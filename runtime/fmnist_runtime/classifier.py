@@ -25,12 +25,14 @@ from fmnist_runtime.spec import IMAGE_SIZE
 __all__ = ["PROVIDERS", "Classifier", "OnInput", "Picture"]
 
 OnInput = Callable[[Picture, Image.Image, np.ndarray], None]
-"""Callback for each image of a batch: what the caller gave, the decoded image, the network input uint8 ``[28, 28]``."""
+"""Callback for each image of a batch: the caller's ``Picture``, the decoded image, the network input uint8 ``[28, 28]``."""
 _Pictures = TypeVar("_Pictures", bound=Iterable[Picture])
 
 
 class Classifier:
-    """One loaded model. Thread-safe: nothing changes after ``load``, and onnxruntime allows parallel calls.
+    """One loaded model.
+
+    Thread-safe: no attribute changes after ``load``, and onnxruntime allows parallel calls.
 
     Attributes:
         labels: Class names; the position is the class id.
@@ -68,17 +70,17 @@ class Classifier:
         """Reads, verifies and loads a model.
 
         Args:
-            path: A file, a folder that holds one, or the name of an embedded model; None: the embedded default.
+            path: A model file, a folder that holds one, or the name of an embedded model; None: the embedded default.
             threads: Threads of one model call, 1 to 256. Waiting threads sleep.
-            provider: A key of ``PROVIDERS``. An unavailable one is an error; no other takes its place.
-            sha256: SHA-256 that the file must have, hexadecimal; None accepts any.
+            provider: A key of ``PROVIDERS``. An unavailable provider is an error; no other one replaces it.
+            sha256: Required SHA-256 of the file, 64 hexadecimal digits; None accepts any file.
             careful: Averages four views: the image, its mirror image, and both a little smaller. Slower; rejects more
                 images without a garment.
             large_lock: See ``open_image``.
 
         Raises:
-            ModelError: No such file, damaged, not written by this project, newer than this runtime, or with another
-                signature.
+            ModelError: The file does not exist, is damaged, was not written by this project, has a newer metadata schema
+                than this runtime reads, or has another signature.
             ConfigError: An unknown or unavailable provider, or a number of threads outside 1 to 256.
         """
         file = find_model(path)
@@ -100,7 +102,7 @@ class Classifier:
         careful: bool = False,
         large_lock: AbstractContextManager[Any] | None = None,
     ) -> "Classifier":
-        """Verifies and loads the contents of a model file; arguments and errors as ``load``."""
+        """Verifies and loads the contents of a model file; arguments and errors as for ``load``."""
         refuse_external_data(data)
         verify_checksum(data)
         session = open_session(data, threads=threads, provider=provider)
@@ -116,6 +118,9 @@ class Classifier:
             top_k: Number of most probable classes to return, from 1.
             reject: Whether an image unlike the model's classes may be rejected ("I don't know").
 
+        Returns:
+            The prediction; its probabilities are calibrated, 0..1.
+
         Raises:
             ImageError: The image cannot be read.
             ModelError: The model call failed.
@@ -129,7 +134,7 @@ class Classifier:
         """Classifies several images in one model call; see ``__call__``. ``stream`` returns errors as values instead.
 
         Raises:
-            ImageError: An image cannot be read; the message has its position and path.
+            ImageError: An image cannot be read; the message contains its position and path.
             ModelError: The model call failed.
         """
         results = self.results(_several(pictures), top_k=top_k, reject=reject)
@@ -149,7 +154,7 @@ class Classifier:
 
         Args:
             pictures: See ``Picture``. A folder stands for all images below it. Hidden names are left out, and their
-                number is logged as a warning. Pictures are read only a few chunks ahead.
+                number is logged as a warning. Only a few chunks of 8 are read ahead.
             top_k: See ``__call__``.
             reject: See ``__call__``.
             threads: Images decoded and classified at the same time; None: one for each CPU of this process.
@@ -172,7 +177,9 @@ class Classifier:
         max_pixels: int | None = None,
         on_input: OnInput | None = None,
     ) -> list[PredictionOrError]:
-        """Classifies several images in one model call. The result of an image that fails is its exception.
+        """Classifies several images in one model call, and returns one result for each.
+
+        The result of an image that cannot be prepared is the exception, not raised.
 
         Args:
             pictures: See ``Picture``.
@@ -189,8 +196,8 @@ class Classifier:
             try:
                 inputs.append(self.prepare(picture, max_pixels=max_pixels, on_input=on_input))
             except MemoryError:
-                inputs.append(ImageError("the picture needs more memory than there is"))
-            except Exception as error:  # a defect that one image meets must not affect the others
+                inputs.append(ImageError("the picture needs more memory than is available"))
+            except Exception as error:  # a defect triggered by one image must not affect the others
                 inputs.append(error)
         views_of = [each for each in inputs if isinstance(each, np.ndarray)]
         found = iter(self.classify_inputs(np.stack(views_of), top_k=top_k, reject=reject) if views_of else [])
@@ -199,7 +206,7 @@ class Classifier:
     def prepare(
         self, picture: Picture, *, max_pixels: int | None = None, on_input: OnInput | None = None
     ) -> np.ndarray:
-        """Returns the network input of an image: uint8 ``[views, 28, 28]``, one view, or four where ``careful``.
+        """Returns the network input of an image, uint8 ``[views, 28, 28]``: one view, or four views with ``careful``.
 
         Args:
             picture: See ``Picture``.
@@ -216,10 +223,19 @@ class Classifier:
         return views
 
     def classify_inputs(self, inputs: np.ndarray, *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
-        """Classifies stacked results of ``prepare``: uint8 ``[N, views, 28, 28]``."""
+        """Classifies stacked results of ``prepare``, uint8 ``[N, views, 28, 28]``; returns N predictions.
+
+        Args:
+            inputs: Network inputs; logits and probabilities are averaged over the views.
+            top_k: See ``__call__``.
+            reject: See ``__call__``.
+
+        Raises:
+            ModelError: The model call failed.
+        """
         count, views = inputs.shape[:2]
         logits, probabilities = self.run(inputs.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE))
-        if views > 1:  # the mean of one view is that view, and takes a tenth of the model call
+        if views > 1:  # computing the mean of a single view would take a tenth of the time of the model call
             logits, probabilities = (each.reshape(count, views, -1).mean(axis=1) for each in (logits, probabilities))
         reasons = self._reject.reasons(inputs, logits, probabilities) if reject and self._reject else [None] * count
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
@@ -227,10 +243,10 @@ class Classifier:
         return [self._prediction(*each) for each in zip(order.tolist(), best.tolist(), reasons, strict=True)]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Calls the model: uint8 ``[N, 1, 28, 28]`` to logits and probabilities, each float32 ``[N, classes]``.
+        """Calls the model on uint8 ``[N, 1, 28, 28]``; returns logits and probabilities, each float32 ``[N, classes]``.
 
         Raises:
-            ModelError: The call failed, or the outputs have other shapes than the metadata declare.
+            ModelError: The call failed, or the shape of an output is not ``[N, number of labels]``.
         """
         try:
             logits, probabilities = self._session.run(OUTPUTS, {"image": pixels})
@@ -239,17 +255,18 @@ class Classifier:
         expected = (len(pixels), len(self.labels))
         if not (logits.shape == probabilities.shape == expected):
             raise ModelError(
-                f"{self._origin}the model answered {list(probabilities.shape)}, not {list(expected)}; export it again"
+                f"{self._origin}the model's output has shape {list(probabilities.shape)}, expected {list(expected)}; "
+                "export it again"
             )
         return logits, probabilities
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns the logits alone, float32 ``[N, classes]``; see ``run``."""
+        """Returns only the logits, float32 ``[N, classes]``; see ``run``."""
         return self.run(pixels)[0]
 
     @property
     def providers(self) -> list[str]:
-        """Execution providers in use."""
+        """Execution providers in use, by their names in onnxruntime."""
         return list(self._session.get_providers())
 
     def _prediction(self, order: list[int], best: list[float], reason: str | None) -> Prediction:
@@ -260,7 +277,11 @@ class Classifier:
 
 
 def _several(pictures: _Pictures) -> _Pictures:
-    """Returns the argument. A single path or file is refused: iterating over it would yield characters or bytes."""
+    """Returns the argument unchanged.
+
+    Raises:
+        ImageError: The argument is a single path or a file's bytes: iterating over it would yield characters or bytes.
+    """
     if isinstance(pictures, str | bytes | os.PathLike):
         raise ImageError("a list of pictures is needed here; for one picture, call the classifier itself")
     return pictures

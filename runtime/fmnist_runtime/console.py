@@ -1,4 +1,4 @@
-"""Exit codes and error messages of all commands: one line on stderr, never a traceback for bad input.
+"""Exit codes and error messages of all commands: bad input gives one line on stderr, never a traceback.
 
 Exit codes: 0 done, 1 error, 2 usage, 3 failed gate, 130 interrupted.
 """
@@ -39,14 +39,19 @@ def run_argparse(
 
     Args:
         command: Takes the arguments, returns the exit code; None counts as 0.
-        extra: Optional dependency set of the command; the message about a missing module names it.
+        extra: Optional dependency set of the command, named in the message about a missing module.
         args: Arguments; None: those of the process.
     """
     return exit_code_of(lambda: command(args), extra=extra)
 
 
 def run_main(module: str, *, extra: str) -> int:
-    """Imports a module that may need the extra, calls its ``main``, and returns the exit code."""
+    """Imports a module, calls its ``main``, and returns the exit code.
+
+    Args:
+        module: Full name of the module, which may import packages of ``extra``.
+        extra: See ``run_argparse``.
+    """
     return exit_code_of(lambda: import_module(module).main(), extra=extra)
 
 
@@ -58,12 +63,12 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
         extra: See ``run_argparse``.
 
     Raises:
-        Exception: A defect of this project.
+        Exception: Any exception that is a defect of this project.
     """
     _prepare_streams()
     try:
         code = _call(call)
-    except BrokenPipeError:  # the reader has ended (`| head`)
+    except BrokenPipeError:  # the program that reads the output has ended (`| head`)
         _abandon_stdout()
         return 0
     except KeyboardInterrupt:
@@ -77,7 +82,7 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
         short = "; the limit on processes or threads is reached" if error.errno == errno.EAGAIN else ""
         return _fail(f"{name}{error.strerror or error}{short}")
     except MemoryError:
-        return _fail("this needs more memory than there is")
+        return _fail("out of memory: the command needs more than is available")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if extra is None or missing in _OWN_PACKAGES:
@@ -91,7 +96,7 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
 
 
 def _call(call: Callable[[], Any]) -> Any:
-    """Calls a function, and writes what it printed; returns the exit code, also where argparse ends the process."""
+    """Calls a function, flushes stdout, and returns the exit code, also where argparse raises ``SystemExit``."""
     try:
         code = call()
     except SystemExit as end:  # argparse has printed its message
@@ -101,7 +106,10 @@ def _call(call: Callable[[], Any]) -> Any:
 
 
 def is_library_error(error: BaseException) -> bool:
-    """Returns whether an installed library failed while it was imported: where memory is short, it may raise anything."""
+    """Returns whether an exception was raised by the import of an installed library.
+
+    With too little memory, an import may raise an exception of any type.
+    """
     if isinstance(error, ImportError | SystemError):
         return True
     packages, importing = ["__main__"], False
@@ -114,7 +122,7 @@ def is_library_error(error: BaseException) -> bool:
 
 
 def describe_library_error(error: BaseException) -> str:
-    """Returns one line about a library that cannot be loaded, see ``is_library_error``."""
+    """Returns one line about a library that cannot be loaded; see ``is_library_error``."""
     return f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged"
 
 
@@ -140,7 +148,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def _root_cause(error: BaseException) -> str:
-    """Returns the first line of the exception that began a chain: numpy's message around it has thirty lines."""
+    """Returns the first line of the message of the first exception in a chain; numpy's outer message has thirty lines."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -152,13 +160,13 @@ def _prepare_streams() -> None:
         if stream is None:  # closed by the parent process
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open as long as the process lives)
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # characters that the terminal lacks are no failure
+            stream.reconfigure(errors="backslashreplace")  # escapes characters that the terminal's encoding lacks
 
 
 def keep_stdout() -> None:
-    """Reserves standard output for ``sys.stdout``: what a library writes to file descriptor 1 goes to standard error.
+    """Reserves standard output for ``sys.stdout``: output of a library to file descriptor 1 goes to standard error.
 
-    A stream that the caller has put in place of ``sys.stdout`` stays.
+    Has no effect where the caller has replaced ``sys.stdout``.
     """
     if sys.stdout is not sys.__stdout__:
         return
@@ -168,7 +176,7 @@ def keep_stdout() -> None:
     except OSError:  # one of the two is closed
         return
     encoding = getattr(sys.stdout, "encoding", None)
-    # closefd=False keeps it open until the process ends, without a warning. A terminal gets whole lines, as from Python's own.
+    # closefd=False keeps the descriptor open until the process ends. A terminal is line-buffered, as Python's own stdout.
     sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding, closefd=False)
 
 

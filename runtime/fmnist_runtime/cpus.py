@@ -1,4 +1,4 @@
-"""CPUs and threads that this process really gets: a container on a large host is a small device."""
+"""Number of CPUs and threads available to this process: a container may use only a few CPUs of a large host."""
 
 import os
 import threading
@@ -8,13 +8,15 @@ from pathlib import Path
 __all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota", "start_threads"]
 
 MOST_THREADS = 256
-"""Largest number of threads of one model call. More is a mistake: they would take minutes to start, or all memory."""
+"""Largest number of threads of one model call. More threads would take minutes to start, or use all memory."""
 MOST_PROCESSES = 1024
 """Largest number of worker processes; see ``MOST_THREADS``."""
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """Returns the number of whole CPUs, at least 1: the process's affinity, capped by the quota of its control groups.
+    """Returns the number of whole CPUs that this process may use, at least 1.
+
+    It is the number of CPUs in the process's affinity mask, limited by the quota of its control groups.
 
     Args:
         root: Folder that holds ``proc`` and ``sys``; another one only in tests.
@@ -25,16 +27,25 @@ def available_cpus(root: Path = Path("/")) -> int:
 
 
 def quota(root: Path = Path("/")) -> float | None:
-    """Returns the CPUs that the tightest control group grants, in version 1 or 2 of the interface; None: no limit.
+    """Returns the smallest CPU quota of this process's control groups, in CPUs; None: no limit.
 
-    See "CPU Interface Files" in https://docs.kernel.org/admin-guide/cgroup-v2.html.
+    Reads versions 1 and 2 of the interface; see "CPU Interface Files" in
+    https://docs.kernel.org/admin-guide/cgroup-v2.html.
+
+    Args:
+        root: See ``available_cpus``.
     """
     limits = [limit for folder in _control_groups(root) if (limit := _limit(folder)) is not None]
     return min(limits, default=None)
 
 
 def start_threads(function: Callable[[], object], count: int) -> list[threading.Thread]:
-    """Starts up to ``count`` threads that each call the function; fewer where the system's limit is reached."""
+    """Starts daemon threads that each call the function once, and returns those that started.
+
+    Args:
+        function: Called without arguments.
+        count: Number of threads; fewer start where the system's limit is reached.
+    """
     started: list[threading.Thread] = []
     for _ in range(count):
         thread = threading.Thread(target=function, daemon=True)

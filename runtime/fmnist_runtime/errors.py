@@ -1,8 +1,8 @@
-"""Exceptions raised on purpose.
+"""Exceptions of this project; any other exception is a defect.
 
 FmnistError
 ├── ImageError (ValueError)      file is not an image, truncated, too large, of size zero, ...
-├── ModelError (ValueError)      file is not a model of this project, damaged, or of another signature or schema
+├── ModelError (ValueError)      file is not a model of this project, is damaged, or has another signature or schema
 ├── DataError (ValueError)       data set is missing, malformed or mislabeled
 ├── FileError (ValueError)       another file or folder cannot be read or written
 ├── ConfigError (ValueError)     options are invalid, alone or together
@@ -29,13 +29,14 @@ __all__ = [
 
 
 class FmnistError(Exception):
-    """Base class of all exceptions that this project raises on purpose."""
+    """Base class of all exceptions of this project."""
 
     exit_code = 1
+    """Exit code of a command that this exception ends."""
 
 
 class ImageError(FmnistError, ValueError):
-    """Image cannot be read, or not safely."""
+    """Image cannot be read, or is refused because of its cost."""
 
 
 class ModelError(FmnistError, ValueError):
@@ -71,9 +72,9 @@ class MissingExtraError(FmnistError, ImportError):
 
 
 def extra_hint(extra: str) -> str:
-    """Returns the command that installs an optional dependency set from a checkout, and from a wheel file.
+    """Returns the commands that install an optional dependency set, from a checkout and from a wheel file.
 
-    The project's name is on no package index, so no hint gives it to pip.
+    The project is on no package index, so the commands contain a path instead of its name.
     """
     from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed after an error only
 
@@ -85,5 +86,5 @@ def extra_hint(extra: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns the text as one line without control characters: file names may hold any."""
+    """Returns the text as one line, with control characters escaped: file names may contain them."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""Files and folders: read in bounded memory, written whole or not at all, checked before the work begins."""
+"""Reading of files in bounded memory, atomic writing, and checks of output folders before work begins."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ __all__ = ["make_folder", "read_at_most", "standard_input", "write_atomically"]
 
 
 _PIECE = 1 << 20
-"""Bytes read at a time where the size is unknown: ``read(n)`` allocates n bytes, even where the file has fewer."""
+"""Bytes read at a time where the size is unknown: ``read(n)`` allocates n bytes, even for a smaller file."""
 
 
 class _Readable(Protocol):
@@ -20,11 +20,13 @@ class _Readable(Protocol):
 
 
 def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
-    """Reads a file to its end, but at most one byte more than the limit. Memory follows the file's size, not the limit.
+    """Reads a file to its end, but at most one byte more than the limit: a longer result shows that the file is too large.
+
+    The memory in use depends on the file's size, not on the limit.
 
     Args:
-        file: Opened in binary mode.
-        limit: Bytes.
+        file: File object opened in binary mode.
+        limit: Largest accepted size in bytes.
         size: Expected size in bytes; 0 where it is unknown (a pipe).
     """
     pieces = [file.read(min(size or _PIECE, limit) + 1)]
@@ -47,14 +49,14 @@ def standard_input() -> BinaryIO:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Writes a file under a temporary name beside it, flushes it to the disk, and renames it; makes missing folders.
+    """Writes a file under a temporary name in the same folder, flushes it to the disk, and renames it.
 
-    After a loss of power the file has either the old content or the new one. Where two threads or processes write the same
-    file at once, it ends with the whole content of one of them.
+    Missing folders are created. After a loss of power, the file has either the old content or the new one. Where two threads
+    or processes write the same file at once, the result is the whole content of one of them.
 
     Args:
-        path: The file.
-        data: Its content; text is encoded as UTF-8.
+        path: Path of the file.
+        data: Content of the file; text is encoded as UTF-8.
 
     Raises:
         OSError: The folder or file cannot be written; no temporary file is left behind.
@@ -72,10 +74,10 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder where there is none, and checks that files can be written into it.
+    """Creates a folder if it does not exist, and checks that files can be written into it.
 
     Raises:
-        FileError: It cannot be made or written into.
+        FileError: The folder cannot be created or written into.
     """
     import tempfile  # slow to import, and needed only here
 

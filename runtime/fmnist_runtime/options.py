@@ -203,7 +203,7 @@ def positive_int(text: str) -> int:
         ArgumentTypeError: Any other text.
     """
     if not (text.isdecimal() and len(text) < _DIGITS and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text[:_DIGITS]}' is no whole number from 1")
+        raise argparse.ArgumentTypeError(f"'{text[:_DIGITS]}' is not a whole number from 1")
     return int(text)
 
 
@@ -212,7 +212,7 @@ def positive_int_up_to(most: int) -> Callable[[str], int]:
 
     def number(text: str) -> int:
         if positive_int(text) > most:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to {most}")
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {most}")
         return int(text)
 
     return number
@@ -229,7 +229,7 @@ def positive_number(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= _LONGEST_WAIT:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number over 0 and up to {_LONGEST_WAIT:,}")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number over 0 and up to {_LONGEST_WAIT:,}")
     return value
 
 

@@ -46,7 +46,7 @@ def ending(error: BaseException) -> int:
             1,
             "error: a library cannot be loaded: error return without exception set; memory is short, or the installation damaged",
         ),
-        (MemoryError(), 1, "error: this needs more memory than there is"),
+        (MemoryError(), 1, "error: out of memory: the command needs more than is available"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (BrokenPipeError(), 0, ""),
         (ImageError("a\nb\x1b[31m"), 1, r"error: a\nb\x1b[31m"),

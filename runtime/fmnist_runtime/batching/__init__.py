@@ -1,1 +1,1 @@
-"""Classification of many images in threads, in their order."""
+"""Classification of many images in threads; the results are in the order of the images."""

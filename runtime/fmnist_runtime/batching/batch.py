@@ -1,5 +1,6 @@
-"""Classification of many sources in order: expanded once, classified in threads; an unreadable image becomes an error value.
+"""Classification of many sources in threads; the results are in the order of the sources.
 
+An unreadable image becomes an error value.
 Imports no numpy and loads no model, because ``workers.pool`` uses this module in a process without them.
 """
 
@@ -18,7 +19,7 @@ __all__ = ["choose_processes", "classify_sources", "to_answers"]
 _CHUNK = 8
 """Images per model call of a thread: larger batches delay answers and are not faster."""
 _MANY = 500
-"""Smallest number of images for worker processes: threads classify some hundreds while the processes start."""
+"""Smallest number of images for worker processes. Threads classify some hundreds in the time that processes take to start."""
 
 Classify = Callable[[list[Any]], list[PredictionOrError]]
 """Classifies a list of pictures, one result for each: ``Classifier.results``, or a worker process."""
@@ -31,11 +32,12 @@ def classify_sources(
 
     Args:
         classify: Called in each thread with up to 8 pictures.
-        sources: Read only a few chunks ahead.
+        sources: Pictures and errors, see ``expand``; read at most two chunks ahead for each thread.
         threads: Number of threads; None: one for each CPU that this process may use.
 
     Raises:
-        Exception: A defect of this project: raised by ``classify``, or a result that is no ``FmnistError``.
+        Exception: A defect of this project: an exception of ``classify``, or a result that is an exception other than
+            ``FmnistError``.
     """
     sources = iter(sources)
     first = list(islice(sources, 2))
@@ -46,10 +48,10 @@ def classify_sources(
 
 
 def to_answers(sources: list[Source], classify: Classify) -> list[Answer]:
-    """Classifies those sources that are pictures, and returns one answer for each source.
+    """Classifies the pictures among the sources in one call, and returns one answer for each source.
 
     Raises:
-        Exception: A result that is no ``FmnistError``.
+        Exception: A result of ``classify`` that is an exception other than ``FmnistError``.
     """
     results = classify([source.picture for source in sources if source.error is None])
     for result in results:
@@ -68,11 +70,11 @@ def choose_processes(sources: Iterable[Source], requested: int | None) -> tuple[
     Worker processes cannot read standard input: with ``-`` among the sources, request 1.
 
     Args:
-        sources: Read only as far as the choice needs.
+        sources: Only as many are read as the choice depends on.
         requested: Number of processes; None: one for each CPU from ``_MANY`` images on.
 
     Returns:
-        The number, and all sources from the beginning.
+        The number of processes, and an iterator over all sources, including those already read.
     """
     most = requested or available_cpus()
     sources = iter(sources)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["map_ordered"]
 
 _CHECK_SECONDS = 1.0
-"""Seconds between two looks at whether the threads still live; a result ends the wait at once."""
+"""Seconds between two checks that a thread is still running; a result ends the wait at once."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -30,15 +30,19 @@ def map_ordered(
 ) -> Iterator[_Result]:
     """Calls a function with short lists of items in several threads, and yields the results in the items' order.
 
-    Where the system grants fewer threads, those that started do the work; with none, the calling thread does it.
+    Where the system starts fewer threads, those that started call the function. Where it starts none, the calling thread does.
 
     Args:
         function: Called with up to ``chunk`` items; returns one result for each.
         items: Read no further ahead than two chunks for each thread.
         threads: Largest number of calls at the same time.
-        chunk: Largest number of items in a call. The first calls get fewer, so that the first results come soon and a
-            few items keep all threads busy.
+        chunk: Largest number of items in a call. The first calls get fewer items: the first results then come soon, and
+            even a few items are spread over all threads.
         stop: Called at the end, also after an error; must make running calls return soon.
+
+    Raises:
+        Exception: The first exception of a call, in the items' order.
+        MemoryError: All threads ended before a result was computed.
     """
     jobs: SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None] = SimpleQueue()
     started = start_threads(lambda: _work(function, jobs), threads) if threads > 1 else []
@@ -78,7 +82,8 @@ def _wait(future: "Future[list[_Result]]", threads: list[Thread]) -> list[_Resul
     """Returns the result of a job.
 
     Raises:
-        MemoryError: All threads have ended before it: without memory, a thread ends before its first statement.
+        MemoryError: All threads ended before the job did: without memory, a thread ends before its first statement.
+        Exception: The exception of the job.
     """
     while True:
         try:

@@ -26,7 +26,7 @@ def classify(chosen: Namespace) -> int:
     form = "json" if chosen.json else "csv" if chosen.csv else "table"
     progress = _progress(chosen)
     with closing(_answers(chosen)) as answers:
-        if not gc.isenabled():  # objects of the imports live until the end
+        if not gc.isenabled():  # objects created by imports live until the end, so the collector need not visit them
             gc.freeze()
             gc.enable()
         totals = print_answers(answers, form=form, quiet=chosen.quiet, progress=progress)
@@ -36,7 +36,10 @@ def classify(chosen: Namespace) -> int:
 
 
 def _progress(chosen: Namespace) -> Any:
-    """Returns a progress bar; None where answers go to the terminal, too, or where their number is unknown."""
+    """Returns a progress bar; None with ``--quiet``, without a terminal, or where the number of pictures is unknown.
+
+    Also None where the answers themselves are printed on the terminal.
+    """
     unknown = chosen.watch is not None or chosen.files_from is not None
     if chosen.quiet or unknown or not sys.stderr.isatty() or sys.stdout.isatty():
         return None
@@ -64,7 +67,7 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
 
         make_folder(chosen.show)
     options = {"top_k": chosen.top_k, "reject": chosen.reject}
-    # Standard input and pipes can be read by one process only; a watched folder needs a classifier in this one.
+    # Only one process can read standard input or a pipe. A watched folder needs a classifier in this process.
     alone = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
     processes, sources = choose_processes(expand(_paths(chosen), report=True), 1 if alone else chosen.workers)
     if processes > 1:
@@ -87,7 +90,7 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
 
 
 def _comparison_writer(folder: Path | None) -> Any:
-    """Returns the ``on_input`` of ``--show``; None without a folder."""
+    """Returns the callback that writes the images of ``--show`` (see ``OnInput``); None without a folder."""
     if folder is None:
         return None
     from fmnist_runtime.image_io.comparison_image import comparison_writer

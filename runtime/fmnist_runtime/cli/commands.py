@@ -21,7 +21,7 @@ def _web(args: Sequence[str]) -> int:
     file = find_model(chosen.model)
     data = read_model(file, chosen.sha256)
     with names_model(file):
-        Classifier.from_bytes(data, threads=chosen.threads, provider=chosen.provider)  # refuses a model that cannot run
+        Classifier.from_bytes(data, threads=chosen.threads, provider=chosen.provider)  # raises where a model cannot run
         size = write_page(data, chosen.folder)
     print(
         f"wrote {chosen.folder}: {size / 1e6:.1f} MB; serve it with any web server, "

@@ -25,7 +25,7 @@ def completion_script(commands: Iterable[Command], shell: str) -> str:
     """Returns the script that completes subcommands, options, names of embedded models, and files.
 
     Args:
-        commands: The commands.
+        commands: Commands that the script completes.
         shell: ``bash``, ``zsh`` or ``fish``.
     """
     return "\n".join({"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](command) for command in commands)

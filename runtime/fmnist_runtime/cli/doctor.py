@@ -1,4 +1,4 @@
-"""``fmnist-infer doctor``: properties of this device, and the model, target and threads that suit it."""
+"""``fmnist-infer doctor``: properties of this device, and the recommended model, export target and number of threads."""
 
 import json
 import platform
@@ -17,12 +17,12 @@ __all__ = ["Advice", "advise", "examine", "report"]
 _SAFE_INT8 = frozenset(["avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"])
 """Instruction sets that sum 8-bit products in 32 bits: 8-bit weights cannot saturate there."""
 _MIN_MEMORY = 128 << 20
-"""Bytes: twice the memory of one process."""
+"""Bytes of a device's memory below which the advice contains a warning: twice the memory of one process."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Options that suit a device, with reasons."""
+    """Recommended options for a device, with reasons."""
 
     model: str
     """Value for ``--model``."""
@@ -31,11 +31,15 @@ class Advice:
     threads: int
     """Value for ``--threads``."""
     reasons: tuple[str, ...]
-    """One line each."""
+    """Reasons for the recommendation, one line each."""
 
 
 def examine() -> dict[str, Any]:
-    """Returns the properties of this device, JSON-ready: ``describe_machine``, onnxruntime's wheel and its providers."""
+    """Returns the properties of this device, JSON-ready.
+
+    They are those of ``describe_machine``, the versions of Pillow and onnxruntime, and the available execution providers and
+    embedded models.
+    """
     short = {full: name for name, full in PROVIDERS.items()}
     return describe_machine() | {
         "pillow": PIL.__version__,
@@ -46,10 +50,10 @@ def examine() -> dict[str, Any]:
 
 
 def advise(facts: dict[str, Any]) -> Advice:
-    """Returns the options that suit a device.
+    """Returns the recommended options for a device.
 
     Args:
-        facts: Result of ``examine``; ``flags`` and ``memory`` are read.
+        facts: Result of ``examine``; only ``flags`` and ``memory`` (bytes, or None) are used.
     """
     reasons = ["one thread: the network is small; a second thread gains little and costs power; --threads for more"]
     if _SAFE_INT8 & set(facts["flags"]):
@@ -62,7 +66,7 @@ def advise(facts: dict[str, Any]) -> Advice:
 
 
 def report(*, as_json: bool) -> str:
-    """Returns facts and advice, as text or JSON."""
+    """Returns the properties of this device and the recommended options, as a text table or as JSON."""
     facts = examine()
     advice = advise(facts)
     if as_json:

@@ -1,4 +1,4 @@
-"""Output of ``fmnist-infer``: a table for people, JSON lines or comma-separated values for programs."""
+"""Output of ``fmnist-infer``: a text table, JSON lines, or comma-separated values."""
 
 import json
 import sys
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["CSV_COLUMNS", "Totals", "print_answers", "print_selftest", "print_summary"]
 
 CSV_COLUMNS = ("path", "label", "class_id", "probability", "rejected", "reason", "error")
-"""Header of ``--csv``; a value that an answer lacks is empty."""
+"""Header of ``--csv``. Where an answer has no value for a column, the cell is empty."""
 _LABEL_WIDTH = 14
-"""Characters of the label column: the longest label and some space."""
+"""Width of the label column in characters: the longest label of Fashion-MNIST and some space."""
 _GREEN, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[0m"
 """Terminal colors of accepted and rejected labels (ECMA-48, section 8.3.117)."""
 
 
 @dataclass
 class Totals:
-    """Numbers of printed answers."""
+    """Number of printed answers by kind, and the time that they took."""
 
     pictures: int = 0
     """All pictures."""
@@ -35,19 +35,19 @@ class Totals:
     unreadable: int = 0
     """Pictures that could not be read."""
     seconds: float = 0.0
-    """Time from the first request to the last answer."""
+    """Seconds from the request for the first answer to the printing of the last one."""
 
 
 def print_answers(
     answers: Iterable[Answer], *, form: str = "table", quiet: bool = False, progress: "Progress | None" = None
 ) -> Totals:
-    """Prints each answer as it comes, errors also on stderr.
+    """Prints each answer on stdout as soon as it is available, and returns the totals. Errors are printed on stderr, too.
 
     Args:
-        answers: The answers.
-        form: ``table``, ``json`` or ``csv``.
-        quiet: Whether errors are left out on stderr.
-        progress: Bar that counts the answers.
+        answers: Answers to print.
+        form: Output format: ``table``, ``json`` or ``csv``.
+        quiet: Whether to print no errors on stderr.
+        progress: Progress bar to advance by one step for each answer.
     """
     print_one = {"table": _table_printer, "json": _json_printer, "csv": _csv_printer}[form]()
     totals, begin = Totals(), time.monotonic()
@@ -122,7 +122,7 @@ def _row(path: str, prediction: Prediction, *, color: bool) -> str:
 
 
 def print_selftest(result: "SelfTest", *, as_json: bool) -> int:
-    """Prints the result of a self-test, and returns the exit code: 1 where it failed."""
+    """Prints the result of a self-test, and returns the exit code: 0 where it passed, 1 where it failed."""
     if as_json:
         print(json.dumps(asdict(result)))
         return int(not result.passed)

@@ -1,4 +1,7 @@
-"""The command ``fmnist-infer``: finds the subcommand, parses, calls. Heavy modules are imported on use."""
+"""The command ``fmnist-infer``: finds the subcommand, parses its arguments, and runs it.
+
+Modules that are slow to import are imported where they are used.
+"""
 
 import gc
 import os
@@ -39,7 +42,7 @@ def infer(args: Sequence[str] | None = None) -> int:
 
 
 def _split_command(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Returns the subcommand, if any, and its arguments; accepts ``--web DIR`` and the like at any place."""
+    """Returns the subcommand (None without one) and its arguments; accepts the options of version 0.1 at any position."""
     if arguments and arguments[0] in COMMANDS:
         return arguments[0], arguments[1:]
     for position, argument in enumerate(arguments):

@@ -1,4 +1,4 @@
-"""Inputs of ``fmnist-infer`` beside plain paths: quoted patterns, lists of paths, and a watched folder."""
+"""Inputs of ``fmnist-infer`` other than plain paths: quoted patterns, lists of paths, and a watched folder."""
 
 import logging
 import os
@@ -21,17 +21,18 @@ __all__ = ["FolderWatch", "expand_patterns", "read_paths", "watch_answers"]
 _BATCH = 16
 """Pictures of one model call in a watched folder: more would delay the first answers."""
 _RETRY_SECONDS = 2.0
-"""Seconds without a change after which an unreadable picture is reported: programs may pause while they write."""
+"""Seconds without a change after which an unreadable picture is reported: a program may pause while it writes the file."""
 _LONGEST_PATH = 1 << 16
-"""Bytes; twice the longest path of any system. What holds no separator would otherwise fill the memory."""
+"""Largest length of a path in bytes: twice the longest of any system. A list without separators would fill the memory."""
 _BLOCK = 1 << 16
 """Bytes read at a time from a list of paths."""
 
 
 def expand_patterns(photos: Iterable[str]) -> Iterator[str]:
-    """Yields paths; a pattern (``*``, ``?``, ``[...]``, ``**``) that is no file stands for its matches, sorted.
+    """Yields paths; replaces a pattern (``*``, ``?``, ``[...]``, ``**``) by its matches, sorted.
 
-    A pattern without a match is yielded itself, so that it is reported as a missing file.
+    An argument that is the name of an existing file is not a pattern. A pattern without a match is yielded unchanged, so that
+    it is reported as a missing file.
     """
     for photo in photos:
         if os.path.lexists(photo):
@@ -48,7 +49,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
         separator: End of a path: a NUL byte, or a line feed with or without a carriage return before it.
 
     Raises:
-        FileError: The list cannot be read.
+        FileError: The list cannot be read, or has a line of more than ``_LONGEST_PATH`` bytes.
     """
     try:
         with ExitStack() as stack:
@@ -82,19 +83,19 @@ class _Known(NamedTuple):
     since: float
     """Clock time at which this signature was first seen."""
     done: bool
-    """Whether the picture was returned."""
+    """Whether ``poll`` has returned the picture, or the picture was in the folder at the beginning."""
 
 
 class FolderWatch:
     """Finds pictures that are added to a folder, each once; a file that is replaced counts as a new picture.
 
-    Pictures that are in the folder at the beginning are left out. Hidden names (see ``is_hidden``) are always left out; a
-    warning counts those of the beginning. A file is complete when it is not empty, and neither its size nor its modification
-    time has changed for ``interval`` seconds.
+    Pictures that are in the folder at the beginning are left out. Hidden names (see ``is_hidden``) are always left out. The
+    number of hidden names at the beginning is logged as a warning. A file is complete when it is not empty, and neither its
+    size nor its modification time has changed for ``interval`` seconds.
 
     Args:
         folder: Folder to watch, with all folders below it.
-        interval: Seconds.
+        interval: Seconds between two scans, see ``watch_answers``; also the time after which a file is complete.
         clock: Returns the time in seconds.
 
     Raises:
@@ -126,7 +127,7 @@ class FolderWatch:
         return ready
 
     def retry(self, path: str) -> bool:
-        """Makes ``poll`` return an unreadable picture again, unless it has been unchanged for two seconds."""
+        """Makes ``poll`` return an unreadable picture again, and returns True; False where it did not change for 2 seconds."""
         state = self._known.get(path)
         if state is None or self._clock() - state.since >= _RETRY_SECONDS:
             return False

@@ -19,9 +19,9 @@ class ModelDescription(NamedTuple):
         macs: Multiply-accumulate operations for one image.
         precision: ``int8`` or ``float32``.
         accuracy: Share of the test images that this file classifies correctly (0..1).
-        photo_share: Share of training images with photo-like changes (0..1).
-        learned_photos: Whether its training ended with photos.
-        good_for: When to choose it, from a comparison with the other models.
+        photo_share: Share of training images augmented to look like photos (0..1).
+        learned_photos: Whether the last phase of its training used photos.
+        good_for: Reasons to choose this model, from a comparison with the other models.
     """
 
     name: str
@@ -46,7 +46,7 @@ def describe_models() -> list[ModelDescription]:
 
 
 def format_models(models: list[ModelDescription]) -> str:
-    """Returns a table for people."""
+    """Returns a text table, one row for each model."""
     head = f"{'model':<15} {'file':>7} {'parameters':>10} {'MACs':>7} {'test accuracy':>13}  good for"
     return "\n".join([head, *map(_row, models)])
 

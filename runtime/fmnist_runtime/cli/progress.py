@@ -6,9 +6,9 @@ import time
 __all__ = ["Progress"]
 
 _INTERVAL = 0.1
-"""Seconds between two drawings."""
+"""Least time in seconds between two drawings of the bar."""
 _WIDTH = 30
-"""Characters of the bar."""
+"""Width of the bar in characters."""
 
 
 class Progress:
@@ -31,7 +31,7 @@ class Progress:
         """Returns the bar as text.
 
         Args:
-            seconds: Time since the first step.
+            seconds: Time since the bar was created.
         """
         rate = self._done / max(seconds, 1e-9)
         filled = _WIDTH * min(self._done, self._total) // max(self._total, 1)

@@ -1,1 +1,1 @@
-"""The command ``fmnist-drift``: tests whether the answers of a fleet have changed beyond chance."""
+"""The command ``fmnist-drift``: tests whether the answers of one or several devices have changed beyond chance."""

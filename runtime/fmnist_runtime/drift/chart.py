@@ -1,4 +1,4 @@
-"""Chart of a comparison: shares side by side; differences beyond three standard errors are red."""
+"""Chart of two sets of answers: shares as pairs of bars; differences beyond three standard errors are red."""
 
 import io
 from pathlib import Path
@@ -19,7 +19,7 @@ _WIDTH, _ROW, _LEFT, _BAR = 900, 34, 170, 560
 """Pixels: width of the chart, height of a row, start of the bars, length of the longest bar."""
 _INK, _FAINT, _BEFORE, _DAY, _ALARM = "#1f2328", "#d0d7de", "#8c959f", "#1f6feb", "#cf222e"
 _STANDARD_ERRORS = 3
-"""Differences beyond so many are red: by chance one in 370 is."""
+"""Standard errors of a difference above which its bar is red: by chance, one bar in 370 is."""
 
 
 class _Panel(NamedTuple):
@@ -33,7 +33,16 @@ class _Panel(NamedTuple):
 
 
 def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Finding]) -> Image.Image:
-    """Draws labels (with rejections) and confidence: gray the reference, blue today, red where they differ."""
+    """Draws the shares of the labels, rejections and confidence bins: gray the reference, blue today, red where they differ.
+
+    Args:
+        reference: Counts to compare with.
+        today: Counts that were tested.
+        findings: Results of the tests, printed at the top.
+
+    Returns:
+        RGB image, 900 pixels wide.
+    """
     names = sorted({*reference.labels, *today.labels})
     before, now = (
         np.array([*(counts.labels.get(name, 0) for name in names), counts.rejected]) for counts in (reference, today)
@@ -49,7 +58,7 @@ def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Find
     pen.text((20, 18), verdict, _INK, _font(18))
     pen.text((20, 50), f"gray: reference, {counted(reference.total, 'picture')}", _BEFORE, _font(15))
     pen.text((320, 50), f"blue: today, {counted(today.total, 'picture')}", _DAY, _font(15))
-    pen.text((580, 50), f"red: further off than {_STANDARD_ERRORS} standard errors", _ALARM, _font(15))
+    pen.text((580, 50), f"red: differs by over {_STANDARD_ERRORS} standard errors", _ALARM, _font(15))
     top = 90
     for panel in panels:
         top = _draw_panel(pen, top, panel)
@@ -57,7 +66,7 @@ def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Find
 
 
 def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findings: list[Finding]) -> None:
-    """Writes ``draw_chart`` as PNG, whole or not at all.
+    """Writes the image of ``draw_chart`` as a PNG file, whole or not at all.
 
     Raises:
         FmnistError: The file cannot be written.

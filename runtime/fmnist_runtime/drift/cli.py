@@ -1,4 +1,4 @@
-"""The command ``fmnist-drift``: reads two sets of answers, tests, prints."""
+"""The command ``fmnist-drift``: reads two sets of answers, tests them for a change, and prints the result."""
 
 import argparse
 import json
@@ -84,7 +84,7 @@ def _number_between(low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"'{text}' is no number from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {low} to {high}")
         return value
 
     return number

@@ -23,34 +23,34 @@ _NOT_BLANK = re.compile(r"\S")
 _LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
 
 _EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics"
-_RESTARTED = "the service was restarted since the earlier reading, and counts from 0 again: leave --since out"
+_RESTARTED = "the service was restarted since the earlier reading, so its counts began at 0 again: leave out --since"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MAX_BYTES = 1 << 30
-"""Bytes of a file, which is held in memory: some four million answers."""
+"""Largest file in bytes, which is held in memory: about four million answers."""
 _MAX_COUNT = 1 << 53
-"""Largest count: metrics are written as floats, which hold every whole number up to this one."""
+"""Largest count: metrics are written as floats, which represent every whole number up to this one exactly."""
 
 
 @dataclass(frozen=True)
 class AnswerCounts:
-    """Number of answers by label, rejection and confidence."""
+    """Numbers of answers by label, rejection and confidence."""
 
     labels: Mapping[str, int]
     """Answers by label, without rejected pictures."""
     rejected: int
     """Rejected pictures."""
     confidence: np.ndarray
-    """int64 ``[len(EDGES) + 1]``: answers by their probability, rejected or not."""
+    """int64 ``[len(EDGES) + 1]``: answers by bin of their probability, rejected or not."""
     started: tuple[int, ...] = ()
-    """Start times of the services that counted, seconds since 1970; empty where unknown."""
+    """Start times of the services that the counts are from, in seconds since 1970; empty where unknown."""
 
     @property
     def total(self) -> int:
-        """Pictures answered, rejected or not."""
+        """Number of answers, rejected or not."""
         return sum(self.labels.values()) + self.rejected
 
     def since(self, earlier: "AnswerCounts") -> "AnswerCounts":
-        """Returns what was counted after an earlier reading of the same counters.
+        """Returns the counts since an earlier reading of the same counters.
 
         Raises:
             DataError: There are no new answers, or the service was restarted between the readings.
@@ -73,7 +73,7 @@ def read_counts(path: Path) -> AnswerCounts:
     A file may hold the readings of several services, one after the other: their counts are added.
 
     Raises:
-        DataError: Unreadable, in no known format, or without an answer.
+        DataError: The file cannot be read, is too large, has an unknown format, or contains no answer.
     """
     try:
         with nullcontext(standard_input()) if str(path) == "-" else path.open("rb") as file:
@@ -93,7 +93,7 @@ def read_counts(path: Path) -> AnswerCounts:
 
 
 def _decode(path: Path, data: bytes) -> str:
-    """Decodes UTF-8, with or without byte order marks: files put together with ``cat`` may hold several."""
+    """Decodes UTF-8 and removes byte order marks: files joined with ``cat`` may contain several."""
     if data.startswith(_UTF16_MARKS) or _is_every_second_byte_zero(data[:100]):
         raise DataError(f"{path}: UTF-16, not UTF-8: in PowerShell, write it with | Out-File -Encoding utf8")
     try:
@@ -122,13 +122,13 @@ def _from_answers(text: str) -> AnswerCounts:
                 else:
                     labels[label_text(str(answer["label"]))] += 1
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(f"line {line} is no answer of fmnist-infer --json ({error!r})") from error
+            raise ValueError(f"line {line} is not an answer of fmnist-infer --json ({error!r})") from error
     bins = np.searchsorted(EDGES, probabilities)
     return AnswerCounts(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1))
 
 
 def _values(text: str) -> Iterator[tuple[int, Any]]:
-    """Yields consecutive JSON values, with or without line breaks between them, and the line of each."""
+    """Yields the line number and the value of consecutive JSON values, with or without line breaks between them."""
     decoder, line, at = json.JSONDecoder(), 1, 0
     while found := _NOT_BLANK.search(text, at):
         start = found.start()
@@ -136,14 +136,14 @@ def _values(text: str) -> Iterator[tuple[int, Any]]:
         try:
             value, at = decoder.raw_decode(text, start)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {line} is no JSON ({error})") from error
+            raise ValueError(f"line {line} is not JSON ({error})") from error
         yield line, value
         line += text.count("\n", start, at)
 
 
 def _probability(value: Any) -> float:
     if not 0 <= float(value) <= 1.000001:  # the rounding of a float32 softmax may exceed 1
-        raise ValueError(f"{value} is no probability")
+        raise ValueError(f"{value} is not a probability from 0 to 1")
     return float(value)
 
 
@@ -151,7 +151,7 @@ def _answers(value: Any) -> list[dict[str, Any]]:
     """Returns the answers of one line of the command, or of one response of the service."""
     found = value.get("answers", [value])
     if not isinstance(found, list):
-        raise TypeError("answers is no list")
+        raise TypeError("'answers' is not a list")
     return found
 
 
@@ -171,11 +171,11 @@ def _from_metrics(text: str) -> AnswerCounts:
         elif name == STARTED:
             started.append(value)
     if sum(labels.values()) + rejected and sorted(cumulative) != [*EDGES, float("inf")]:
-        raise ValueError("its histogram of confidence has other bins: it is of another version of the service")
+        raise ValueError("the confidence histogram has other bins: it is from another version of the service")
     counts = [cumulative[edge] for edge in sorted(cumulative)]
     bins = np.diff(np.array(counts, np.int64), prepend=0)
     if bins.size and bins.min() < 0:
-        raise ValueError("its histogram of confidence decreases: it is damaged")
+        raise ValueError("the cumulative counts of the confidence histogram decrease: the file is damaged")
     return AnswerCounts(labels, rejected, bins, tuple(sorted(started)))
 
 
@@ -188,9 +188,9 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
         try:
             value = int(float(sample["value"]))
         except (OverflowError, ValueError) as error:
-            raise ValueError(f"'{line}' is no count") from error
+            raise ValueError(f"'{line}' has no valid count") from error
         if not 0 <= value <= _MAX_COUNT:
-            raise ValueError(f"'{line}' is no count")
+            raise ValueError(f"'{line}' has no valid count")
         keys = {m["key"]: _unescape(m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
         yield sample["name"], keys, value
 

@@ -1,12 +1,13 @@
 """Permutation tests on counts: whether answers have changed, or differ by chance.
 
-Without a change, the assignment of pictures to days is random. So both days are pooled and divided again at random, by a
-multivariate hypergeometric draw. The value p is the share of draws in which the days differ at least as much as observed.
+Each test compares two sets of answers, the reference and today. Without a change, the assignment of pictures to the two sets
+is random. So both sets are pooled and divided again at random, by a multivariate hypergeometric draw. The value p is the
+share of draws in which the two sets differ at least as much as observed.
 It is exact for few pictures, empty classes and binned confidences, unlike textbook distributions (Good 2005, "Permutation,
-Parametric and Bootstrap Tests of Hypotheses", chapter 3). The three tests share the error rate by Holm's method (1979).
+Parametric and Bootstrap Tests of Hypotheses", chapter 3). Holm's method (1979) bounds the error rate of the three tests
+together.
 
-The tests assume independent pictures. Ten photos of one shoe are not independent: differences then look more certain than
-they are.
+The tests assume independent pictures. Ten photos of one shoe are not independent: p is then too small.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ __all__ = ["DRAWS", "Finding", "chi_square", "detect_drift", "kolmogorov_smirnov
 DRAWS = 9999
 """Number of draws; the smallest possible p is 1 / (DRAWS + 1)."""
 _MAX_PICTURES = 10**9
-"""Upper bound of numpy's hypergeometric draw; larger counts are scaled down, which makes a detection less likely."""
+"""Largest total of numpy's hypergeometric draw. Larger counts are scaled down, which makes a detection less likely."""
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -33,14 +34,14 @@ class Finding:
     """Result of one test."""
 
     what: str
-    """What was compared: labels, rejection or confidence."""
+    """Quantity that was compared: labels, rejection or confidence."""
     statistic: float
     """Value of the test statistic."""
     size: float
-    """Size of the difference, 0 to 1: share of answers that moved; for confidence, the largest gap of the two
-    cumulative shares."""
+    """Size of the difference, 0 to 1: the total variation distance of the shares; for confidence, the largest difference of
+    the two cumulative shares."""
     p: float
-    """Probability of a difference at least as large by chance."""
+    """Probability, by chance alone, of a difference at least as large, 0 to 1."""
     changed: bool = False
     """Whether p is below Holm's threshold and the size is at least the requested one."""
 
@@ -55,11 +56,11 @@ class _Comparison(NamedTuple):
 
 
 def chi_square(day: np.ndarray, pooled: np.ndarray) -> np.ndarray:
-    """Returns Pearson's statistic of a 2 × K table.
+    """Returns Pearson's chi-squared statistic of a 2 × K table, float64 ``[...]``.
 
     Args:
-        day: Counts of one row, ``[..., K]``.
-        pooled: Counts of both rows together, ``[K]``.
+        day: Counts of one row, int64 ``[..., K]``.
+        pooled: Counts of both rows together, int64 ``[K]``.
     """
     seen = pooled > 0
     share = day.sum(axis=-1, keepdims=True) / pooled.sum()
@@ -68,7 +69,12 @@ def chi_square(day: np.ndarray, pooled: np.ndarray) -> np.ndarray:
 
 
 def kolmogorov_smirnov(day: np.ndarray, pooled: np.ndarray) -> np.ndarray:
-    """Returns the largest gap of the two cumulative shares, at the bins' edges; arguments as ``chi_square``."""
+    """Returns the largest difference of the two cumulative shares at the bins' edges, float64 ``[...]``.
+
+    Args:
+        day: See ``chi_square``.
+        pooled: See ``chi_square``.
+    """
     rest = pooled - day
     gap = np.cumsum(day, -1) / day.sum(-1, keepdims=True) - np.cumsum(rest, -1) / rest.sum(-1, keepdims=True)
     return np.asarray(np.abs(gap).max(axis=-1))
@@ -83,7 +89,10 @@ def detect_drift(
         reference: Counts to compare with, at least one answer.
         today: Counts to test, at least one answer.
         alpha: Largest probability that any of the tests reports a change where there is none.
-        least: Smallest size of a change: with a million pictures the smallest difference is significant.
+        least: Smallest size of a change, 0 to 1: with a million pictures even a tiny difference is significant.
+
+    Returns:
+        One finding for each test; none for the labels where all pictures of one set were rejected.
     """
     rng = np.random.default_rng(0)
     comparisons = [

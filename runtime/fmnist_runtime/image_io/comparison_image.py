@@ -17,7 +17,7 @@ from fmnist_runtime.files import write_atomically
 __all__ = ["comparison_writer", "side_by_side", "write_comparison"]
 
 _SIDE = 280
-"""Pixels of each half: ten for each pixel of the network's input."""
+"""Side of each half of the image in pixels: ten for each pixel of the network's input."""
 
 
 def comparison_writer(folder: str | Path) -> Callable[[Any, Image.Image, np.ndarray], None]:
@@ -41,8 +41,8 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
     Args:
         photo: Decoded photo.
         seen: Network input, uint8 ``[28, 28]``.
-        folder: Made where there is none.
-        name: Path of the photo; the file name is derived from it.
+        folder: Folder for the file; created if it does not exist.
+        name: Path of the photo, from which the file name is derived.
 
     Raises:
         FmnistError: The folder cannot be written.
@@ -58,7 +58,7 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
 
 def _stem(name: str) -> str:
     stem = re.sub(r"[^\w.-]+", "_", name).strip("_.-") or "stdin"
-    if len(stem.encode()) > 200:  # file systems take 255 bytes
+    if len(stem.encode()) > 200:  # file systems allow names of 255 bytes
         stem = stem[-40:]
     # Different paths may give the same stem; a checksum of the path keeps their files apart.
     return stem if stem == name else f"{stem}_{zlib.crc32(os.fsencode(name)):08x}"

@@ -1,6 +1,8 @@
-"""Decoding of untrusted images: any format that Pillow reads, or one ``ImageError``, in bounded time and memory.
+"""Decoding of untrusted images in bounded time and memory, in all formats that Pillow reads.
 
-The cost of a file is checked from its header (``limits``) before anything is decoded. A large JPEG is decoded at a reduced
+Every failure is an ``ImageError``.
+
+The cost of a file is estimated from its header (``limits``) before it is decoded. A large JPEG is decoded at a reduced
 scale, which is several times faster and enough for a 28×28 network input.
 """
 
@@ -27,7 +29,7 @@ class BinaryReader(Protocol):
     """A file object opened in binary mode."""
 
     def read(self, size: int, /) -> bytes:
-        """Reads up to ``size`` bytes."""
+        """Reads up to ``size`` bytes; returns no bytes at the end of the file."""
 
 
 Picture = Image.Image | np.ndarray | str | os.PathLike[str] | bytes | BinaryReader
@@ -38,7 +40,7 @@ DRAFT_SIDE = 256
 """Pixels. A JPEG is decoded at the smallest scale that leaves its shorter side at least this long. Nine times the 28 pixels
 of the network input leave enough detail for the segmentation."""
 _LARGE_PIXELS = 16_000_000
-"""Pixels. Larger images take 50 MB or more to decode, so one is decoded at a time. Most phone photos are smaller."""
+"""Pixels. Larger images take 50 MB or more to decode, so only one is decoded at a time. Most phone photos are smaller."""
 _one_large = threading.Lock()
 
 
@@ -49,11 +51,12 @@ def open_image(
 
     Args:
         source: See ``Picture``.
-        max_pixels: Refuses images whose header states more pixels; the limits of ``limits`` hold as well.
-        large_lock: Held while a large image is decoded; None: one lock for all threads of this process.
+        max_pixels: Largest number of pixels stated in the header; None: only the limits of the module ``limits`` apply.
+        large_lock: Lock held while a large image is decoded; None: one lock for all threads of this process.
 
     Raises:
-        ImageError: No such file, unreadable, not an image, truncated, of size zero, or too large.
+        ImageError: The file does not exist or cannot be read; or the image is in an unknown format, truncated, without pixels,
+            or too large.
     """
     try:
         with _no_warnings:
@@ -61,10 +64,10 @@ def open_image(
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError("the picture needs more memory than there is") from error
+        raise ImageError("the picture needs more memory than is available") from error
     except Exception as error:
-        # Pillow's decoders raise what the parser of the format raises (OSError, SyntaxError, struct.error, ...): for
-        # untrusted bytes, each of them means a damaged file.
+        # Pillow's decoders raise exceptions of many types (OSError, SyntaxError, struct.error, ...): for untrusted bytes,
+        # each of them means a damaged file.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ImageError(f"damaged or truncated picture ({reason})") from error
 
@@ -92,7 +95,7 @@ def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContext
 
 
 def _reduce(image: Image.Image) -> None:
-    """Chooses the scale at which a JPEG is decoded."""
+    """Sets the scale at which a JPEG is decoded; see ``DRAFT_SIDE``."""
     if image.format == "JPEG" and min(image.size) > DRAFT_SIDE:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
 
@@ -140,13 +143,13 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Reads the header. JPEG and PNG are recognized here, so that Pillow imports none of its other decoders for them."""
+    """Reads the header. JPEG and PNG are recognized here, so that Pillow does not import its other decoders for them."""
     refuse_many_pieces(data)
-    if data.startswith(b"\xff\xd8\xff"):  # also where Pillow would choose MPO: the first picture is the photo
+    if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several pictures: the first one is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 
         image = JpegImageFile(Metered(data))
-        image.decodermaxblock = len(data)  # one block: Pillow copies what is left of each
+        image.decodermaxblock = len(data)  # a single block: Pillow copies the unread rest of every block
         return image
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         from PIL.PngImagePlugin import PngImageFile
@@ -172,10 +175,10 @@ def _open_heif(data: bytes) -> Image.Image:
 def _load_without_end(data: bytes) -> Image.Image:
     """Decodes a JPEG that lacks only the end marker, which some cameras omit.
 
-    The file is decoded with three different endings. Where blocks are missing, their pixels depend on the ending.
+    The file is decoded with three different endings. If compressed blocks are missing, their pixels depend on the ending.
 
     Raises:
-        OSError: Blocks are missing.
+        OSError: Compressed blocks are missing, too.
     """
     decoded = []
     for ending in (b"", b"\x55" * 64, b"\xaa" * 64):
@@ -189,7 +192,10 @@ def _load_without_end(data: bytes) -> Image.Image:
 
 
 class _NoWarnings:
-    """Suppresses Pillow's warnings about irregular files; ``warnings.catch_warnings`` alone is not safe between threads."""
+    """Context manager that suppresses Pillow's warnings about irregular files.
+
+    ``warnings.catch_warnings`` alone is not thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0

@@ -1,7 +1,7 @@
-"""Limits on the cost of untrusted images, checked before decoding, so that no file takes minutes or gigabytes.
+"""Limits on the cost of untrusted images, checked before decoding, so that no file takes minutes or gigabytes to decode.
 
-The size of a file does not bound its cost. A few kilobytes can hold gigapixels (a decompression bomb), or millions of chunks
-that Pillow reads one by one in Python. A progressive JPEG can have thousands of scans over the same pixels.
+The size of a file does not limit its cost. A few kilobytes can contain gigapixels (a decompression bomb), or millions of
+chunks that Pillow reads one by one in Python. A progressive JPEG can have thousands of scans over the same pixels.
 """
 
 import io
@@ -18,21 +18,21 @@ from fmnist_runtime.errors import ImageError
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Metered", "refuse_many_pieces", "refuse_too_much"]
 
 MAX_BYTES = 1 << 28
-"""Bytes. Larger files are refused; the largest camera files have some tens of MiB."""
+"""Bytes. Larger files are refused; the largest files of cameras have tens of MiB."""
 MAX_PIXELS = 100_000_000
 """Pixels. Larger images are refused as decompression bombs: decoded, they take 300 MB and more."""
 MAX_JPEG_PIXELS = 300_000_000
 """Pixels of a baseline JPEG, which is decoded at a reduced scale, row by row; phones take photos of 200 megapixels."""
 MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 40_000_000}
-"""Pixels for slow decoders: those in Python take about 1 µs a pixel, JPEG 2000 takes 0.1 µs."""
+"""Largest number of pixels by slow decoder: those written in Python take about 1 µs a pixel, JPEG 2000 takes 0.1 µs."""
 MAX_SCANS = 100
-"""Scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
+"""Largest number of scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
 _MAX_HEADER_MARKERS = 1000
-"""Markers of a JPEG examined before its first scan: profiles and thumbnails of an ordinary file take up to a hundred."""
+"""Number of a JPEG's markers examined before its first scan: an ordinary file has up to a hundred."""
 MAX_PIECES = 100_000
-"""Strips or tiles of a TIFF: each takes Pillow some microseconds, whatever its size."""
+"""Largest number of strips or tiles of a TIFF: Pillow takes some microseconds for each, whatever its size."""
 MAX_READS = 10_000_000
-"""Calls of ``read`` for one file: Pillow reads ordinary headers in tens of steps, and hostile ones in millions."""
+"""Largest number of ``read`` calls for one file: Pillow needs tens for an ordinary header, and millions for a hostile one."""
 _REFUSED = {
     "EPS": "EPS is a PostScript program, which is not run; convert it to PNG",
     "IPTC": "IPTC is a container of another format; unpack it first",
@@ -62,18 +62,18 @@ class Metered(io.BytesIO):
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise ImageError("the file is made of too many small parts: refused")
+            raise ImageError("the file consists of too many small parts: refused")
 
 
 def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
-    """Refuses an opened image, before it is decoded, because of its size or format.
+    """Checks the size and format of an opened image before it is decoded.
 
     Args:
-        image: Opened by Pillow.
-        max_pixels: Limit of the caller; None: only the limits of this module.
+        image: Image opened, but not decoded, by Pillow.
+        max_pixels: Largest number of pixels; None: only the limits of this module apply.
 
     Raises:
-        ImageError: No pixels, too many, or a refused format.
+        ImageError: The image has no pixels, too many pixels, or a refused format.
     """
     width, height = image.size
     if not width or not height:
@@ -89,13 +89,13 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
 
 
 def refuse_many_pieces(data: bytes) -> None:
-    """Refuses a JPEG or TIFF file with far more parts than cameras and programs write.
+    """Checks that a JPEG or TIFF file does not have far more parts than cameras and programs write.
 
     Raises:
         ImageError: More than ``MAX_SCANS`` scans, or more than ``MAX_PIECES`` strips or tiles.
         struct.error: A TIFF file that ends in its header.
     """
-    # Each test costs a multiple of the one before, and clears nearly all files that reach it.
+    # Each test takes several times as long as the one before it, and accepts nearly all files that reach it.
     many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind, _ in _jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
@@ -104,7 +104,7 @@ def refuse_many_pieces(data: bytes) -> None:
 
 
 def _is_in_one_scan(data: bytes) -> bool:
-    """Returns whether the first scan of a JPEG holds all components of a sequential frame: no decoder reads a second one."""
+    """Returns whether the first scan of a sequential JPEG contains all color components: decoders then read no second scan."""
     components = b""
     for kind, segment in islice(_jpeg_markers(data), _MAX_HEADER_MARKERS):
         if kind == 0xDA:

@@ -6,9 +6,11 @@ from PIL import Image
 __all__ = ["shrink_large", "to_8_bits", "upright"]
 
 _LARGE_SIDE = 2048
-"""Pixels. Images with a longer side are reduced by two or more before any other step, because copies take memory."""
+"""Pixels. An image with a longer side is shrunk by a factor of two or more before any other step, to save memory."""
 _FULL_RANGES = (1, 255, 1023, 4095, 16383, 65535)
-"""Possible values of white: floats, or 8, 10, 12, 14 or 16 bits; cameras use fewer bits than the file has."""
+"""Candidates for the value of white: 1 for floats, or the largest value of 8, 10, 12, 14 or 16 bits.
+
+Cameras may use fewer bits than the file format has."""
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -22,7 +24,10 @@ _TRANSPOSE = {
 
 
 def shrink_large(image: Image.Image) -> Image.Image:
-    """Averages a decoded image of any mode over whole blocks of pixels, where its longer side is over 2,048."""
+    """Shrinks an image of any mode whose longer side is over 2,048 pixels, by averaging whole blocks of pixels.
+
+    Other images are returned unchanged.
+    """
     factor = max(image.size) // (_LARGE_SIDE // 2)
     if max(image.size) <= _LARGE_SIDE:
         return image
@@ -34,7 +39,7 @@ def shrink_large(image: Image.Image) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation, as ``ImageOps.exif_transpose``; damaged EXIF data have no effect."""
+    """Applies the EXIF orientation, as ``ImageOps.exif_transpose`` does; damaged EXIF data have no effect."""
     try:
         method = _TRANSPOSE.get(image.getexif().get(0x0112, 1))
     except Exception:  # a parser of untrusted bytes may raise anything
@@ -52,7 +57,7 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     """Converts any mode to ``L``, ``RGB`` or ``RGBA``; wide integers and floats are scaled, see ``_FULL_RANGES``."""
     if image.mode.startswith(("I", "F")):
         return _stretch(np.asarray(image.convert("I") if image.mode.startswith("I;") else image))
-    if image.mode == "La":  # which Pillow converts to no other mode
+    if image.mode == "La":  # Pillow converts it to no mode but LA
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         return image if image.mode == "RGBA" else image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""Removal of long text from PNG files: Pillow refuses the whole file for it, although the pixels are intact."""
+"""Removal of long text chunks from PNG files, because of which Pillow refuses a file with intact pixels."""
 
 import zlib
 
@@ -6,20 +6,20 @@ __all__ = ["drop_long_text"]
 
 _SIGNATURE_BYTES = 8
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-"""Chunks of text and of color profiles (PNG specification, 11.3.2 and 11.3.3): all that Pillow unpacks besides pixels."""
+"""Chunks of text and color profiles (PNG specification, 11.3.2 and 11.3.3): all chunks but pixels that Pillow unpacks."""
 _MAX_CHUNK = 1 << 20
-"""Bytes of one chunk once unpacked. Pillow refuses a whole file for more (``PngImagePlugin.MAX_TEXT_CHUNK``)."""
+"""Largest unpacked size of one chunk, in bytes: Pillow refuses a file with a larger one (``MAX_TEXT_CHUNK``)."""
 _MAX_TOTAL = 1 << 24
-"""Bytes of all chunks together once unpacked: a quarter of Pillow's limit, unpacked in some hundredths of a second."""
+"""Largest unpacked size of all chunks together, in bytes: a quarter of Pillow's limit, unpacked in under 0.1 s."""
 _MAX_CHUNKS = 100_000
 """Number of chunks examined; a screenshot has some hundreds."""
 
 
 def drop_long_text(data: bytes) -> bytes:
-    """Returns a PNG file without its chunks of text and color profiles that are over ``_MAX_CHUNK`` once unpacked.
+    """Returns the bytes of a PNG file without chunks of text and color profiles whose unpacked size is too large.
 
-    Short text stays: some programs keep the orientation there. From a malformed chunk on, the file is returned unchanged, so
-    that the decoder reports the error.
+    Short chunks are kept: some programs store the orientation in text. After a malformed chunk, the rest of the file is
+    unchanged, so that the decoder reports the error.
     """
     kept, start, position, total = [], 0, _SIGNATURE_BYTES, 0
     for _ in range(_MAX_CHUNKS):

@@ -1,4 +1,4 @@
-"""Sources of images: files, folders, standard input and images in memory. Imports nothing heavy."""
+"""Sources of images: files, folders, standard input and images in memory. Imports no module that is slow to import."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +18,12 @@ EXTENSIONS = frozenset([
     ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
     ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
 ])  # fmt: skip
-"""Extensions that count as images in a folder; a file given by name is opened whatever its extension. HEIC is among
-them so that phone photos are reported, not left out, where Pillow cannot read them."""
+"""Extensions of images in a folder. A file given by name is opened whatever its extension.
+
+HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
 
 _SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
-"""Names, in lower case, that archivers, Windows and network storage put into folders of images."""
+"""Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
 
 
 class Source(NamedTuple):
@@ -31,9 +32,9 @@ class Source(NamedTuple):
     name: str
     """Name for messages and answers."""
     picture: "Picture"
-    """A path, or what the caller gave."""
+    """A path, or the caller's image in memory."""
     error: str | None = None
-    """Why there is nothing to read."""
+    """Reason why there is no image to read; None where there is one."""
 
 
 def expand(pictures: Iterable["Picture"], *, report: bool = False) -> Iterator[Source]:
@@ -41,7 +42,7 @@ def expand(pictures: Iterable["Picture"], *, report: bool = False) -> Iterator[S
 
     Args:
         pictures: Paths, or images in memory.
-        report: Logs a line for each folder from which names were left out (see ``is_hidden``).
+        report: Whether to log a line for each folder from which names were left out (see ``is_hidden``).
     """
     for index, picture in enumerate(pictures):
         if not isinstance(picture, str | os.PathLike):
@@ -70,7 +71,7 @@ def describe_hidden(paths: Sequence[str]) -> str:
 
 
 def count_pictures(pictures: Iterable["Picture"]) -> int:
-    """Counts the answers that these sources will have; searches folders and keeps no names."""
+    """Returns the number of answers for these sources; searches folders, and keeps no names in memory."""
     return sum(1 for _ in expand(pictures))
 
 
@@ -78,7 +79,7 @@ def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator
     """Yields the images below a folder in sorted order, with one directory's names in memory at a time.
 
     Hidden names (see ``is_hidden``), pipes and devices are left out, and links to folders are not followed. A folder that
-    cannot be read is yielded itself, so that ``open_image`` reports the reason.
+    cannot be read is yielded as if it were an image, so that ``open_image`` reports the reason.
 
     Args:
         folder: Folder to search; its own name may be anything.
@@ -101,7 +102,7 @@ def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a file or folder was made by a program for itself, from its name.
+    """Returns whether a name is that of a program's internal file or folder, not of the user's.
 
     Editors and systems use a leading dot (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of a Mac). Archives
     made on a Mac have the folder ``__MACOSX``.

@@ -1,4 +1,7 @@
-"""Names of the formats that Pillow cannot read, with advice: phone photos, camera raw files, documents, downloads gone wrong."""
+"""Error messages for files that Pillow cannot read: phone photos, camera raw files, documents, web pages.
+
+A message states the format and how to convert the file.
+"""
 
 __all__ = ["describe_unsupported", "heif_is_readable"]
 
@@ -26,7 +29,7 @@ _TEXT_BYTES = 1024
 
 
 def describe_unsupported(data: bytes) -> str:
-    """Returns one line on a file that Pillow does not recognize: its format and what to do, as far as known."""
+    """Returns one line about a file that Pillow cannot read: its format, if recognized, and what to do."""
     for signature, description in _SIGNATURES.items():
         if data.startswith(signature):
             return description
@@ -53,7 +56,7 @@ def _describe_ftyp(data: bytes) -> str:
 
 
 def heif_is_readable(data: bytes) -> bool:
-    """Returns whether a file is HEIF and pillow-heif is installed, whose decoder is then registered with Pillow."""
+    """Returns whether a file is HEIF and pillow-heif is installed; in that case, registers its decoder with Pillow."""
     if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
         return False
     try:

@@ -130,7 +130,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         send(answers, pack_error(refusal))
         return
     except MemoryError:
-        send(answers, pack_error(FmnistError("a worker process needs more memory than there is")))
+        send(answers, pack_error(FmnistError("a worker process needs more memory than is available")))
         return
     except Exception as error:
         if not is_library_error(error):

@@ -87,7 +87,7 @@ def test_show_keeps_pictures_of_like_names_apart(tmp_path: Path) -> None:
         (["x.png", "--provider", "abacus"], 2, b"unknown provider"),
         (["x.png", "--sha256", "12"], 2, b"SHA-256"),
         (["--watch", ".", "--interval", "1e300"], 2, b"over 0 and up to 1,000,000"),
-        (["x.png", "--top-k", "9" * 5000], 2, b"is no whole number from 1"),
+        (["x.png", "--top-k", "9" * 5000], 2, b"is not a whole number from 1"),
         (["x.png", "--threads", "257"], 2, b"from 1 to 256"),
         (["x.png", "--workers", "9" * 30], 2, b"from 1 to 1024"),
         (["x.png", "x.png", "--show", "pyproject.toml/x"], 1, b"cannot write into"),

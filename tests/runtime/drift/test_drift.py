@@ -182,12 +182,12 @@ def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
         ("# nothing\nup 1\n", "no answers"),
         ('{"label": "Bag"}\n', "line 1"),
         ('{"label": "Bag", "probability": 0.5, "rejected": false}\n{"a\n', "line 2"),
-        ('{"label": "Bag", "probability": NaN, "rejected": false}\n', "no probability"),
+        ('{"label": "Bag", "probability": NaN, "rejected": false}\n', "not a probability"),
         ('{"path": "x", "error": "bad"}\n', "no answers"),
         ("{}\n[1]\n", "line 1"),
         ('fmnist_confidence_bucket{le="0.5"} 1\nfmnist_answers_total{label="a"} 1\n', "other bins"),
         ("fmnist_answers_total 1\n", "no answers"),
-        ("fmnist_rejected_total nan\n", "no count"),
+        ("fmnist_rejected_total nan\n", "no valid count"),
     ],
 )
 def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -208,7 +208,7 @@ def test_numbers_out_of_range_are_one_clear_line(
     with pytest.raises(SystemExit) as ended:
         build_parser().parse_arguments([str(tmp_path), str(tmp_path), option, value])
     printed = capsys.readouterr().err
-    assert ended.value.code == 2 and f"'{value}' is no number from" in printed and "Traceback" not in printed
+    assert ended.value.code == 2 and f"'{value}' is not a number from" in printed and "Traceback" not in printed
 
 
 def test_a_chart_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -136,10 +136,10 @@ def test_token(serving, tmp_path: Path, photo: bytes) -> None:
         (["--host", "a" * 300, "--workers", "1"], 2, b"cannot listen"),
         (["--host", "..", "--workers", "1"], 2, b"cannot listen"),
         (["--drain-seconds", "9" * 30], 2, b"from 1 to 1000000"),
-        (["--answer-seconds", "9" * 5000], 2, b"is no whole number"),
+        (["--answer-seconds", "9" * 5000], 2, b"is not a whole number"),
         (["--max-pixels", "9" * 30], 2, b"from 1 to 1000000"),
         (["--max-body", "0"], 2, b"max-body"),
-        (["--max-body", "257"], 2, b"'257' is no whole number from 1 to 256"),
+        (["--max-body", "257"], 2, b"'257' is not a whole number from 1 to 256"),
     ],
 )
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: bytes) -> None:

@@ -165,7 +165,7 @@ def test_a_fault_in_a_worker_is_a_fault_and_its_traceback_is_logged(serving, sma
 def test_too_little_memory_for_a_picture_is_reported(serving, small: bytes) -> None:
     with serving(*TWO, code=when_marked("raise MemoryError")) as running, running.client() as client:
         response = client.post("/classify", content=small + MARK)
-        assert response.status_code == 422 and "more memory than there is" in response.json()["error"]
+        assert response.status_code == 422 and "more memory than is available" in response.json()["error"]
 
 
 def test_the_self_test_is_replayed_in_the_workers() -> None:
