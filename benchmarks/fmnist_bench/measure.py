@@ -25,7 +25,7 @@ Results = dict[str, dict[str, Any]]
 """Figures by contestant; a contestant that cannot run has only ``missing``, the reason."""
 
 _TRIES = 3
-"""Tries of each throughput figure, of which the best counts: other load can only lower a rate."""
+"""Measurements of each throughput figure; the highest is reported, because other load can only lower a rate."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The parent's side of a contestant's process; ``worker`` is the other side."""
+"""Client of a contestant's process: starts it, sends requests and receives replies. ``worker`` runs in that process."""
 
 import contextlib
 import json

@@ -28,7 +28,7 @@ def read_run(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = read_at_most(file, _MAX_BYTES)
         if len(data) > _MAX_BYTES:
-            raise FileError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so no run of fmnist-bench")
+            raise FileError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so not a run of fmnist-bench")
         document: dict[str, Any] = json.loads(data)
     except FileError:
         raise

@@ -23,7 +23,7 @@ __all__ = ["Golden", "SelfTest", "pack_golden", "require_selftest", "selftest", 
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden images with their expected logits."""
+    """Test images stored in a model file, with the logits computed for them at export."""
 
     images: np.ndarray
     """uint8 ``[N, 1, 28, 28]``."""
@@ -95,7 +95,7 @@ def require_selftest(classifier: Classifier) -> None:
         ModelError: The self-test failed: this machine computes other logits than the export did.
     """
     if not selftest(classifier).passed:
-        raise ModelError("the self-test failed: this machine would give wrong answers; see fmnist-infer selftest")
+        raise ModelError("the self-test failed: this machine would compute wrong answers; see fmnist-infer selftest")
 
 
 def selftest(classifier: Classifier) -> SelfTest:

@@ -44,7 +44,7 @@ def test_a_failed_or_missing_selftest_stops_the_start(make_model: Make, tiny_mod
     with pytest.raises(ModelError, match="no self-test images"):
         require_selftest(Classifier.load(tiny_model))
     require_selftest(Classifier.load(make_model(selftest=pack_golden(Golden(images, right, 1e-4)))))
-    with pytest.raises(ModelError, match="would give wrong answers"):
+    with pytest.raises(ModelError, match="would compute wrong answers"):
         require_selftest(Classifier.load(make_model(selftest=pack_golden(Golden(images, right + 1, 1e-4)))))
 
 

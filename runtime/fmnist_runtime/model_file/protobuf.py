@@ -48,5 +48,5 @@ def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
 
 
 def malformed() -> ModelError:
-    """Returns the error of a file that is no protobuf message, or not the expected one."""
+    """Returns the error for a file that is not a protobuf message, or not the expected one."""
     return ModelError("not an ONNX model: the file is damaged or of another kind")

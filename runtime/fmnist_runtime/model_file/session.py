@@ -23,7 +23,7 @@ PROVIDERS = {
 """onnxruntime's execution providers by the names that ``--provider`` takes."""
 
 OUTPUTS = ("logits", "probabilities")
-"""Names of the model's outputs."""
+"""Names of the model's outputs, both float32 ``[N, classes]``."""
 _INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
 
 
@@ -52,7 +52,7 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
 
     Raises:
         ConfigError: An unknown or unavailable provider, or a number of threads out of range.
-        FmnistError: The system grants fewer threads.
+        FmnistError: The system starts fewer threads than requested.
         ModelError: onnxruntime refuses the model.
     """
     if not 1 <= threads <= MOST_THREADS:

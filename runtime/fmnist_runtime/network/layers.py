@@ -1,4 +1,4 @@
-"""Typed layers of an int8 network, which the graph reader produces and the C templates print.
+"""Typed layers of an int8 network: output of the graph reader, and input of the C templates.
 
 Activations are uint8 in channels-last order without a batch axis. Weights and sums are integers; the scales that turn a
 sum into the next activation are float32, in the order of operations of onnxruntime's kernels.
@@ -32,9 +32,9 @@ class Tensor:
     shape: tuple[int, ...]
     """``(height, width, channels)`` or ``(features,)``."""
     scale: np.float32
-    """Real value of one step."""
+    """Difference in real value between consecutive bytes."""
     zero_point: int
-    """Byte that stands for zero, 0..255."""
+    """Byte that represents the real value 0, 0..255."""
 
     @property
     def size(self) -> int:

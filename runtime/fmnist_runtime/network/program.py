@@ -133,7 +133,7 @@ def _convolution(writer: _Writer, layer: Convolution) -> tuple[Any, ...]:
 
 
 def _pack(weight: np.ndarray, pairs: int) -> np.ndarray:
-    """Returns int8 weights as ``[blocks, kernel rows, pairs, BLOCK, 2]``; what is missing is zero."""
+    """Returns int8 weights as ``[blocks, kernel rows, pairs, BLOCK, 2]``, padded with zeros."""
     outputs, rows, columns, channels = weight.shape
     padded = np.zeros((outputs + -outputs % BLOCK, rows, 2 * pairs), np.int8)
     padded[:outputs, :, : columns * channels] = weight.reshape(outputs, rows, columns * channels)

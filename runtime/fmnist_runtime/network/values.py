@@ -47,13 +47,21 @@ class Activations:
         self.layers: list[Layer] = []
 
     def initializer(self, node: Node, place: int) -> np.ndarray:
-        """Returns an input that is a constant."""
+        """Returns the constant at input ``place`` of a node.
+
+        Raises:
+            ModelError: The input is missing, or is not a constant.
+        """
         if len(node.inputs) <= place or node.inputs[place] not in self.initializers:
             raise unsupported(node, f"its input {place} must be a constant")
         return self.initializers[node.inputs[place]]
 
     def value(self, node: Node, place: int) -> Value:
-        """Returns an input that is a quantized activation."""
+        """Returns the quantized activation at input ``place`` of a node.
+
+        Raises:
+            ModelError: The input is not a quantized activation.
+        """
         if node.inputs[place] not in self.values:
             raise unsupported(node, "it computes in float")
         return self.values[node.inputs[place]]
@@ -82,6 +90,6 @@ def channels_last_index(height: int, width: int, channels: int) -> np.ndarray:
 
 
 def unsupported(node: Node, reason: str) -> ModelError:
-    """Returns the error of a node that the integer arithmetic does not cover."""
+    """Returns the error for a node that has no implementation in integer arithmetic."""
     name = node.outputs[0] if node.outputs else node.name
     return ModelError(f"cannot run {node.op_type} '{name}' in integers: {reason}")

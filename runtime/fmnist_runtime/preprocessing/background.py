@@ -31,7 +31,7 @@ class Geometry:
 
     @cached_property
     def _ring_mask(self) -> Array:
-        """True in the border that shows the background, ``[H, W]``."""
+        """True in the border pixels to which the background is fitted, boolean ``[H, W]``."""
         edge = max(_P.ring_min, round(_P.ring_share * max(self.shape)))
         ring = np.ones(self.shape, bool)
         ring[edge:-edge, edge:-edge] = False
@@ -75,7 +75,7 @@ class Geometry:
 
     @cached_property
     def row_centrality(self) -> Array:
-        """Weight of each row, ``[H]``: a pixel weighs this times the weight of its column, 1 at the center."""
+        """Weight of each row, ``[H]``. The weight of a pixel is this times the weight of its column: 1 at the center."""
         return np.exp(-self._y * self._y)
 
     @cached_property
@@ -100,7 +100,7 @@ class Background(NamedTuple):
 
 
 def sample_step(shape: tuple[int, int]) -> int:
-    """Returns the step between the rows and columns from which the background and the colors are learned."""
+    """Returns the step between sampled rows and columns, in pixels, for fitting the background and the color histograms."""
     return 2 if max(shape) > _P.sampled_from else 1
 
 

@@ -90,7 +90,7 @@ class ColorModelParameters(NamedTuple):
     rounds: int = 2
     """Histogram updates: a third to fifth gained nothing on labeled photos."""
     threshold_spreads: float = 2.2
-    """Color difference of even odds, in spreads of the background."""
+    """Color difference at which foreground and background are equally likely, in spreads of the background."""
     min_spread: float = 1.5
     """Smallest spread in that product, a color difference: that of the plainest background here."""
     threshold_min: float = 7.0
@@ -100,9 +100,9 @@ class ColorModelParameters(NamedTuple):
     threshold_slope: float = 0.35
     """Change of the color difference that changes the evidence by one unit, in thresholds."""
     max_evidence: float = 4.0
-    """Limit of the evidence of distance, either way: one term must not decide alone."""
+    """Largest absolute value of the distance evidence, so that this term alone does not determine the result."""
     max_ratio: float = 4.0
-    """Limit of a color's log-ratio, either way: a bin with few pixels proves little."""
+    """Largest absolute value of a color's log-ratio: a bin with few pixels is weak evidence."""
     start_distance_weight: float = 0.5
     """Weight of the distance evidence in the first estimate, which has no color term yet."""
     start_position_weight: float = 0.35
@@ -112,7 +112,7 @@ class ColorModelParameters(NamedTuple):
     position_weight: float = 0.6
     """Weight of the position prior beside the colors."""
     learning_weight: float = 0.675
-    """Weight of the color term while the histograms are learned: below ``final_weight``, so that early errors can be undone."""
+    """Weight of the color term while the histograms are fitted: below ``final_weight``, so that early errors can be undone."""
     final_weight: float = 0.9
     """Weight of the color term in the final pass."""
     floor: float = 2e-5

@@ -7,7 +7,7 @@ A request passes these steps:
 3. ``auth`` checks the token, and the body is read within its limits.
 4. ``batcher`` combines its pictures with those of other requests, for the processes that decode and classify.
 
-The event loop itself only moves bytes.
+The event loop itself decodes and classifies nothing.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ __all__ = ["REFUSAL_SECONDS", "Service"]
 _OVERLOADED = error_response(busy(OVERLOADED))
 _TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
 REFUSAL_SECONDS = 0.2
-"""Seconds before a refusal: clients that retry at once would otherwise keep the event loop from the others."""
+"""Seconds before a refusal is sent: clients that retry at once would otherwise use most of the event loop's time."""
 
 
 class Service:

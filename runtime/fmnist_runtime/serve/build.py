@@ -20,7 +20,7 @@ __all__ = ["build_service"]
 
 
 class _Backend(NamedTuple):
-    """What classifies for a service."""
+    """Classifier of a service, in this process or in worker processes."""
 
     labels: Sequence[str]
     """Class names of the model."""
@@ -49,7 +49,7 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
         if settings.workers == 1:
             backend = _in_this_process(data, careful)
         else:
-            # The hash keeps a replaced worker from a file that has changed meanwhile.
+            # With the hash, a worker started later refuses a file that has changed since.
             load: dict[str, Any] = {"path": model, "sha256": sha256(data).hexdigest(), "careful": careful}
             backend = _in_processes(settings, load, stack)
         from fmnist_runtime.serve.app import Service

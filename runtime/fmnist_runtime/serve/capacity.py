@@ -86,7 +86,7 @@ class BodyBuffer:
     """Memory of one request's body."""
 
     capacity: Capacity
-    """What its bytes are counted in."""
+    """Counters to which the bytes of this body are added."""
     size: int = 0
     """Bytes read."""
 
@@ -100,7 +100,7 @@ class BodyBuffer:
         limits = self.capacity.limits
         stated = request.headers.get("content-length", "0")
         if not (stated.isascii() and stated.isdigit()):
-            raise HTTPException(400, "Content-Length is no number")
+            raise HTTPException(400, "Content-Length is not a number")
         if len(stated.lstrip("0")) > 18 or int(stated) > limits.body_bytes:  # Python refuses thousands of digits
             raise self._too_large()
         chunks = []

@@ -1,4 +1,4 @@
-"""The command ``fmnist-serve``: parses, loads, serves."""
+"""The command ``fmnist-serve``: parses the options, loads the model, and serves until a signal."""
 
 import argparse
 import os
@@ -156,7 +156,7 @@ def _count(text: str) -> int:
 
 def _port(text: str) -> int:
     if _count(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is no port: the largest is 65535")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port: the largest is 65535")
     return int(text)
 
 

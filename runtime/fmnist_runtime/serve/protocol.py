@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 __all__ = ["HEAD_BYTES", "HEAD_SECONDS", "LINGER_SECONDS", "ImpatientProtocol"]
 
 HEAD_SECONDS = 10.0
-"""Seconds for a request's head: far more than any network takes, and little to gain for an attacker."""
+"""Seconds for a request's head: far more than any network needs, and short enough to limit idle connections."""
 HEAD_BYTES = 1 << 20
 """Bytes of a request's head: browsers send some kilobytes. Without a limit, a fast client could fill the memory."""
 LINGER_SECONDS = 5.0

@@ -9,7 +9,7 @@ from fmnist_runtime.files import read_at_most
 __all__ = ["RequestLimits", "Settings", "read_token"]
 
 _LONGEST_TOKEN = 1 << 16
-"""Bytes read of a token file: more than any header may have, and no endless device fills the memory."""
+"""Largest number of bytes read from a token file: more than any header may have; bounds the memory for an endless device."""
 _MIN_TOKEN = 16
 """Smallest length of a token in characters: 64 bits in hexadecimal digits cannot be guessed over a network."""
 

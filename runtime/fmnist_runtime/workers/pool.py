@@ -36,7 +36,7 @@ _END_SECONDS = 5.0
 _START_SECONDS = 120.0
 """Seconds to load the model, in a pool whose calls have a time limit: slow devices take several."""
 _COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.workers.process import main; main()"
-_WITHOUT = "--workers 1 uses none"
+_WITHOUT = "--workers 1 uses no worker process"
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +62,7 @@ def classify_in_processes(
 
 
 class WorkerPool:
-    """A number of processes that any number of threads may use; a context manager that ends them.
+    """Worker processes for calls from any number of threads; a context manager that ends the processes.
 
     A process that dies (out of memory, a crash in a decoder) or hangs is replaced, and its pictures are tried again one by
     one. Where the process of a single picture dies, the result of that picture is an ``ImageError``.

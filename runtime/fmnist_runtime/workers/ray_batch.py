@@ -28,7 +28,7 @@ _EXISTS = "{}: exists already; name a new folder for the answers, or remove this
 _RETRIES = 3
 """Number of other workers that try a batch whose worker died; a picture that crashes all of them ends the run."""
 _WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
-"""CPUs of a worker, and of a task that reads or writes. Workers of whole CPUs would leave none for reading and hang."""
+"""CPUs of a worker, and of a task that reads or writes. With whole CPUs, workers would leave none for reading: a deadlock."""
 
 
 class ClassifyFiles:

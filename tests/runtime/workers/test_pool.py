@@ -81,7 +81,7 @@ def test_a_model_that_is_refused(pictures: Path, tmp_path: Path) -> None:
 
 def test_a_process_that_cannot_start(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmnist_runtime.workers.pool._COMMAND", "raise SystemExit(7)  # {path}")
-    with pytest.raises(FmnistError, match="ended with code 7 at its start; --workers 1 uses none"):
+    with pytest.raises(FmnistError, match="ended with code 7 at its start; --workers 1 uses no worker process"):
         list(in_processes(pictures))
     monkeypatch.setattr(sys, "executable", "/no/python")
     with pytest.raises(FmnistError, match="cannot start"):
