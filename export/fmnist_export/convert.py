@@ -14,7 +14,7 @@ from fmnist_runtime.spec import IMAGE_SIZE
 __all__ = ["OPSET", "Deployed", "fold_batch_norm", "strip_build_details", "to_onnx"]
 
 OPSET = 18
-"""ONNX operator set: old enough for the device runtimes of recent years, with every operator that the networks need."""
+"""ONNX operator set. Version 18 is supported by device runtimes of recent years and has all operators of the networks."""
 
 
 class Deployed(nn.Module):
@@ -62,7 +62,7 @@ def to_onnx(model: nn.Module, temperature: float = 1.0) -> ModelProto:
 
     Returns:
         A checked model with the input ``image``, uint8 ``[N, 1, 28, 28]``, and the outputs ``logits`` and
-        ``probabilities``. It has no external data and no trace of the machine that made it.
+        ``probabilities``. It has no external data, and no paths or stack traces of the exporting machine.
 
     Raises:
         ConfigError: The temperature is not over 0, or the exporter wrote another operator set.

@@ -39,7 +39,11 @@ def format_export(report: dict[str, Any]) -> str:
             f"latency here: int8 {found['int8']:.0f} µs, float {found['float32']:.0f} µs, ratio {found['ratio']:.2f}"
         )
     if curve := report["rescue"]:
-        lines += ["", "int8 did not pass as asked; what was tried, on validation images:", format_curve(curve)]
+        lines += [
+            "",
+            "int8 did not pass with the given settings; candidates, on validation images:",
+            format_curve(curve),
+        ]
     images = next(iter(report["accuracy"].values()))["images"]
     return "\n".join([*lines, "", *_sizes(report["sizes"]), "", f"on {images:,} test images; passed"])
 

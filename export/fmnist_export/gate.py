@@ -14,7 +14,9 @@ def gate_failures(
     latency: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
 ) -> list[str]:
-    """Lists the limits that the variants exceed, one line each; none means that they pass. Not-a-number never passes.
+    """Lists the limits that the variants exceed, one line each; an empty list means that all are kept.
+
+    NaN exceeds every limit.
 
     Args:
         comparisons: Results of ``compare_logits`` by precision. ``float32`` must be an exact copy and ``float16`` one with
@@ -31,7 +33,7 @@ def gate_failures(
     if latency and limits.max_latency_ratio and not latency["ratio"] < limits.max_latency_ratio:
         failures.append(
             f"int8 takes {latency['int8']:.0f} µs and float {latency['float32']:.0f} µs on this machine, a ratio of "
-            f"{latency['ratio']:.2f}, demanded under {limits.max_latency_ratio:g}; small networks pass with "
+            f"{latency['ratio']:.2f}, required under {limits.max_latency_ratio:g}; small networks pass with "
             "--max-latency-ratio 0 (not measured) or a larger limit; fmnist-export inspect lists what runs as integers"
         )
     return failures
@@ -40,7 +42,7 @@ def gate_failures(
 def _float_failures(found: Mapping[str, Any], limits: Limits) -> list[str]:
     failures = []
     if found["agreement"] != 1.0:
-        failures.append(f"float ONNX answers differently from PyTorch on {1 - found['agreement']:.2%} of the images")
+        failures.append(f"float ONNX gives other classes than PyTorch for {1 - found['agreement']:.2%} of the images")
     if not found["max_relative_difference"] <= limits.max_logit_difference:
         failures.append(
             f"float ONNX logits differ from PyTorch's by {found['max_relative_difference']:.2g}, "
@@ -53,7 +55,7 @@ def _half_failures(found: Mapping[str, Any], limits: Limits) -> list[str]:
     failures = []
     if not found["agreement"] >= limits.min_half_agreement:
         failures.append(
-            f"float16 answers as PyTorch on {found['agreement']:.2%} of the images, demanded {limits.min_half_agreement:.2%}"
+            f"float16 gives PyTorch's class for {found['agreement']:.2%} of the images, required {limits.min_half_agreement:.2%}"
         )
     if not found["max_relative_difference"] <= limits.max_half_difference:
         failures.append(
@@ -77,6 +79,6 @@ def _loss_failures(found: Mapping[str, Any], limits: Limits, labels: Sequence[st
         failures.append(f"loses {found['worst_class_drop']:.1f} points on {name}, allowed {limits.max_class_drop:g}")
     if not found["agreement"] >= limits.min_agreement:
         failures.append(
-            f"answers as PyTorch on {found['agreement']:.2%} of the images, demanded {limits.min_agreement:.2%}"
+            f"gives PyTorch's class for {found['agreement']:.2%} of the images, required {limits.min_agreement:.2%}"
         )
     return failures

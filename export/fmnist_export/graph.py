@@ -36,7 +36,7 @@ class GraphIndex:
 
     Attributes:
         producers: Node that writes each tensor.
-        consumers: Nodes that read each tensor, in the order of the graph; a node that reads it twice stands twice.
+        consumers: Nodes that read each tensor, in the order of the graph; a node that reads a tensor twice is listed twice.
         constants: Initializers; writing to one changes the model.
     """
 

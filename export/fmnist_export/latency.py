@@ -10,9 +10,9 @@ from fmnist_runtime.classifier import Classifier
 __all__ = ["compare_latency", "measure_latency"]
 
 ATTEMPTS = 4
-"""Most measurements before a ratio counts as too large."""
+"""Largest number of measurements before a ratio counts as too large."""
 _PAUSE = 0.2
-"""Seconds of pause after the first attempt; each later pause is longer by as much."""
+"""Pause after the first attempt, seconds. Each later pause is longer by the same amount."""
 
 
 def compare_latency(
@@ -44,7 +44,7 @@ def compare_latency(
 
 
 def measure_latency(reference: Classifier, other: Classifier, image: np.ndarray, limit: float) -> dict[str, Any]:
-    """Measures until the ratio is under ``limit``, a few times at most: noise must not fail a fast model.
+    """Measures up to ``ATTEMPTS`` times, until the ratio is under ``limit``, so that noise fails no fast model.
 
     Args:
         reference: The float model.

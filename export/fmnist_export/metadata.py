@@ -22,7 +22,7 @@ from fmnist_train.models import Normalize, count_parameters
 __all__ = ["build_metadata", "build_proof", "build_selftest", "logit_tolerance", "stamp"]
 
 _GOLDEN_IMAGES = 8
-"""Most images of the self-test: 6 kB of pixels before compression."""
+"""Largest number of self-test images: 6 kB of pixels before compression."""
 _FLOAT_TOLERANCE = 1e-3
 """Allowed difference of a float32 logit: the order of float sums depends on the processor."""
 _HALF_TOLERANCE = 0.1
@@ -130,6 +130,8 @@ def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
     data = bytearray(stamped.SerializeToString(deterministic=True))
     span = checksum_span(bytes(data))
     if span is None:
-        raise RuntimeError("the serialized model has no place for its checksum")  # a bug of ours, not of the caller
+        raise RuntimeError(
+            "the serialized model has no place for its checksum"
+        )  # an internal error, not one of the caller
     data[span] = file_checksum(bytes(data), span).encode()
     return bytes(data)

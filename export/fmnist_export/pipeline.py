@@ -1,4 +1,4 @@
-"""The export: checkpoint to checked files, or no files at all."""
+"""The export: converts a checkpoint, checks the models, and writes either all files or none."""
 
 import contextlib
 import tempfile
@@ -41,7 +41,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What all steps read."""
+    """Inputs of all steps."""
 
     checkpoint: Checkpoint
     dataset: str
@@ -199,7 +199,7 @@ def _explain(failures: list[str], variants: dict[str, Variant], images: np.ndarr
     """Returns the message of a failed gate, with the noisiest layers of int8."""
     text = "the export did not pass, nothing was written: " + "; ".join(failures)
     if curve:
-        text += f"; --rescue tried {len(curve) - 1} other ways in vain"
+        text += f"; --rescue tried {len(curve) - 1} other candidates, and none passed"
     if "int8" in variants and (float_model := variants["int8"].float_model) is not None:
         with contextlib.suppress(Exception):  # the message is complete without the layers
             ratios = signal_to_noise(float_model, variants["int8"].model, images[:_PROBES])

@@ -1,8 +1,8 @@
-"""Variants of one network on their way into files: float32, float16, int8, and onnxruntime's own format.
+"""Variants of one network before they are written: float32, float16, int8, and onnxruntime's own format.
 
 Neither float16 nor the ORT format shortens an answer on an x86-64 processor. Float16 halves the float file, but onnxruntime
-has no float16 kernels for x86-64: it converts and computes in float32. The ORT format spares the device the optimization of
-the graph at load time. Builds of onnxruntime without the ONNX parser read no other format.
+has no float16 kernels for x86-64: it converts and computes in float32. A file in the ORT
+format is optimized already, so it loads faster. Builds of onnxruntime without the ONNX parser read no other format.
 """
 
 import tempfile
@@ -78,6 +78,8 @@ def to_ort(data: bytes) -> bytes:
         sealed = bytearray(path.read_bytes())
     span = checksum_span(bytes(sealed))
     if span is None:
-        raise RuntimeError("onnxruntime wrote an ORT file without our checksum")  # a bug of ours, not of the caller
+        raise RuntimeError(
+            "onnxruntime wrote an ORT file without our checksum"
+        )  # an internal error, not one of the caller
     sealed[span] = file_checksum(bytes(sealed), span).encode()
     return bytes(sealed)

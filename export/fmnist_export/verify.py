@@ -29,13 +29,13 @@ class Claim:
     """One figure of the metadata, and the same figure computed here."""
 
     name: str
-    """Name for people."""
+    """Name in the printed report."""
     stated: Any
     """Value in the metadata."""
     found: Any
     """Value computed here."""
     holds: bool
-    """Whether they are equal, within what the processor may change."""
+    """Whether both are equal, within the tolerance for other processors."""
 
 
 def verify(model: str | Path, source: DataSource) -> list[Claim]:
@@ -46,8 +46,8 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
         source: Data set of the file's figures; only its test images are read.
 
     Returns:
-        One claim for each figure. Where all layers compute on integers, the figures must be equal to the last image and bit.
-        Otherwise answers may differ whose two largest logits differ by less than the self-test's tolerance.
+        One claim for each figure. Where all layers compute on integers, all figures and logits must be equal, to the bit.
+        Otherwise the class may differ where the two largest logits differ by less than the self-test's tolerance.
 
     Raises:
         ModelError: The file does not load, or its metadata lack the proof.
@@ -59,7 +59,9 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
         proof, precision = document["proof"], classifier.metadata.precision
         tolerance = _tolerance(document)
         if arrays_sha256(test.images, test.labels) != proof["images_sha256"]:
-            raise DataError(f"the file was not proven on the test images of {source.name} that lie in {source.origin}")
+            raise DataError(
+                f"the figures are not those of the test images of {source.name} in {source.origin}; name others with --data"
+            )
         logits = all_logits(classifier, test.images)
         replay = selftest(classifier)
         data = read_model(find_model(model))

@@ -112,7 +112,7 @@ def tune(
     only: Annotated[
         str,
         typer.Option(
-            help="Fields to search, commas between.", show_default="all with a range", rich_help_panel="Study"
+            help="Fields to search, separated by commas.", show_default="all with a range", rich_help_panel="Study"
         ),
     ] = "",
     prune_after: Annotated[
@@ -192,7 +192,7 @@ def compare(
     ] = None,
     ensemble: Annotated[
         list[str] | None,
-        typer.Option(help="Run folders with commas between; their averaged answer is a row. Repeatable."),
+        typer.Option(help="Run folders, separated by commas; the mean of their probabilities is a row. Repeatable."),
     ] = None,
     reuse_only: Annotated[
         bool,

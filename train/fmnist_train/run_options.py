@@ -51,7 +51,7 @@ class RunOptions(DataOptions):
         panel="Run",
     )
     threads: int = setting(
-        0, "CPU threads; 0 leaves it to PyTorch.", ge=0, le=MOST_THREADS, show_default=True, panel="Run"
+        0, "CPU threads; 0: PyTorch's default.", ge=0, le=MOST_THREADS, show_default=True, panel="Run"
     )
     resume: bool = setting(False, "Continue the run in the output folder.", panel="Run")
     teachers: tuple[Path, ...] = setting(

@@ -25,7 +25,7 @@ _STEMS = ("model", "model.int8")
 
 @dataclass(frozen=True)
 class Written:
-    """Written files, and the comparison before."""
+    """Written files, and the result of their comparison with onnxruntime."""
 
     name: str
     """Part of all C names."""
@@ -43,7 +43,7 @@ class Written:
     """Bytes of the scratch arena."""
 
     def summary(self) -> str:
-        """Returns one line for people."""
+        """Returns a one-line summary for the terminal."""
         comparison = (
             f"logits of {self.images:,} images equal to onnxruntime's, to the bit" if self.images else "not compared"
         )

@@ -21,7 +21,7 @@ BUILDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "this processor's kernels": (("-std=c99", "-O3", "-march=native"), 1_000_000),
     "plain C": (("-std=c99", "-O2", "-DFMNIST_PLAIN_C"), 500),
 }
-"""Compiler flags of each build, and the most images that it classifies: plain C takes 10 ms for one image of the largest model."""
+"""Compiler flags of each build, and the most images that it classifies. Plain C takes 10 ms for one image of the largest model."""
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT = 600
 """Seconds for compiling, and for all images."""

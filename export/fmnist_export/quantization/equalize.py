@@ -16,7 +16,7 @@ __all__ = ["equalize"]
 _COMMUTING = ("Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Flatten")
 """Operators that commute with a positive factor on a channel."""
 _LEAST_FACTOR = 1 / 64
-"""Bound on the enlargement of a channel, also of a dead one: the next layer's weights lose as many bits as it gains."""
+"""Smallest factor of a channel, dead ones included: the next layer's weights lose as many bits as the channel gains."""
 
 
 def equalize(model: ModelProto, images: np.ndarray) -> ModelProto:

@@ -32,12 +32,12 @@ __all__ = ["FallbackSearch"]
 _PROBES = 128
 """Calibration images on which the noise of layers is measured."""
 _LATENCY_ROUNDS = 10
-"""Rounds of a latency measurement without a limit, half of the usual: it only informs."""
+"""Rounds of a latency measurement for the report only, half of the default."""
 
 
 @dataclass
 class FallbackSearch:
-    """Search from a first int8 model, which failed, to one that passes."""
+    """Search for an int8 model that passes the gate, after the first one failed."""
 
     network: nn.Module
     """Network that was quantized; raw pixels to logits."""

@@ -1,10 +1,12 @@
 """Rearranges the first convolution of an int8 graph for faster kernels, without changing one bit of the output.
 
-A convolution of one channel spends its time on gathering: nine single bytes for each of 784 positions. Here seven adjacent
-positions are computed as one, with seven times as many channels. The kernel covers 3×9 pixels and steps by seven columns.
-Each position has its own nine weights in it, and zeros elsewhere. That gathers 27 bytes for 112 windows, less than half, and
-multiplies larger matrices. With the channels last, as kernels store them, the result lies in memory as before, so only its
-shape is changed back. Every sum has the same terms, so the outputs are the same bits.
+A convolution of one channel spends most of its time on gathering nine single bytes for each of 784 positions. Here seven
+adjacent positions are computed as one, with seven times as many channels. The kernel covers 3×9 pixels and has a stride of
+seven columns. For each position it has nine weights, and zeros elsewhere. That gathers 27 bytes for each of 112 windows, less
+than half as many, and multiplies larger matrices.
+
+With the channels last, as kernels store them, the result has the same memory layout as before, so
+only its shape is changed back. Every sum has the same terms, so the outputs are the same bits.
 """
 
 from collections.abc import Callable

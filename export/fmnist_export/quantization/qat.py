@@ -1,6 +1,6 @@
 """Quantization-aware fine-tuning: trains weights that keep the network's outputs once they are integers.
 
-Every weight and every layer's input is rounded in the forward pass. The backward pass takes the rounding for the identity
+Every weight and every layer's input is rounded in the forward pass. The backward pass treats rounding as the identity
 (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). Each output channel also learns the step of its weights
 (Esser et al. 2020, arXiv:1902.08153). The targets are the float network's own logits, so no label is needed. The layers stay
 those of the network, so the result is exported like any other network.

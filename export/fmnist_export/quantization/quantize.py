@@ -48,7 +48,7 @@ _INTEGER_OPERATORS = (
     *("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Relu", "Sigmoid", "Add", "Mul", "Reshape", "Flatten", "Transpose"),
 )
-"""Operators that the quantizer changes: those with integer kernels, and those that only move values."""
+"""Operators that the quantizer changes: those with integer kernels, and those that only rearrange values."""
 _8_BITS = 127
 """Largest magnitude of an 8-bit weight; a smaller limit means 7 bits."""
 

@@ -3,7 +3,7 @@
 Rounding every weight to the nearest step ignores that the errors of weights can cancel. Here each layer is fitted in closed
 form, first to last. The weights move to the least-squares solution on the quantized activations that the layers before
 produce. Then one input after the other is rounded, and the inputs not rounded yet compensate its error (GPTQ, Frantar et al.
-2022, arXiv:2210.17323, after Hassibi and Stork 1993). The bias has 32 bits and takes up the rest.
+2022, arXiv:2210.17323, after Hassibi and Stork 1993). The bias has 32 bits and compensates the remaining error.
 """
 
 from collections.abc import Mapping

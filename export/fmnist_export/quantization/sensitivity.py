@@ -1,4 +1,4 @@
-"""Measures the quantization noise of layers: in the whole network, and of each layer alone without the noise before it."""
+"""Measures the quantization noise of layers: in the complete network, and of each layer alone with noiseless inputs."""
 
 from collections.abc import Sequence
 

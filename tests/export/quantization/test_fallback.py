@@ -81,4 +81,7 @@ def test_a_search_in_vain_writes_nothing(
     monkeypatch.setattr(fallback, "fine_tune", lambda network, *_: network)
     options = ["--quantize", "--data", "sample", "--calibration-images", "64", "--max-drop", "-100", "--rescue"]
     assert run(trained, *options, "-o", tmp_path / "none") == 3
-    assert "--rescue tried 5 other ways in vain" in capsys.readouterr().err and not (tmp_path / "none").exists()
+    assert (
+        "--rescue tried 5 other candidates, and none passed" in capsys.readouterr().err
+        and not (tmp_path / "none").exists()
+    )

@@ -75,14 +75,14 @@ def test_a_table_is_read_with_all_accepted_answers(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         (changed(1, 1, "pullover+cape"), "train.csv: line 3: unknown class 'cape'"),
-        (changed(0, 1, "none+coat"), "line 2: 'none' stands beside a class"),
+        (changed(0, 1, "none+coat"), "line 2: 'none' is combined with a class"),
         (changed(3, 0, "missing.jpg"), "line 5: .*missing.jpg: no such file"),
-        (changed(2, 0, "1.jpg"), "line 4: 1.jpg stands in the table twice, first in line 3"),
+        (changed(2, 0, "1.jpg"), "line 4: 1.jpg is in the table twice, first in line 3"),
         (changed(1, 3, "bob"), "line 4: sender 'bob' is in both training and validation"),
         (changed(0, 4, "test"), "line 2: unknown part 'test'"),
         (changed(0, 3, ""), "line 2: no sender"),
         ([], "line 1: holds no photos"),
-        ([["0.jpg", "coat"]], "line 2: another number of fields"),
+        ([["0.jpg", "coat"]], "line 2: the number of fields differs"),
     ],
 )
 def test_a_bad_table_is_refused_with_file_and_line(tmp_path: Path, rows: list[list[str]], message: str) -> None:
@@ -270,7 +270,7 @@ def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
 def test_a_table_cannot_choose_where_pictures_are_written(name: str, tmp_path: Path) -> None:
     rows = [["image", "sender_id", "label", "kids"], [name, min(TRAINING_SENDERS), "Hoodie", "False"]]
     (tmp_path / "images.csv").write_text("\n".join(map(",".join, rows)))
-    with pytest.raises(DataError, match=r"line 2: .* is no name of a picture"):
+    with pytest.raises(DataError, match=r"line 2: .* is not a valid name of a picture"):
         convert_clothing_dataset(tmp_path, tmp_path / "photos")
     assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
 

@@ -88,7 +88,9 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
                 raise DataError(f"{table}: no column '{missing[0]}'; it must be the table of the Clothing dataset")
             for row in reader:
                 if not _NAME.fullmatch(row["image"] or ""):
-                    raise DataError(f"{table}: line {reader.line_num}: '{row['image']}' is no name of a picture")
+                    raise DataError(
+                        f"{table}: line {reader.line_num}: '{row['image']}' is not a valid name of a picture"
+                    )
                 yield row
     except DataError:
         raise

@@ -112,12 +112,12 @@ def split_by_sender(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
 
 def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: str) -> Photo:
     if None in row.values() or None in row:
-        raise DataError(f"{place}: another number of fields than the header has")
+        raise DataError(f"{place}: the number of fields differs from the header's")
     names = row["answers"].split("+")
     if unknown := [name for name in names if name not in classes and name != NONE]:
         raise DataError(f"{place}: unknown class '{unknown[0]}'; known: {', '.join(classes)}, {NONE}")
     if NONE in names and len(names) > 1:
-        raise DataError(f"{place}: '{NONE}' stands beside a class; give one or the other")
+        raise DataError(f"{place}: '{NONE}' is combined with a class; give one or the other")
     part = row.get("part", "")
     if part and part not in _PARTS:
         raise DataError(f"{place}: unknown part '{part}'; known: {', '.join(_PARTS)}")
@@ -138,7 +138,7 @@ def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:
     seen: dict[Path, str] = {}
     for photo, place in zip(photos, places, strict=True):
         if (resolved := photo.path.resolve()) in seen:
-            raise DataError(f"{place}: {photo.path.name} stands in the table twice, first in {seen[resolved]}")
+            raise DataError(f"{place}: {photo.path.name} is in the table twice, first in {seen[resolved]}")
         seen[resolved] = place.rpartition(": ")[2]
     with ThreadPoolExecutor() as threads:
         for place, fault in zip(places, threads.map(_fault, photos), strict=True):

@@ -44,7 +44,7 @@ class Augmentation:
     )
     shift: int = setting(
         0,
-        "Largest shift either way in whole pixels, which keeps every value sharp.",
+        "Largest shift either way in whole pixels, without interpolation.",
         panel="Augmentation",
         ge=0,
         le=IMAGE_SIZE - 1,
@@ -71,7 +71,7 @@ class Augmentation:
     )
     photo: float = setting(
         0.0,
-        "Probability that an image is changed as by a photograph.",
+        "Probability that an image is changed to look photographed.",
         panel="Augmentation",
         **SHARE,
     )
@@ -83,7 +83,7 @@ class Augmentation:
     )
     mixup: float = setting(
         0.0,
-        "Probability that an image is blended with another one; only a teacher's answers fit such an image.",
+        "Probability that an image is blended with another one; its targets are the teachers' answers.",
         panel="Augmentation",
         **SHARE,
     )

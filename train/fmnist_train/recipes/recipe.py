@@ -61,7 +61,7 @@ class Recipe:
     )
     scheduler: str = setting(
         "none",
-        "Course of the learning rate.",
+        "Learning-rate schedule.",
         panel="Optimization",
         choices=("plateau", "step", "cosine", "one-cycle", "none"),
     )
@@ -78,13 +78,13 @@ class Recipe:
     )
     scheduler_factor: float = setting(
         0.5,
-        "Factor on the rate at each cut of plateau and step.",
+        "Factor of the learning rate at each reduction by plateau or step.",
         panel="Optimization",
         gt=0,
         lt=1,
         search=Search(0.1, 0.8, used_by=lambda recipe: recipe.scheduler in ("plateau", "step")),
     )
-    scheduler_step: int = setting(10, "Epochs between two cuts of step.", panel="Optimization", ge=1)
+    scheduler_step: int = setting(10, "Epochs between two reductions by step.", panel="Optimization", ge=1)
     validation: float = setting(
         0.1,
         "Share (below 1) or number of training images held out; 0 trains on everything.",
@@ -140,12 +140,12 @@ class Recipe:
     )
     teacher: str = setting(
         "teacher,hybrid",
-        "Recipes that teach, by their finished runs, commas between, unless others are named.",
+        "Recipes whose finished runs are the teachers, separated by commas.",
         panel="",
     )
     teacher_sees: str = setting(
         "images",
-        "Input of the teachers: the images as they are, once, or all views of them, at a pass an epoch.",
+        "Input of the teachers: the unchanged images, once, or the changed views, in each epoch.",
         panel="Distillation",
         choices=("images", "views"),
     )
@@ -157,7 +157,7 @@ class Recipe:
         ge=0,
     )
     class_weights: tuple[float, ...] = setting(
-        (), "Weight of each class in the loss, as in 1,1,2; empty weighs all alike.", panel="Loss"
+        (), "Weight of each class in the loss, as in 1,1,2; empty: equal weights.", panel="Loss"
     )
     ema_decay: float = setting(
         0.0,
@@ -188,7 +188,7 @@ class Recipe:
         0, "Data set images of each class that are pasted on plain backgrounds, as in a shop.", panel="Photos", ge=0
     )
     photo_balance: float = setting(
-        0.0, "Draw rare kinds of photos more often: 0 draws photos alike, 1 kinds alike.", panel="Photos", **SHARE
+        0.0, "Balance of the kinds of photos: 0 draws all photos equally often, 1 all kinds.", panel="Photos", **SHARE
     )
     photo_distillation: float = setting(
         0.0,
@@ -197,7 +197,9 @@ class Recipe:
         **SHARE,
     )
     photo_teacher: str = setting(
-        "", "Recipes whose finished runs answer photos and what looks like them, commas between.", panel=""
+        "",
+        "Recipes whose finished runs are the teachers for photos and imitated photos, separated by commas.",
+        panel="",
     )
     # WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903
     weight_shares: tuple[float, ...] = setting(
@@ -229,7 +231,9 @@ class Recipe:
     def _check_teacher(self) -> None:
         learns_from_views = self.distillation > 0 and self.teacher_sees == "views"
         if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
-            raise ConfigError("teachers of single images have no answers to mixed pairs: set --teacher-sees views")
+            raise ConfigError(
+                "--teacher-sees images does not fit soft targets, which mix pairs of images: set --teacher-sees views"
+            )
         if self.stored_views and not learns_from_views:
             raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
         if self.stored_views and self.targets == "soft":
@@ -249,7 +253,7 @@ class Recipe:
         if any(not 0 < share <= 1 for share in self.weight_shares):
             raise ConfigError("shares of the weights are over 0 and at most 1")
         if self.monitor == "photos" and not self.photo_share:
-            raise ConfigError("without photos they cannot choose the epoch: set --photo-share, or another --monitor")
+            raise ConfigError("--monitor photos needs photos: set --photo-share, or another --monitor")
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is its inverse."""

@@ -181,8 +181,8 @@ class Training:
 
     def _refuse_nan(self, epoch: int, step: int) -> None:
         raise TrainingError(
-            f"the loss is no number any more at epoch {epoch}, by step {step + 1}; lower --learning-rate "
-            "or set --gradient-clip 1; the checkpoints of the epochs before are kept"
+            f"the loss is not finite at epoch {epoch}, by step {step + 1}; lower --learning-rate "
+            "or set --gradient-clip 1; the checkpoints of earlier epochs are kept"
         )
 
     # -- choice of the best epoch -----------------------------------------------------------------------------------
