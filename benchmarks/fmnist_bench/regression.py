@@ -14,7 +14,7 @@ from fmnist_runtime.files import read_at_most
 __all__ = ["compare_runs", "read_run"]
 
 _MAX_BYTES = 1 << 26
-"""Bytes of a file: a run has some tens of thousands."""
+"""Largest file in bytes: a run has tens of thousands."""
 _MODES = ("hot", "paced", "cold_start")
 
 

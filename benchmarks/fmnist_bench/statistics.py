@@ -16,7 +16,7 @@ Rounds = list[np.ndarray]
 """One array for each round: the seconds of its calls."""
 
 _RESAMPLES = 400
-"""Bootstrap samples: ten lie beyond each end of a 95% interval."""
+"""Number of bootstrap samples: ten of them lie beyond each end of a 95% interval."""
 
 
 def describe(rounds: Rounds) -> dict[str, Any]:

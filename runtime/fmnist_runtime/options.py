@@ -21,9 +21,9 @@ __all__ = [
 
 
 _DIGITS = 100
-"""Digits of a number. Python converts no more than 4,300."""
+"""Largest number of digits of a number. Python converts at most 4,300."""
 _LONGEST_WAIT = 1_000_000
-"""Seconds: twelve days. The system's clock refuses waits of 300 years."""
+"""Largest waiting time in seconds, twelve days: the system's clock cannot represent waits of 300 years."""
 _MOST_COLUMNS = 100
 """Characters of a line of help: longer lines are hard to read."""
 _TABLE_INDENT = 15

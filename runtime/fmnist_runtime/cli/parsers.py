@@ -1,4 +1,4 @@
-"""Parsers of ``fmnist-infer`` and its subcommands. Imports nothing heavy, so that ``--help`` is instant."""
+"""Parsers of ``fmnist-infer`` and its subcommands. Imports no module that is slow to import, so that ``--help`` is fast."""
 
 import argparse
 from collections.abc import Callable

@@ -27,9 +27,9 @@ DIGITS = 64
 """Hexadecimal digits of a SHA-256."""
 _ORT_CHECKSUM = re.compile(rb"\x40\x00\x00\x00([0-9a-f]{64})\x00")
 MAX_DEPTH = 100
-"""Nested messages: the limit of protobuf itself."""
+"""Largest depth of nested messages: the limit of protobuf itself."""
 MAX_FIELDS = 1_000_000
-"""Fields of a file: a graph of a thousand nodes has some ten thousand, and a hostile file one for every two bytes."""
+"""Largest number of fields of a file: a graph of 1,000 nodes has about 10,000, a hostile file one for every two bytes."""
 
 SCHEMA: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
@@ -94,7 +94,7 @@ def verify_checksum(data: bytes) -> None:
     """Refuses a model file that has no checksum, or does not match it.
 
     Raises:
-        ModelError: See above.
+        ModelError: The file has no checksum, or its contents do not match it.
     """
     span = checksum_span(data)
     if span is None:

@@ -92,7 +92,7 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
 
 @contextmanager
 def names_model(path: Path) -> Iterator[None]:
-    """Puts the file's name before the message of a ``ModelError`` that lacks it: checks of bytes have no name to report."""
+    """Context manager that puts the file's name before the message of a ``ModelError`` raised inside, if it lacks it."""
     try:
         yield
     except ModelError as error:

@@ -77,7 +77,7 @@ def read_graph(data: bytes) -> OnnxGraph:
 def one_node_model(
     operator: str, domain: str, *, inputs: Sequence[str], output: str, constants: Mapping[str, np.ndarray]
 ) -> bytes:
-    """Returns a model of one operator, whose inputs that are no constants, and its output, are uint8 vectors."""
+    """Returns a model of one operator. Its output, and its inputs other than ``constants``, are uint8 ``[N]``."""
     node = [(1, name) for name in inputs] + [(2, output), (4, operator), (7, domain)]
     graph: list[tuple[int, Any]] = [(1, _message(node)), (2, operator)]
     graph += [(5, _tensor(name, values)) for name, values in constants.items()]
