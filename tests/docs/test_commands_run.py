@@ -62,6 +62,9 @@ ELSEWHERE = {
     "fmnist-infer --watch inbox/ --json": "runtime/cli/test_inputs.py::test_the_command_watches_a_folder",
     "fmnist-serve": "docs/test_commands_run.py::test_the_service_s_commands",
     "fmnist-train --data things --recipe custom --output runs/things": "docs/test_own_photos.py::test_every_step_of_the_guide_runs",
+    "fmnist-train --recipe improved-photos --photos FOLDER": (
+        "train/training/test_photos.py::test_fine_tuning_writes_an_average_of_the_weights"
+    ),
     "fmnist-train compare": "train/test_commands.py::test_commands",
     "torchrun --nproc-per-node=2 -m fmnist_train --recipe improved": (
         "integration/test_distributed.py::test_two_processes_learn_what_one_does"
