@@ -71,14 +71,17 @@ def _loss_failures(found: Mapping[str, Any], limits: Limits, labels: Sequence[st
         low, high = found["drop_interval"]
         failures.append(
             f"loses {found['drop']:.2f} points of accuracy (95% interval {low:.2f} to {high:.2f}), "
-            f"allowed {limits.max_drop:g}"
+            f"allowed {limits.max_drop:g} (--max-drop)"
         )
     # One image of a class is a whole point on a small test set, so the drop must also be significant.
     if not found["worst_class_drop"] <= limits.max_class_drop and found["worst_class_interval"][0] > 0:
         name = labels[found["worst_class"]] if labels else f"class {found['worst_class']}"
-        failures.append(f"loses {found['worst_class_drop']:.1f} points on {name}, allowed {limits.max_class_drop:g}")
+        failures.append(
+            f"loses {found['worst_class_drop']:.1f} points on {name}, allowed {limits.max_class_drop:g} (--max-class-drop)"
+        )
     if not found["agreement"] >= limits.min_agreement:
         failures.append(
-            f"gives PyTorch's class for {found['agreement']:.2%} of the images, required {limits.min_agreement:.2%}"
+            f"gives PyTorch's class for {found['agreement']:.2%} of the images, "
+            f"required {limits.min_agreement:.2%} (--min-agreement)"
         )
     return failures

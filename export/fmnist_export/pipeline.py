@@ -34,6 +34,8 @@ _VALIDATION_SHARE = 0.1
 """Share of the training images for validation, of a data set that the network was not trained on."""
 _PROBES = 64
 """Test images on which the noisiest layers of a failed export are found."""
+_FEW = 500
+"""Test images below which a failed export states the share of one: a limit may be finer than that."""
 
 Progress = Callable[[dict[str, Any]], None]
 """Receives each row of the curve of a fallback search."""
@@ -198,6 +200,8 @@ def _write(
 def _explain(failures: list[str], variants: dict[str, Variant], images: np.ndarray, curve: list[dict[str, Any]]) -> str:
     """Returns the message of a failed gate, with the noisiest layers of int8."""
     text = "the export did not pass, nothing was written: " + "; ".join(failures)
+    if len(images) < _FEW:
+        text += f"; one of the {len(images)} test images is {1 / len(images):.1%}"
     if curve:
         text += f"; --rescue tried {len(curve) - 1} other candidates, and none passed"
     if "int8" in variants and (float_model := variants["int8"].float_model) is not None:
