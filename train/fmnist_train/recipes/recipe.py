@@ -232,7 +232,7 @@ class Recipe:
         learns_from_views = self.distillation > 0 and self.teacher_sees == "views"
         if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
             raise ConfigError(
-                "--teacher-sees images does not fit soft targets, which mix pairs of images: set --teacher-sees views"
+                "--teacher-sees images does not fit the mixed pairs of soft targets: set --teacher-sees views"
             )
         if self.stored_views and not learns_from_views:
             raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
