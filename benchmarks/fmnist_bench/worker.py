@@ -98,5 +98,7 @@ if __name__ == "__main__":
             _reply(convert(*sys.argv[2:]))
         else:
             serve(*sys.argv[2:])
+    except ModuleNotFoundError as error:
+        _reply({"missing": f"{error.name} is not installed (extra bench)"})
     except Exception as error:  # any failure makes this contestant missing, with the reason
         _reply({"missing": f"{type(error).__name__}: {error}".splitlines()[0]})

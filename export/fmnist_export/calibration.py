@@ -21,8 +21,8 @@ __all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_tem
 ACCEPTANCE = 0.95
 """Share of garment images that the reject option accepts."""
 PHOTO_ACCEPTANCE = 0.885
-"""Share of validation photos of garments that is accepted, for a network that was trained with photos. Its errors are among
-the least certain photos, and so are most photos of other things. The value was chosen on other pictures: it is the largest
+"""Share of validation photos of garments that is accepted, for a network that was trained with photos. The least certain
+photos hold most of its errors, and most photos of other things. The value was chosen on other pictures: it is the largest
 with which ``improved`` accepts at most 15% of each kind of text, scenes, faces and photos of other things."""
 _MOST_IMITATED = 0.5
 """Largest share of imitated photos among the images that set the threshold."""

@@ -17,6 +17,8 @@ class _Mnn:
     packages: tuple[str, ...] = ("MNN",)
 
     def convert(self, files: Files, folder: Path) -> Path:
+        import MNN.tools  # noqa: F401  # so that a missing package is reported as such, not as a failed tool
+
         target = folder / "model.mnn"
         tool = [sys.executable, "-m", "MNN.tools.mnnconvert", "-f", "ONNX", "--modelFile", files.float32]
         subprocess.run([*tool, "--MNNModel", str(target), "--bizCode", "fmnist"], check=True, capture_output=True)
