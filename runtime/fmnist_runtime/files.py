@@ -1,5 +1,6 @@
 """Reading of files in bounded memory, atomic writing, and checks of output folders before work begins."""
 
+import io
 import os
 import sys
 import threading
@@ -29,12 +30,16 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
         limit: Largest accepted size in bytes.
         size: Expected size in bytes; 0 where it is unknown (a pipe).
     """
-    pieces = [file.read(min(size or _PIECE, limit) + 1)]
-    length = len(pieces[0])
-    while length <= limit and (piece := file.read(min(_PIECE, limit + 1 - length))):
-        pieces.append(piece)
-        length += len(piece)
-    return b"".join(pieces)  # one piece is not copied
+    first = file.read(min(size or _PIECE, limit) + 1)
+    piece = file.read(min(_PIECE, limit + 1 - len(first))) if len(first) <= limit else b""
+    if not piece:
+        return first
+    whole = io.BytesIO()  # grows in place, and returns its content without a copy: joined pieces need twice the memory
+    length = whole.write(first)
+    while piece:
+        length += whole.write(piece)
+        piece = file.read(min(_PIECE, limit + 1 - length)) if length <= limit else b""
+    return whole.getvalue()
 
 
 def standard_input() -> BinaryIO:

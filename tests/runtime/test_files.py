@@ -2,6 +2,7 @@
 
 import io
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_reading_stops_one_byte_after_the_limit(length: int, found: int, size: i
 def test_memory_follows_the_file_not_the_limit() -> None:
     pipe = Pipe(b"short", 100)
     assert read_at_most(pipe, 1 << 40) == b"short" and pipe.largest <= (1 << 20) + 1
+
+
+@pytest.mark.parametrize("length", [7 << 20, 1 << 40])
+def test_an_endless_source_is_held_in_memory_once(length: int) -> None:
+    class Zeros:
+        left = length
+
+        def read(self, size: int, /) -> bytes:
+            size = min(size, self.left)
+            self.left -= size
+            return bytes(size)
+
+    limit = 8 << 20
+    tracemalloc.start()
+    try:
+        found = len(read_at_most(Zeros(), limit))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == min(length, limit + 1) and peak < 1.5 * limit
 
 
 def test_text_and_bytes_replace_a_file_in_a_new_folder(tmp_path: Path) -> None:

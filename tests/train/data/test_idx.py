@@ -167,6 +167,10 @@ def test_missing_files_are_named(tmp_path, write_idx_folder, write_csv_folder):
     (folder / "fashion-mnist_test.csv").unlink()
     with pytest.raises(DataError, match=r"does not hold all CSV files: fashion-mnist_test\.csv missing"):
         find_dataset(data_dir=folder)
+    for path in write_csv_folder(tmp_path / "packed").iterdir():
+        path.rename(f"{path}.gz")
+    with pytest.raises(DataError, match=r"CSV files are not read from \.gz; unpack them with gunzip"):
+        find_dataset(data_dir=tmp_path / "packed")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="neither the four IDX files nor both CSV files; needed are train-images-idx3"):
         find_dataset(data_dir=tmp_path / "empty")

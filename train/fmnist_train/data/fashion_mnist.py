@@ -89,9 +89,12 @@ def missing_files(folder: Path) -> str:
     """Return a clause that names the files which a folder lacks."""
     idx = [name for pair in IDX_FILES.values() for name in pair]
     for kind, names in (("IDX", idx), ("CSV", list(CSV_FILES.values()))):
-        missing = [name for name in names if not find_idx(folder, name)]
+        packed = kind == "IDX"  # only these are read from .gz
+        missing = [name for name in names if not (find_idx(folder, name) if packed else (folder / name).is_file())]
         if len(missing) < len(names):
             return f"'{folder}' does not hold all {kind} files: {', '.join(missing)} missing"
+    if any((folder / f"{name}.gz").is_file() for name in CSV_FILES.values()):
+        return f"'{folder}': CSV files are not read from .gz; unpack them with gunzip"
     what = "no such folder" if not folder.is_dir() else "neither the four IDX files nor both CSV files"
     return f"'{folder}': {what}; needed are {', '.join(idx)} (or .gz), or {', '.join(CSV_FILES.values())}"
 
