@@ -99,7 +99,9 @@ def test_a_service_and_workers_without_memory_are_one_line(megabytes: int, worke
     ends += [limited(megabytes, photo, photo, photo, "--workers", workers)]
     for done in ends:
         assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
-        assert done.stderr.count("error: ") <= 1
+        # OpenBLAS prints lines of its own, as it does for some processors when its buffers cannot be had.
+        ours = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "fmnist-"))]
+        assert len(ours) <= 1, done.stderr
 
 
 def test_what_libraries_print_is_not_among_the_answers() -> None:
