@@ -88,7 +88,7 @@ def faces() -> Iterator[Image.Image]:
     """Yields the 100 faces of scikit-image's subset of Labeled Faces in the Wild, enlarged from 25×25."""
     from skimage import data
 
-    for pixels in data.lfw_subset()[:100]:  # type: ignore[no-untyped-call]  # scikit-image has no types
+    for pixels in data.lfw_subset()[:100]:  # type: ignore[no-untyped-call,unused-ignore]  # scikit-image has no types
         yield Image.fromarray((pixels * 255).astype(np.uint8)).resize((100, 100), Image.Resampling.BICUBIC)
 
 

@@ -70,8 +70,8 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
     for kind, pairs in answered.items():
         rows = [counts for row, counts in table.items() if row.startswith(f"{kind}/")]
         table[kind]["class_mean"] = float(np.mean([counts["right"] / counts["photos"] for counts in rows]))
-        confidence, right = map(np.array, zip(*pairs, strict=True))
-        table[kind] |= {"ece": calibration_error(confidence, right), "ece_by_chance": ece_by_chance(confidence)}
+        confidence, correct = (np.array(column) for column in zip(*pairs, strict=True))
+        table[kind] |= {"ece": calibration_error(confidence, correct), "ece_by_chance": ece_by_chance(confidence)}
     return table
 
 

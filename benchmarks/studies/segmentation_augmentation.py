@@ -38,7 +38,7 @@ def change(sample: Sample, rng: np.random.Generator) -> Sample:
     layers = np.concatenate([sample.rgb, sample.mask[:, None] * np.uint8(255)], axis=1)
     moved = F.grid_sample(torch.from_numpy(layers).float(), torch.stack(grids), align_corners=True)
     rgb, soft = moved[:, :3], moved[:, 3:] / 255
-    for number in np.flatnonzero((rng.random(len(rgb)) < 0.25) & sample.trusted):
+    for number in np.flatnonzero((rng.random(len(rgb)) < 0.25) & sample.trusted).tolist():
         rgb[number] = _paste(rgb[number], soft[number], _background(sample, number, rng), rng)
     rgb = _recolor(rgb, rng)
     result = np.full((len(rgb), 3, side, side), PIXEL_MEAN, np.uint8)
@@ -71,7 +71,8 @@ def _grid(size: list[int], rng: np.random.Generator, side: int = 128) -> tuple[T
 def _reflect(position: np.ndarray, length: int) -> np.ndarray:
     period = 2 * (length - 1)
     position = np.abs(position) % period
-    return np.minimum(position, period - position)
+    reflected: np.ndarray = np.minimum(position, period - position)
+    return reflected
 
 
 def _background(sample: Sample, number: int, rng: np.random.Generator) -> Tensor:

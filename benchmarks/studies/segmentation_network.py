@@ -20,10 +20,10 @@ from fmnist_export.convert import OPSET, fold_batch_norm, strip_build_details
 from fmnist_export.quantization.quantize import quantize
 from fmnist_export.settings import QuantizationSettings
 from fmnist_runtime.model_file.session import open_session
-from fmnist_runtime.preprocessing.array_ops import Array, percentile, positive_at_double
+from fmnist_runtime.preprocessing.array_ops import Array, percentile, positive_at_double, to_lab
 from fmnist_runtime.preprocessing.background import fit_background, geometry_of
 from fmnist_runtime.preprocessing.parameters import PARAMETERS
-from fmnist_runtime.preprocessing.segmentation import _main_components, segment, to_lab
+from fmnist_runtime.preprocessing.segmentation import _main_components, segment
 from fmnist_runtime.spec import IMAGE_SIZE, PIXEL_MEAN
 from fmnist_train.models.layers import Normalize, ResidualBlock, conv_bn_relu
 
@@ -106,7 +106,8 @@ def macs(network: nn.Module) -> int:
 
     def count(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        total += layer.weight[0].numel() * output[0].numel()  # type: ignore[operator,union-attr]
+        if isinstance(layer, nn.Conv2d):
+            total += layer.weight[0].numel() * output[0].numel()
 
     hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
