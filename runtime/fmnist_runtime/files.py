@@ -31,14 +31,10 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
         size: Expected size in bytes; 0 where it is unknown (a pipe).
     """
     first = file.read(min(size or _PIECE, limit) + 1)
-    piece = file.read(min(_PIECE, limit + 1 - len(first))) if len(first) <= limit else b""
-    if not piece:
-        return first
-    whole = io.BytesIO()  # grows in place, and returns its content without a copy: joined pieces need twice the memory
-    length = whole.write(first)
-    while piece:
+    whole = io.BytesIO(first)  # grows in place, and returns its content without a copy: joining needs twice the memory
+    length = whole.seek(0, io.SEEK_END)
+    while length <= limit and (piece := file.read(min(_PIECE, limit + 1 - length))):
         length += whole.write(piece)
-        piece = file.read(min(_PIECE, limit + 1 - length)) if length <= limit else b""
     return whole.getvalue()
 
 
