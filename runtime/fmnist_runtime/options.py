@@ -11,6 +11,7 @@ from fmnist_runtime.errors import printable
 
 __all__ = [
     "CommandParser",
+    "add_careful_option",
     "add_model_options",
     "model_arguments",
     "positive_int",
@@ -183,7 +184,12 @@ def add_model_options(parser: CommandParser) -> None:
         help="onnxruntime execution provider; refused where unavailable (default: cpu)",
     )
     add("--sha256", type=sha256_digits, metavar="HASH", help="refuse a model file with another hash")
-    add(
+    add_careful_option(parser)
+
+
+def add_careful_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--careful``."""
+    parser.add_argument(
         "--careful",
         action="store_true",
         help="average four views: slower, rejects more of the pictures that show no garment",

@@ -7,6 +7,7 @@ from pathlib import Path
 from fmnist_runtime.cpus import MOST_PROCESSES
 from fmnist_runtime.options import (
     CommandParser,
+    add_careful_option,
     add_model_options,
     positive_int,
     positive_int_up_to,
@@ -148,11 +149,7 @@ def _build_ray() -> CommandParser:
         env="FMNIST_MODEL",
         help="model file or folder, readable on every machine, or embedded model by name (default: improved)",
     )
-    add(
-        "--careful",
-        action="store_true",
-        help="average four views: slower, rejects more of the pictures that show no garment",
-    )
+    add_careful_option(parser)
     return parser
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fmnist_runtime.console import run_argparse
 from fmnist_runtime.cpus import MOST_PROCESSES
-from fmnist_runtime.options import CommandParser, positive_int_up_to
+from fmnist_runtime.options import CommandParser, add_careful_option, positive_int_up_to
 
 __all__ = ["build_parser", "main", "serve"]
 
@@ -49,11 +49,7 @@ def _add_service(parser: CommandParser) -> None:
     add_environment(
         "--token-file", env="FMNIST_TOKEN_FILE", type=Path, metavar="FILE", help="file with the required bearer token"
     )
-    parser.add_argument(
-        "--careful",
-        action="store_true",
-        help="average four views: slower, rejects more of the pictures that show no garment",
-    )
+    add_careful_option(parser)
     add_environment(
         "--workers",
         env="FMNIST_WORKERS",
