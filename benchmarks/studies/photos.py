@@ -23,7 +23,7 @@ from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import find_images
 from fmnist_train.data.photos import slug
-from fmnist_train.evaluation.metrics import ECE_BINS
+from fmnist_train.evaluation.metrics import calibration_error
 
 WAYS: dict[str, dict[str, Any]] = {
     "the photo resized (`--naive resized`)": {"method": "resized"},
@@ -73,13 +73,6 @@ def measure(folder: Path, classifier: Classifier, method: str | None = None) -> 
         confidence, correct = (np.array(column) for column in zip(*pairs, strict=True))
         table[kind] |= {"ece": calibration_error(confidence, correct), "ece_by_chance": ece_by_chance(confidence)}
     return table
-
-
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Returns the mean distance between confidence and accuracy, over bins of confidence."""
-    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    distances = [abs(right[bins == i].mean() - confidence[bins == i].mean()) * (bins == i).mean() for i in set(bins)]
-    return float(sum(distances))
 
 
 def ece_by_chance(confidence: np.ndarray, draws: int = 500) -> float:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-__all__ = ["classification_metrics", "expected_calibration_error", "reliability_bins", "softmax", "wilson_interval"]
+__all__ = [
+    "calibration_error",
+    "classification_metrics",
+    "expected_calibration_error",
+    "reliability_bins",
+    "softmax",
+    "wilson_interval",
+]
 
 ECE_BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
@@ -44,8 +51,10 @@ def reliability_bins(
     Returns:
         Of each bin: the number of predictions (int), their mean confidence and their accuracy (float, NaN if empty).
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    return _bin_means(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def _bin_means(confidence: np.ndarray, right: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
     divisor = np.where(counts, counts, np.nan)
@@ -58,9 +67,20 @@ def reliability_bins(
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
     """Compute the mean distance between confidence and accuracy over the predictions (Guo et al. 2017, arXiv:1706.04599)."""
-    counts, confidence, accuracy = reliability_bins(probabilities, labels, bins)
+    return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = ECE_BINS) -> float:
+    """Compute the expected calibration error where several classes may be correct.
+
+    Args:
+        confidence: float ``[N]``, probability of the first answer, 0..1.
+        right: bool ``[N]``, whether that answer is correct.
+        bins: number of bins between 0 and 1.
+    """
+    counts, mean_confidence, accuracy = _bin_means(confidence, right, bins)
     filled = counts > 0
-    return float(np.average(np.abs(confidence - accuracy)[filled], weights=counts[filled]))
+    return float(np.average(np.abs(mean_confidence - accuracy)[filled], weights=counts[filled]))
 
 
 def classification_metrics(
