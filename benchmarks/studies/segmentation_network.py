@@ -25,6 +25,7 @@ from fmnist_runtime.preprocessing.background import fit_background, geometry_of
 from fmnist_runtime.preprocessing.parameters import PARAMETERS
 from fmnist_runtime.preprocessing.segmentation import _main_components, segment
 from fmnist_runtime.spec import IMAGE_SIZE, PIXEL_MEAN
+from fmnist_train.models import count_macs
 from fmnist_train.models.layers import Normalize, ResidualBlock, conv_bn_relu
 
 __all__ = [
@@ -102,19 +103,7 @@ class SegmentationNetwork(nn.Module):
 
 def macs(network: nn.Module) -> int:
     """Returns the multiplications of one call."""
-    total = 0
-
-    def count(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            total += layer.weight[0].numel() * output[0].numel()
-
-    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, 1, 3 * SIDE, SIDE))
-    for hook in hooks:
-        hook.remove()
-    return total
+    return count_macs(network, (1, 3 * SIDE, SIDE))
 
 
 def to_int8(network: nn.Module, images: Array) -> ModelProto:

@@ -52,8 +52,13 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def count_macs(model: nn.Module) -> int:
-    """Count the multiplications of the convolutions and dense layers for one image; the model's mode is restored."""
+def count_macs(model: nn.Module, shape: tuple[int, ...] = (1, IMAGE_SIZE, IMAGE_SIZE)) -> int:
+    """Count the multiplications of the convolutions and dense layers for one image; the model's mode is restored.
+
+    Args:
+        model: network with at least one parameter.
+        shape: of one input, without the batch.
+    """
     total = 0
 
     def add(layer: nn.Module, _: object, output: torch.Tensor) -> None:
@@ -66,7 +71,7 @@ def count_macs(model: nn.Module) -> int:
     device = next(model.parameters()).device
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device=device))
+            model.eval()(torch.zeros(1, *shape, device=device))
     finally:
         model.train(was_training)
         for hook in hooks:
