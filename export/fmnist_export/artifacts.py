@@ -17,7 +17,7 @@ from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, ModelError
 from fmnist_runtime.files import write_atomically
-from fmnist_runtime.model_file.store import NAMES_FILE, SUMS, read_model
+from fmnist_runtime.model_file.store import CHECKSUM_FILE, NAMES_FILE, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
 
@@ -121,11 +121,11 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     for about in written:
         write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
     sums = {about["file"]: about["sha256"] for about in written}
-    if (folder / SUMS).is_file():
-        lines = (line.split(maxsplit=1) for line in (folder / SUMS).read_text("utf-8").splitlines())
+    if (folder / CHECKSUM_FILE).is_file():
+        lines = (line.split(maxsplit=1) for line in (folder / CHECKSUM_FILE).read_text("utf-8").splitlines())
         earlier = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2}
         sums = {name: digits for name, digits in earlier.items() if name not in stale} | sums
-    write_atomically(folder / SUMS, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
+    write_atomically(folder / CHECKSUM_FILE, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
     write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
     write_atomically(folder / "parity.txt", format_export(report) + "\n")
 

@@ -16,7 +16,7 @@ from fmnist_runtime.image_io.decode import Picture, open_image
 from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.session import OUTPUTS, PROVIDERS, check_signature, first_line, open_session
-from fmnist_runtime.model_file.store import find_model, names_model, read_model
+from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.prediction import Answer, Prediction, PredictionOrError, Top
 from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
 from fmnist_runtime.reject import RejectRule
@@ -50,7 +50,7 @@ class Classifier:
     ) -> None:
         self._session = session
         self._large_lock = large_lock
-        self._origin = ""  # the file, for messages
+        self._origin = ""  # path of the file and a colon, the beginning of error messages
         self._reject = RejectRule.from_metadata(metadata.reject)
         self.metadata = metadata
         self.labels = metadata.labels
@@ -85,7 +85,7 @@ class Classifier:
         """
         file = find_model(path)
         data = read_model(file, sha256)
-        with names_model(file):
+        with prefix_model_errors(file):
             classifier = cls.from_bytes(
                 data, threads=threads, provider=provider, careful=careful, large_lock=large_lock
             )
@@ -137,7 +137,7 @@ class Classifier:
             ImageError: An image cannot be read; the message contains its position and path.
             ModelError: The model call failed.
         """
-        results = self.results(_several(pictures), top_k=top_k, reject=reject)
+        results = self.results(_require_many(pictures), top_k=top_k, reject=reject)
         predictions = []
         for position, result in enumerate(results):
             if isinstance(result, ImageError):
@@ -153,8 +153,8 @@ class Classifier:
         """Classifies any number of images, in their order; an unreadable image becomes an ``Answer`` with an error.
 
         Args:
-            pictures: See ``Picture``. A folder stands for all images below it. Hidden names are left out, and their
-                number is logged as a warning. Only a few chunks of 8 are read ahead.
+            pictures: See ``Picture``. A folder stands for all images below it; hidden names are left out, and their
+                number is logged as a warning. At most two chunks of 8 images for each thread are read ahead.
             top_k: See ``__call__``.
             reject: See ``__call__``.
             threads: Images decoded and classified at the same time; None: one for each CPU of this process.
@@ -166,7 +166,7 @@ class Classifier:
         from fmnist_runtime.image_io.sources import expand
 
         classify = partial(self.results, top_k=top_k, reject=reject)
-        return classify_sources(classify, expand(_several(pictures), report=True), threads=threads)
+        return classify_sources(classify, expand(_require_many(pictures), report=True), threads=threads)
 
     def results(
         self,
@@ -199,14 +199,14 @@ class Classifier:
                 inputs.append(ImageError("the picture needs more memory than is available"))
             except Exception as error:  # a defect triggered by one image must not affect the others
                 inputs.append(error)
-        views_of = [each for each in inputs if isinstance(each, np.ndarray)]
-        found = iter(self.classify_inputs(np.stack(views_of), top_k=top_k, reject=reject) if views_of else [])
-        return [next(found) if isinstance(each, np.ndarray) else each for each in inputs]
+        prepared = [each for each in inputs if isinstance(each, np.ndarray)]
+        predictions = iter(self.classify_inputs(np.stack(prepared), top_k=top_k, reject=reject) if prepared else [])
+        return [next(predictions) if isinstance(each, np.ndarray) else each for each in inputs]
 
     def prepare(
         self, picture: Picture, *, max_pixels: int | None = None, on_input: OnInput | None = None
     ) -> np.ndarray:
-        """Returns the network input of an image, uint8 ``[views, 28, 28]``: one view, or four views with ``careful``.
+        """Returns the network inputs of an image, uint8 ``[views, 28, 28]``: one view, or four with ``careful``.
 
         Args:
             picture: See ``Picture``.
@@ -223,10 +223,11 @@ class Classifier:
         return views
 
     def classify_inputs(self, inputs: np.ndarray, *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
-        """Classifies stacked results of ``prepare``, uint8 ``[N, views, 28, 28]``; returns N predictions.
+        """Classifies the network inputs of N images; returns N predictions.
 
         Args:
-            inputs: Network inputs; logits and probabilities are averaged over the views.
+            inputs: Stacked results of ``prepare``, uint8 ``[N, views, 28, 28]``. Logits and probabilities are averaged
+                over the views.
             top_k: See ``__call__``.
             reject: See ``__call__``.
 
@@ -235,7 +236,7 @@ class Classifier:
         """
         count, views = inputs.shape[:2]
         logits, probabilities = self.run(inputs.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE))
-        if views > 1:  # computing the mean of a single view would take a tenth of the time of the model call
+        if views > 1:  # for a single view, the mean would add a tenth of the time of the model call
             logits, probabilities = (each.reshape(count, views, -1).mean(axis=1) for each in (logits, probabilities))
         reasons = self._reject.reasons(inputs, logits, probabilities) if reject and self._reject else [None] * count
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
@@ -276,7 +277,7 @@ class Classifier:
         return Prediction(top[0].label, top[0].class_id, top[0].probability, top)
 
 
-def _several(pictures: _Pictures) -> _Pictures:
+def _require_many(pictures: _Pictures) -> _Pictures:
     """Returns the argument unchanged.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Exit codes and error messages of all commands: bad input gives one line on stderr, never a traceback.
+"""Exit codes and error messages of all commands: invalid input gives one line on stderr, never a traceback.
 
-Exit codes: 0 done, 1 error, 2 usage, 3 failed gate, 130 interrupted.
+Exit codes: 0 success, 1 error, 2 wrong usage, 3 failed gate, 130 interrupted.
 """
 
 import errno
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
-"""Packages of this project: a missing module of theirs is a defect, not a missing extra."""
+"""Packages of this project. If a module of one of them is missing, that is a defect, not a missing extra."""
 
 
 def run_argparse(
@@ -59,7 +59,7 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     """Calls a function, prints the message of an error, and returns the exit code.
 
     Args:
-        call: Returns the exit code; anything but an integer counts as 0.
+        call: Returns the exit code; a value that is not an integer counts as 0.
         extra: See ``run_argparse``.
 
     Raises:
@@ -69,15 +69,15 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     try:
         code = _call(call)
     except BrokenPipeError:  # the program that reads the output has ended (`| head`)
-        _abandon_stdout()
+        _discard_stdout()
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except FmnistError as error:
         return _fail(str(error), error.exit_code)
-    except OSError as error:  # a full disk or a missing permission is no defect of the program
-        _abandon_stdout()
+    except OSError as error:  # a full disk or a missing permission, not a defect
+        _discard_stdout()
         name = f"{error.filename}: " if error.filename is not None else ""
         short = "; the limit on processes or threads is reached" if error.errno == errno.EAGAIN else ""
         return _fail(f"{name}{error.strerror or error}{short}")
@@ -127,7 +127,7 @@ def describe_library_error(error: BaseException) -> str:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Returns a number with its noun: "1 picture", "2,000 pictures".
+    """Returns a number with its noun: "1 image", "2,000 images".
 
     Args:
         number: The number.
@@ -148,7 +148,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def _root_cause(error: BaseException) -> str:
-    """Returns the first line of the message of the first exception in a chain; numpy's outer message has thirty lines."""
+    """Returns the first line of the original exception's message: the outer message of numpy has thirty lines."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -164,9 +164,9 @@ def _prepare_streams() -> None:
 
 
 def keep_stdout() -> None:
-    """Reserves standard output for ``sys.stdout``: output of a library to file descriptor 1 goes to standard error.
+    """Reserves standard output for ``sys.stdout``; what libraries write to file descriptor 1 goes to standard error.
 
-    Has no effect where the caller has replaced ``sys.stdout``.
+    Has no effect if the caller has replaced ``sys.stdout``.
     """
     if sys.stdout is not sys.__stdout__:
         return
@@ -176,11 +176,11 @@ def keep_stdout() -> None:
     except OSError:  # one of the two is closed
         return
     encoding = getattr(sys.stdout, "encoding", None)
-    # closefd=False keeps the descriptor open until the process ends. A terminal is line-buffered, as Python's own stdout.
+    # closefd=False keeps the descriptor open until the process ends. A terminal is line-buffered, as by default in Python.
     sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding, closefd=False)
 
 
-def _abandon_stdout() -> None:
+def _discard_stdout() -> None:
     """Discards unwritable output, so that Python reports no error when it flushes at exit."""
     try:
         sys.stdout.flush()

@@ -1,16 +1,16 @@
-"""Number of CPUs and threads available to this process: a container may use only a few CPUs of a large host."""
+"""Numbers of CPUs and threads that this process may use: a container may get only a few CPUs of a large host."""
 
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["MOST_PROCESSES", "MOST_THREADS", "available_cpus", "quota", "start_threads"]
+__all__ = ["MAX_PROCESSES", "MAX_THREADS", "available_cpus", "quota", "start_threads"]
 
-MOST_THREADS = 256
-"""Largest number of threads of one model call. More threads would take minutes to start, or use all memory."""
-MOST_PROCESSES = 1024
-"""Largest number of worker processes; see ``MOST_THREADS``."""
+MAX_THREADS = 256
+"""Largest number of threads of one model call. More would take minutes to start, or use all memory."""
+MAX_PROCESSES = 1024
+"""Largest number of worker processes; see ``MAX_THREADS``."""
 
 
 def available_cpus(root: Path = Path("/")) -> int:
@@ -19,7 +19,7 @@ def available_cpus(root: Path = Path("/")) -> int:
     It is the number of CPUs in the process's affinity mask, limited by the quota of its control groups.
 
     Args:
-        root: Folder that holds ``proc`` and ``sys``; another one only in tests.
+        root: Folder with ``proc`` and ``sys``; only tests pass another one.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = quota(root)
@@ -58,7 +58,7 @@ def start_threads(function: Callable[[], object], count: int) -> list[threading.
 
 
 def _control_groups(root: Path) -> Iterator[Path]:
-    """Yields the folders of this process's control group and its parents, as far as visible inside a container."""
+    """Yields the folders of this process's control group and of its parents that are visible inside a container."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux

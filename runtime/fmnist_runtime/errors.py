@@ -74,7 +74,7 @@ class MissingExtraError(FmnistError, ImportError):
 def extra_hint(extra: str) -> str:
     """Returns the commands that install an optional dependency set, from a checkout and from a wheel file.
 
-    The project is on no package index, so the commands contain a path instead of its name.
+    The commands contain a path instead of the project's name, because it is not on a package index.
     """
     from importlib.metadata import PackageNotFoundError, version  # slow to import, and needed after an error only
 

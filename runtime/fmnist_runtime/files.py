@@ -13,7 +13,7 @@ __all__ = ["make_folder", "read_at_most", "standard_input", "write_atomically"]
 
 
 _PIECE = 1 << 20
-"""Bytes read at a time where the size is unknown: ``read(n)`` allocates n bytes, even for a smaller file."""
+"""Bytes read at a time if the size is unknown: ``read(n)`` allocates n bytes, even for a smaller file."""
 
 
 class _Readable(Protocol):
@@ -21,7 +21,7 @@ class _Readable(Protocol):
 
 
 def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
-    """Reads a file to its end, but at most one byte more than the limit: a longer result shows that the file is too large.
+    """Reads a file to its end, but at most one byte more than the limit; a result longer than the limit is incomplete.
 
     The memory in use depends on the file's size, not on the limit.
 
@@ -31,7 +31,9 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
         size: Expected size in bytes; 0 where it is unknown (a pipe).
     """
     first = file.read(min(size or _PIECE, limit) + 1)
-    whole = io.BytesIO(first)  # grows in place, and returns its content without a copy: joining needs twice the memory
+    whole = io.BytesIO(
+        first
+    )  # grows in place and returns its content without a copy; joining pieces needs twice the memory
     length = whole.seek(0, io.SEEK_END)
     while length <= limit and (piece := file.read(min(_PIECE, limit + 1 - length))):
         length += whole.write(piece)

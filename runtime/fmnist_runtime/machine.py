@@ -13,7 +13,7 @@ from fmnist_runtime.cpus import available_cpus, quota
 __all__ = ["describe_machine"]
 
 _FLAGS = ("sse4_2", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-"""Instruction sets that affect the speed of int8 arithmetic, by their names in /proc/cpuinfo."""
+"""Instruction sets that affect the speed of int8 arithmetic, as named in /proc/cpuinfo."""
 
 
 def describe_machine() -> dict[str, Any]:

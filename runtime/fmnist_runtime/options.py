@@ -1,4 +1,4 @@
-"""Command-line parsers of the runtime: argparse from the standard library, so that a device installs nothing for it."""
+"""Command-line parsers of the runtime, on argparse from the standard library, so that a device installs no other parser."""
 
 import argparse
 import os
@@ -21,18 +21,18 @@ __all__ = [
 ]
 
 
-_DIGITS = 100
-"""Largest number of digits of a number. Python converts at most 4,300."""
-_LONGEST_WAIT = 1_000_000
-"""Largest waiting time in seconds, twelve days: the system's clock cannot represent waits of 300 years."""
-_MOST_COLUMNS = 100
-"""Characters of a line of help: longer lines are hard to read."""
+_MAX_DIGITS = 100
+"""Largest number of digits of an integer option: far fewer than the 4,300 that Python converts."""
+_MAX_WAIT = 1_000_000
+"""Largest waiting time in seconds, twelve days: the system's clock fails for waits of 300 years."""
+_MAX_COLUMNS = 100
+"""Largest width of the help in characters: longer lines are hard to read."""
 _TABLE_INDENT = 15
 """Column of the descriptions in a table of subcommands."""
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Keeps the lines of the text after the options, and breaks no name at a hyphen."""
+    """Help formatter that keeps the line breaks of the epilog, and does not break names at hyphens."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         from textwrap import wrap
@@ -67,7 +67,7 @@ class CommandParser(argparse.ArgumentParser):
             commands: Names of subcommands, for suggestions.
         """
         # A fixed width until the help is printed: reading the terminal's takes longer than the rest of the parser.
-        formatter = partial(_HelpFormatter, width=_MOST_COLUMNS)
+        formatter = partial(_HelpFormatter, width=_MAX_COLUMNS)
         super().__init__(prog, None, description, epilog, formatter_class=formatter, allow_abbrev=False)
         self._commands = tuple(commands)
         self._environment: list[tuple[argparse.Action, str, Any]] = []
@@ -90,14 +90,14 @@ class CommandParser(argparse.ArgumentParser):
         """Returns the help in the width of the terminal, at most 100 characters."""
         from shutil import get_terminal_size
 
-        width = min(get_terminal_size((_MOST_COLUMNS, 24)).columns, _MOST_COLUMNS)
+        width = min(get_terminal_size((_MAX_COLUMNS, 24)).columns, _MAX_COLUMNS)
         self.formatter_class = partial(_HelpFormatter, width=width)
         if self.usage is not None:  # written by parse_known_intermixed_args, in the greatest width
             self.usage = _wrap_usage(self.prog, self.usage, width)
         return super().format_help()
 
     def parse_arguments(self, args: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parses arguments, options and positional ones in any order; ends the process where one is unknown or malformed.
+        """Parses options and positional arguments in any order; an unknown or malformed one ends the process.
 
         Args:
             args: Arguments; None: those of the process.
@@ -138,7 +138,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _wrap_usage(prog: str, usage: str, width: int) -> str:
-    """Divides a usage text into lines, none within brackets."""
+    """Breaks a usage text into lines, but not within brackets."""
     indent = " " * len(f"usage: {prog} ")
     lines = [prog]
     for part in re.findall(r"\[[^]]*\]|\S+", usage.removeprefix(prog)):
@@ -161,29 +161,29 @@ class _Version(argparse.Action):
 
 def add_model_options(parser: CommandParser) -> None:
     """Adds the options that choose and load a model: the arguments of ``Classifier.load``."""
-    from fmnist_runtime.cpus import MOST_THREADS
+    from fmnist_runtime.cpus import MAX_THREADS
 
     add, add_environment = parser.add_argument, parser.add_environment_option
     add_environment(
         "--model",
         env="FMNIST_MODEL",
-        help="model file, folder, or embedded model by name: see fmnist-infer models (default: improved)",
+        help="model file, folder, or name of an embedded model, as fmnist-infer models lists them (default: improved)",
     )
     add_environment(
         "--threads",
         env="FMNIST_THREADS",
-        type=positive_int_up_to(MOST_THREADS),
+        type=positive_int_up_to(MAX_THREADS),
         default=1,
         metavar="N",
-        help="threads of one model call (default: 1)",
+        help="number of threads of one model call (default: 1)",
     )
     add_environment(
         "--provider",
         env="FMNIST_PROVIDER",
         default="cpu",
-        help="onnxruntime execution provider; refused where unavailable (default: cpu)",
+        help="execution provider of onnxruntime; an unavailable one is an error (default: cpu)",
     )
-    add("--sha256", type=sha256_digits, metavar="HASH", help="refuse a model file with another hash")
+    add("--sha256", type=sha256_digits, metavar="HASH", help="refuse a model file with another SHA-256")
     add_careful_option(parser)
 
 
@@ -192,7 +192,7 @@ def add_careful_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--careful",
         action="store_true",
-        help="average four views: slower, rejects more of the pictures that show no garment",
+        help="average four views of each image; slower, and rejects more images without a garment",
     )
 
 
@@ -208,8 +208,8 @@ def positive_int(text: str) -> int:
     Raises:
         ArgumentTypeError: Any other text.
     """
-    if not (text.isdecimal() and len(text) < _DIGITS and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text[:_DIGITS]}' is not a whole number from 1")
+    if not (text.isdecimal() and len(text) < _MAX_DIGITS and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text[:_MAX_DIGITS]}' is not a whole number from 1")
     return int(text)
 
 
@@ -225,7 +225,7 @@ def positive_int_up_to(most: int) -> Callable[[str], int]:
 
 
 def positive_number(text: str) -> float:
-    """Converts a number over 0, at most ``_LONGEST_WAIT``; for ``type=``.
+    """Converts a number over 0, at most ``_MAX_WAIT``; for ``type=``.
 
     Raises:
         ArgumentTypeError: Any other text.
@@ -234,8 +234,8 @@ def positive_number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value <= _LONGEST_WAIT:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number over 0 and up to {_LONGEST_WAIT:,}")
+    if not 0 < value <= _MAX_WAIT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number over 0 and up to {_MAX_WAIT:,}")
     return value
 
 

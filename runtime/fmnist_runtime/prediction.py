@@ -54,12 +54,14 @@ _NO_PREDICTION: dict[str, Any] = {"label": None, "class_id": None, "probability"
 
 
 class Answer(NamedTuple):
-    """Result for one image of many, with its name: a prediction, or the reason why there is none."""
+    """Result for one image of many, with the image's name: a prediction or an error."""
 
     path: str
-    """Path as given, or below the folder given; ``[3]`` for the fourth picture where that has no path."""
+    """Path as given, or path below a given folder; ``[3]`` for the fourth image if it has no path."""
     prediction: Prediction | None
+    """Result; None if the image could not be read."""
     error: str | None = None
+    """Reason why the image could not be read, one line; None if it was read."""
 
     @classmethod
     def of(cls, path: str, result: PredictionOrError) -> "Answer":

@@ -1,10 +1,10 @@
 """The reject option: scores for images unlike the training classes.
 
-A higher score means a more familiar image. The model's metadata hold the score to use, and the threshold fitted to accept a
-stated share of real garments. Sources: maximum softmax probability, Hendrycks and Gimpel 2017 (arXiv:1610.02136); negative
-energy, Liu et al. 2020 (arXiv:2010.03759); certainty, which is one minus normalized entropy. Non-garment images were
-trained towards a uniform distribution, so high entropy means reject (Hendrycks, Mazeika, Dietterich 2019,
-arXiv:1812.04606).
+A higher score means that an image is more like the training images. The model's metadata contain the score's name, and a
+threshold that accepts a stated share of garments. Sources: maximum softmax probability, Hendrycks and Gimpel 2017
+(arXiv:1610.02136); negative energy, Liu et al. 2020 (arXiv:2010.03759). Certainty is one minus the normalized entropy.
+Non-garment images were trained towards a uniform distribution, so high entropy means reject (Hendrycks, Mazeika, Dietterich
+2019, arXiv:1812.04606).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ def max_probability(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray
 
 
 def energy(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns ``log(sum(exp(logits)))``, ``[N]``: large where any class has strong evidence."""
+    """Returns ``log(sum(exp(logits)))``, ``[N]``: large if any class has strong evidence."""
     peak: np.ndarray = logits.max(axis=1)
     values: np.ndarray = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
     return values
@@ -46,10 +46,12 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 class RejectRule(NamedTuple):
-    """Accepts an image whose ``score`` is at least ``threshold``."""
+    """Rule that accepts an image whose score is at least the threshold."""
 
     score: str
+    """Key of ``SCORES``."""
     threshold: float
+    """In the unit of the score."""
 
     @classmethod
     def from_metadata(cls, value: Mapping[str, Any] | None) -> "RejectRule | None":

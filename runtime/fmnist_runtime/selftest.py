@@ -38,9 +38,11 @@ class SelfTest:
     """Result of a self-test."""
 
     passed: bool
+    """Whether all differences are within the tolerance, and all labels are the expected ones."""
     images: int
     """Number of golden images."""
     bit_identical: bool
+    """Whether all logits have the same bits."""
     max_difference: float
     """Largest difference of a logit."""
     same_labels: int
@@ -76,7 +78,7 @@ def unpack_golden(value: Mapping[str, Any] | None, classes: int) -> Golden:
         raise ModelError("the model has no self-test images; export it again")
     try:
         unzip = zlib.decompressobj()
-        # 1,000 images at most: a self-test is small, and a hostile file must not unpack without limit.
+        # At most 1,000 images: a self-test is small, and the limit bounds the memory for a hostile file.
         pixels = unzip.decompress(base64.b64decode(value["images"], validate=True), 1000 * IMAGE_SIZE**2)
         images = np.frombuffer(pixels, np.uint8).reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
         logits = np.frombuffer(base64.b64decode(value["logits"], validate=True), "<f4").reshape(-1, classes)
@@ -105,7 +107,7 @@ def selftest(classifier: Classifier) -> SelfTest:
     difference = float(np.abs(logits.astype(np.float64) - golden.logits).max())
     same = int((logits.argmax(axis=1) == golden.logits.argmax(axis=1)).sum())
     return SelfTest(
-        # NaN compares false, so it fails too.
+        # A comparison with NaN is false, so NaN fails.
         passed=bool(difference <= golden.tolerance and same == len(logits)),
         images=len(logits),
         bit_identical=logits.tobytes() == golden.logits.astype(np.float32).tobytes(),

@@ -1,8 +1,8 @@
 """The browser page with a model, written by ``fmnist-infer web``.
 
-The page's sources are in ``runtime/web``, and in a wheel in ``fmnist_runtime/web``. This module adds the model and the
-parameters of the preprocessing. It writes the list of files and their hash into the service worker, which keeps the page
-for offline use.
+The page's sources are in ``runtime/web``, in a wheel in ``fmnist_runtime/web``. This module adds the model and the
+parameters of the preprocessing. It also writes the list of files and their hash into the service worker, which stores the
+page for offline use.
 """
 
 import hashlib
@@ -48,9 +48,9 @@ def page_files(model: bytes) -> dict[str, bytes]:
 
 
 def write_page(model: bytes, folder: Path) -> int:
-    """Writes the page into a folder, which is made where there is none; returns its size in bytes.
+    """Writes the page into a folder, which is created if it does not exist; returns the page's size in bytes.
 
-    The service worker is written last: a browser then loads the new page whole or keeps the old one.
+    The service worker is written last, so that a browser loads the complete new page or keeps the old one.
 
     Raises:
         FmnistError: The folder cannot be written, or see ``page_files``.

@@ -6,7 +6,7 @@ PyTorch is not imported, so that ``--help`` appears at once.
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_runtime.cpus import MOST_THREADS
+from fmnist_runtime.cpus import MAX_THREADS
 from fmnist_train.recipes import Recipe
 from fmnist_train.settings import check_settings, setting
 
@@ -51,7 +51,7 @@ class RunOptions(DataOptions):
         panel="Run",
     )
     threads: int = setting(
-        0, "CPU threads; 0: PyTorch's default.", ge=0, le=MOST_THREADS, show_default=True, panel="Run"
+        0, "CPU threads; 0: PyTorch's default.", ge=0, le=MAX_THREADS, show_default=True, panel="Run"
     )
     resume: bool = setting(False, "Continue the run in the output folder.", panel="Run")
     teachers: tuple[Path, ...] = setting(

@@ -13,7 +13,7 @@ from fmnist_export.c.proof import find_compiler, prove_c, write_files
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, FileError, ModelError
 from fmnist_runtime.model_file.integrity import is_ort
-from fmnist_runtime.model_file.store import find_model, names_model, read_model
+from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.network.reader import read_network
 
 __all__ = ["Written", "find_source", "write_c"]
@@ -98,7 +98,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
             f"{path}: C is written from int8 models, and this one is {classifier.metadata.precision}; "
             "export with --quantize"
         )
-    with names_model(path):
+    with prefix_model_errors(path):
         network = read_network(data)
     files = generate(network, Source(name, path.name, data, classifier.metadata))
     _refuse_others(files, output)

@@ -1,7 +1,7 @@
 """Classification of many sources in threads; the results are in the order of the sources.
 
-An unreadable image becomes an error value.
-Imports no numpy and loads no model, because ``workers.pool`` uses this module in a process without them.
+An unreadable image becomes an error value. This module imports no numpy and loads no model, because ``workers.pool`` uses it
+in a process without them.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,37 +18,36 @@ __all__ = ["choose_processes", "classify_sources", "to_answers"]
 
 _CHUNK = 8
 """Images per model call of a thread: larger batches delay answers and are not faster."""
-_MANY = 500
-"""Smallest number of images for worker processes. Threads classify some hundreds in the time that processes take to start."""
+_MIN_FOR_PROCESSES = 500
+"""Smallest number of images for which worker processes are started: threads classify hundreds in their start-up time."""
 
 Classify = Callable[[list[Any]], list[PredictionOrError]]
-"""Classifies a list of pictures, one result for each: ``Classifier.results``, or a worker process."""
+"""Classifies a list of images, one result for each: ``Classifier.results``, or a worker process."""
 
 
 def classify_sources(
     classify: Classify, sources: Iterable[Source], *, threads: int | None = None
 ) -> Generator[Answer, None, None]:
-    """Classifies sources in their order; a picture that cannot be read becomes an ``Answer`` with an error.
+    """Classifies sources in their order; an image that cannot be read becomes an ``Answer`` with an error.
 
     Args:
-        classify: Called in each thread with up to 8 pictures.
-        sources: Pictures and errors, see ``expand``; read at most two chunks ahead for each thread.
+        classify: Called in each thread with up to 8 images.
+        sources: Images and errors, see ``expand``; read at most two chunks ahead for each thread.
         threads: Number of threads; None: one for each CPU that this process may use.
 
     Raises:
-        Exception: A defect of this project: an exception of ``classify``, or a result that is an exception other than
-            ``FmnistError``.
+        Exception: ``classify`` raised it, or returned it as a result and it is not an ``FmnistError``: a defect here.
     """
     sources = iter(sources)
     first = list(islice(sources, 2))
     threads = (threads or available_cpus()) if len(first) > 1 else 1
     yield from map_ordered(
-        lambda some: to_answers(some, classify), chain(first, sources), threads=threads, chunk=_CHUNK
+        lambda batch: to_answers(batch, classify), chain(first, sources), threads=threads, chunk=_CHUNK
     )
 
 
 def to_answers(sources: list[Source], classify: Classify) -> list[Answer]:
-    """Classifies the pictures among the sources in one call, and returns one answer for each source.
+    """Classifies all sources without an error in one call, and returns one answer for each source.
 
     Raises:
         Exception: A result of ``classify`` that is an exception other than ``FmnistError``.
@@ -70,16 +69,16 @@ def choose_processes(sources: Iterable[Source], requested: int | None) -> tuple[
     Worker processes cannot read standard input: with ``-`` among the sources, request 1.
 
     Args:
-        sources: Only as many are read as the choice depends on.
-        requested: Number of processes; None: one for each CPU from ``_MANY`` images on.
+        sources: Read only as far as the choice depends on their number.
+        requested: Number of processes; None: one for each CPU, if there are at least ``_MIN_FOR_PROCESSES`` images.
 
     Returns:
         The number of processes, and an iterator over all sources, including those already read.
     """
-    most = requested or available_cpus()
+    limit = requested or available_cpus()
     sources = iter(sources)
-    if most == 1:
+    if limit == 1:
         return 1, sources
-    least = 2 if requested else _MANY
-    first = list(islice(sources, max(least, most)))
-    return (min(most, len(first)) if len(first) >= least else 1), chain(first, sources)
+    minimum = 2 if requested else _MIN_FOR_PROCESSES
+    first = list(islice(sources, max(minimum, limit)))
+    return (min(limit, len(first)) if len(first) >= minimum else 1), chain(first, sources)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["map_ordered"]
 
 _CHECK_SECONDS = 1.0
-"""Seconds between two checks that a thread is still running; a result ends the wait at once."""
+"""Seconds between two checks that a thread is still running. A result ends the wait at once."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -30,15 +30,15 @@ def map_ordered(
 ) -> Iterator[_Result]:
     """Calls a function with short lists of items in several threads, and yields the results in the items' order.
 
-    Where the system starts fewer threads, those that started call the function. Where it starts none, the calling thread does.
+    If the system starts fewer threads than requested, only those call the function; if it starts none, the calling thread.
 
     Args:
         function: Called with up to ``chunk`` items; returns one result for each.
         items: Read no further ahead than two chunks for each thread.
         threads: Largest number of calls at the same time.
-        chunk: Largest number of items in a call. The first calls get fewer items: the first results then come soon, and
-            even a few items are spread over all threads.
-        stop: Called at the end, also after an error; must make running calls return soon.
+        chunk: Largest number of items in a call. The first calls get fewer items, so that the first results come soon and
+            a few items are divided among all threads.
+        stop: Called at the end, also after an error; running calls must then return soon.
 
     Raises:
         Exception: The first exception of a call, in the items' order.
@@ -49,11 +49,11 @@ def map_ordered(
     items, taken = iter(items), 0
     waiting: deque[Future[list[_Result]]] = deque()
     try:
-        while not started and (some := list(islice(items, chunk))):
-            yield from function(some)
-        while some := list(islice(items, min(chunk, 1 + taken // (4 * threads)))):
-            taken += len(some)
-            waiting.append(_submit(jobs, some))
+        while not started and (batch := list(islice(items, chunk))):
+            yield from function(batch)
+        while batch := list(islice(items, min(chunk, 1 + taken // (4 * threads)))):
+            taken += len(batch)
+            waiting.append(_submit(jobs, batch))
             if len(waiting) > 2 * len(started):
                 yield from _wait(waiting.popleft(), started)
         while waiting:
@@ -82,7 +82,7 @@ def _wait(future: "Future[list[_Result]]", threads: list[Thread]) -> list[_Resul
     """Returns the result of a job.
 
     Raises:
-        MemoryError: All threads ended before the job did: without memory, a thread ends before its first statement.
+        MemoryError: All threads ended before the job. A thread that gets no memory ends before its first statement.
         Exception: The exception of the job.
     """
     while True:

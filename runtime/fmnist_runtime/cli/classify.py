@@ -20,13 +20,13 @@ __all__ = ["classify"]
 
 
 def classify(chosen: Namespace) -> int:
-    """Classifies the pictures named by the arguments of ``parsers.build_parser``; returns the exit code."""
+    """Classifies the images named by the arguments of ``parsers.build_parser``; returns the exit code."""
     from fmnist_runtime.cli.formatting import print_answers, print_summary
 
     form = "json" if chosen.json else "csv" if chosen.csv else "table"
     progress = _progress(chosen)
     with closing(_answers(chosen)) as answers:
-        if not gc.isenabled():  # objects created by imports live until the end, so the collector need not visit them
+        if not gc.isenabled():  # main() disables it; objects of imports live until the end, so they are not collected
             gc.freeze()
             gc.enable()
         totals = print_answers(answers, form=form, quiet=chosen.quiet, progress=progress)
@@ -36,9 +36,10 @@ def classify(chosen: Namespace) -> int:
 
 
 def _progress(chosen: Namespace) -> Any:
-    """Returns a progress bar; None with ``--quiet``, without a terminal, or where the number of pictures is unknown.
+    """Returns a progress bar, or None.
 
-    Also None where the answers themselves are printed on the terminal.
+    There is none with ``--quiet``, without a terminal on standard error, where the number of images is unknown, and where
+    the answers themselves are printed on a terminal.
     """
     unknown = chosen.watch is not None or chosen.files_from is not None
     if chosen.quiet or unknown or not sys.stderr.isatty() or sys.stdout.isatty():
@@ -68,8 +69,8 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
         make_folder(chosen.show)
     options = {"top_k": chosen.top_k, "reject": chosen.reject}
     # Only one process can read standard input or a pipe. A watched folder needs a classifier in this process.
-    alone = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
-    processes, sources = choose_processes(expand(_paths(chosen), report=True), 1 if alone else chosen.workers)
+    single_process = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
+    processes, sources = choose_processes(expand(_paths(chosen), report=True), 1 if single_process else chosen.workers)
     if processes > 1:
         from fmnist_runtime.workers.pool import classify_in_processes
 
@@ -86,7 +87,7 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
         return answers
     from fmnist_runtime.cli.inputs import FolderWatch, watch_answers
 
-    return _followed_by(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval)))
+    return _concatenate(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval)))
 
 
 def _comparison_writer(folder: Path | None) -> Any:
@@ -98,7 +99,7 @@ def _comparison_writer(folder: Path | None) -> Any:
     return comparison_writer(folder)
 
 
-def _followed_by(first: Iterator[Answer], second: Iterator[Answer]) -> Generator[Answer, None, None]:
+def _concatenate(first: Iterator[Answer], second: Iterator[Answer]) -> Generator[Answer, None, None]:
     yield from first
     yield from second
 
@@ -107,5 +108,5 @@ def _is_pipe(model: str | None) -> bool:
     """Returns whether the model is a pipe, which only one process can read."""
     try:
         return model is not None and not S_ISREG(mode := os.stat(model).st_mode) and not S_ISDIR(mode)  # noqa: PTH116
-    except (OSError, ValueError):  # the name of an embedded model, or an error that loading reports
+    except (OSError, ValueError):  # the name of an embedded model, or a path whose error is reported when it is loaded
         return False

@@ -15,12 +15,12 @@ def _web(args: Sequence[str]) -> int:
     from shlex import quote
 
     from fmnist_runtime.classifier import Classifier
-    from fmnist_runtime.model_file.store import find_model, names_model, read_model
+    from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
     from fmnist_runtime.webpage import write_page
 
     file = find_model(chosen.model)
     data = read_model(file, chosen.sha256)
-    with names_model(file):
+    with prefix_model_errors(file):
         Classifier.from_bytes(data, threads=chosen.threads, provider=chosen.provider)  # raises where a model cannot run
         size = write_page(data, chosen.folder)
     print(
@@ -34,11 +34,11 @@ def _selftest(args: Sequence[str]) -> int:
     chosen = BUILDERS["selftest"]().parse_arguments(args)
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.cli.formatting import print_selftest
-    from fmnist_runtime.model_file.store import find_model, names_model
+    from fmnist_runtime.model_file.store import find_model, prefix_model_errors
     from fmnist_runtime.selftest import selftest
 
     classifier = Classifier.load(**model_arguments(chosen))
-    with names_model(find_model(chosen.model)):
+    with prefix_model_errors(find_model(chosen.model)):
         result = selftest(classifier)
     return print_selftest(result, as_json=chosen.json)
 

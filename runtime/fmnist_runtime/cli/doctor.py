@@ -15,9 +15,9 @@ from fmnist_runtime.model_file.store import DEFAULT_MODEL, embedded_models
 __all__ = ["Advice", "advise", "examine", "report"]
 
 _SAFE_INT8 = frozenset(["avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"])
-"""Instruction sets that sum 8-bit products in 32 bits: 8-bit weights cannot saturate there."""
+"""Instruction sets that add products of 8-bit numbers in 32 bits, so that sums of 8-bit weights cannot saturate."""
 _MIN_MEMORY = 128 << 20
-"""Bytes of a device's memory below which the advice contains a warning: twice the memory of one process."""
+"""Memory of a device in bytes, below which the advice contains a warning: twice the memory of one process."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Advice:
 def examine() -> dict[str, Any]:
     """Returns the properties of this device, JSON-ready.
 
-    They are those of ``describe_machine``, the versions of Pillow and onnxruntime, and the available execution providers and
-    embedded models.
+    Returns:
+        The properties of ``describe_machine``, versions of Pillow and onnxruntime, available execution providers, and names
+        of the embedded models.
     """
     short = {full: name for name, full in PROVIDERS.items()}
     return describe_machine() | {

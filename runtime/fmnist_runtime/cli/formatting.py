@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["CSV_COLUMNS", "Totals", "print_answers", "print_selftest", "print_summary"]
 
 CSV_COLUMNS = ("path", "label", "class_id", "probability", "rejected", "reason", "error")
-"""Header of ``--csv``. Where an answer has no value for a column, the cell is empty."""
+"""Columns of ``--csv``. A cell is empty if the answer has no such value."""
 _LABEL_WIDTH = 14
 """Width of the label column in characters: the longest label of Fashion-MNIST and some space."""
 _GREEN, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[0m"
@@ -26,14 +26,14 @@ _GREEN, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[0m"
 
 @dataclass
 class Totals:
-    """Number of printed answers by kind, and the time that they took."""
+    """Numbers of printed answers by kind, and the time spent on them."""
 
-    pictures: int = 0
-    """All pictures."""
+    images: int = 0
+    """Images in total."""
     rejected: int = 0
-    """Rejected pictures."""
+    """Rejected images."""
     unreadable: int = 0
-    """Pictures that could not be read."""
+    """Images that could not be read."""
     seconds: float = 0.0
     """Seconds from the request for the first answer to the printing of the last one."""
 
@@ -41,20 +41,23 @@ class Totals:
 def print_answers(
     answers: Iterable[Answer], *, form: str = "table", quiet: bool = False, progress: "Progress | None" = None
 ) -> Totals:
-    """Prints each answer on stdout as soon as it is available, and returns the totals. Errors are printed on stderr, too.
+    """Prints each answer on standard output as soon as it is available; errors also go to standard error.
 
     Args:
         answers: Answers to print.
         form: Output format: ``table``, ``json`` or ``csv``.
         quiet: Whether to print no errors on stderr.
-        progress: Progress bar to advance by one step for each answer.
+        progress: Progress bar, which is advanced by one step for each answer.
+
+    Returns:
+        Totals of all answers.
     """
     print_one = {"table": _table_printer, "json": _json_printer, "csv": _csv_printer}[form]()
     totals, begin = Totals(), time.monotonic()
     for answer in answers:
         if progress:
             progress.step()
-        totals.pictures += 1
+        totals.images += 1
         totals.unreadable += answer.error is not None
         totals.rejected += answer.prediction is not None and answer.prediction.rejected
         if answer.error is not None and not quiet:
@@ -70,11 +73,11 @@ def print_summary(totals: Totals, model: str | None) -> None:
     """Prints the model and the totals on stderr."""
     from fmnist_runtime.model_file.store import find_model
 
-    rate = totals.pictures / max(totals.seconds, 1e-9)
-    accepted = totals.pictures - totals.rejected - totals.unreadable
+    rate = totals.images / max(totals.seconds, 1e-9)
+    accepted = totals.images - totals.rejected - totals.unreadable
     print(f"model {printable(str(find_model(model)))}", file=sys.stderr)
     print(
-        f"{counted(totals.pictures, 'picture')} in {totals.seconds:.2f} s, {rate:,.0f} a second: {accepted:,} accepted, "
+        f"{counted(totals.images, 'image')} in {totals.seconds:.2f} s, {rate:,.0f} a second: {accepted:,} accepted, "
         f"{totals.rejected:,} rejected, {totals.unreadable:,} unreadable",
         file=sys.stderr,
     )

@@ -33,9 +33,9 @@ def infer(args: Sequence[str] | None = None) -> int:
     if [*chosen.photos, chosen.files_from].count("-") > 1:
         parser.error("standard input can be read only once; give one -")
     if chosen.photos and (command := _misspelled_command(chosen.photos[0])):
-        parser.error(f"{chosen.photos[0]} is no file, and no subcommand; did you mean {command}?")
+        parser.error(f"{chosen.photos[0]} is neither a file nor a subcommand; did you mean {command}?")
     if not chosen.photos and chosen.files_from is None and chosen.watch is None:
-        parser.error("name at least one picture or folder, or - for standard input")
+        parser.error("name at least one image or folder, or - for standard input")
     from fmnist_runtime.cli.classify import classify
 
     return classify(chosen)
@@ -56,7 +56,7 @@ def _split_command(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _misspelled_command(word: str) -> str | None:
-    """Returns the subcommand that a word without a suffix resembles, unless there is a file of that name."""
+    """Returns the subcommand that a word of letters resembles; None without one, or if there is a file of that name."""
     if not word.isalpha() or os.path.lexists(word):
         return None
     from difflib import get_close_matches
@@ -66,7 +66,7 @@ def _misspelled_command(word: str) -> str | None:
 
 def main() -> None:
     """Entry point."""
-    # The matrices here are tiny; numpy's linear algebra would start a thread for each CPU.
+    # One thread for numpy's linear algebra, which would start one for each CPU: the matrices here are tiny.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_stdout()
     gc.disable()  # imports create no garbage, and collections during them take time

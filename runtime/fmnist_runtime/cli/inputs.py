@@ -19,11 +19,11 @@ from fmnist_runtime.prediction import Answer
 __all__ = ["FolderWatch", "expand_patterns", "read_paths", "watch_answers"]
 
 _BATCH = 16
-"""Pictures of one model call in a watched folder: more would delay the first answers."""
+"""Images of one model call in a watched folder: more would delay the first answers."""
 _RETRY_SECONDS = 2.0
-"""Seconds without a change after which an unreadable picture is reported: a program may pause while it writes the file."""
+"""Seconds without a change after which an unreadable image is reported: a program may pause while it writes the file."""
 _LONGEST_PATH = 1 << 16
-"""Largest length of a path in bytes: twice the longest of any system. A list without separators would fill the memory."""
+"""Largest length of a path in bytes, twice that of any system. Without a limit, a file without line ends fills the memory."""
 _BLOCK = 1 << 16
 """Bytes read at a time from a list of paths."""
 
@@ -46,7 +46,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
 
     Args:
         file: Path of the list.
-        separator: End of a path: a NUL byte, or a line feed with or without a carriage return before it.
+        separator: Byte after each path: NUL, or a line feed, before which a carriage return is removed.
 
     Raises:
         FileError: The list cannot be read, or has a line of more than ``_LONGEST_PATH`` bytes.
@@ -70,28 +70,28 @@ def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
         yield from complete
         if len(rest) > _LONGEST_PATH:
             raise FileError(
-                f"--files-from: a line of more than {_LONGEST_PATH:,} bytes is no path: is it a list of paths?"
+                f"--files-from: a line has more than {_LONGEST_PATH:,} bytes, so the file is not a list of paths"
             )
     yield rest
 
 
-class _Known(NamedTuple):
+class _FileState(NamedTuple):
     """State of one file in a watched folder."""
 
     signature: tuple[int, int]
     """Modification time in nanoseconds, and size in bytes."""
     since: float
-    """Clock time at which this signature was first seen."""
+    """Clock time at which this signature was first seen, in seconds."""
     done: bool
-    """Whether ``poll`` has returned the picture, or the picture was in the folder at the beginning."""
+    """Whether ``poll`` has returned the image, or the image was in the folder at the beginning."""
 
 
 class FolderWatch:
-    """Finds pictures that are added to a folder, each once; a file that is replaced counts as a new picture.
+    """Finds images that are added to a folder, each once; a replaced file counts as a new image.
 
-    Pictures that are in the folder at the beginning are left out. Hidden names (see ``is_hidden``) are always left out. The
-    number of hidden names at the beginning is logged as a warning. A file is complete when it is not empty, and neither its
-    size nor its modification time has changed for ``interval`` seconds.
+    Images that are in the folder at the beginning, and hidden names (see ``is_hidden``), are left out. The number of hidden
+    names at the beginning is logged as a warning. A file is complete if it is not empty, and its size and modification time
+    have not changed for ``interval`` seconds.
 
     Args:
         folder: Folder to watch, with all folders below it.
@@ -108,17 +108,17 @@ class FolderWatch:
         self.interval = interval
         self._folder, self._clock = folder, clock
         hidden: list[str] = []
-        self._known = {path: _Known(signature, clock(), True) for path, signature in self._signatures(hidden)}
+        self._known = {path: _FileState(signature, clock(), True) for path, signature in self._signatures(hidden)}
         if hidden:
             logging.getLogger(__name__).warning("%s: %s", printable(str(folder)), describe_hidden(hidden))
 
     def poll(self) -> list[str]:
-        """Returns the pictures that are complete and were not returned before, sorted."""
+        """Returns the images that are complete and were not returned before, sorted."""
         now, known, ready = self._clock(), {}, []
         for path, signature in self._signatures():
             state = self._known.get(path)
             if state is None or state.signature != signature:
-                state = _Known(signature, now, False)
+                state = _FileState(signature, now, False)
             elif not state.done and signature[1] and now - state.since >= self.interval:
                 ready.append(path)
                 state = state._replace(done=True)
@@ -127,7 +127,7 @@ class FolderWatch:
         return ready
 
     def retry(self, path: str) -> bool:
-        """Makes ``poll`` return an unreadable picture again, and returns True; False where it did not change for 2 seconds."""
+        """Schedules an unreadable image for another ``poll``; returns False if it has not changed for 2 seconds."""
         state = self._known.get(path)
         if state is None or self._clock() - state.since >= _RETRY_SECONDS:
             return False
@@ -138,7 +138,7 @@ class FolderWatch:
         for path in map(str, find_images(self._folder, hidden)):
             try:
                 status = os.stat(path)  # noqa: PTH116 (find_images yields names that Path.stat may refuse)
-            except OSError:  # removed since it was listed
+            except OSError:  # the file was removed after it was listed
                 continue
             yield path, (status.st_mtime_ns, status.st_size)
 
@@ -146,7 +146,7 @@ class FolderWatch:
 def watch_answers(
     classify: Classify, watch: FolderWatch, sleep: Callable[[float], None] = time.sleep
 ) -> Generator[Answer, None, None]:
-    """Yields an answer for each picture that is added to the folder; ends only by an exception such as an interrupt.
+    """Yields an answer for each image that is added to the folder; ends only by an exception such as an interrupt.
 
     Args:
         classify: See ``batch.to_answers``.

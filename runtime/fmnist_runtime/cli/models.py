@@ -21,7 +21,7 @@ class ModelDescription(NamedTuple):
         accuracy: Share of the test images that this file classifies correctly (0..1).
         photo_share: Share of training images augmented to look like photos (0..1).
         learned_photos: Whether the last phase of its training used photos.
-        good_for: Reasons to choose this model, from a comparison with the other models.
+        good_for: Reasons to choose this model, derived from a comparison with the other models.
     """
 
     name: str

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from fmnist_runtime.cpus import MOST_PROCESSES
+from fmnist_runtime.cpus import MAX_PROCESSES
 from fmnist_runtime.options import (
     CommandParser,
     add_careful_option,
@@ -19,12 +19,12 @@ __all__ = ["BUILDERS", "COMMANDS", "SHELLS", "build_parser"]
 COMMANDS = {
     "web": "write a page that classifies in the browser",
     "selftest": "check that this device computes the logits stored in the model file",
-    "doctor": "print the properties of this device and the options that suit it",
-    "models": "list the embedded models: size, accuracy, and what each is good for",
-    "ray": "classify a folder or object store with many workers, on Ray",
+    "doctor": "print the properties of this device and the recommended options",
+    "models": "list the embedded models: size, accuracy, and when to choose each",
+    "ray": "classify a folder or object store with many workers of a Ray cluster",
     "completion": "print a completion script for a shell",
 }
-"""Subcommands and their help. A file of such a name is classified as ./NAME."""
+"""Subcommands and their help. A file with the name of a subcommand is given as ./NAME."""
 SHELLS = ("bash", "zsh", "fish")
 """Shells with a completion script."""
 
@@ -34,9 +34,9 @@ def build_parser() -> CommandParser:
     commands = "\n".join(f"  {name:<12} {text}" for name, text in COMMANDS.items())
     parser = CommandParser(
         "fmnist-infer",
-        "Classify photos of clothing; most pictures that show no garment are rejected.",
+        "Classify photos of clothing. Most images without a garment are rejected.",
         f"commands:\n{commands}\n"
-        "fmnist-infer COMMAND --help lists a command's options. A file that has the name of a command: ./NAME.",
+        "fmnist-infer COMMAND --help lists a command's options. Write ./NAME for a file that has the name of a command.",
         commands=COMMANDS,
     )
     _add_inputs(parser)
@@ -47,14 +47,14 @@ def build_parser() -> CommandParser:
         "--reject",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help='answer "I don\'t know" to pictures unlike any garment (default: yes)',
+        help='answer "I don\'t know" for images unlike any garment (default: yes)',
     )
     parser.add_environment_option(
         "--workers",
         env="FMNIST_WORKERS",
-        type=positive_int_up_to(MOST_PROCESSES),
+        type=positive_int_up_to(MAX_PROCESSES),
         metavar="N",
-        help="processes for many pictures (default: one for each CPU, from 500 pictures on); 1: one thread",
+        help="number of processes (default: one for each CPU, if there are at least 500 images); 1 uses a single thread",
     )
     _add_outputs(parser)
     return parser
@@ -66,29 +66,33 @@ def _add_inputs(parser: CommandParser) -> None:
         "photos",
         metavar="PHOTO",
         nargs="*",
-        help="picture files, folders (searched through), quoted patterns such as '*.jpg', or - for standard input",
+        help="image files, folders with all folders below them, quoted patterns such as '*.jpg', or - for standard input",
     )
-    add("--files-from", metavar="FILE", help="read more paths from this file, one a line; - for standard input")
-    add("--null", action="store_true", help="paths of --files-from end with a NUL byte, as find -print0 writes them")
+    add("--files-from", metavar="FILE", help="read more paths from this file, one a line; - reads standard input")
+    add(
+        "--null",
+        action="store_true",
+        help="expect a NUL byte after each path of --files-from, as find -print0 writes it",
+    )
     add(
         "--watch",
         type=Path,
         metavar="DIR",
-        help="afterwards, classify each picture that is added to this folder, until interrupted",
+        help="then classify each image that is added to this folder, until interrupted",
     )
     add(
         "--interval",
         type=positive_number,
         default=0.5,
         metavar="S",
-        help="seconds between two scans of the watched folder; a file unchanged for so long is complete (default: 0.5)",
+        help="seconds between two scans of the watched folder; a file is complete after as long without change (default: 0.5)",
     )
 
 
 def _add_outputs(parser: CommandParser) -> None:
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object for each picture, one a line")
-    form.add_argument("--csv", action="store_true", help="print comma-separated values, with a header")
+    form.add_argument("--json", action="store_true", help="print one line with a JSON object for each image")
+    form.add_argument("--csv", action="store_true", help="print comma-separated values with a header")
     parser.add_argument(
         "--show", type=Path, metavar="DIR", help="write each photo beside the network's input into this folder"
     )
@@ -102,10 +106,12 @@ def _add_outputs(parser: CommandParser) -> None:
 def _build_web() -> CommandParser:
     parser = CommandParser(
         "fmnist-infer web",
-        "Write a page that classifies in the browser, with one model. Other options than --model and --sha256 only load the model "
-        "for a check; the page does not depend on them.",
+        "Write a page that classifies in the browser, with one model. Before that, the model is loaded for a check; "
+        "--threads, --provider and --careful affect only this check.",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder for the page; made where there is none")
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="folder for the page; it is created if it does not exist"
+    )
     add_model_options(parser)
     return parser
 
@@ -113,7 +119,7 @@ def _build_web() -> CommandParser:
 def _build_selftest() -> CommandParser:
     parser = CommandParser(
         "fmnist-infer selftest",
-        "Compare this device's logits with those stored in the model file. Exit code 1 where they differ.",
+        "Compare this device's logits with those stored in the model file. The exit code is 1 if they differ.",
     )
     add_model_options(parser)
     _add_json(parser)
@@ -121,7 +127,7 @@ def _build_selftest() -> CommandParser:
 
 
 def _build_doctor() -> CommandParser:
-    parser = CommandParser("fmnist-infer doctor", "Print the properties of this device and the options that suit it.")
+    parser = CommandParser("fmnist-infer doctor", "Print the properties of this device and the recommended options.")
     _add_json(parser)
     return parser
 
@@ -133,21 +139,21 @@ def _build_models() -> CommandParser:
 
 
 def _build_ray() -> CommandParser:
-    parser = CommandParser("fmnist-infer ray", "Classify a folder or object store with many workers, on Ray.")
+    parser = CommandParser("fmnist-infer ray", "Classify a folder or object store with many workers of a Ray cluster.")
     add = parser.add_argument
     add("source", metavar="PICTURES", help="folder or URL of the images")
     add("output", metavar="ANSWERS", help="new folder for the answers, as Parquet files")
     add(
         "--workers",
-        type=positive_int_up_to(MOST_PROCESSES),
+        type=positive_int_up_to(MAX_PROCESSES),
         default=2,
         metavar="N",
-        help="processes with a classifier each (default: 2)",
+        help="number of processes, each with its own classifier (default: 2)",
     )
     parser.add_environment_option(
         "--model",
         env="FMNIST_MODEL",
-        help="model file or folder, readable on every machine, or embedded model by name (default: improved)",
+        help="model file or folder that every machine can read, or name of an embedded model (default: improved)",
     )
     add_careful_option(parser)
     return parser

@@ -12,7 +12,7 @@ _WIDTH = 30
 
 
 class Progress:
-    """Bar of ``total`` steps on a terminal."""
+    """Progress bar of ``total`` steps on a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done = total, 0

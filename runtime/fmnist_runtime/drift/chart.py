@@ -1,4 +1,4 @@
-"""Chart of two sets of answers: shares as pairs of bars; differences beyond three standard errors are red."""
+"""Chart of two sets of answers: one pair of bars for each share, red where they differ by over three standard errors."""
 
 import io
 from pathlib import Path
@@ -17,23 +17,24 @@ __all__ = ["draw_chart", "write_chart"]
 
 _WIDTH, _ROW, _LEFT, _BAR = 900, 34, 170, 560
 """Pixels: width of the chart, height of a row, start of the bars, length of the longest bar."""
-_INK, _FAINT, _BEFORE, _DAY, _ALARM = "#1f2328", "#d0d7de", "#8c959f", "#1f6feb", "#cf222e"
+_TEXT_COLOR, _AXIS_COLOR = "#1f2328", "#d0d7de"
+_REFERENCE_COLOR, _TODAY_COLOR, _CHANGED_COLOR = "#8c959f", "#1f6feb", "#cf222e"
 _STANDARD_ERRORS = 3
-"""Standard errors of a difference above which its bar is red: by chance, one bar in 370 is."""
+"""Number of standard errors above which the bar of a difference is red: by chance, one bar in 370."""
 
 
 class _Panel(NamedTuple):
     title: str
     rows: list[str]
     """Names of the rows."""
-    before: np.ndarray
-    """Counts of the reference, ``[len(rows)]``."""
-    day: np.ndarray
-    """Counts of today, ``[len(rows)]``."""
+    reference: np.ndarray
+    """Counts of the reference, int64 ``[len(rows)]``."""
+    today: np.ndarray
+    """Counts of today, int64 ``[len(rows)]``."""
 
 
 def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Finding]) -> Image.Image:
-    """Draws the shares of the labels, rejections and confidence bins: gray the reference, blue today, red where they differ.
+    """Draws the shares of labels, rejections and confidence bins: gray for the reference, blue for today, red if they differ.
 
     Args:
         reference: Counts to compare with.
@@ -52,17 +53,17 @@ def draw_chart(reference: AnswerCounts, today: AnswerCounts, findings: list[Find
         _Panel("Answers", [*map(printable, names), "I don't know"], before, now),
         _Panel("Confidence", edges, reference.confidence, today.confidence),
     ]
-    sheet = Image.new("RGB", (_WIDTH, 110 + sum(50 + _ROW * len(panel.rows) for panel in panels)), "white")
-    pen = ImageDraw.Draw(sheet)
+    chart = Image.new("RGB", (_WIDTH, 110 + sum(50 + _ROW * len(panel.rows) for panel in panels)), "white")
+    draw = ImageDraw.Draw(chart)
     verdict = ", ".join(f"{f.what} {'CHANGED' if f.changed else 'as before'} (p {f.p:.4f})" for f in findings)
-    pen.text((20, 18), verdict, _INK, _font(18))
-    pen.text((20, 50), f"gray: reference, {counted(reference.total, 'picture')}", _BEFORE, _font(15))
-    pen.text((320, 50), f"blue: today, {counted(today.total, 'picture')}", _DAY, _font(15))
-    pen.text((580, 50), f"red: differs by over {_STANDARD_ERRORS} standard errors", _ALARM, _font(15))
+    draw.text((20, 18), verdict, _TEXT_COLOR, _font(18))
+    draw.text((20, 50), f"gray: reference, {counted(reference.total, 'image')}", _REFERENCE_COLOR, _font(15))
+    draw.text((320, 50), f"blue: today, {counted(today.total, 'image')}", _TODAY_COLOR, _font(15))
+    draw.text((580, 50), f"red: differs by over {_STANDARD_ERRORS} standard errors", _CHANGED_COLOR, _font(15))
     top = 90
     for panel in panels:
-        top = _draw_panel(pen, top, panel)
-    return sheet
+        top = _draw_panel(draw, top, panel)
+    return chart
 
 
 def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findings: list[Finding]) -> None:
@@ -79,24 +80,24 @@ def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findin
         raise FmnistError(f"--picture: cannot write {path}: {error.strerror or error}") from error
 
 
-def _draw_panel(pen: ImageDraw.ImageDraw, top: int, panel: _Panel) -> int:
-    """Draws one panel from ``top``, and returns the top of the next."""
-    pen.text((20, top), panel.title, _INK, _font(18))
-    before, day = panel.before, panel.day
-    old, new = before / max(before.sum(), 1), day / max(day.sum(), 1)
-    pooled = (before + day) / (before.sum() + day.sum())
-    errors = np.sqrt(pooled * (1 - pooled) * (1 / max(before.sum(), 1) + 1 / max(day.sum(), 1)))
-    scale = _BAR / max(old.max(), new.max(), 0.01)
+def _draw_panel(draw: ImageDraw.ImageDraw, top: int, panel: _Panel) -> int:
+    """Draws one panel whose upper edge is ``top``, and returns the upper edge of the next, in pixels."""
+    draw.text((20, top), panel.title, _TEXT_COLOR, _font(18))
+    totals = [max(counts.sum(), 1) for counts in (panel.reference, panel.today)]
+    before, after = panel.reference / totals[0], panel.today / totals[1]
+    pooled = (panel.reference + panel.today) / (panel.reference.sum() + panel.today.sum())
+    errors = np.sqrt(pooled * (1 - pooled) * (1 / totals[0] + 1 / totals[1]))
+    scale = _BAR / max(before.max(), after.max(), 0.01)
     top += 34
-    for name, was, now, error in zip(panel.rows, old, new, errors, strict=True):
-        color = _ALARM if abs(now - was) > _STANDARD_ERRORS * error else _DAY
-        pen.text((_LEFT - 12, top + 13), name, _INK, _font(15), anchor="rm")
-        pen.rectangle((_LEFT, top, _LEFT + was * scale, top + 11), _BEFORE)
-        pen.rectangle((_LEFT, top + 13, _LEFT + now * scale, top + 24), color)
-        end = _LEFT + max(was, now) * scale + 10
-        pen.text((end, top + 13), f"{was:.1%} -> {now:.1%}", _INK, _font(14), anchor="lm")
+    for name, old, new, error in zip(panel.rows, before, after, errors, strict=True):
+        color = _CHANGED_COLOR if abs(new - old) > _STANDARD_ERRORS * error else _TODAY_COLOR
+        draw.text((_LEFT - 12, top + 13), name, _TEXT_COLOR, _font(15), anchor="rm")
+        draw.rectangle((_LEFT, top, _LEFT + old * scale, top + 11), _REFERENCE_COLOR)
+        draw.rectangle((_LEFT, top + 13, _LEFT + new * scale, top + 24), color)
+        end = _LEFT + max(old, new) * scale + 10
+        draw.text((end, top + 13), f"{old:.1%} -> {new:.1%}", _TEXT_COLOR, _font(14), anchor="lm")
         top += _ROW
-    pen.line((_LEFT, top - _ROW * len(panel.rows) - 4, _LEFT, top - 4), _FAINT)
+    draw.line((_LEFT, top - _ROW * len(panel.rows) - 4, _LEFT, top - 4), _AXIS_COLOR)
     return top + 16
 
 

@@ -25,27 +25,27 @@ def build_parser() -> CommandParser:
     """Returns the parser of ``fmnist-drift``."""
     parser = CommandParser(
         "fmnist-drift",
-        "Test whether answers have changed, or differ by chance. Exit code 3 where they have changed.",
-        "A FILE holds lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics.",
+        "Test whether answers have changed, or differ by chance. The exit code is 3 if they have changed.",
+        "A FILE contains lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics.",
     )
     add = parser.add_argument
     add("reference", metavar="REFERENCE_FILE", type=Path, help="answers to compare with")
-    add("today", metavar="FILE", type=Path, help="answers of today; - for standard input")
-    add("--since", type=Path, metavar="FILE", help="an earlier reading of today's /metrics, to subtract")
-    add("--picture", type=Path, metavar="PNG", help="draw the comparison into this file")
+    add("today", metavar="FILE", type=Path, help="answers of today; - reads standard input")
+    add("--since", type=Path, metavar="FILE", help="subtract this earlier reading of today's /metrics")
+    add("--picture", type=Path, metavar="PNG", help="write a chart of the comparison to this file")
     add(
         "--alpha",
         type=_number_between(0.0003, 0.5),
         default=0.01,
         metavar="P",
-        help="largest probability of reporting a change where there is none (default: 0.01)",
+        help="largest probability of reporting a change by chance (default: 0.01)",
     )
     add(
         "--least",
         type=_number_between(0, 1),
         default=0.0,
         metavar="SIZE",
-        help="smallest share of answers that counts as a change (default: 0)",
+        help="smallest difference of shares, 0 to 1, that counts as a change (default: 0)",
     )
     add("--json", action="store_true", help="print one JSON object")
     return parser
@@ -91,7 +91,7 @@ def _number_between(low: float, high: float) -> Callable[[str], float]:
 
 
 def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]") -> str:
-    lines = [f"{'':<14}{'reference':>12}{'today':>12}", f"{'pictures':<14}{before.total:12,}{now.total:12,}"]
+    lines = [f"{'':<14}{'reference':>12}{'today':>12}", f"{'images':<14}{before.total:12,}{now.total:12,}"]
     for name in sorted({*before.labels, *now.labels}):
         shares = [counts.labels.get(name, 0) / counts.total for counts in (before, now)]
         lines.append(f"{printable(name):<14}{shares[0]:12.1%}{shares[1]:12.1%}")

@@ -8,7 +8,7 @@ __all__ = ["ANSWERS", "CONFIDENCE", "EDGES", "REJECTED", "STARTED", "label_text"
 ANSWERS, REJECTED, CONFIDENCE = "fmnist_answers", "fmnist_rejected", "fmnist_confidence"
 """Names of the metrics."""
 STARTED = "process_start_time_seconds"
-"""Name of prometheus_client's metric of the process's start time. Another value means that the counters restarted at 0."""
+"""Metric of prometheus_client with the process's start time. Another value means that the counters restarted at 0."""
 
 EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """Upper edges of the confidence bins, inclusive; one more bin lies above them. Bins are narrower where most answers lie."""

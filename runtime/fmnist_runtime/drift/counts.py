@@ -36,13 +36,13 @@ class AnswerCounts:
     """Numbers of answers by label, rejection and confidence."""
 
     labels: Mapping[str, int]
-    """Answers by label, without rejected pictures."""
+    """Answers by label, without rejected images."""
     rejected: int
-    """Rejected pictures."""
+    """Rejected images."""
     confidence: np.ndarray
     """int64 ``[len(EDGES) + 1]``: answers by bin of their probability, rejected or not."""
     started: tuple[int, ...] = ()
-    """Start times of the services that the counts are from, in seconds since 1970; empty where unknown."""
+    """Start times of the counted services, in seconds since 1970; empty if unknown."""
 
     @property
     def total(self) -> int:
@@ -68,7 +68,7 @@ class AnswerCounts:
 
 
 def read_counts(path: Path) -> AnswerCounts:
-    """Reads answers or metrics; ``-`` is standard input. Unreadable pictures are left out.
+    """Reads answers or metrics; ``-`` is standard input. Unreadable images are left out.
 
     A file may hold the readings of several services, one after the other: their counts are added.
 

@@ -1,13 +1,12 @@
 """Permutation tests on counts: whether answers have changed, or differ by chance.
 
-Each test compares two sets of answers, the reference and today. Without a change, the assignment of pictures to the two sets
+Each test compares two sets of answers, the reference and today. Without a change, the assignment of images to the two sets
 is random. So both sets are pooled and divided again at random, by a multivariate hypergeometric draw. The value p is the
-share of draws in which the two sets differ at least as much as observed.
-It is exact for few pictures, empty classes and binned confidences, unlike textbook distributions (Good 2005, "Permutation,
-Parametric and Bootstrap Tests of Hypotheses", chapter 3). Holm's method (1979) bounds the error rate of the three tests
-together.
+share of draws in which the two sets differ at least as much as observed. Unlike textbook distributions, it is exact for few
+images, empty classes and binned confidences (Good 2005, "Permutation, Parametric and Bootstrap Tests of Hypotheses",
+chapter 3). Holm's method (1979) bounds the probability of an error in any of the three tests.
 
-The tests assume independent pictures. Ten photos of one shoe are not independent: p is then too small.
+The tests assume independent images. Ten photos of one shoe are not independent: p is then too small.
 """
 
 import dataclasses
@@ -23,10 +22,11 @@ __all__ = ["DRAWS", "Finding", "chi_square", "detect_drift", "kolmogorov_smirnov
 
 DRAWS = 9999
 """Number of draws; the smallest possible p is 1 / (DRAWS + 1)."""
-_MAX_PICTURES = 10**9
+_MAX_IMAGES = 10**9
 """Largest total of numpy's hypergeometric draw. Larger counts are scaled down, which makes a detection less likely."""
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Test statistic: counts of one set, int64 ``[..., K]``, and of both together, int64 ``[K]``, to float64 ``[...]``."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Finding:
     """Size of the difference, 0 to 1: the total variation distance of the shares; for confidence, the largest difference of
     the two cumulative shares."""
     p: float
-    """Probability, by chance alone, of a difference at least as large, 0 to 1."""
+    """Probability of a difference at least as large by chance alone, 0 to 1."""
     changed: bool = False
     """Whether p is below Holm's threshold and the size is at least the requested one."""
 
@@ -55,28 +55,28 @@ class _Comparison(NamedTuple):
     statistic: Statistic
 
 
-def chi_square(day: np.ndarray, pooled: np.ndarray) -> np.ndarray:
+def chi_square(today: np.ndarray, pooled: np.ndarray) -> np.ndarray:
     """Returns Pearson's chi-squared statistic of a 2 × K table, float64 ``[...]``.
 
     Args:
-        day: Counts of one row, int64 ``[..., K]``.
+        today: Counts of one row, int64 ``[..., K]``.
         pooled: Counts of both rows together, int64 ``[K]``.
     """
     seen = pooled > 0
-    share = day.sum(axis=-1, keepdims=True) / pooled.sum()
+    share = today.sum(axis=-1, keepdims=True) / pooled.sum()
     expected = pooled[seen] * share
-    return np.asarray(((day[..., seen] - expected) ** 2 / (expected * (1 - share))).sum(axis=-1))
+    return np.asarray(((today[..., seen] - expected) ** 2 / (expected * (1 - share))).sum(axis=-1))
 
 
-def kolmogorov_smirnov(day: np.ndarray, pooled: np.ndarray) -> np.ndarray:
+def kolmogorov_smirnov(today: np.ndarray, pooled: np.ndarray) -> np.ndarray:
     """Returns the largest difference of the two cumulative shares at the bins' edges, float64 ``[...]``.
 
     Args:
-        day: See ``chi_square``.
+        today: See ``chi_square``.
         pooled: See ``chi_square``.
     """
-    rest = pooled - day
-    gap = np.cumsum(day, -1) / day.sum(-1, keepdims=True) - np.cumsum(rest, -1) / rest.sum(-1, keepdims=True)
+    rest = pooled - today
+    gap = np.cumsum(today, -1) / today.sum(-1, keepdims=True) - np.cumsum(rest, -1) / rest.sum(-1, keepdims=True)
     return np.asarray(np.abs(gap).max(axis=-1))
 
 
@@ -89,10 +89,10 @@ def detect_drift(
         reference: Counts to compare with, at least one answer.
         today: Counts to test, at least one answer.
         alpha: Largest probability that any of the tests reports a change where there is none.
-        least: Smallest size of a change, 0 to 1: with a million pictures even a tiny difference is significant.
+        least: Smallest size of a change, 0 to 1: with a million images even a tiny difference is significant.
 
     Returns:
-        One finding for each test; none for the labels where all pictures of one set were rejected.
+        One finding for each test. The test of the labels is left out if all images of one set were rejected.
     """
     rng = np.random.default_rng(0)
     comparisons = [
@@ -111,16 +111,16 @@ def _rejections(counts: AnswerCounts) -> np.ndarray:
 
 
 def _test(comparison: _Comparison, rng: np.random.Generator) -> Finding:
-    before, day, statistic = comparison.reference, comparison.today, comparison.statistic
-    scale = max(1.0, (before.sum() + day.sum()) / _MAX_PICTURES)
-    before, day = ((counts / scale).astype(np.int64) for counts in (before, day))
-    pooled = before + day
-    observed = float(statistic(day, pooled))
-    drawn = rng.multivariate_hypergeometric(pooled, int(day.sum()), size=DRAWS, method="marginals")
-    as_far = int((statistic(drawn, pooled) >= observed * (1 - 1e-12)).sum())
-    difference = day / day.sum() - before / before.sum()
+    reference, today, statistic = comparison.reference, comparison.today, comparison.statistic
+    scale = max(1.0, (reference.sum() + today.sum()) / _MAX_IMAGES)
+    reference, today = ((counts / scale).astype(np.int64) for counts in (reference, today))
+    pooled = reference + today
+    observed = float(statistic(today, pooled))
+    drawn = rng.multivariate_hypergeometric(pooled, int(today.sum()), size=DRAWS, method="marginals")
+    extreme = int((statistic(drawn, pooled) >= observed * (1 - 1e-12)).sum())
+    difference = today / today.sum() - reference / reference.sum()
     size = observed if statistic is kolmogorov_smirnov else float(np.abs(difference).sum() / 2)
-    return Finding(comparison.what, observed, size, (1 + as_far) / (1 + DRAWS))
+    return Finding(comparison.what, observed, size, (1 + extreme) / (1 + DRAWS))
 
 
 def _holm(findings: list[Finding], alpha: float, least: float) -> list[Finding]:

@@ -22,25 +22,25 @@ _SIDE = 280
 
 def comparison_writer(folder: str | Path) -> Callable[[Any, Image.Image, np.ndarray], None]:
     """Returns a callback for ``Classifier.results`` that writes each photo beside the network's input into a folder."""
-    return lambda picture, image, seen: write_comparison(image, seen, Path(folder), str(picture))
+    return lambda picture, image, network_input: write_comparison(image, network_input, Path(folder), str(picture))
 
 
-def side_by_side(photo: Image.Image, seen: np.ndarray) -> Image.Image:
+def side_by_side(photo: Image.Image, network_input: np.ndarray) -> Image.Image:
     """Draws the photo, shrunk to 280 pixels, on the left and the network's input uint8 ``[28, 28]`` on the right."""
     left = photo.convert("RGB")
     left.thumbnail((_SIDE, _SIDE))
-    sheet = Image.new("RGB", (2 * _SIDE + 8, _SIDE), "white")
-    sheet.paste(left, ((_SIDE - left.width) // 2, (_SIDE - left.height) // 2))
-    sheet.paste(Image.fromarray(seen).resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_SIDE + 8, 0))
-    return sheet
+    canvas = Image.new("RGB", (2 * _SIDE + 8, _SIDE), "white")
+    canvas.paste(left, ((_SIDE - left.width) // 2, (_SIDE - left.height) // 2))
+    canvas.paste(Image.fromarray(network_input).resize((_SIDE, _SIDE), Image.Resampling.NEAREST), (_SIDE + 8, 0))
+    return canvas
 
 
-def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: str) -> None:
+def write_comparison(photo: Image.Image, network_input: np.ndarray, folder: Path, name: str) -> None:
     """Writes ``side_by_side`` as a PNG into a folder, whole or not at all.
 
     Args:
         photo: Decoded photo.
-        seen: Network input, uint8 ``[28, 28]``.
+        network_input: Network input, uint8 ``[28, 28]``.
         folder: Folder for the file; created if it does not exist.
         name: Path of the photo, from which the file name is derived.
 
@@ -48,7 +48,7 @@ def write_comparison(photo: Image.Image, seen: np.ndarray, folder: Path, name: s
         FmnistError: The folder cannot be written.
     """
     file = io.BytesIO()
-    side_by_side(photo, seen).save(file, "PNG")
+    side_by_side(photo, network_input).save(file, "PNG")
     target = folder / f"{_stem(name)}.png"
     try:
         write_atomically(target, file.getvalue())

@@ -145,7 +145,7 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
 def _open(data: bytes) -> Image.Image:
     """Reads the header. JPEG and PNG are recognized here, so that Pillow does not import its other decoders for them."""
     refuse_many_pieces(data)
-    if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several pictures: the first one is the photo
+    if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several images: the first one is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 
         image = JpegImageFile(Metered(data))

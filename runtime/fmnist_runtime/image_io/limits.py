@@ -1,4 +1,4 @@
-"""Limits on the cost of untrusted images, checked before decoding, so that no file takes minutes or gigabytes to decode.
+"""Limits on the cost of untrusted images, checked before decoding. So no file takes minutes or gigabytes to decode.
 
 The size of a file does not limit its cost. A few kilobytes can contain gigapixels (a decompression bomb), or millions of
 chunks that Pillow reads one by one in Python. A progressive JPEG can have thousands of scans over the same pixels.
@@ -28,7 +28,7 @@ MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 40_000_000}
 MAX_SCANS = 100
 """Largest number of scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
 _MAX_HEADER_MARKERS = 1000
-"""Number of a JPEG's markers examined before its first scan: an ordinary file has up to a hundred."""
+"""Largest number of markers examined before the first scan of a JPEG: an ordinary file has up to a hundred."""
 MAX_PIECES = 100_000
 """Largest number of strips or tiles of a TIFF: Pillow takes some microseconds for each, whatever its size."""
 MAX_READS = 10_000_000
@@ -95,7 +95,7 @@ def refuse_many_pieces(data: bytes) -> None:
         ImageError: More than ``MAX_SCANS`` scans, or more than ``MAX_PIECES`` strips or tiles.
         struct.error: A TIFF file that ends in its header.
     """
-    # Each test takes several times as long as the one before it, and accepts nearly all files that reach it.
+    # The tests are in the order of their cost. Each accepts nearly all files, so few files reach the next one.
     many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind, _ in _jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
@@ -104,7 +104,7 @@ def refuse_many_pieces(data: bytes) -> None:
 
 
 def _is_in_one_scan(data: bytes) -> bool:
-    """Returns whether the first scan of a sequential JPEG contains all color components: decoders then read no second scan."""
+    """Returns whether the first scan of a sequential JPEG has all color components, so that decoders read no second one."""
     components = b""
     for kind, segment in islice(_jpeg_markers(data), _MAX_HEADER_MARKERS):
         if kind == 0xDA:

@@ -46,11 +46,11 @@ def upright(image: Image.Image) -> Image.Image:
         return image
     if method is None:
         return image
-    turned = image.transpose(method)
-    turned.info = {
+    rotated = image.transpose(method)
+    rotated.info = {
         key: value for key, value in image.info.items() if key == "transparency"
     }  # no EXIF: its orientation is applied
-    return turned
+    return rotated
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:

@@ -6,11 +6,11 @@ __all__ = ["drop_long_text"]
 
 _SIGNATURE_BYTES = 8
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-"""Chunks of text and color profiles (PNG specification, 11.3.2 and 11.3.3): all chunks but pixels that Pillow unpacks."""
+"""Chunks of text and color profiles (PNG specification, 11.3.2 and 11.3.3); Pillow unpacks these and the pixels only."""
 _MAX_CHUNK = 1 << 20
 """Largest unpacked size of one chunk, in bytes: Pillow refuses a file with a larger one (``MAX_TEXT_CHUNK``)."""
 _MAX_TOTAL = 1 << 24
-"""Largest unpacked size of all chunks together, in bytes: a quarter of Pillow's limit, unpacked in under 0.1 s."""
+"""Largest unpacked size of all chunks together, in bytes: a quarter of Pillow's limit. Unpacking takes under 0.1 s."""
 _MAX_CHUNKS = 100_000
 """Number of chunks examined; a screenshot has some hundreds."""
 

@@ -1,10 +1,10 @@
 """Integrity checks of model files on their bytes, before onnxruntime reads them.
 
-The checksum covers every byte of the file, so a damaged download is refused. The walk over the protobuf refuses tensors
+The checksum covers every byte of the file, so a damaged download is refused. The traversal of the protobuf refuses tensors
 stored outside the file: their location is a path chosen by the file, which could be any file of the device (see
-https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses malformed files, which keeps hostile input from the C++
-parser. In the ORT format, a flatbuffer, tensors have no path; onnxruntime verifies the buffer itself. Neither check bounds
-the cost of the graph: a model is a program, so take it from a trusted source, or by its ``--sha256``.
+https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses malformed files, so they do not reach the C++ parser. In
+the ORT format, a flatbuffer, tensors have no path; onnxruntime verifies the buffer itself. Neither check bounds the cost of
+the graph. A model is a program: take it from a trusted source, or check its hash with ``--sha256``.
 """
 
 import re
@@ -29,7 +29,7 @@ _ORT_CHECKSUM = re.compile(rb"\x40\x00\x00\x00([0-9a-f]{64})\x00")
 MAX_DEPTH = 100
 """Largest depth of nested messages: the limit of protobuf itself."""
 MAX_FIELDS = 1_000_000
-"""Largest number of fields of a file: a graph of 1,000 nodes has about 10,000, a hostile file one for every two bytes."""
+"""Largest number of fields of a file. A graph of 1,000 nodes has about 10,000; a hostile file can have one in two bytes."""
 
 SCHEMA: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
@@ -41,11 +41,11 @@ SCHEMA: dict[str, dict[int, str]] = {
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
 }
-"""The part of onnx.proto that leads to tensors: message, field number, message in that field."""
+"""Fields of onnx.proto that may contain tensors: type of the field, by message type and field number."""
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
-"""Field numbers of Tensor."""
+"""Field numbers in Tensor."""
 GRAPH = 7
-"""Field number of Model."""
+"""Field number in Model."""
 
 
 def verify_sha256(data: bytes, expected: str) -> None:

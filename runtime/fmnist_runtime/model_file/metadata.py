@@ -87,9 +87,9 @@ class Metadata(NamedTuple):
 
 
 def _finite(text: str) -> float:
-    """Converts a number of JSON; ``NaN``, ``Infinity`` and ``1e999`` would not become JSON again."""
+    """Converts a number of JSON; refuses ``NaN``, ``Infinity`` and ``1e999``, which cannot be written as JSON again."""
     if not isfinite(number := float(text)):
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"{text} is not a number")
     return number
 
 

@@ -1,4 +1,4 @@
-"""Protobuf's wire format, as far as ONNX files need it: https://protobuf.dev/programming-guides/encoding/."""
+"""The parts of protobuf's wire format that ONNX files use: https://protobuf.dev/programming-guides/encoding/."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,17 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def message_fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields (field number, wire type, value, stop) of one message; for bytes ``data[value:stop]`` is the content."""
+    """Yields (field number, wire type, value, stop) for each field of one message.
+
+    ``stop`` is the position after the field. For a field of type BYTES, the content is ``data[value:stop]``.
+
+    Raises:
+        ModelError: The message is malformed.
+    """
     while position < end:
         tag, position = read_varint(data, position, end)
         field, wire = tag >> 3, tag & 7
-        if field == 0 or tag >> 32:  # a parser that keeps 32 bits would read another field than this walk
+        if field == 0 or tag >> 32:  # a parser that keeps 32 bits would read another field number
             raise malformed()
         value, stop = position, position
         if wire == VARINT:
@@ -36,7 +42,11 @@ def message_fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, 
 
 
 def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Reads one base-128 number of at most ten bytes; returns it with the position after it."""
+    """Reads one base-128 number of at most ten bytes; returns the number and the position after it.
+
+    Raises:
+        ModelError: The number does not end before ``end`` or within ten bytes.
+    """
     value = shift = 0
     for index in range(position, min(end, position + 10)):
         byte = data[index]
@@ -48,5 +58,5 @@ def read_varint(data: bytes, position: int, end: int) -> tuple[int, int]:
 
 
 def malformed() -> ModelError:
-    """Returns the error for a file that is not a protobuf message, or not the expected one."""
+    """Returns the error for data that is not a protobuf message, or not of the expected type."""
     return ModelError("not an ONNX model: the file is damaged or of another kind")

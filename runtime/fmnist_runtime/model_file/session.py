@@ -5,7 +5,7 @@ import threading
 
 import onnxruntime
 
-from fmnist_runtime.cpus import MOST_THREADS, start_threads
+from fmnist_runtime.cpus import MAX_THREADS, start_threads
 from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
@@ -28,9 +28,9 @@ _INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
 
 
 def turn_off_tracing(system: str = os.name) -> None:
-    """Stops the trace events that onnxruntime's wheels for Windows hand to the system, which may upload them.
+    """Turns off the trace events of onnxruntime's wheels for Windows, which the system may upload.
 
-    On Windows ``ORT_DISABLE_TELEMETRY`` alone has no effect; elsewhere it is enough. Called once, on import.
+    On Windows, ``ORT_DISABLE_TELEMETRY`` alone has no effect; elsewhere it is enough. Called once, on import.
 
     Args:
         system: ``os.name``.
@@ -55,8 +55,8 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
         FmnistError: The system starts fewer threads than requested.
         ModelError: onnxruntime refuses the model.
     """
-    if not 1 <= threads <= MOST_THREADS:
-        raise ConfigError(f"threads must be 1 to {MOST_THREADS}, not {threads}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
     chosen = _find_provider(provider)
     _require_threads(threads - 1)  # the calling thread is the first
     options = onnxruntime.SessionOptions()
@@ -66,7 +66,7 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
     for kind in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{kind}.allow_spinning", "0")
     try:
-        # Without fallback: it would replace the requested provider, print on standard output, and keep the file's bytes.
+        # A fallback would replace the requested provider, print on standard output, and keep the file's bytes.
         session = onnxruntime.InferenceSession(data, options, providers=[chosen], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(f"onnxruntime cannot load the model: {first_line(error)}") from error
@@ -102,7 +102,7 @@ def first_line(error: Exception) -> str:
 
 
 def _require_threads(count: int) -> None:
-    """Checks that the system grants this many threads: onnxruntime waits forever where it gets only some of its own."""
+    """Checks that the system can start this many threads: onnxruntime waits forever if it gets only some of its threads."""
     if not count:
         return
     end = threading.Event()

@@ -1,4 +1,4 @@
-"""Resolution of a model's name, file or folder to the verified bytes of one file."""
+"""Lookup of a model by name, file or folder, and reading of its verified bytes."""
 
 import os
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ from fmnist_runtime.errors import ModelError
 from fmnist_runtime.files import read_at_most
 from fmnist_runtime.model_file.integrity import verify_sha256
 
-__all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "names_model", "read_model"]
+__all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "prefix_model_errors", "read_model"]
 
 DEFAULT_MODEL = "improved"
-"""Name of the embedded model that is used where none is given."""
+"""Name of the embedded model that is used by default."""
 MODEL_DIR = Path(__file__).parents[1] / "models"
 """Folder of the embedded models in an installed wheel, and of the list of their names."""
 NAMES_FILE = MODEL_DIR / "names.txt"
-"""List of the embedded models, a name a line. The build copies them into the wheel from ``ARTIFACTS``."""
+"""List of the embedded models, one name a line. The build copies their files from ``ARTIFACTS`` into the wheel."""
 ARTIFACTS = Path(__file__).parents[3] / "artifacts"
-"""Folder of the model folders in a checkout, from which the embedded models are read there."""
+"""Parent folder of the model folders in a checkout; embedded models are read from it if they are not in ``MODEL_DIR``."""
 FOLDER_FILES = ("model.int8.onnx", "model.onnx", "model.int8.ort", "model.ort")
 """Names of model files in a model folder, in order of preference: the fastest first."""
-SUMS = "SHA256SUMS"
+CHECKSUM_FILE = "SHA256SUMS"
 """Name of the checksum file of a model folder, in the format of sha256sum(1)."""
 MAX_BYTES = 1 << 28
-"""Bytes. Larger model files are refused: 256 MiB is far over any model for a device, and far under its memory."""
+"""Largest size of a model file in bytes: far over that of any model for a device, and far under the device's memory."""
 
 
 def embedded_models() -> dict[str, Path]:
@@ -84,15 +84,15 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
         raise ModelError(f"{path}: the model file is empty")
     if len(data) > MAX_BYTES:
         raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB: refused")
-    with names_model(path):
+    with prefix_model_errors(path):
         for digits in filter(None, (sha256, _listed_sha256(path))):
             verify_sha256(data, digits)
     return data
 
 
 @contextmanager
-def names_model(path: Path) -> Iterator[None]:
-    """Context manager that puts the file's name before the message of a ``ModelError`` raised inside, if it lacks it."""
+def prefix_model_errors(path: Path) -> Iterator[None]:
+    """Context manager that adds the file's path to the beginning of a ``ModelError``'s message, if it is not there."""
     try:
         yield
     except ModelError as error:
@@ -102,8 +102,8 @@ def names_model(path: Path) -> Iterator[None]:
 
 
 def _listed_sha256(path: Path) -> str | None:
-    """Returns the hash that ``SHA256SUMS`` in the same folder lists for this file; None where it lists none."""
-    sums = path.with_name(SUMS)
+    """Returns the hash of this file in the ``SHA256SUMS`` of its folder; None if there is no such list or no such line."""
+    sums = path.with_name(CHECKSUM_FILE)
     if not sums.is_file():
         return None
     try:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmnist_runtime.network.layers import Convolution, Layer, Logits, Tensor
+from fmnist_runtime.network.layers import Convolution, Layer, Logits, Quantization, Tensor
 from fmnist_runtime.network.onnx_graph import Node
-from fmnist_runtime.network.values import Activations, Constant, Quantization, channels_last_index, unsupported
+from fmnist_runtime.network.values import Activations, Constant, channels_last_index, unsupported
 
 __all__ = ["read_convolution", "read_dense", "read_logits"]
 
@@ -16,31 +16,30 @@ def read_convolution(reader: Activations, node: Node, y: Quantization, name: str
     """Reads a Conv; returns its layer, and the index of the layer's output."""
     source = reader.channels_last(node)
     height, width, channels = source.shape
-    about = node.attributes
+    attributes = node.attributes
     kernel = reader.constant(node, 1, np.int8)
-    groups, strides = about.get("group", 1), tuple(about.get("strides", (1, 1)))
-    pads = tuple(about.get("pads", (0, 0, 0, 0)))
-    if about.get("auto_pad", b"NOTSET") != b"NOTSET" or set(about.get("dilations", (1,))) != {1}:
+    groups, strides = attributes.get("group", 1), tuple(attributes.get("strides", (1, 1)))
+    pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or set(attributes.get("dilations", (1,))) != {1}:
         raise unsupported(node, "automatic padding and dilations are not supported")
-    weight = _dense_groups(kernel.values, groups).transpose(0, 2, 3, 1)
+    weight = _ungroup_weights(kernel.values, groups).transpose(0, 2, 3, 1)
     if weight.shape[3] != channels:
         raise unsupported(node, f"its weights take {weight.shape[3]} channels, its input has {channels}")
     sizes = [
         (size + pads[i] + pads[i + 2] - weight.shape[1 + i]) // strides[i] + 1 for i, size in enumerate((height, width))
     ]
     output = Tensor(name, (sizes[0], sizes[1], len(weight)), y.scale, y.zero_point)
-    sums = _Sums(source, weight, kernel)
-    bias, multiplier = _fold(reader, node, sums, y.scale)
+    bias, multiplier = _fold_zero_point(reader, node, _WeightedSum(source, weight, kernel), y.scale)
     layer = Convolution(
         name, (source,), output, weight=weight, bias=bias, multiplier=multiplier, strides=strides, pads=pads
     )
-    return _narrow(layer), channels_last_index(*output.shape)
+    return _narrow_first_convolution(layer), channels_last_index(*output.shape)
 
 
 def read_dense(reader: Activations, node: Node, y: Quantization, name: str) -> tuple[Layer, np.ndarray]:
     """Reads a Gemm; returns its layer, and the index of the layer's output."""
-    sums = _dense_sums(reader, node)
-    bias, multiplier = _fold(reader, node, sums, y.scale)
+    sums = _dense_sum(reader, node)
+    bias, multiplier = _fold_zero_point(reader, node, sums, y.scale)
     output = Tensor(name, (len(sums.weight),), y.scale, y.zero_point)
     layer = Convolution(name, (sums.source,), output, weight=sums.weight, bias=bias, multiplier=multiplier)
     return layer, np.arange(output.size)
@@ -48,38 +47,51 @@ def read_dense(reader: Activations, node: Node, y: Quantization, name: str) -> t
 
 def read_logits(reader: Activations, node: Node) -> Layer:
     """Reads the last dense layer, whose float32 output is not quantized."""
-    sums = _dense_sums(reader, node)
-    bias, multiplier = _fold(reader, node, sums, None)
+    sums = _dense_sum(reader, node)
+    bias, multiplier = _fold_zero_point(reader, node, sums, None)
     output = Tensor("logits", (len(sums.weight),), np.float32(1), 0)
     return Logits(node.outputs[0], (sums.source,), output, weight=sums.weight, bias=bias, multiplier=multiplier)
 
 
-class _Sums(NamedTuple):
-    """Operands of the weighted sums of a layer."""
+class _WeightedSum(NamedTuple):
+    """Operands of a layer's weighted sums."""
 
     source: Tensor
+    """Activation that is multiplied."""
     weight: np.ndarray
     """int8 ``[outputs, kernel height, kernel width, inputs]``."""
     kernel: Constant
     """The weights as stored, with their scales."""
 
 
-def _dense_sums(reader: Activations, node: Node) -> _Sums:
-    value, kernel, about = reader.value(node, 0), reader.constant(node, 1, np.int8), node.attributes
-    if (about.get("alpha", 1.0), about.get("beta", 1.0), about.get("transA", 0)) != (1.0, 1.0, 0):
+def _dense_sum(reader: Activations, node: Node) -> _WeightedSum:
+    value, kernel, attributes = reader.value(node, 0), reader.constant(node, 1, np.int8), node.attributes
+    if (attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transA", 0)) != (1.0, 1.0, 0):
         raise unsupported(node, "alpha, beta and transA are not supported")
-    weight = kernel.values if about.get("transB", 0) else kernel.values.T
+    weight = kernel.values if attributes.get("transB", 0) else kernel.values.T
     if value.index.ndim != 1 or weight.shape[1] != value.index.size or value.index.size != value.tensor.size:
         raise unsupported(node, "its input must be a flat activation")
     ordered = np.empty_like(weight)
     ordered[:, value.index] = weight
-    return _Sums(dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel)
+    return _WeightedSum(
+        dataclasses.replace(value.tensor, shape=(value.tensor.size,)), ordered[:, None, None, :], kernel
+    )
 
 
-def _fold(
-    reader: Activations, node: Node, operands: _Sums, y_scale: np.float32 | None
+def _fold_zero_point(
+    reader: Activations, node: Node, operands: _WeightedSum, y_scale: np.float32 | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bias with the input's zero point folded in, and the float32 factor of the sum, for each output."""
+    """Folds the input's zero point into the bias.
+
+    Args:
+        reader: Constants of the graph.
+        node: Node of the layer.
+        operands: Operands of its sums.
+        y_scale: Scale of the output; None: the output is not quantized.
+
+    Returns:
+        ``bias``, int32 ``[outputs]``, and ``multiplier``, float32 ``[outputs]``, of ``Convolution``.
+    """
     source, weight, kernel = operands
     if kernel.zero_point.any():
         raise unsupported(node, "weights must be symmetric")
@@ -93,32 +105,27 @@ def _fold(
     return folded.astype(np.int32), multiplier.astype(np.float32)
 
 
-def _narrow(layer: Convolution) -> Convolution:
-    """Undoes the export's form of the first convolution, which computes neighboring positions as channels of one position.
+def _narrow_first_convolution(layer: Convolution) -> Convolution:
+    """Undoes the export's ``widen_first_convolution``, which computes adjacent positions as channels of one position.
 
-    The output's bytes are the same; weights and multiplications become fewer.
+    Other layers are returned unchanged. The bytes of the output stay the same, with fewer weights and multiplications.
     """
-    outputs, _, columns, channels = layer.weight.shape
-    places, kernel = layer.strides[1], columns - layer.strides[1] + 1
-    if (
-        channels != 1
-        or places == 1
-        or outputs % places
-        or layer.pads != (1, 1, 1, 1)
-        or kernel != layer.weight.shape[1]
-    ):
+    outputs, rows, columns, channels = layer.weight.shape
+    positions = layer.strides[1]
+    kernel = columns - positions + 1
+    if channels != 1 or positions == 1 or outputs % positions or layer.pads != (1, 1, 1, 1) or kernel != rows:
         return layer
-    count = outputs // places
+    count = outputs // positions
     weight = layer.weight[:count, :, :kernel]
     wide = np.zeros_like(layer.weight)
-    for place in range(places):
-        wide[place * count : (place + 1) * count, :, place : place + kernel] = weight
-    tiled = all(np.array_equal(a, np.tile(a[:count], places)) for a in (layer.bias, layer.multiplier))
+    for position in range(positions):
+        wide[position * count : (position + 1) * count, :, position : position + kernel] = weight
+    tiled = all(np.array_equal(a, np.tile(a[:count], positions)) for a in (layer.bias, layer.multiplier))
     if not tiled or not np.array_equal(wide, layer.weight):
         return layer
     height, width, _ = layer.output.shape
     name = layer.name.removesuffix("_wide")
-    output = dataclasses.replace(layer.output, name=name, shape=(height, width * places, count))
+    output = dataclasses.replace(layer.output, name=name, shape=(height, width * positions, count))
     return dataclasses.replace(
         layer,
         name=name,
@@ -130,8 +137,8 @@ def _narrow(layer: Convolution) -> Convolution:
     )
 
 
-def _dense_groups(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Returns grouped weights ``[O, I / groups, h, w]`` as ``[O, I, h, w]``, with zeros between groups."""
+def _ungroup_weights(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Returns the weights ``[O, I / groups, h, w]`` of a grouped convolution as ``[O, I, h, w]``, with zeros between groups."""
     outputs, inputs = weight.shape[:2]
     dense = np.zeros((outputs, inputs * groups, *weight.shape[2:]), weight.dtype)
     for group in range(groups):

@@ -5,6 +5,7 @@ sum into the next activation are float32, in the order of operations of onnxrunt
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,22 +20,37 @@ __all__ = [
     "Multiply",
     "Network",
     "Product",
+    "Quantization",
     "Tensor",
 ]
 
 
+class Quantization(NamedTuple):
+    """Scale and zero point of an activation: its real value is ``scale * (byte - zero_point)``."""
+
+    scale: np.float32
+    """Difference in real value between consecutive bytes."""
+    zero_point: int
+    """Byte that represents the real value 0, 0..255."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """One activation: a buffer of bytes."""
+    """One activation: a buffer of uint8 values."""
 
     name: str
     """Name of the tensor in the ONNX graph."""
     shape: tuple[int, ...]
     """``(height, width, channels)`` or ``(features,)``."""
     scale: np.float32
-    """Difference in real value between consecutive bytes."""
+    """See ``Quantization``."""
     zero_point: int
-    """Byte that represents the real value 0, 0..255."""
+    """See ``Quantization``."""
+
+    @property
+    def quantization(self) -> Quantization:
+        """Scale and zero point."""
+        return Quantization(self.scale, self.zero_point)
 
     @property
     def size(self) -> int:
@@ -49,34 +65,38 @@ class Layer:
     name: str
     """Name of the node's output in the graph, as ``fmnist-export inspect`` lists it."""
     inputs: tuple[Tensor, ...]
+    """Activations that the layer reads."""
     output: Tensor
+    """Activation that the layer writes."""
 
     kind = "layer"
+    """Name of the layer type in the C templates and in ``program._KINDS``."""
     in_place = False
     """Whether the output may overwrite an input of the same size."""
 
     @property
     def macs(self) -> int:
-        """Multiplications with weights for one image."""
+        """Multiply-accumulate operations of one image."""
         return 0
 
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Layer):
-    """2-D convolution, or a dense layer as one of 1×1 on 1×1: https://onnx.ai/onnx/operators/onnx__QLinearConv.html.
+    """2-D convolution (https://onnx.ai/onnx/operators/onnx__QLinearConv.html), or a dense layer as a 1×1 convolution.
 
-    ``y = clamp(rint(float(bias + sum(weight * x)) * scale)) + zero_point``, rounding half to even.
+    ``y = clamp(rint(float(bias + sum(weight * x)) * multiplier) + zero_point)``, rounding half to even.
     """
 
     weight: np.ndarray
     """int8 ``[outputs, kernel height, kernel width, inputs]``."""
     bias: np.ndarray
-    """int32 ``[outputs]``, minus the input's zero point times the sum of the weights."""
+    """int32 ``[outputs]``: bias of the graph minus the input's zero point times the sum of the weights."""
     multiplier: np.ndarray
     """float32 ``[outputs]``: input scale times weight scale, divided by output scale."""
     strides: tuple[int, int] = (1, 1)
+    """Rows and columns."""
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Top, left, bottom, right."""
+    """Top, left, bottom and right, in pixels."""
 
     kind = "convolution"
 
@@ -98,19 +118,24 @@ class Convolution(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Logits(Convolution):
-    """Last dense layer, with float32 output: ``float(bias + sum(weight * x)) * scale``."""
+    """Last dense layer, with float32 output: ``float(bias + sum(weight * x)) * multiplier``."""
 
     kind = "logits"
 
 
 @dataclass(frozen=True, eq=False)
 class Product(Layer):
-    """Constant matrix times image, the fixed resize: https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html."""
+    """Product of a constant matrix and the image, the fixed resize.
+
+    See https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html.
+    """
 
     matrix: np.ndarray
     """uint8 ``[rows, input height]``."""
     matrix_zero_point: int
+    """Byte of the matrix that represents 0."""
     multiplier: np.float32
+    """Scale of the matrix times input scale, divided by output scale."""
 
     kind = "product"
 
@@ -125,16 +150,19 @@ class MaxPool(Layer):
     """Largest value of each window: https://onnx.ai/onnx/operators/onnx__MaxPool.html."""
 
     kernel: tuple[int, int]
+    """Height and width of a window."""
     strides: tuple[int, int]
+    """Rows and columns between two windows."""
 
     kind = "max_pool"
 
 
 @dataclass(frozen=True, eq=False)
 class MeanPool(Layer):
-    """Mean over all positions: ``clamp(rint(float(sum(x) - positions * zero_point) * multiplier)) + zero_point``."""
+    """Mean over all positions: ``clamp(rint(float(sum(x) - positions * zero_point) * multiplier) + zero_point)``."""
 
     multiplier: np.float32
+    """Input scale, divided by output scale and by the number of positions."""
 
     kind = "mean_pool"
 
@@ -143,14 +171,17 @@ class MeanPool(Layer):
 class Add(Layer):
     """Sum of two activations, as integers: ``clamp((a * factors[0] + b * factors[1] + offset) >> shift)``.
 
-    The numbers are chosen so that all 65,536 pairs of bytes give onnxruntime's QLinearAdd.
+    All 65,536 pairs of bytes give the result of onnxruntime's QLinearAdd; see ``fixed_point.py``.
     """
 
     factors: tuple[int, int]
+    """Factors of ``a`` and ``b``, 64-bit integers."""
     offset: int
+    """64-bit integer."""
     shift: int
+    """Fractional bits of the sum."""
     exceptions: tuple[tuple[int, int, int], ...] = ()
-    """Pairs whose result differs, ``(a, b, y)``: sums that lie on a half to the last bit of float32."""
+    """Pairs of bytes with another result, ``(a, b, y)``: their float32 sum lies halfway between two integers."""
 
     kind = "add"
     in_place = True
@@ -160,13 +191,17 @@ class Add(Layer):
 class Multiply(Layer):
     """Product with one value for each channel: ``clamp(((a - za) * (b - zb) * factor + offset) >> shift)``.
 
-    The numbers give onnxruntime's QLinearMul for all 65,536 pairs.
+    ``za`` and ``zb`` are the zero points. All 65,536 pairs of bytes give the result of onnxruntime's QLinearMul.
     """
 
     factor: int
+    """64-bit integer."""
     offset: int
+    """See ``Add``."""
     shift: int
+    """See ``Add``."""
     exceptions: tuple[tuple[int, int, int], ...] = ()
+    """See ``Add``."""
 
     kind = "multiply"
     in_place = True
@@ -177,7 +212,7 @@ class Lookup(Layer):
     """Function of one byte, such as the sigmoid."""
 
     table: np.ndarray
-    """uint8 ``[256]``."""
+    """uint8 ``[256]``: result of each byte."""
 
     kind = "lookup"
     in_place = True
@@ -185,14 +220,16 @@ class Lookup(Layer):
 
 @dataclass(frozen=True)
 class Network:
-    """All layers in order of execution; the first reads the image, the last one is ``Logits``."""
+    """Layers of an int8 model."""
 
     image: Tensor
+    """Input, ``(28, 28, 1)``."""
     layers: tuple[Layer, ...] = field(default=())
+    """Layers in order of execution; the first reads ``image``, the last one is ``Logits``."""
 
     @property
     def macs(self) -> int:
-        """Multiplications with weights for one image."""
+        """Multiply-accumulate operations of one image."""
         return sum(layer.macs for layer in self.layers)
 
 

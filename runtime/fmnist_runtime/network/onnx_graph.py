@@ -1,4 +1,4 @@
-"""Nodes, constants and metadata of an ONNX file, read without the ``onnx`` package; and the writer of one-node models.
+"""Reads nodes, constants and metadata of an ONNX file without the ``onnx`` package, and writes models of one node.
 
 Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
@@ -15,8 +15,9 @@ from fmnist_runtime.model_file.protobuf import BYTES, FIXED32, VARINT, malformed
 __all__ = ["Node", "OnnxGraph", "one_node_model", "read_graph"]
 
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<f8"}
-"""TensorProto.DataType to little-endian numpy types: those that quantized graphs and their float twins hold."""
+"""Little-endian numpy types by TensorProto.DataType: those in quantized graphs and in the float graphs before them."""
 _TYPE_NUMBERS = {np.dtype(name): number for number, name in _DTYPES.items()}
+"""TensorProto.DataType by numpy type."""
 _TYPED_DATA = {4: "<f4", 10: "<f8"}
 """Fields of TensorProto that hold packed floats; int32_data and int64_data hold varints."""
 _OPSETS = {"": 18, "com.microsoft": 1}
@@ -32,7 +33,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """Values by name: int, float, bytes, or tuples of int or float. Other kinds are left out."""
+    """Values by name: int, float, bytes, or tuples of int or float. Attributes of other types are left out."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class OnnxGraph:
     nodes: tuple[Node, ...]
     """In order of execution."""
     initializers: Mapping[str, np.ndarray]
+    """Constants by name."""
     metadata_props: Mapping[str, str]
+    """Metadata values by key."""
 
 
 def read_graph(data: bytes) -> OnnxGraph:
@@ -154,7 +157,7 @@ def _read_tensor(data: bytes, start: int, end: int) -> tuple[str, np.ndarray]:
 
 
 def _integers(data: bytes, wire: int, start: int, stop: int) -> list[int]:
-    """Returns the values of a repeated int64 field, packed or not; ``start`` is the value itself where it is not."""
+    """Returns the values of a repeated int64 field; if it is not packed, ``start`` is the single value itself."""
     if wire == VARINT:
         return [_signed(start)]
     values = []

@@ -1,4 +1,4 @@
-"""Operators of an int8 graph as layers: one function each, listed in ``OPERATORS`` and ``MOVES``."""
+"""Operators of an int8 graph as layers: one function each, registered in ``OPERATORS`` and ``SCALE_PRESERVING``."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fmnist_runtime.network.convolutions import read_convolution, read_dense
+from fmnist_runtime.network.fixed_point import SHIFT, add_formula, multiply_formula, sigmoid_table
 from fmnist_runtime.network.layers import (
     Add,
     Layer,
@@ -14,19 +15,13 @@ from fmnist_runtime.network.layers import (
     MeanPool,
     Multiply,
     Product,
+    Quantization,
     Tensor,
 )
 from fmnist_runtime.network.onnx_graph import Node
-from fmnist_runtime.network.pairs import SHIFT, add_formula, multiply_formula, sigmoid_table
-from fmnist_runtime.network.values import (
-    Activations,
-    Quantization,
-    Value,
-    channels_last_index,
-    unsupported,
-)
+from fmnist_runtime.network.values import Activations, Value, channels_last_index, unsupported
 
-__all__ = ["MOVES", "OPERATORS"]
+__all__ = ["OPERATORS", "SCALE_PRESERVING"]
 
 Read = tuple[Layer, np.ndarray]
 """A layer, and the index of its output, see ``Value``."""
@@ -50,21 +45,21 @@ def _product(reader: Activations, node: Node, y: Quantization, name: str) -> Rea
 def _mean_pool(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
     source = reader.channels_last(node)
     height, width, channels = source.shape
-    about = node.attributes
-    everything = node.op_type == "GlobalAveragePool" or tuple(about["kernel_shape"]) == (height, width)
-    if not everything or any(about.get("pads", ())) or about.get("auto_pad", b"NOTSET") != b"NOTSET":
+    attributes = node.attributes
+    is_global = node.op_type == "GlobalAveragePool" or tuple(attributes["kernel_shape"]) == (height, width)
+    if not is_global or any(attributes.get("pads", ())) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise unsupported(node, "only the mean over all positions is supported")
     output = Tensor(name, (1, 1, channels), y.scale, y.zero_point)
-    # onnxruntime's MlasQLinearGlobalAveragePool: scale of the input over (scale of the output times positions)
+    # As onnxruntime's MlasQLinearGlobalAveragePool: input scale, divided by output scale times number of positions.
     multiplier = np.float32(source.scale / np.float32(y.scale * np.float32(height * width)))
     return MeanPool(name, (source,), output, multiplier), np.arange(channels).reshape(channels, 1, 1)
 
 
 def _add(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
-    a, b = (reader.value(node, place) for place in (0, 1))
+    a, b = (reader.value(node, position) for position in (0, 1))
     if a.index.shape != b.index.shape or not np.array_equal(a.index, b.index):
         raise unsupported(node, "both inputs must be activations of one shape and order")
-    formula = add_formula(_of(a.tensor), _of(b.tensor), (y.scale, y.zero_point))
+    formula = add_formula(a.tensor.quantization, b.tensor.quantization, y)
     output = Tensor(name, a.tensor.shape, y.scale, y.zero_point)
     left, right = formula.factors
     layer = Add(
@@ -84,7 +79,7 @@ def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Re
     b = reader.value(node, 1)
     if b.index.shape != (a.shape[2], 1, 1):
         raise unsupported(node, "only a product with one value for each channel is supported")
-    formula = multiply_formula(_of(a), _of(b.tensor), (y.scale, y.zero_point))
+    formula = multiply_formula(a.quantization, b.tensor.quantization, y)
     output = Tensor(name, a.shape, y.scale, y.zero_point)
     layer = Multiply(
         name,
@@ -101,7 +96,7 @@ def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Re
 def _sigmoid(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
     value = reader.value(node, 0)
     output = Tensor(name, value.tensor.shape, y.scale, y.zero_point)
-    return Lookup(name, (value.tensor,), output, sigmoid_table(_of(value.tensor), (y.scale, y.zero_point))), value.index
+    return Lookup(name, (value.tensor,), output, sigmoid_table(value.tensor.quantization, y)), value.index
 
 
 OPERATORS: dict[str, Callable[[Activations, Node, Quantization, str], Read]] = {
@@ -120,9 +115,10 @@ OPERATORS: dict[str, Callable[[Activations, Node, Quantization, str], Read]] = {
 def _max_pool(reader: Activations, node: Node, value: Value) -> Value:
     source = reader.channels_last(node)
     height, width, channels = source.shape
-    about = node.attributes
-    kernel, strides = tuple(about["kernel_shape"]), tuple(about.get("strides", (1, 1)))
-    if any(about.get("pads", ())) or about.get("ceil_mode", 0) or set(about.get("dilations", (1,))) != {1}:
+    attributes = node.attributes
+    kernel, strides = tuple(attributes["kernel_shape"]), tuple(attributes.get("strides", (1, 1)))
+    unusual = any(attributes.get("pads", ())) or attributes.get("ceil_mode", 0)
+    if unusual or set(attributes.get("dilations", (1,))) != {1}:
         raise unsupported(node, "padding, ceil_mode and dilations are not supported")
     sizes = [(size - kernel[i]) // strides[i] + 1 for i, size in enumerate((height, width))]
     output = Tensor(node.outputs[0], (sizes[0], sizes[1], channels), source.scale, source.zero_point)
@@ -150,14 +146,10 @@ def _flatten(reader: Activations, node: Node, value: Value) -> Value:
     return dataclasses.replace(value, index=value.index.reshape(-1))
 
 
-MOVES: dict[str, Callable[[Activations, Node, Value], Value]] = {
+SCALE_PRESERVING: dict[str, Callable[[Activations, Node, Value], Value]] = {
     "MaxPool": _max_pool,
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Flatten": _flatten,
 }
-"""Operators that keep the scale of their input, before or after its QuantizeLinear."""
-
-
-def _of(tensor: Tensor) -> tuple[np.float32, int]:
-    return tensor.scale, tensor.zero_point
+"""Operators whose output has the scale of their input; they may stand before or after a QuantizeLinear."""

@@ -1,11 +1,11 @@
-"""The model file of the browser page: what the page needs of the metadata, and the network for its kernels.
+"""Model file of the browser page: some fields of the metadata, and the network as data for the page's kernels.
 
 | bytes | content |
 |---|---|
 | 8 | ``MAGIC`` |
 | 32 | SHA-256 of all that follows |
 | 4 | length of the JSON, a multiple of 4 |
-| | JSON: the fields below, UTF-8, filled up with spaces |
+| | JSON: the fields below, UTF-8, padded with spaces |
 | | data of ``Program`` |
 
 The JSON holds ``labels``, ``temperature``, ``reject``, ``selftest`` and ``sha256`` of the ONNX file's metadata, and
@@ -54,7 +54,12 @@ def page_model(model: bytes) -> bytes:
 
 
 def pack_model(document: Mapping[str, Any], network: Network) -> bytes:
-    """Returns the file of a network, with these fields of its metadata."""
+    """Returns the page's model file.
+
+    Args:
+        document: Fields of the metadata, JSON-ready.
+        network: Layers of the model.
+    """
     program = write_program(network)
     memory = {name: value for name, value in program._asdict().items() if name != "data"}
     document = {**document, "memory": memory}

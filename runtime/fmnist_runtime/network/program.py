@@ -1,7 +1,7 @@
 """Writes a network as data for the page's kernels: constants and layer records, read by ``runtime/kernels/kernels.c``.
 
-One block of memory holds everything: first the activations, each in a place of its own, then constants and records. All
-numbers are little-endian, as WebAssembly's.
+One block of memory holds everything: first the activations, which do not overlap, then constants and records. All numbers
+are little-endian, as in WebAssembly.
 """
 
 import struct
@@ -35,9 +35,9 @@ class Program(NamedTuple):
     """A network in the form that the kernels execute."""
 
     data: bytes
-    """Constants and records, to be placed at ``activations`` in the network's memory."""
+    """Constants and records; they are loaded at the offset ``activations`` of the network's memory."""
     activations: int
-    """Bytes of memory before the data."""
+    """Bytes of memory for the activations, before the data."""
     image: int
     """Offset of the input, uint8 ``[28, 28]``."""
     logits: int
@@ -47,21 +47,21 @@ class Program(NamedTuple):
 
 
 def write_program(network: Network) -> Program:
-    """Returns the network's constants and records, and where the kernels find them."""
+    """Returns a network's constants and records, and their memory offsets."""
     writer = _Writer(network)
     records = b"".join(_record(writer, layer) for layer in network.layers) + struct.pack("<ii", 0, 8)
     layers = writer.constant(np.frombuffer(records, np.uint8))
     return Program(
         data=bytes(writer.data),
         activations=writer.activations,
-        image=writer.places["image"],
-        logits=writer.places["logits"],
+        image=writer.offsets["image"],
+        logits=writer.offsets["logits"],
         layers=layers,
     )
 
 
 class _Writer:
-    """Places of all activations, and the constants so far."""
+    """Memory offsets of all activations, and the constants written so far."""
 
     def __init__(self, network: Network) -> None:
         sizes = {"image": network.image.size}
@@ -69,11 +69,11 @@ class _Writer:
             sizes[layer.output.name] = layer.output.size * (4 if isinstance(layer, Logits) else 1)
         convolutions = [layer for layer in network.layers if isinstance(layer, Convolution)]
         sizes[_PADDED] = max(2 * int(np.prod(_padded(layer))) for layer in convolutions)
-        self.places: dict[str, int] = {}
+        self.offsets: dict[str, int] = {}
         self.activations = 0
         for name, size in sizes.items():
-            self.places[name] = self.activations
-            self.activations += _align(size + _ALIGNMENT)  # kernels read whole pairs, so up to two bytes more
+            self.offsets[name] = self.activations
+            self.activations += _align(size + _ALIGNMENT)  # kernels read pairs of values, up to two bytes past the end
         self.data = bytearray()
 
     def constant(self, values: np.ndarray) -> int:
@@ -83,13 +83,13 @@ class _Writer:
         self.data += values.astype(values.dtype.newbyteorder("<")).tobytes()
         return offset
 
-    def ends(self, layer: Layer) -> tuple[int, ...]:
-        """Returns the offsets of all inputs and of the output."""
-        return (*(self.places[tensor.name] for tensor in layer.inputs), self.places[layer.output.name])
+    def tensor_offsets(self, layer: Layer) -> tuple[int, ...]:
+        """Returns the memory offsets of a layer's inputs and of its output."""
+        return (*(self.offsets[tensor.name] for tensor in layer.inputs), self.offsets[layer.output.name])
 
 
 _PADDED = "/padded"
-"""Place of a convolution's padded input; no tensor has this name."""
+"""Key of the buffer for the padded input of convolutions; no tensor has this name."""
 
 
 def _align(size: int) -> int:
@@ -115,8 +115,8 @@ def _convolution(writer: _Writer, layer: Convolution) -> tuple[Any, ...]:
     pairs = -(-columns * channels // 2)
     extra = -len(layer.weight) % BLOCK
     return (
-        *writer.ends(layer),
-        writer.places[_PADDED],
+        *writer.tensor_offsets(layer),
+        writer.offsets[_PADDED],
         writer.constant(_pack(layer.weight, pairs)),
         writer.constant(np.pad(layer.bias, (0, extra))),
         writer.constant(np.pad(layer.multiplier, (0, extra))),
@@ -142,26 +142,26 @@ def _pack(weight: np.ndarray, pairs: int) -> np.ndarray:
 
 def _logits(writer: _Writer, layer: Logits) -> tuple[Any, ...]:
     constants = (writer.constant(values) for values in (layer.weight, layer.bias, layer.multiplier))
-    return (*writer.ends(layer), *constants, layer.inputs[0].size, layer.output.size)
+    return (*writer.tensor_offsets(layer), *constants, layer.inputs[0].size, layer.output.size)
 
 
 def _product(writer: _Writer, layer: Product) -> tuple[Any, ...]:
     points = (layer.matrix_zero_point, layer.inputs[0].zero_point, layer.output.zero_point)
     rows, height = layer.matrix.shape
     matrix = writer.constant(layer.matrix)
-    return (*writer.ends(layer), matrix, rows, height, layer.output.shape[1], *points, layer.multiplier)
+    return (*writer.tensor_offsets(layer), matrix, rows, height, layer.output.shape[1], *points, layer.multiplier)
 
 
 def _max_pool(writer: _Writer, layer: MaxPool) -> tuple[Any, ...]:
     out_height, out_width, channels = layer.output.shape
     width = layer.inputs[0].shape[1]
-    return (*writer.ends(layer), width, channels, out_height, out_width, *layer.kernel, *layer.strides)
+    return (*writer.tensor_offsets(layer), width, channels, out_height, out_width, *layer.kernel, *layer.strides)
 
 
 def _mean_pool(writer: _Writer, layer: MeanPool) -> tuple[Any, ...]:
     height, width, channels = layer.inputs[0].shape
     points = (layer.inputs[0].zero_point, layer.output.zero_point)
-    return (*writer.ends(layer), height * width, channels, *points, layer.multiplier)
+    return (*writer.tensor_offsets(layer), height * width, channels, *points, layer.multiplier)
 
 
 def _exceptions(writer: _Writer, layer: Add | Multiply) -> tuple[int, int]:
@@ -170,17 +170,17 @@ def _exceptions(writer: _Writer, layer: Add | Multiply) -> tuple[int, int]:
 
 
 def _add(writer: _Writer, layer: Add) -> tuple[Any, ...]:
-    return (*layer.factors, layer.offset, *writer.ends(layer), layer.output.size, *_exceptions(writer, layer))
+    return (*layer.factors, layer.offset, *writer.tensor_offsets(layer), layer.output.size, *_exceptions(writer, layer))
 
 
 def _multiply(writer: _Writer, layer: Multiply) -> tuple[Any, ...]:
     points = (layer.inputs[0].zero_point, layer.inputs[1].zero_point)
     sizes = (layer.output.size, layer.output.shape[-1])
-    return (layer.factor, layer.offset, *writer.ends(layer), *sizes, *points, *_exceptions(writer, layer))
+    return (layer.factor, layer.offset, *writer.tensor_offsets(layer), *sizes, *points, *_exceptions(writer, layer))
 
 
 def _lookup(writer: _Writer, layer: Lookup) -> tuple[Any, ...]:
-    return (*writer.ends(layer), writer.constant(layer.table), layer.output.size)
+    return (*writer.tensor_offsets(layer), writer.constant(layer.table), layer.output.size)
 
 
 _KINDS: dict[str, tuple[int, str, Callable[[_Writer, Any], tuple[Any, ...]]]] = {

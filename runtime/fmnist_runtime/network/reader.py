@@ -11,10 +11,10 @@ import numpy as np
 
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.network.convolutions import read_logits
-from fmnist_runtime.network.layers import Logits, Network, Tensor
+from fmnist_runtime.network.layers import Logits, Network, Quantization, Tensor
 from fmnist_runtime.network.onnx_graph import Node, read_graph
-from fmnist_runtime.network.operators import MOVES, OPERATORS
-from fmnist_runtime.network.values import Activations, Constant, Quantization, Value, unsupported
+from fmnist_runtime.network.operators import OPERATORS, SCALE_PRESERVING
+from fmnist_runtime.network.values import Activations, Constant, Value, unsupported
 from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["read_network"]
@@ -51,7 +51,7 @@ class _Reader(Activations):
         pixels = np.arange(_RAW_IMAGE.size).reshape(1, IMAGE_SIZE, IMAGE_SIZE)
         super().__init__(initializers, Value(_RAW_IMAGE, pixels))
         self.pending: dict[str, Node] = {}
-        """Nodes whose result waits for its QuantizeLinear, by output."""
+        """Nodes whose QuantizeLinear has not been read yet, by output name."""
         self.image: Tensor | None = None
 
     def visit(self, node: Node) -> None:
@@ -60,9 +60,9 @@ class _Reader(Activations):
             self._dequantize(node)
         elif node.op_type == "QuantizeLinear":
             self._quantize(node)
-        elif node.op_type in MOVES:
+        elif node.op_type in SCALE_PRESERVING:
             value = self.value(node, 0)
-            self.values[node.outputs[0]] = MOVES[node.op_type](self, node, value)
+            self.values[node.outputs[0]] = SCALE_PRESERVING[node.op_type](self, node, value)
         elif node.op_type == "Gemm" and node.outputs[0] == "logits":
             self.layers.append(read_logits(self, node))
         elif node.op_type in OPERATORS:
@@ -73,10 +73,10 @@ class _Reader(Activations):
             raise unsupported(node, "there is no integer form of this operator")
 
     def finish(self) -> Network:
-        """Returns what was read.
+        """Returns the network.
 
         Raises:
-            ModelError: a value that was never quantized, or no last layer.
+            ModelError: A result is not quantized, or the last dense layer is missing.
         """
         for node in self.pending.values():
             raise unsupported(node, "it computes in float")
@@ -90,7 +90,7 @@ class _Reader(Activations):
             self.constants[node.outputs[0]] = Constant(self.initializers[source], scale, zero_point)
             return
         value = self.value(node, 0)
-        if value.tensor is _RAW_IMAGE:  # the first scale on the way is the image's
+        if value.tensor is _RAW_IMAGE:  # the first DequantizeLinear after the input has the scale of the image
             self.image = dataclasses.replace(_RAW_IMAGE, scale=np.float32(scale), zero_point=int(zero_point))
             value = dataclasses.replace(value, tensor=self.image)
         self._require_same(node, value.tensor, Quantization(np.float32(scale), int(zero_point)))
@@ -102,7 +102,7 @@ class _Reader(Activations):
             raise unsupported(node, "activations must be uint8 with one scale")
         quantization = Quantization(np.float32(scale), int(zero_point))
         source = node.inputs[0]
-        if source in self.values:  # moved, not computed
+        if source in self.values:  # the result of an operator of SCALE_PRESERVING
             self._require_same(node, self.values[source].tensor, quantization)
             self.values[node.outputs[0]] = self.values[source]
         elif source in self.pending:
@@ -115,5 +115,5 @@ class _Reader(Activations):
 
     @staticmethod
     def _require_same(node: Node, tensor: Tensor, quantization: Quantization) -> None:
-        if (tensor.scale, tensor.zero_point) != quantization:
+        if tensor.quantization != quantization:
             raise unsupported(node, "it changes the scale of an activation")

@@ -44,9 +44,9 @@ _SRGB = np.arange(256) / 255
 _LINEAR = np.rint(65535 * np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4))
 """Linear light of each sRGB level, 0..65535 (IEC 61966-2-1)."""
 _XYZ = np.array([[14217, 12328, 6223], [6966, 23436, 2366], [581, 3587, 28600]]) / 32768
-"""From linear RGB to X, Y, Z over those of the white point D65; each row sums to 1. Exact in float64, in any order."""
+"""Matrix from linear RGB to X, Y, Z relative to the white point D65; each row sums to 1. Exact in float64 in any order."""
 _LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32)
-"""From f(X), f(Y), f(Z) to L + 16, a, b. Exact in float32, because f has 16 bits and no factor has more than 7."""
+"""Matrix from f(X), f(Y), f(Z) to L + 16, a, b. Exact in float32: f has 16 bits, and factors have at most 7."""
 
 
 def _lab_curve(t: Array) -> Array:
@@ -70,10 +70,14 @@ _LUMA = np.array([299, 587, 114], np.float32)
 
 
 def percentile(values: Array, share: float) -> float:
-    """Returns what ``numpy.percentile`` returns for one ``share`` (0 to 100) of a flat array, to the bit.
+    """Returns one percentile of a flat array, with the same bits as ``numpy.percentile``.
 
-    numpy's own function spends more time on its arguments than on the numbers. Its median imports ``numpy.ma``, which
+    numpy's function takes more time for checking its arguments than for the values. Its median imports ``numpy.ma``, which
     takes a twentieth of the start-up time of a process.
+
+    Args:
+        values: Flat array, at least one value.
+        share: Percentile, 0 to 100.
     """
     position = share / 100 * (len(values) - 1)
     below = int(position)
@@ -120,10 +124,11 @@ def neighbor_count(mask: Array) -> Array:
 
 
 def positive_at_double(values: Array, shape: tuple[int, int]) -> Array:
-    """Doubles the resolution by linear interpolation and returns where the result is positive.
+    """Doubles the resolution by linear interpolation, and returns a mask of the positive results.
 
     Args:
-        values: values at every second pixel of every second row, ``[ceil(H / 2), ceil(W / 2)]``; the last are repeated.
+        values: Values at every second pixel of every second row, ``[ceil(H / 2), ceil(W / 2)]``. The last row and column
+            are repeated.
         shape: ``(H, W)``.
 
     Returns:
@@ -146,8 +151,8 @@ def positive_at_double(values: Array, shape: tuple[int, int]) -> Array:
 class Components:
     """The 4-connected components of a boolean mask ``[H, W]``.
 
-    Runs along the rows are found all at once; a union-find (Rosenfeld and Pfaltz 1966) joins the runs that touch in
-    neighboring rows. The number of a component is that of its last run.
+    Runs of true pixels along the rows are found in one vectorized pass. A union-find (Rosenfeld and Pfaltz 1966) joins runs
+    that touch in neighboring rows. The number of a component is the index of its last run.
     """
 
     def __init__(self, mask: Array) -> None:
@@ -155,17 +160,21 @@ class Components:
         flat = self._with_gaps(mask)
         stride = mask.shape[1] + 1
         (self.edges,) = (flat[1:] != flat[:-1]).nonzero()
-        """Begin and end (exclusive) of each run, alternating, among rows with a gap after each."""
+        """First and end positions of all runs, alternating, in the flat mask with a gap after each row."""
         self.row, self.begin = np.divmod(self.edges[::2], stride)
         self.end = self.edges[1::2] - self.row * stride
         """Row, first column, and end column (exclusive) of each run."""
         both = flat[:-stride] & flat[stride:]
         (touching,) = (both[1:] > both[:-1]).nonzero()
         self.component = self._join(touching, stride)
-        """The component of each run."""
+        """Number of each run's component."""
 
     def sizes(self, weight: Array | None = None) -> Array:
-        """Returns the pixels of each component, or the sums of its runs' ``weight``; 0 where no component has the number."""
+        """Returns the number of pixels of each component, or the sum of its runs' weights, by component number.
+
+        Args:
+            weight: Weight of each run; None: its number of pixels.
+        """
         return np.bincount(self.component, self.end - self.begin if weight is None else weight)
 
     def count(self, mask: Array) -> Array:
@@ -174,7 +183,7 @@ class Components:
         return self.sizes(np.add.reduceat(flat, self.edges, dtype=np.intp)[::2])
 
     def mask(self, chosen: Array) -> Array:
-        """Returns the boolean ``[H, W]`` of the components whose entry in ``chosen`` is true."""
+        """Returns the mask, boolean ``[H, W]``, of the components whose entry in ``chosen`` is true."""
         height, width = self.shape
         ends = np.concatenate([[0], self.edges, [height * (width + 1)]])
         values = np.zeros(len(ends) - 1, bool)
@@ -182,18 +191,23 @@ class Components:
         return values.repeat(ends[1:] - ends[:-1]).reshape(height, -1)[:, :width]
 
     def large(self, size: Array, share: float) -> Array:
-        """Returns the boolean ``[H, W]`` of the components whose ``size`` exceeds this share of the largest."""
+        """Returns the mask, boolean ``[H, W]``, of the components whose ``size`` exceeds this share of the largest."""
         return self.mask(size > share * size.max(initial=0))
 
     def _with_gaps(self, mask: Array) -> Array:
-        """Returns the mask flat, with a gap before it and after each row, so that no run continues in the next row."""
+        """Returns the mask as a flat array with a false pixel before it and after each row, so that runs end with their row."""
         height, width = self.shape
         flat = np.zeros(1 + height * (width + 1), bool)
         flat[1:].reshape(height, -1)[:, :width] = mask
         return flat
 
     def _join(self, touching: Array, stride: int) -> Array:
-        """Returns the component of each run; ``touching`` holds where runs of neighboring rows begin to overlap."""
+        """Returns the component number of each run.
+
+        Args:
+            touching: Flat positions at which runs of neighboring rows begin to overlap.
+            stride: Distance between neighboring rows in the flat mask.
+        """
         begins = self.edges[::2]
         root = list(range(len(begins)))
         above, below = (begins.searchsorted(touching + step, "right") - 1 for step in (0, stride))

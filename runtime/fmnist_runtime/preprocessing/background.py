@@ -100,7 +100,7 @@ class Background(NamedTuple):
 
 
 def sample_step(shape: tuple[int, int]) -> int:
-    """Returns the step between sampled rows and columns, in pixels, for fitting the background and the color histograms."""
+    """Returns the step in pixels between the rows and columns that are used to fit background and color histograms."""
     return 2 if max(shape) > _P.sampled_from else 1
 
 
@@ -130,7 +130,13 @@ def fit_background(lab: Array, geometry: Geometry) -> Background:
 
 
 def background_distance(lab: Array, background: Background, geometry: Geometry) -> Array:
-    """Returns the color difference of each pixel from the background's color at its place, float64 ``[H, W]``."""
+    """Returns the color difference of each pixel from the background at its position, float64 ``[H, W]``.
+
+    Args:
+        lab: CIELAB image, float32 ``[3, H, W]``.
+        background: Result of ``fit_background``; may be fitted to a sample of the image.
+        geometry: Geometry of ``(H, W)``.
+    """
     coefficients = np.zeros((3, 3, 3))  # for each channel, powers of y by powers of x
     coefficients[:, _POWER_OF_Y, _POWER_OF_X] = background.surface.T
     difference = (geometry.row_powers @ coefficients) @ geometry.column_powers

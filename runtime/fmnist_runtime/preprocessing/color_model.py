@@ -97,10 +97,10 @@ class ColorHistogram:
         code = np.empty(self._size, np.intp)
         code[occupied] = np.arange(len(occupied))
         self.codes: Array = code.take(self._bins)
-        """The number of each pixel's bin among those that occur, intp, flat ``[H * W]``."""
+        """Index of each pixel's bin among the bins that occur, intp, flat ``[H * W]``."""
 
     def log_ratio(self, margin: Array) -> Array:
-        """Returns, for each bin that occurs, the logarithm of its share in the foreground over that in the background.
+        """Returns, for each bin that occurs, the logarithm of its foreground share divided by its background share.
 
         Args:
             margin: P(foreground) - P(background) of each pixel, float64, flat ``[H * W]``.
@@ -114,5 +114,5 @@ class ColorHistogram:
         return ratio.clip(-_P.max_ratio, _P.max_ratio, out=ratio)
 
     def _smooth(self, histogram: Array) -> Array:
-        """Returns the 1-2-1 means over 3×3×3 bins, at those that occur."""
+        """Returns the mean over 3×3×3 bins with weights 1, 2, 1, for each bin that occurs."""
         return binomial_sum(histogram, self._strides).take(self._occupied) / 64

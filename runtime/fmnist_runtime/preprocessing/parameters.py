@@ -25,9 +25,9 @@ class BackgroundParameters(NamedTuple):
     """The smooth color surface that models the background (``background.py``)."""
 
     sampled_from: int = 64
-    """Longest side in working pixels above which every second pixel of every second row is used: a quarter of the time."""
+    """Longest side in working pixels above which every second pixel of every second row is used, in a quarter of the time."""
     ring_share: float = 0.04
-    """Width of the border that shows the background, as a share of the longest side: garments rarely reach so far."""
+    """Width of the border that shows the background, as a share of the longest side: garments rarely reach into it."""
     ring_min: int = 2
     """Smallest width of that border, in pixels: one pixel alone is often an artifact of the scan."""
     penalty: tuple[float, ...] = (0.0, 0.02, 0.02, 0.1, 0.1, 0.1)
@@ -51,7 +51,7 @@ class PlainBackgroundParameters(NamedTuple):
     """Segmentation on a plain background, and the choice of parts on any (``segmentation.py``)."""
 
     max_spread: float = 1.5
-    """Largest spread of a plain background, a color difference: shop pictures have less, floors and beds more."""
+    """Largest spread of a plain background, a color difference: shop photos have less, floors and beds more."""
     step: float = 4.0
     """Color difference from which a pixel is foreground: a little over the smallest that is visible."""
     pale_step: float = 2.0
@@ -59,17 +59,17 @@ class PlainBackgroundParameters(NamedTuple):
     pale_growth: float = 1.15
     """Growth of the foreground area from ``step`` to ``pale_step`` above which the garment is pale: a shadow grows less."""
     max_foreground_neighbors: int = 3
-    """Foreground pixels among the 3×3 around a pixel that may still be background: bridges gaps in thin outlines."""
+    """Largest number of foreground pixels among the 3×3 around a background pixel: it closes gaps in thin outlines."""
     contrast: float = 4.0
-    """Smallest mean color difference of the foreground, in spreads: noise has at most 1.6, 375 shop pictures at least 31."""
+    """Smallest mean color difference of the foreground, in spreads: noise has at most 1.6, 375 shop photos at least 31."""
     hole_distance: float = 1.6
     """Color difference below which a pixel inside the garment may belong to a hole, as in the handle of a bag."""
     hole_neighbors: int = 7
-    """Such pixels that a pixel of a hole needs among the 3×3 around it: the inside of a shirt has fewer."""
+    """Smallest number of such pixels among the 3×3 around a pixel of a hole: the inside of a shirt has fewer."""
     hole_core_distance: float = 1.1
     """Color difference of pixels that show the background itself: less than ``hole_distance``."""
     hole_core_share: float = 0.8
-    """Share of such pixels that a hole needs: the inside of a white shirt only comes close to the background."""
+    """Smallest share of such pixels in a hole: the inside of a white shirt is only similar to the background."""
     hole_min_share: float = 0.004
     """Smallest hole, as a share of the foreground area: smaller ones vanish at 28×28."""
     part_share: float = 0.25
@@ -86,7 +86,7 @@ class ColorModelParameters(NamedTuple):
     low: tuple[float, float, float] = (0.0, -60.0, -60.0)
     """Lower end of the histogram's range of L, a, b; colors beyond an end count in its last bin."""
     span: tuple[float, float, float] = (100.0, 120.0, 120.0)
-    """Width of that range: all lightnesses, and all but the most vivid colors."""
+    """Width of that range: it covers all lightnesses, and all but the most vivid colors."""
     rounds: int = 2
     """Histogram updates: a third to fifth gained nothing on labeled photos."""
     threshold_spreads: float = 2.2
@@ -131,40 +131,40 @@ class ColorModelParameters(NamedTuple):
 
 
 class PersonParameters(NamedTuple):
-    """Removal of the person who wears the garment (``person.py``). Rows and widths are working pixels."""
+    """Removal of the person from the foreground, the "figure" (``person.py``). Rows and widths are working pixels."""
 
     min_aspect: float = 1.05
-    """Height over width of the smallest standing figure: wider foregrounds hold no person."""
+    """Smallest height over width of a figure that may contain a person: wider foregrounds contain none."""
     cut_margin: int = 2
     """Distance from the upper or lower image edge at which the figure counts as cut off there."""
     cb_range: tuple[float, float] = (-48.0, -3.0)
-    """Range of Cb - 128 of skin (Chai and Ngan 1999), widened on shop pictures; 8-bit levels."""
+    """Range of Cb - 128 of skin (Chai and Ngan 1999), widened on shop photos; 8-bit levels."""
     cr_range: tuple[float, float] = (8.0, 44.0)
     """Range of Cr - 128 of skin; 8-bit levels."""
     min_luma: float = 50.0
-    """Smallest lightness of skin, 8-bit levels: black hair and shoes have arbitrary hue."""
+    """Smallest lightness of skin, 8-bit levels: the hue of darker pixels, such as black hair, is arbitrary."""
     skin_neighbors: int = 5
-    """Skin pixels that a pixel needs among the 3×3 around it: more than half."""
+    """Smallest number of skin-colored pixels among the 3×3 around a pixel of skin: more than half."""
     bare_share: float = 0.25
-    """Share of skin-colored pixels in the figure above which some are taken for a garment of that color."""
+    """Share of skin-colored pixels in the figure above which part of them is taken for a garment of that color."""
     face_tolerance: float = 15.0
-    """Largest difference in Cb and Cr from the face that is then skin; 8-bit levels."""
+    """Largest difference in Cb and Cr between skin and the face in that case; 8-bit levels."""
     face_quarter: int = 4
     """Divisor of the figure's height: the face is in the uppermost quarter."""
     skin_min_share: float = 0.01
-    """Smallest share of skin in a figure that is cut off and has no head: less is noise."""
+    """Smallest share of skin that is removed from a figure without a head, cut off by the image edge: less is noise."""
     skin_max_share: float = 0.35
     """Largest share of skin in such a figure: more is a garment of that color."""
     upper_part: int = 3
     """Divisor of the figure's height: head and neck are in the uppermost third, the body is below."""
     body_percentile: float = 80.0
-    """Percentile of the row widths below that is the width of the body, when a head is looked for."""
+    """Percentile of the row widths below that is the body width in the search for a head."""
     max_faces: int = 4
-    """Number of the largest skin parts that are tested as the face; the others are hands and arms."""
+    """Number of the largest skin parts that are tested for being the face; the others are hands and arms."""
     face_min_share: float = 0.006
     """Smallest face, as a share of the figure's area."""
     face_max_row: float = 0.36
-    """Lowest middle row of a face, as a share of the figure's height."""
+    """Lowest position of a face's median row, as a share of the figure's height."""
     face_max_offset: float = 0.3
     """Largest distance of a face from the axis of the body, in body widths."""
     face_max_width: float = 0.62
@@ -176,19 +176,19 @@ class PersonParameters(NamedTuple):
     head_max_width: float = 0.66
     """Largest median width of the figure in those rows, in body widths: hair and neck, no shoulders."""
     shoulder_percentile: float = 70.0
-    """Percentile of the row widths below that is the width of the body, when the shoulder is looked for."""
+    """Percentile of the row widths below that is the body width in the search for the shoulder."""
     shoulder_width: float = 0.72
     """Smallest width of a shoulder row, in body widths."""
     chin_percentile: float = 90.0
-    """Percentile of the face's rows that stands in for the shoulder where no row is wide enough."""
+    """Percentile of the face's rows that replaces the shoulder row if no row is wide enough."""
     shoulder_max_row: float = 0.45
-    """Lowest shoulder, as a share of the figure's height."""
+    """Lowest position of the shoulder row, as a share of the figure's height."""
     neck_percentile: float = 60.0
     """Percentile of the face's rows above which no garment begins."""
     collar_rise: float = 0.06
     """Height of a collar above the shoulder row, as a share of the figure's height."""
     waist_min_rows: int = 10
-    """Number of rows up to which no waist is looked for."""
+    """Largest number of foreground rows for which no waist is searched."""
     waist_window: float = 0.14
     """Height of the windows above and below a waist, as a share of the figure's height."""
     waist_window_min: int = 4
@@ -198,15 +198,15 @@ class PersonParameters(NamedTuple):
     waist_min_pixels: int = 8
     """Smallest number of pixels of a window whose mean color counts."""
     waist_weights: tuple[float, float, float] = (0.7, 1.0, 1.0)
-    """Weights of the differences of L, a, b at a waist: shading is no waist."""
+    """Weights of the differences of L, a, b at a waist: lightness counts less, because shading changes it."""
     waist_step: float = 10.0
     """Smallest color difference at a waist: patterns of one garment have less."""
     waist_reach: float = 0.03
     """Further rows removed at a waist, as a share of the figure's height: a belt, a shadow, a shirt tucked in."""
     crumb_share: float = 0.1
-    """Smallest part that is kept, as a share of the largest: less is the edge of an arm or a strand of hair."""
+    """Smallest connected part that is kept, as a share of the largest: smaller ones are edges of arms, or hair."""
     min_garment_share: float = 0.25
-    """Smallest garment, as a share of the figure: where less is left, the rules failed and nothing is removed."""
+    """Smallest garment, as a share of the figure: if less would be left, the rules have failed and nothing is removed."""
 
 
 class ToneParameters(NamedTuple):
@@ -215,7 +215,7 @@ class ToneParameters(NamedTuple):
     working_side: int = 128
     """Longest side to which photos are shrunk, in pixels: enough to find a garment, small enough for milliseconds."""
     min_side: int = 8
-    """Smallest side in working pixels in which a garment is looked for."""
+    """Smallest side, in working pixels, of an image in which a garment is searched."""
     opaque: int = 127
     """Alpha above which a pixel is foreground."""
     opaque_share: float = 0.02
@@ -223,7 +223,7 @@ class ToneParameters(NamedTuple):
     gray_tolerance: int = 2
     """Largest difference of the channels of a gray pixel: JPEG rounding."""
     black: float = 12.0
-    """Largest mean tone of a black background; a gray picture on it has the tones of the data set already."""
+    """Largest mean tone of a black background; a gray image on it has the tones of the data set already."""
     percentiles: tuple[float, float] = (3.0, 97.0)
     """Percentiles used as the garment's darkest and brightest tone: buttons and highlights lie beyond."""
     high_min: float = 150.0
@@ -242,7 +242,7 @@ class ToneParameters(NamedTuple):
     """Weights of the center and of each neighbor along one axis: a Gaussian of radius and deviation 1, as the data set's
     makers used."""
     sharpness: float = 0.7
-    """Share of the difference from the blurred picture that is added: collars, buttons and zips are lines of a pixel."""
+    """Share of the difference from the blurred image that is added: collars, buttons and zips are lines of a pixel."""
 
 
 class Parameters(NamedTuple):
@@ -256,7 +256,7 @@ class Parameters(NamedTuple):
 
 
 PARAMETERS = Parameters()
-"""The parameters in use. Models are trained on pictures prepared with exactly these."""
+"""The parameters in use. Models are trained on images that were prepared with exactly these values."""
 
 
 def parameters_json() -> str:

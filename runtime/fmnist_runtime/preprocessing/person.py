@@ -1,15 +1,15 @@
-"""Removal of the person who wears the garment: head, skin, and the clothes above or below it.
+"""Removal of the person from the foreground: the head, skin, and garments above or below the one in question.
 
-Shop pictures show shirts worn by a person, from head to hips, and trousers with the end of a shirt above them.
-Fashion-MNIST shows the garment alone. On a plain background a few rules find the rest:
+Shop photos show shirts on a person, from head to hips, and trousers with the lower end of a shirt. Fashion-MNIST shows the
+garment alone. On a plain background, three rules find the other parts of the person:
 
 - a head is a narrow part with skin above a wide body;
-- arms and hands are skin;
+- arms and hands have the color of skin;
 - a waist is the row where the mean colors above and below differ most.
 
-Where the rules find nothing, or would remove most of the figure, the mask stays as it is. Skin is a box in Cb and Cr (Chai
-and Ngan 1999, "Face segmentation using skin-color map in videophone applications"). It holds for most complexions, because
-they differ in lightness more than in hue.
+If the rules find nothing, or would remove most of the foreground, the mask stays unchanged. The color of skin is a range of
+Cb and Cr (Chai and Ngan 1999, "Face segmentation using skin-color map in videophone applications"). The range fits most
+complexions, because they differ in lightness more than in hue.
 """
 
 import numpy as np
@@ -21,21 +21,24 @@ __all__ = ["remove_person"]
 
 _P = PARAMETERS.person
 _CB, _CR = 564, 713
-"""Factors in thousandths (BT.601): Cb - 128 is 0.564 times blue less luma, Cr - 128 is 0.713 times red less luma."""
+"""Factors in thousandths (BT.601): Cb - 128 is 0.564 (blue - luma), and Cr - 128 is 0.713 (red - luma)."""
 
 
 def remove_person(rgb: Array, mask: Array) -> Array:
-    """Returns the part of ``mask`` that is the garment itself.
+    """Removes the person from a mask.
 
     Args:
-        rgb: uint8 ``[H, W, 3]``.
-        mask: boolean ``[H, W]``: garment and person.
+        rgb: Image, uint8 ``[H, W, 3]``.
+        mask: Foreground, boolean ``[H, W]``: garment and person.
+
+    Returns:
+        Garment, boolean ``[H, W]``; ``mask`` itself if no person is found.
     """
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     top, bottom = rows[0], rows[-1] + 1
     if bottom - top <= _P.min_aspect * (columns[-1] + 1 - columns[0]):
-        return mask  # wider than a standing person
+        return mask  # too wide for a standing person
     cut_above, cut_below = top <= _P.cut_margin, bottom >= mask.shape[0] - _P.cut_margin
     skin = _skin_mask(rgb, mask, top, bottom)
     head = _head_row(mask, skin, top, bottom)
@@ -53,7 +56,17 @@ def remove_person(rgb: Array, mask: Array) -> Array:
 
 
 def _skin_mask(rgb: Array, mask: Array, top: int, bottom: int) -> Array:
-    """Returns the pixels of the figure that are skin, boolean ``[H, W]``; ``top`` and ``bottom`` are the figure's rows."""
+    """Finds the pixels with the color of skin.
+
+    Args:
+        rgb: Image, uint8 ``[H, W, 3]``.
+        mask: Foreground, boolean ``[H, W]``.
+        top: First row of the foreground.
+        bottom: Row after its last one.
+
+    Returns:
+        Boolean ``[H, W]``.
+    """
     lightness = luma(rgb)
     blue, red = (1000 * rgb[..., channel].astype(np.float32) - lightness for channel in (2, 0))
     skin = (lightness > 1e3 * _P.min_luma) & mask
@@ -70,7 +83,14 @@ def _skin_mask(rgb: Array, mask: Array, top: int, bottom: int) -> Array:
 
 
 def _head_row(mask: Array, skin: Array, top: int, bottom: int) -> int | None:
-    """Returns the row where the head ends and the garment begins, or None where there is no head."""
+    """Returns the row where the head ends and the garment begins; None if there is no head.
+
+    Args:
+        mask: Foreground, boolean ``[H, W]``.
+        skin: Result of ``_skin_mask``.
+        top: First row of the foreground.
+        bottom: Row after its last one.
+    """
     height = bottom - top
     width = mask.sum(axis=1)
     start = top + height // _P.upper_part
@@ -95,7 +115,14 @@ def _head_row(mask: Array, skin: Array, top: int, bottom: int) -> int | None:
 
 
 def _shoulder_row(width: Array, face_rows: Array, top: int, bottom: int) -> int:
-    """Returns a row a little above the first one below the face that is nearly as wide as the body."""
+    """Returns the upper end of the garment: a little above the shoulder, the first row below the face as wide as the body.
+
+    Args:
+        width: Foreground pixels of each row, ``[H]``.
+        face_rows: Row of each pixel of the face.
+        top: First row of the foreground.
+        bottom: Row after its last one.
+    """
     height = bottom - top
     body = percentile(width[top + height // _P.upper_part : bottom], _P.shoulder_percentile)
     rows = np.arange(top, bottom)
@@ -106,13 +133,16 @@ def _shoulder_row(width: Array, face_rows: Array, top: int, bottom: int) -> int:
 
 
 def _cut_at_waist(rgb: Array, mask: Array, *, above: bool, below: bool) -> Array:
-    """Cuts at the waist, if there is one: the row where the mean colors above and below differ most.
+    """Removes the smaller of two garments that meet at a waist: the row where the mean colors above and below differ most.
 
     Args:
-        rgb: uint8 ``[H, W, 3]``.
-        mask: boolean ``[H, W]``.
-        above: whether a neighbor may lie above, in the upper 45%.
-        below: whether one may lie below, in the lower 45%.
+        rgb: Image, uint8 ``[H, W, 3]``.
+        mask: Foreground without head and skin, boolean ``[H, W]``.
+        above: Whether another garment may be above, in the upper 45% of the rows.
+        below: Whether another garment may be below, in the lower 45% of the rows.
+
+    Returns:
+        Boolean ``[H, W]``; ``mask`` itself if there is no waist.
     """
     rows = np.flatnonzero(mask.any(axis=1))
     if len(rows) <= _P.waist_min_rows:
@@ -143,13 +173,16 @@ def _cut_at_waist(rgb: Array, mask: Array, *, above: bool, below: bool) -> Array
 
 
 def _sums_of_rows(rgb: Array, mask: Array, rows: Array, begins: Array) -> Array:
-    """Returns the sums of L, a, b over the pixels of a mask in each row, exact in float64, after a row of zeros: ``[H + 1, 3]``.
+    """Sums L, a and b over the mask's pixels in each row.
 
     Args:
-        rgb: uint8 ``[H, W, 3]``.
-        mask: boolean ``[H, W]``.
-        rows: the rows that have pixels of the mask.
-        begins: number of such pixels before each of these rows.
+        rgb: Image, uint8 ``[H, W, 3]``.
+        mask: Boolean ``[H, W]``.
+        rows: Rows with pixels of the mask.
+        begins: Number of the mask's pixels before each of these rows.
+
+    Returns:
+        float64 ``[H + 1, 3]``, exact: a row of zeros, then the sums of each row.
     """
     lab = to_lab(rgb.reshape(1, -1, 3).take(np.flatnonzero(mask), axis=1))
     sums = np.zeros((len(mask) + 1, 3))

@@ -1,4 +1,4 @@
-"""From any photo to the network's input: a 28×28 picture, a light garment on a black background.
+"""From any photo to the network's input: a 28×28 image, a light garment on a black background.
 
 Fashion-MNIST was made like this (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747, section 2): trim the background, shrink the
 longest edge to 28 pixels, sharpen, extend the shorter edge and center, negate, convert to 8-bit gray. The same steps follow
@@ -7,7 +7,7 @@ here, for photos whose background is not white::
     photo ─► working size ─► segmentation ─► remove the person ─► crop ─► map tones ─► 28 pixels, center, sharpen
                              (segmentation.py)   (person.py)
 
-A gray 28×28 picture is used as it is: that is the data set's own format.
+A gray 28×28 image is used as it is: that is the data set's own format.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ _PADDED = np.arange(-1, IMAGE_SIZE + 1).clip(0, IMAGE_SIZE - 1)
 
 
 def to_network_input(image: Image.Image) -> Array:
-    """Converts a picture to the network's input.
+    """Converts an image to the network's input.
 
     Args:
         image: any mode and size, upright (EXIF orientation already applied).
@@ -49,7 +49,7 @@ def to_network_input(image: Image.Image) -> Array:
 
 
 def careful_inputs(image: Image.Image) -> Array:
-    """Returns several views for ``--careful``: the picture and its mirror image, each also a little smaller.
+    """Returns several views for ``--careful``: the image and its mirror image, each also a little smaller.
 
     Returns:
         uint8 ``[4, 28, 28]``.
@@ -62,7 +62,7 @@ def careful_inputs(image: Image.Image) -> Array:
 
 
 def _working_image(image: Image.Image) -> tuple[Array, Array | None]:
-    """Returns the picture at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
+    """Returns the image at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     mode = "RGBA" if transparent else "RGB"
     image = image if image.mode == mode else image.convert(mode)  # converting to the same mode would copy
@@ -88,13 +88,13 @@ def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _resize(
     image: Image.Image, size: tuple[int, int], method: Image.Resampling, extent: tuple[float, float]
 ) -> Image.Image:
-    """Resizes rows first, then columns. Pillow chooses the order by the shape, and rounding depends on it."""
+    """Resizes along the rows first, then along the columns: rounding depends on the order, which Pillow chooses by shape."""
     image = image.resize((size[0], image.height), method, (0, 0, extent[0], image.height))
     return image.resize(size, method, (0, 0, size[0], extent[1]))
 
 
 def _is_gray(rgb: Array) -> bool:
-    for step in (8, 1):  # every eighth pixel shows most colors in a hundredth of the time
+    for step in (8, 1):  # most color images are recognized by every eighth pixel, in a hundredth of the time
         red, green, blue = (rgb[::step, ::step, channel] for channel in range(3))
         most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
         if (most - least).max() > _P.gray_tolerance:
@@ -119,13 +119,12 @@ def _garment_mask(rgb: Array, alpha: Array | None) -> tuple[Array, bool]:
 def _map_tones(tones: Array, mask: Array, *, negate: bool) -> Array:
     """Maps the garment's tones to the range of the data set; the background becomes 0.
 
-    The middle of the range stays about where it is. A flat range is stretched, but not so far that noise becomes a
-    pattern.
+    The middle of the range changes little. A narrow range is stretched, but not so far that noise becomes a pattern.
 
     Args:
-        tones: ``luma``, in thousandths.
-        mask: boolean, of the same shape: the garment.
-        negate: whether dark becomes bright.
+        tones: Result of ``luma``, in thousandths.
+        mask: Garment, boolean of the same shape.
+        negate: Whether dark tones become bright.
 
     Returns:
         float32 of the same shape, 0..255.

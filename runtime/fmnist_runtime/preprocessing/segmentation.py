@@ -17,7 +17,7 @@
                   │                                                                       │
                   └───────────► mask, empty below min_share of the image ◄────────────────┘
 
-Sampling loses nothing, because the network's input has only 28×28 pixels.
+Sampling costs no accuracy, because the network's input has only 28×28 pixels.
 """
 
 import numpy as np
@@ -43,10 +43,11 @@ def segment(rgb: Array) -> tuple[Array, bool]:
     """Separates the foreground from the background.
 
     Args:
-        rgb: uint8 ``[H, W, 3]``, at least 8 pixels either way, best about 128.
+        rgb: Image, uint8 ``[H, W, 3]``, at least 8 pixels a side; about 128 is best.
 
     Returns:
-        A boolean mask ``[H, W]`` of the foreground, all false where nothing stands out; and whether the background is plain.
+        The foreground, boolean ``[H, W]``, all false if nothing differs from the background; and whether the background is
+        plain.
     """
     step = sample_step(rgb.shape[:2])
     sample = to_lab(rgb[::step, ::step])
@@ -70,17 +71,21 @@ def segment(rgb: Array) -> tuple[Array, bool]:
 
 
 def _classify(log_odds: Array, geometry: Geometry) -> Array:
-    """Returns the main components of the pixels that are likelier foreground; none where the evidence is weak."""
+    """Returns the main components of the pixels with positive log-odds, boolean ``[H, W]``; none if the evidence is weak."""
     if np.abs(log_odds).sum() < _MIN_CLARITY * log_odds.size:
         log_odds[:] = 0
     return _main_components(log_odds > 0, geometry)
 
 
 def _threshold(distance: Array, spread: float) -> Array:
-    """Returns the foreground on a plain background, from the color differences ``[H, W]``.
+    """Returns the foreground on a plain background, boolean ``[H, W]``.
 
-    Foreground is every pixel that is neither connected to the border nor in a hole that shows the background. There is none
-    where the differences are no larger than the noise of the background.
+    Pixels similar to the background are background if they are connected to the border or form a hole. There is no
+    foreground if its differences are no larger than the noise of the background.
+
+    Args:
+        distance: Color difference of each pixel from the background, float64 ``[H, W]``.
+        spread: See ``Background``.
     """
     height, width = distance.shape
     far, pale = distance > _P.step, distance > _P.pale_step

@@ -5,9 +5,9 @@ A request passes these steps:
 1. ``request_log`` measures its time, counts and logs it.
 2. ``capacity`` is checked, then Starlette's router finds the endpoint.
 3. ``auth`` checks the token, and the body is read within its limits.
-4. ``batcher`` combines its pictures with those of other requests, for the processes that decode and classify.
+4. ``batcher`` combines its images with those of other requests, for the processes that decode and classify.
 
-The event loop itself decodes and classifies nothing.
+Decoding and classification never run in the event loop.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ __all__ = ["REFUSAL_SECONDS", "Service"]
 _OVERLOADED = error_response(busy(OVERLOADED))
 _TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
 REFUSAL_SECONDS = 0.2
-"""Seconds before a refusal is sent: clients that retry at once would otherwise use most of the event loop's time."""
+"""Seconds before a refusal is sent: without it, clients that retry at once would use most of the event loop's time."""
 
 
 class Service:
@@ -89,7 +89,7 @@ class Service:
         self._batcher.close()
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuses over the limits before any other work: under overload a refusal must be cheap."""
+        """Refuses requests over the limits before any other work, because refusals must be cheap under overload."""
         crowded = self.connections() > self.settings.limits.connections
         if crowded or (scope.get("path") == "/classify" and self._capacity.full):
             await asyncio.sleep(REFUSAL_SECONDS)
@@ -169,7 +169,7 @@ def _media_type(request: Request) -> str:
 
 
 def _response(files: list[File], results: list[PredictionOrError]) -> Response:
-    """Returns 200 where at least one picture was readable, otherwise 422."""
+    """Returns 200 where at least one image was readable, otherwise 422."""
     answers: list[dict[str, Any]] = []
     for file, result in zip(files, results, strict=True):
         if isinstance(result, Exception) and not isinstance(result, ImageError):

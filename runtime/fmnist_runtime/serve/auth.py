@@ -14,10 +14,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def require_token(endpoint: Endpoint, token: str | None) -> Endpoint:
-    """Wraps an endpoint: requests without the token get 401. Without a token, returns the endpoint itself."""
+    """Returns an endpoint that answers requests without the token with 401; the endpoint itself if ``token`` is None."""
     if token is None:
         return endpoint
-    # Hashes have one length, so the comparison's time does not depend on how much of a guess is right.
+    # Hashes have equal lengths, and their comparison takes the same time whatever part of a guess is correct.
     expected = hashlib.sha256(token.encode()).digest()
 
     async def guarded(request: Request) -> Response:

@@ -1,7 +1,7 @@
-"""Batches of pictures from many requests, several classified at the same time.
+"""Batches of images from many requests, several classified at the same time.
 
-A batch holds whatever waits when a thread is idle: one picture at low load, up to ``_MAX_BATCH`` at high load. No picture
-waits for a batch to fill.
+When a thread becomes idle, its next batch is all waiting images, up to ``_MAX_BATCH``: one at low load, many at high load.
+No image waits for a batch to fill.
 """
 
 import asyncio
@@ -16,24 +16,29 @@ from fmnist_runtime.prediction import PredictionOrError
 __all__ = ["Batcher", "RequestOptions"]
 
 _MAX_BATCH = 16
-"""Pictures of one model call: more would delay the first answers."""
+"""Images of one model call: more would delay the first answers."""
 _MAX_BATCH_BYTES = 1 << 20
-"""Bytes at which a batch is full: it is copied to another process."""
+"""Bytes at which a batch is full, because a batch is copied to another process."""
 
 
 class RequestOptions(NamedTuple):
-    """Options of a request; all pictures of a batch have the same. See ``Classifier``."""
+    """Options of a request; all images of a batch have the same. See ``Classifier``."""
 
     top_k: int
     """Number of classes in an answer."""
     reject: bool
-    """Whether pictures may be rejected."""
+    """Whether images may be rejected."""
     max_pixels: int
-    """Upper bound of a picture's pixels."""
+    """Upper bound of an image's pixels."""
 
 
 class Batcher:
-    """Passes pictures and ``RequestOptions`` to ``classify``, in ``threads`` calls at the same time; for one event loop."""
+    """Combines images of several requests into calls of ``classify``; used from one event loop.
+
+    Args:
+        classify: Takes a list of images and the fields of ``RequestOptions``; returns one result for each image.
+        threads: Largest number of calls at the same time.
+    """
 
     def __init__(self, classify: Callable[..., list[PredictionOrError]], threads: int) -> None:
         self._classify = classify
@@ -42,7 +47,7 @@ class Batcher:
         self._waiting: deque[tuple[bytes, RequestOptions, asyncio.Future[PredictionOrError]]] = deque()
 
     async def classify(self, pictures: Sequence[bytes], options: RequestOptions) -> list[PredictionOrError]:
-        """Returns one result for each picture, in order. On cancellation, drops pictures that are still waiting.
+        """Returns one result for each image, in order. On cancellation, drops images that are still waiting.
 
         Raises:
             Exception: The model call failed.
@@ -54,7 +59,7 @@ class Batcher:
         try:
             return await asyncio.gather(*futures)
         except asyncio.CancelledError:
-            self._waiting = deque(one for one in self._waiting if not one[2].done())
+            self._waiting = deque(entry for entry in self._waiting if not entry[2].done())
             raise
 
     def close(self) -> None:
@@ -71,7 +76,7 @@ class Batcher:
             job.add_done_callback(partial(self._finish, futures))
 
     def _take(self, options: RequestOptions) -> "tuple[list[bytes], list[asyncio.Future[PredictionOrError]]]":
-        """Removes the next pictures with these options from the queue, up to one batch."""
+        """Removes the next images with these options from the queue, up to one batch."""
         pictures: list[bytes] = []
         futures: list[asyncio.Future[PredictionOrError]] = []
         size = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmnist_runtime.errors import ModelError
-from fmnist_runtime.model_file.store import find_model, names_model, read_model
+from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.settings import Settings
 
@@ -32,7 +32,7 @@ class _Backend(NamedTuple):
 
 @contextmanager
 def build_service(model: str | None, settings: Settings, *, careful: bool = False) -> "Iterator[Service]":
-    """Loads the model, replays its self-test, and loads the page; ends everything with the context.
+    """Loads the model, runs its self-test, and loads the page; a context manager that ends all processes and threads.
 
     Args:
         model: See ``Classifier.load``.
@@ -45,11 +45,11 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
     """
     file = find_model(model)
     data = read_model(file)
-    with ExitStack() as stack, names_model(file):
+    with ExitStack() as stack, prefix_model_errors(file):
         if settings.workers == 1:
             backend = _in_this_process(data, careful)
         else:
-            # With the hash, a worker started later refuses a file that has changed since.
+            # The hash makes a worker that starts later refuse a file that was changed.
             load: dict[str, Any] = {"path": model, "sha256": sha256(data).hexdigest(), "careful": careful}
             backend = _in_processes(settings, load, stack)
         from fmnist_runtime.serve.app import Service
@@ -65,7 +65,7 @@ def _page(file: Path, data: bytes) -> dict[str, bytes]:
     from fmnist_runtime.webpage import page_files
 
     try:
-        with names_model(file):
+        with prefix_model_errors(file):
             return page_files(data)
     except ModelError as error:
         log_event("no page", logging.WARNING, reason=str(error))
@@ -87,7 +87,7 @@ def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) ->
 
     seconds = settings.limits.work_seconds
     workers = stack.enter_context(WorkerPool(settings.workers, load, checked=True, seconds=seconds))
-    # The server's modules take as long to import as the workers take to start.
+    # At the same time, because importing the server's modules takes as long as starting the workers.
     jobs: list[Callable[[], Any]] = [workers.start, lambda: import_module("fmnist_runtime.serve.server")]
     labels, _ = map_ordered(lambda calls: [call() for call in calls], jobs, threads=2, chunk=1)
     return _Backend(labels, workers.classify, lambda: workers.replaced)

@@ -1,4 +1,4 @@
-"""Capacity of the service: requests, pictures and bytes at the same time; and the reading of a body within the limits."""
+"""Capacity of the service: requests, images and bytes at the same time; and the reading of a body within the limits."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -26,7 +26,7 @@ class Capacity:
     Attributes:
         limits: Upper bounds.
         in_flight: Requests whose body has been read and whose response has not been sent.
-        pictures: Pictures of those requests.
+        pictures: Images of those requests.
         held_bytes: Bytes of all bodies, arriving or in flight.
     """
 
@@ -58,7 +58,7 @@ class Capacity:
 
     @contextmanager
     def several_pictures(self, count: int) -> Iterator[None]:
-        """Counts the pictures of one request.
+        """Counts the images of one request.
 
         Raises:
             HTTPException: 503 where the limit would be exceeded.
@@ -94,14 +94,15 @@ class BodyBuffer:
         """Reads the whole body.
 
         Raises:
-            HTTPException: 400 for a length that is no number, 408 too slow, 413 too large, 503 over the limit of all bodies.
+            HTTPException: 400: the stated length is not a number; 408: too slow; 413: too large; 503: over the limit of all
+                bodies.
             ClientDisconnect: The client closed the connection before the end.
         """
         limits = self.capacity.limits
         stated = request.headers.get("content-length", "0")
         if not (stated.isascii() and stated.isdigit()):
             raise HTTPException(400, "Content-Length is not a number")
-        if len(stated.lstrip("0")) > 18 or int(stated) > limits.body_bytes:  # Python refuses thousands of digits
+        if len(stated.lstrip("0")) > 18 or int(stated) > limits.body_bytes:  # int() raises for thousands of digits
             raise self._too_large()
         chunks = []
         try:

@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_runtime.console import run_argparse
-from fmnist_runtime.cpus import MOST_PROCESSES
+from fmnist_runtime.cpus import MAX_PROCESSES
 from fmnist_runtime.options import CommandParser, add_careful_option, positive_int_up_to
 
 __all__ = ["build_parser", "main", "serve"]
 
 
-_MOST = 1_000_000
-"""Largest value of the options that have no other limit: clocks and counters of libraries fail far above."""
+_MAX_VALUE = 1_000_000
+"""Largest value of options without another limit: clocks and counters of libraries fail only far above it."""
 
 
 def build_parser() -> CommandParser:
     """Returns the parser of ``fmnist-serve``."""
-    parser = CommandParser("fmnist-serve", "Classify photos over HTTP: POST /classify; /openapi.json describes it.")
+    parser = CommandParser(
+        "fmnist-serve",
+        "Classify photos over HTTP: clients send them to POST /classify. /openapi.json describes the API.",
+    )
     _add_service(parser)
     _add_limits(parser)
     _add_operation(parser)
@@ -27,16 +30,16 @@ def build_parser() -> CommandParser:
 
 
 def _add_service(parser: CommandParser) -> None:
-    """Adds the model, the address and the processes."""
+    """Adds the options of the model, the address and the processes."""
     add_environment = parser.add_environment_option
     add_environment(
-        "--model", env="FMNIST_MODEL", help="model file, folder, or embedded model by name (default: improved)"
+        "--model", env="FMNIST_MODEL", help="model file, folder, or name of an embedded model (default: improved)"
     )
     add_environment(
         "--host",
         env="FMNIST_HOST",
         default="127.0.0.1",
-        help="address to listen on; 0.0.0.0 for every network (default: 127.0.0.1)",
+        help="address to listen on; 0.0.0.0 listens on all networks (default: 127.0.0.1)",
     )
     add_environment(
         "--port",
@@ -44,36 +47,40 @@ def _add_service(parser: CommandParser) -> None:
         type=_port,
         default=8000,
         metavar="N",
-        help="port; 0 picks a free one (default: 8000)",
+        help="port to listen on; 0 chooses a free one (default: 8000)",
     )
     add_environment(
-        "--token-file", env="FMNIST_TOKEN_FILE", type=Path, metavar="FILE", help="file with the required bearer token"
+        "--token-file",
+        env="FMNIST_TOKEN_FILE",
+        type=Path,
+        metavar="FILE",
+        help="file with the bearer token that clients must send (default: no token is required)",
     )
     add_careful_option(parser)
     add_environment(
         "--workers",
         env="FMNIST_WORKERS",
-        type=positive_int_up_to(MOST_PROCESSES),
+        type=positive_int_up_to(MAX_PROCESSES),
         metavar="N",
-        help="processes that decode and classify (default: one for each CPU); with 1, the process that serves HTTP does so",
+        help="number of processes that decode and classify (default: one for each CPU); with 1, the HTTP process does both",
     )
 
 
 def _add_operation(parser: CommandParser) -> None:
-    """Adds the end of the service, and the log."""
+    """Adds the options of the shutdown and the log."""
     add = parser.add_argument
     add(
         "--drain-seconds",
         type=_count,
         default=0,
         metavar="S",
-        help="seconds from SIGTERM until the end of listening; meanwhile /readyz answers 503 (default: 0)",
+        help="seconds to keep serving after SIGTERM; meanwhile /readyz answers 503 (default: 0)",
     )
     add(
         "--log-requests",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="log each request as a JSON line on standard error (default: yes)",
+        help="log each request as one line of JSON on standard error (default: yes)",
     )
 
 
@@ -81,35 +88,47 @@ def _add_limits(parser: CommandParser) -> None:
     """Adds the limits of requests."""
     add = parser.add_argument
     mebibytes, files = positive_int_up_to(256), positive_int_up_to(1024)
-    add("--max-body", type=mebibytes, default=16, metavar="MIB", help="size of a request; else 413 (default: 16)")
-    add("--max-files", type=files, default=32, metavar="N", help="pictures in a request; else 413 (default: 32)")
+    add(
+        "--max-body",
+        type=mebibytes,
+        default=16,
+        metavar="MIB",
+        help="largest body of a request, in MiB; a larger one is answered with 413 (default: 16)",
+    )
+    add(
+        "--max-files",
+        type=files,
+        default=32,
+        metavar="N",
+        help="largest number of images in a request; more are answered with 413 (default: 32)",
+    )
     add(
         "--max-pixels",
-        type=positive_int_up_to(_MOST),
+        type=positive_int_up_to(_MAX_VALUE),
         default=50,
         metavar="MILLIONS",
-        help="pixels of a picture; else 422 (default: 50)",
+        help="largest number of pixels of an image, in millions; a larger one is answered with 422 (default: 50)",
     )
     add(
         "--max-in-flight",
-        type=positive_int_up_to(_MOST),
+        type=positive_int_up_to(_MAX_VALUE),
         default=256,
         metavar="N",
-        help="requests; else 503 (default: 256)",
+        help="largest number of requests in progress; one more is answered with 503 (default: 256)",
     )
     add(
         "--body-seconds",
-        type=positive_int_up_to(_MOST),
+        type=positive_int_up_to(_MAX_VALUE),
         default=20,
         metavar="S",
-        help="time for a body; else 408 (default: 20)",
+        help="longest time for receiving a body, in seconds; a slower one is answered with 408 (default: 20)",
     )
     add(
         "--answer-seconds",
-        type=positive_int_up_to(_MOST),
+        type=positive_int_up_to(_MAX_VALUE),
         default=120,
         metavar="S",
-        help="time for an answer, else 503; a worker's call may take a third of it (default: 120)",
+        help="longest time from the end of the body to the answer, in seconds; a later one becomes 503 (default: 120)",
     )
 
 
@@ -147,7 +166,7 @@ def serve(args: Sequence[str] | None = None) -> int:
 
 
 def _count(text: str) -> int:
-    return 0 if text.isdecimal() and not text.strip("0") else positive_int_up_to(_MOST)(text)
+    return 0 if text.isdecimal() and not text.strip("0") else positive_int_up_to(_MAX_VALUE)(text)
 
 
 def _port(text: str) -> int:
@@ -158,6 +177,6 @@ def _port(text: str) -> int:
 
 def main() -> None:
     """Entry point."""
-    # The matrices here are tiny; numpy's linear algebra would start a thread for each CPU.
+    # One thread for numpy's linear algebra, which would start one for each CPU: the matrices here are tiny.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(run_argparse(serve, extra="serve"))

@@ -33,12 +33,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._answers = Counter(ANSWERS, "Pictures answered with this label.", ["label"], registry=registry)
+        self._answers = Counter(ANSWERS, "Images answered with this label.", ["label"], registry=registry)
         for label in labels:
             self._answers.labels(label_text(label))  # a class without answers is 0, not missing
-        self._rejected = Counter(REJECTED, "Pictures answered with I don't know.", registry=registry)
-        self._unreadable = Counter("fmnist_unreadable", "Pictures that could not be read.", registry=registry)
-        self._faults = Counter("fmnist_faults", "Pictures that met a fault of the service.", registry=registry)
+        self._rejected = Counter(REJECTED, "Images answered with I don't know.", registry=registry)
+        self._unreadable = Counter("fmnist_unreadable", "Images that could not be read.", registry=registry)
+        self._faults = Counter("fmnist_faults", "Images for which the service failed.", registry=registry)
         self._confidence = Histogram(
             CONFIDENCE,
             "Calibrated probability of the most probable class, rejected or not.",
@@ -52,7 +52,7 @@ class Metrics:
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
             "fmnist_in_flight": ("Requests in flight.", lambda: capacity.in_flight),
             "fmnist_held_bytes": ("Memory of request bodies, bytes.", lambda: capacity.held_bytes),
-            "fmnist_pictures_in_flight": ("Pictures of the requests in flight.", lambda: capacity.pictures),
+            "fmnist_pictures_in_flight": ("Images of the requests in flight.", lambda: capacity.pictures),
         }
         for name, (text, value) in gauges.items():
             Gauge(name, text, registry=self._registry).set_function(value)
@@ -63,7 +63,7 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def results(self, results: Iterable[PredictionOrError]) -> None:
-        """Counts the results of pictures."""
+        """Counts the results of images."""
         for result in results:
             if not isinstance(result, Prediction):
                 (self._unreadable if isinstance(result, ImageError) else self._faults).inc()

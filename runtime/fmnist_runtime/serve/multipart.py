@@ -1,4 +1,4 @@
-"""Files of a multipart/form-data body (RFC 7578), from memory; nothing is written to disk."""
+"""Reads the files of a multipart/form-data body (RFC 7578) in memory; nothing is written to disk."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["File", "read_files"]
 
 _OTHER_PARTS = 16
-"""Parts without a file name that a form may have as well: a few form fields."""
+"""Largest number of further parts in a form, without a file name: a few form fields."""
 _PARAMETER = re.compile(rb';\s*(?P<name>[^\s=;"]+)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^;]*)')
 """One parameter of a header value (RFC 9110, section 5.6.6)."""
 _CHARSETS = {b"utf-8": "utf-8", b"iso-8859-1": "iso-8859-1"}
@@ -45,7 +45,7 @@ def read_files(content_type: str, body: bytes, limit: int) -> list[File]:
         limit: Largest number of files.
 
     Raises:
-        HTTPException: 413 too many, 422 malformed, truncated, or without a file.
+        HTTPException: 413: too many files; 422: the body is malformed, truncated, or without a file.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not boundary:
@@ -70,9 +70,10 @@ def _without_preamble(body: bytes, boundary: bytes) -> bytes:
 
 
 def _file_name(disposition: bytes) -> str:
-    """Returns the file name of a Content-Disposition, empty without one; ``filename*`` (RFC 5987) wins over ``filename``.
+    """Returns the file name of a Content-Disposition header, or an empty text.
 
-    RFC 7578 forbids ``filename*`` in forms, but clients send it for names that are not ASCII.
+    ``filename*`` (RFC 5987) takes precedence over ``filename``. RFC 7578 forbids it in forms, but clients send it for names
+    that are not ASCII.
     """
     for parameter in _PARAMETER.finditer(disposition):
         if parameter["name"].lower() == b"filename*":

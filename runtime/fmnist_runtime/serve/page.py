@@ -11,7 +11,7 @@ from starlette.routing import Route
 __all__ = ["page_routes"]
 
 _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
-"""Media types that the operating system's table may lack or hold wrong."""
+"""Media types that may be missing or wrong in the operating system's table."""
 
 
 def page_routes(files: Mapping[str, bytes]) -> list[Route]:

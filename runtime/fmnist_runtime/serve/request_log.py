@@ -1,4 +1,4 @@
-"""Outermost layer of the service: times, counts and logs each request as one JSON line.
+"""Outermost layer of the service: measures, counts and logs each request, as one line of JSON.
 
 An exception becomes a 500. A request that is canceled because the service stops becomes a 503.
 """
@@ -25,7 +25,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: ``time`` (UTC), ``level``, ``event``, and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns the line, in ASCII: a name may hold characters that the log's encoding lacks."""
+        """Returns the line in ASCII, because a name may contain characters that the log's encoding lacks."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -45,8 +45,8 @@ def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
 class RequestLog:
     """ASGI middleware.
 
-    A line has method, route, status, bytes, seconds and an id, which the response has as ``X-Request-Id``. It has no
-    address, no file name, no answer and no part of a picture.
+    A line contains method, route, status, bytes, seconds and an id, which is also the response's ``X-Request-Id``. It contains
+    no address, no file name, no answer and no part of an image.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class RequestLog:
             self._report(scope, request_id, status, time.perf_counter() - started)
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        # Clients choose paths: only known ones become label values of the metrics, whose number must stay bounded.
+        # Only known paths become label values of the metrics: clients choose paths, and the number of labels must be bounded.
         route = scope["path"] if scope["path"] in self._routes else "other"
         self._count(route, status, seconds)
         if self._log_requests:

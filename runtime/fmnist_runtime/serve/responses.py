@@ -16,7 +16,7 @@ class JsonLine(JSONResponse):
     """JSON on one line, so that responses can be collected in a file."""
 
     def render(self, content: Any) -> bytes:
-        """Returns the JSON and a line break; in ASCII where a label has bytes that are no text."""
+        """Returns the JSON and a line break; in ASCII if a label contains bytes that are not text."""
         try:
             return super().render(content) + b"\n"
         except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Serving under uvicorn until a signal, and a stop that drops no request."""
+"""Serves under uvicorn until a signal; requests in progress are finished before the end."""
 
 import asyncio
 import ipaddress
@@ -14,7 +14,7 @@ import uvicorn
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.serve.app import Service
-from fmnist_runtime.serve.protocol import ImpatientProtocol
+from fmnist_runtime.serve.protocol import TimeLimitedProtocol
 from fmnist_runtime.serve.request_log import JsonFormatter, log_event
 
 __all__ = ["listen", "run"]
@@ -29,11 +29,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no host's
-        why = (getattr(error, "strerror", None) or str(error)).partition(" (while attempting")[
-            0
-        ]  # Python repeats the address
-        raise ConfigError(f"cannot listen on {host}, port {port}: {why}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: the name is not a valid host name
+        reason = getattr(error, "strerror", None) or str(error)
+        reason = reason.partition(" (while attempting")[0]  # Python repeats the address
+        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}") from error
 
 
 def run(service: Service, sock: socket.socket) -> None:
@@ -42,7 +41,7 @@ def run(service: Service, sock: socket.socket) -> None:
     settings = service.settings
     config = uvicorn.Config(
         service.asgi,
-        http=ImpatientProtocol,
+        http=TimeLimitedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -61,7 +60,7 @@ def run(service: Service, sock: socket.socket) -> None:
 
 
 class _DrainingServer(uvicorn.Server):
-    """uvicorn's server, that serves on for a time after the signal while ``/readyz`` answers 503."""
+    """uvicorn's server; after the first signal it serves on for ``drain_seconds`` while ``/readyz`` answers 503."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -70,7 +69,7 @@ class _DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handles the signals as uvicorn does; the process then ends with code 0, not by the signal."""
+        """Handles the signals as uvicorn does, but the process then ends with code 0, not by the signal."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self.handle_exit) for number in signals}
         try:
@@ -95,6 +94,5 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("python_multipart").setLevel(
-        logging.CRITICAL
-    )  # it logs errors of clients, which the request log has
+    # It logs errors of clients, which are in the request log already.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)

@@ -8,10 +8,10 @@ from fmnist_runtime.files import read_at_most
 
 __all__ = ["RequestLimits", "Settings", "read_token"]
 
-_LONGEST_TOKEN = 1 << 16
-"""Largest number of bytes read from a token file: more than any header may have; bounds the memory for an endless device."""
+_MAX_TOKEN = 1 << 16
+"""Largest number of bytes read from a token file, more than a header may have. It bounds the memory for an endless device."""
 _MIN_TOKEN = 16
-"""Smallest length of a token in characters: 64 bits in hexadecimal digits cannot be guessed over a network."""
+"""Smallest length of a token in characters: 16 hexadecimal digits are 64 bits, which cannot be guessed over a network."""
 
 
 @dataclass(frozen=True)
@@ -21,25 +21,25 @@ class RequestLimits:
     body_bytes: int = 16 << 20
     """Bytes of one request's body; a larger one is answered with 413."""
     files: int = 32
-    """Pictures in one request; more are answered with 413."""
+    """Images in one request; more are answered with 413."""
     pixels: int = 50_000_000
-    """Pixels of one picture, from its header, before it is decoded; more are answered with 422."""
+    """Pixels of one image, read from its header before it is decoded; more are answered with 422."""
     body_seconds: float = 20.0
     """Seconds from the first header to the last byte of the body; a slower one is answered with 408."""
     in_flight: int = 256
     """Requests in flight; one more is answered with 503."""
     pictures: int = 1024
-    """Pictures of the requests in flight; more are answered with 503."""
+    """Images of the requests in flight; more are answered with 503."""
     answer_seconds: float = 120.0
     """Seconds from the last byte of the body to the response; a later one is replaced by a 503."""
     held_bytes: int = 256 << 20
     """Bytes of all bodies together, arriving or in flight; more are answered with 503."""
     connections: int = 1000
-    """Open connections; a request on one more is answered with 503."""
+    """Open connections; a request on a further connection is answered with 503."""
 
     @property
     def work_seconds(self) -> float:
-        """Seconds after which a worker's call counts as hanging: a third, which leaves time to retry its pictures."""
+        """Seconds after which a worker's call counts as hanging: a third, which leaves time to retry its images."""
         return self.answer_seconds / 3
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Settings:
     workers: int = 1
     """Processes that decode and classify; 1: a thread of the process that serves HTTP does so."""
     drain_seconds: float = 0.0
-    """Seconds from SIGTERM until the service stops listening. Until then only /readyz answers otherwise, with 503."""
+    """Seconds from SIGTERM until the service stops listening. Until then it serves as before, but /readyz answers 503."""
     grace_seconds: int = 30
     """Seconds for requests in flight to end, once the service has stopped listening."""
     log_requests: bool = True
@@ -73,11 +73,11 @@ def read_token(path: Path) -> str:
     """Returns the bearer token in a file, without surrounding white space.
 
     Raises:
-        FileError: Unreadable, too short for a secret, or with characters that no header can carry.
+        FileError: The file is unreadable, or the token is too short or has characters that a header cannot contain.
     """
     try:
         with path.open("rb") as file:
-            token = read_at_most(file, _LONGEST_TOKEN).decode("ascii").strip()
+            token = read_at_most(file, _MAX_TOKEN).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"{path}: no token can be read: {error}") from error
     if len(token) < _MIN_TOKEN or not token.isprintable() or " " in token:

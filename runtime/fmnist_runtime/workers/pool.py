@@ -1,7 +1,7 @@
-"""Worker processes for very many images, each with its own classifier: threads would share one interpreter lock.
+"""Worker processes for large numbers of images, each with its own classifier: threads would share one interpreter lock.
 
-Each process is started anew, never forked from one that runs threads. It gets a few pictures at a time and sends results
-back. The parent distributes pictures and collects results; it loads neither numpy nor a model.
+Each process is started as a new program, because forking is not safe in a process with threads. It receives some images at a
+time and returns their results. The parent process loads neither numpy nor a model.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ from fmnist_runtime.workers.process import receive, send, unpack, unpack_error
 __all__ = ["WorkerPool", "classify_in_processes"]
 
 _CHUNK = 64
-"""Images per request to a process, classified in one model call; amortizes the message."""
+"""Images in one request to a process: large enough that the cost of the message is small beside the model call."""
 _END_SECONDS = 5.0
-"""Seconds that a process may take to end once it has closed its output, before it is killed."""
+"""Seconds that a process may take to end after it has closed its output; then it is killed."""
 _START_SECONDS = 120.0
-"""Seconds to load the model, in a pool whose calls have a time limit: slow devices take several."""
+"""Seconds for loading the model, in a pool with a time limit: slow devices need several."""
 _COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.workers.process import main; main()"
-_WITHOUT = "--workers 1 uses no worker process"
+_ADVICE = "--workers 1 uses no worker process"
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +46,7 @@ def classify_in_processes(
     """Classifies sources in their order, as ``batch.classify_sources``, in several processes; see ``WorkerPool``.
 
     Args:
-        sources: Paths; not standard input, which a process uses for its messages.
+        sources: Paths. Standard input is not possible, because worker processes use theirs for messages.
         processes: Number of processes.
         load: Arguments of ``Classifier.load``, plain values only.
         options: See ``WorkerPool.classify``.
@@ -57,20 +57,20 @@ def classify_in_processes(
     with WorkerPool(processes, load) as pool:
         classify = partial(pool.classify, **options)
         yield from map_ordered(
-            lambda some: to_answers(some, classify), sources, threads=processes, chunk=_CHUNK, stop=pool.close
+            lambda batch: to_answers(batch, classify), sources, threads=processes, chunk=_CHUNK, stop=pool.close
         )
 
 
 class WorkerPool:
-    """Worker processes for calls from any number of threads; a context manager that ends the processes.
+    """Worker processes that any number of threads may call; a context manager that ends the processes.
 
-    A process that dies (out of memory, a crash in a decoder) or hangs is replaced, and its pictures are tried again one by
-    one. Where the process of a single picture dies, the result of that picture is an ``ImageError``.
+    A process that dies (out of memory, a crash in a decoder) or hangs is replaced, and its images are tried again one by
+    one. If a process dies on a single image, the result of that image is an ``ImageError``.
 
     Args:
         count: Number of processes; each starts at its first request.
         load: Arguments of ``Classifier.load``, plain values only.
-        checked: Whether each process replays the model's self-test at its start; a failure is an error of ``start``.
+        checked: Whether each process runs the model's self-test when it starts; ``start`` raises if it fails.
         seconds: Time limit of a request, after which the process is killed; None: no limit.
     """
 
@@ -103,12 +103,12 @@ class WorkerPool:
         return self._all[0].labels
 
     def classify(self, pictures: Sequence[bytes | str], **options: Any) -> list[PredictionOrError]:
-        """Classifies pictures in the next free process; see ``Classifier.results``.
+        """Classifies images in the next free process; see ``Classifier.results``.
 
         Args:
             pictures: Files' bytes or paths.
-            **options: ``top_k``, ``reject`` and ``max_pixels`` of ``Classifier.results``, and ``show``: a folder for
-                images of photo and network input, as text, or None.
+            **options: ``top_k``, ``reject`` and ``max_pixels`` of ``Classifier.results``, and ``show``, the folder for
+                comparison images as text, or None.
 
         Raises:
             FmnistError: What ``start`` raises, or the model call failed.
@@ -123,7 +123,7 @@ class WorkerPool:
 
     @property
     def replaced(self) -> int:
-        """Number of processes that died, or were killed because they hung, since the beginning."""
+        """Number of processes that have died or were killed because they hung."""
         return sum(worker.deaths for worker in self._all)
 
     def _watch(self, interval: float) -> None:
@@ -144,18 +144,18 @@ def _start_all(workers: list["_Worker"]) -> list["subprocess.Popen[bytes]"]:
 
 
 class _Worker:
-    """One process, which is replaced at the next request after it has died."""
+    """One worker process; after it has died, the next request starts another one."""
 
     def __init__(self, setup: tuple[dict[str, Any], bool, int | None], seconds: float | None) -> None:
         self._setup, self._seconds = setup, seconds
         self._due, self._late, self.deaths = math.inf, False, 0
-        self._guard, self._closed = threading.Lock(), False
+        self._lock, self._closed = threading.Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self.labels: list[str] = []
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Starts the process, sends the settings, and waits until it has loaded the model."""
-        with self._guard:
+        with self._lock:
             if self._closed:
                 raise FmnistError("interrupted")
             process = self._process = _spawn(self._setup[-1])
@@ -163,7 +163,7 @@ class _Worker:
             greeting = self._exchange(process, self._setup, _START_SECONDS)
         except (EOFError, OSError, ValueError) as reason:  # ValueError: a closed pipe, because the pool is closing
             how = self._end(_END_SECONDS)
-            raise FmnistError(f"a worker process {how} at its start; {_WITHOUT}") from reason
+            raise FmnistError(f"a worker process {how} at its start; {_ADVICE}") from reason
         if isinstance(greeting, dict):
             self._end(_END_SECONDS)
             raise unpack_error(**greeting)
@@ -173,12 +173,12 @@ class _Worker:
     def classify(
         self, pictures: list[bytes | str], options: dict[str, Any], *, again: bool = False
     ) -> list[PredictionOrError]:
-        """Returns one result for each picture; see ``WorkerPool.classify``.
+        """Returns one result for each image; see ``WorkerPool.classify``.
 
         Args:
             pictures: Files' bytes or paths.
             options: See ``WorkerPool.classify``.
-            again: True when retrying a picture whose batch crashed a process.
+            again: Whether this call retries a single image whose batch crashed a process.
 
         Raises:
             FmnistError: The process cannot be started, or the model call failed.
@@ -213,20 +213,20 @@ class _Worker:
 
     def kill_if_late(self) -> None:
         """Kills the process if its reply is overdue; the waiting thread then finds it dead."""
-        with self._guard:
+        with self._lock:
             if time.monotonic() > self._due and self._process is not None:
                 self._late = True
                 self._process.kill()
 
     def close(self) -> None:
         """Kills the process, and starts no other."""
-        with self._guard:
+        with self._lock:
             self._closed = True
         self._end()
 
     def _end(self, seconds: float = 0) -> str:
         """Waits for the process to end, then kills it; returns how it ended."""
-        with self._guard:
+        with self._lock:
             process, self._process = self._process, None
         if process is None:
             return "was ended"
@@ -243,7 +243,7 @@ class _Worker:
 
 
 def _spawn(lock: int | None) -> "subprocess.Popen[bytes]":
-    # A process group of its own: Ctrl-C in the terminal reaches the parent only, which then ends the workers.
+    # In a process group of its own, so that Ctrl-C in the terminal reaches only the parent, which then ends the workers.
     try:
         return subprocess.Popen(
             [sys.executable, "-c", _COMMAND.format(path=sys.path)],
@@ -254,4 +254,4 @@ def _spawn(lock: int | None) -> "subprocess.Popen[bytes]":
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     except OSError as reason:
-        raise FmnistError(f"cannot start a worker process: {reason.strerror}; {_WITHOUT}") from reason
+        raise FmnistError(f"cannot start a worker process: {reason.strerror}; {_ADVICE}") from reason

@@ -1,7 +1,7 @@
-"""Worker process that classifies pictures for ``pool``: requests on standard input, results on standard output.
+"""Worker process that classifies images for ``pool``: requests on standard input, results on standard output.
 
-A message is its length and ``marshal`` data: both processes run the same Python, and pickling results would take as long as
-the model call. The process ends when its input ends, so none outlives the parent.
+A message consists of its length and ``marshal`` data: both processes run the same Python, and pickling results would take as
+long as the model call. The process ends when its input ends, so it does not outlive the parent.
 """
 
 import marshal
@@ -84,7 +84,7 @@ def unpack_error(message: str, kind: str = "", note: str = "") -> Exception:
 
 
 class FileLock:
-    """Lock between processes. The system releases it when its process is killed.
+    """Lock between processes. The operating system releases it if its process is killed.
 
     Args:
         descriptor: An open file that all these processes inherit.
@@ -106,13 +106,13 @@ class FileLock:
 
 def main() -> None:
     """Answers requests until the input ends."""
-    # A service may be stopped by a signal to all its processes; its pictures in progress still need their answers.
+    # A service may be stopped by a signal to all its processes, and must still finish its images in progress.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not come between the messages
+    os.dup2(2, 1)  # output that a library prints must not get between the messages
     with suppress(EOFError, BrokenPipeError):
         _serve(sys.stdin.buffer, answers)
-    os._exit(0)  # nothing is left to write, and the interpreter's shutdown takes as long as some pictures
+    os._exit(0)  # no output is pending, and the interpreter's shutdown takes as long as some images
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -145,6 +145,6 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         reply: list[Any] | PackedError
         try:
             reply = pack(classifier.results(pictures, **options, on_input=on_input))
-        except Exception as defect:  # of the model call, not of one picture
+        except Exception as defect:  # the model call failed, not the preparation of one image
             reply = pack_error(defect)
         send(answers, reply)

@@ -2,7 +2,7 @@
 
     fmnist-infer ray s3://shop/photos s3://shop/answers --workers 64
 
-Needs the extra ``ray``; docs/many-machines.md describes the behavior for bad pictures and workers that die.
+Needs the extra ``ray``. docs/many-machines.md describes what happens to unreadable images and after a worker has died.
 """
 
 import logging
@@ -26,16 +26,16 @@ _BATCH = 64
 """Images per model call, as in ``pool``."""
 _EXISTS = "{}: exists already; name a new folder for the answers, or remove this one"
 _RETRIES = 3
-"""Number of other workers that try a batch whose worker died; a picture that crashes all of them ends the run."""
+"""Number of times that a batch is tried again after its worker has died; an image that crashes each of them ends the run."""
 _WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
-"""CPUs of a worker, and of a task that reads or writes. With whole CPUs, workers would leave none for reading: a deadlock."""
+"""CPUs of a worker, and of a task that reads or writes. Workers with whole CPUs could leave none for reading: a deadlock."""
 
 
 class ClassifyFiles:
     """Callable for ``Dataset.map_batches``: converts a table of ``path`` and ``bytes`` to a table of answers.
 
     The columns are those of ``fmnist-infer --json``: ``path``, ``label`` and ``class_id`` (null where rejected),
-    ``probability``, ``rejected``, and ``error`` (null where the picture could be read).
+    ``probability``, ``rejected``, and ``error`` (null where the image could be read).
     """
 
     def __init__(self, model: str | None = None, *, careful: bool = False, reject: bool = True) -> None:
@@ -94,7 +94,7 @@ def classify_folder(
     try:
         files = _read_files(sources)
         with warnings.catch_warnings():
-            # Ray deprecates this form but has no other for retries; unlimited retries would repeat a crash forever.
+            # Ray deprecates this argument but has no other one for retries. Unlimited retries would repeat a crash forever.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             answers = files.map_batches(
                 worker,
@@ -138,9 +138,9 @@ def _read_files(sources: Sequence[str]) -> Any:
 
 
 class _Visible:
-    """Filter of listed paths: leaves out hidden names (see ``is_hidden``) below the sources, and counts them.
+    """Filter that removes hidden names (see ``is_hidden``) below the sources from a list of paths, and counts them.
 
-    Called once, by Ray in this process.
+    Ray calls it once, in this process.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -155,7 +155,7 @@ class _Visible:
         return kept
 
     def report(self) -> None:
-        """Logs how many pictures were left out."""
+        """Logs how many images were left out."""
         if self._hidden:
             logging.getLogger(__name__).warning("%s", describe_hidden(self._hidden))
 
@@ -165,7 +165,7 @@ class _Visible:
 
 
 def _skipped_by_ray(folders: Sequence[str]) -> list[str]:
-    """Returns what Ray's listing skips: pictures and folders at the top of a folder that begin with ``_`` or a dot.
+    """Returns the images and folders directly in a folder whose names begin with ``_`` or a dot: Ray's listing skips them.
 
     ``_Visible`` then leaves out the hidden ones.
     """

@@ -85,7 +85,7 @@ def test_models_are_described_by_their_metadata(capsys: pytest.CaptureFixture[st
     [
         (["--modle", "nano", "x.png"], "there is no option --modle; did you mean --model?"),
         (["--doctr"], "there is no option --doctr; did you mean fmnist-infer doctor?"),
-        (["modles"], "modles is no file, and no subcommand; did you mean models?"),
+        (["modles"], "modles is neither a file nor a subcommand; did you mean models?"),
         (["selftest", "--jsno"], "there is no option --jsno; did you mean --json?"),
         (["doctor", "x.png"], "leave out x.png"),
         (["web"], "required: DIR"),

@@ -58,9 +58,9 @@ def test_quiet_and_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(EXAMPLES / "shirt.jpg", "gone.png", "--json", "--no-reject", "--verbose") == 1
     error, model, summary = capsys.readouterr().err.splitlines()
     assert "gone.png" in error and str(find_model()) in model
-    assert summary.startswith("2 pictures") and "1 accepted, 0 rejected, 1 unreadable" in summary
+    assert summary.startswith("2 images") and "1 accepted, 0 rejected, 1 unreadable" in summary
     assert run(EXAMPLES / "shirt.jpg", "-v") == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith("1 picture in ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1 image in ")
 
 
 def test_colors_only_on_a_terminal_and_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

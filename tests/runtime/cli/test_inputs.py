@@ -159,10 +159,10 @@ def test_the_command_watches_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_list_without_line_ends_is_refused_in_bounded_memory(tmp_path: Path) -> None:
-    """A picture, or an endless device, in the place of a list of paths."""
+    """An image, or an endless device, in place of a list of paths."""
     (tmp_path / "list").write_bytes(bytes(1 << 20))
-    with pytest.raises(FileError, match="no path"):
+    with pytest.raises(FileError, match="not a list of paths"):
         list(read_paths(str(tmp_path / "list")))
     if Path("/dev/zero").exists():
-        with pytest.raises(FileError, match="no path"):
+        with pytest.raises(FileError, match="not a list of paths"):
             list(read_paths("/dev/zero"))
