@@ -1,15 +1,19 @@
 """Collects the files that belong beside shipped models, and writes their model card."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+import numpy as np
 
 from fmnist_runtime.console import counted
 from fmnist_runtime.errors import CheckpointError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import read_object
 from fmnist_train.recipes import current_name
+from fmnist_train.training.photos import unpack_logits
 
 __all__ = ["collect_evidence", "model_card"]
 
@@ -63,7 +67,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     info = read_object(folder / "best.json")
     metrics["teachers"] = info.get("teachers", [])
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomically(folder / "README.md", model_card(metrics, report, photos="photos_sha256" in info))
+    write_atomically(folder / "README.md", model_card(metrics, report, photos=_photo_answers(info)))
 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -86,26 +90,36 @@ def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, An
     return row | ({"int8": exported["int8"]["accuracy"]} if "int8" in exported else {})
 
 
-def model_card(metrics: dict[str, Any], report: dict[str, Any], *, photos: bool = False) -> str:
+def _photo_answers(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Logits and accepted answers of the validation photos in a checkpoint's description; None without photos."""
+    return unpack_logits(info["photos"]) if "photos" in info else None
+
+
+def model_card(
+    metrics: dict[str, Any], report: dict[str, Any], *, photos: tuple[np.ndarray, np.ndarray] | None = None
+) -> str:
     """Return a model card in Markdown (Mitchell et al. 2019, arXiv:1810.03993).
 
     Args:
         metrics: the content of the run's ``metrics.json`` with ``seeds`` and ``teachers``.
         report: the content of the export's ``parity.json``.
-        photos: whether the network was fine-tuned with photos.
+        photos: logits ``[N, classes]`` and accepted answers, bool ``[N, classes]``, of the validation photos of a network
+            that was fine-tuned with photos.
     """
+    tuned = photos is not None
     phases = _phases(metrics["recipe"])
     sections = {
         "Intended use": _INTENDED,
         "Out of scope": _OUT_OF_SCOPE,
-        "Data": _data(metrics) + ("\n\n" + _PHOTOS if photos else ""),
-        "Training": _training(metrics, photos=photos),
+        "Data": _data(metrics) + ("\n\n" + _PHOTOS if tuned else ""),
+        "Training": _training(metrics, photos=tuned),
         "Evaluation": _evaluation(metrics, report),
         "Evaluation by class": _classes(metrics["test"]),
-        "Limits": _limits(metrics, photos=photos),
-        "How to make it again": _again(phases, metrics["seed"], photos=photos),
+        **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
+        "Limits": _limits(metrics, photos=tuned),
+        "How to make it again": _again(phases, metrics["seed"], photos=tuned),
         "How to cite": "Cite this project with its CITATION.cff, and Fashion-MNIST.",
-        "License": _LICENSE + (" The photos are CC0." if photos else ""),
+        "License": _LICENSE + (" The photos are CC0." if tuned else ""),
     }
     size = report["model"]
     about = (
@@ -177,6 +191,30 @@ def _classes(test: dict[str, Any]) -> str:
         f"| {row['label']} | {row['precision']:.1%} | {row['recall']:.1%} | {row['support']:,} |"
         for row in test["per_class"]
     ]
+    return "\n".join(lines)
+
+
+def _labels(metrics: dict[str, Any]) -> list[str]:
+    return [row["label"] for row in metrics["test"]["per_class"]]
+
+
+def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> str:
+    """A table of the validation photos: the share of correct answers, by the set of answers that are accepted."""
+    shown = answers.any(axis=1)
+    correct = answers[np.arange(len(logits)), logits.argmax(axis=1)]
+    lines = [
+        f"Of {shown.sum()} validation photos, by senders who sent no training photo, {correct[shown].mean():.1%} are classified",
+        "correctly without rejection. Epoch, temperature and reject threshold were chosen on these photos;",
+        "docs/accuracy.md has the figures of other photos.",
+        "",
+        "| PyTorch, photos, by accepted answers | correct | photos |",
+        "|---|---:|---:|",
+    ]
+    groups: list[tuple[int, ...]] = sorted({tuple(np.flatnonzero(row).tolist()) for row in answers[shown]})
+    for group in groups:
+        member = (answers == np.isin(np.arange(len(labels)), group)).all(axis=1)
+        names = " or ".join(labels[index] for index in group)
+        lines.append(f"| {names} | {correct[member].mean():.1%} | {member.sum()} |")
     return "\n".join(lines)
 
 

@@ -5,9 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fmnist_export.model_card import collect_evidence
+from fmnist_export.model_card import collect_evidence, model_card
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime.errors import CheckpointError
@@ -60,3 +61,18 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     (plain.output / "parity.json").write_text('{"files": ')
     export(runs[1], plain)
     assert json.loads((plain.output / "parity.json").read_text())["checkpoint_sha256"]
+
+
+def test_card_counts_validation_photos_by_accepted_answers() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    logits = np.eye(10, dtype=np.float32)[[1, 1, 4, 6, 3]]  # the predicted classes
+    answers = np.zeros((5, 10), bool)
+    for photo, accepted in enumerate([(1,), (1,), (2, 4), (2, 4), ()]):  # the last photo shows no garment
+        answers[photo, list(accepted)] = True
+    card = model_card(metrics, report, photos=(logits, answers))
+    section = card.split("## Evaluation on photos")[1].split("\n## ")[0]
+    assert "Of 4 validation photos" in section and "75.0% are classified" in section
+    rows = [line for line in section.splitlines() if line.endswith(" 2 |")]
+    assert rows == ["| Trouser | 100.0% | 2 |", "| Pullover or Coat | 50.0% | 2 |"]
+    assert "Evaluation on photos" not in model_card(metrics, report)
