@@ -13,7 +13,7 @@ from fmnist_runtime.errors import CheckpointError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import read_object
 from fmnist_train.recipes import current_name
-from fmnist_train.training.photos import unpack_logits
+from fmnist_train.training.weight_average import unpack_logits
 
 __all__ = ["collect_evidence", "model_card"]
 

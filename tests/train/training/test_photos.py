@@ -24,17 +24,9 @@ from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation
 from fmnist_train.training.loop import Training
-from fmnist_train.training.photos import (
-    PhotoSampler,
-    PhotoViews,
-    average_weights,
-    load_photo_data,
-    pack_logits,
-    photo_accuracy,
-    photo_loss,
-    unpack_logits,
-)
+from fmnist_train.training.photos import PhotoSampler, PhotoViews, load_photo_data, photo_loss
 from fmnist_train.training.teacher import find_photo_teachers
+from fmnist_train.training.weight_average import average_weights
 
 HEADER = ["file", "answers", "label", "sender", "part"]
 ROWS = [
@@ -217,26 +209,6 @@ def test_photo_teachers_that_could_not_teach_are_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="other classes"):
         find_photo_teachers(taught, (folder,), ["cat", "dog"])
     assert [teacher.path.parent for teacher in find_photo_teachers(taught, (folder,), labels)] == [folder]
-
-
-def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:
-    logits = np.eye(10)[[0, 0, 1, 5]]
-    answers = np.zeros((4, 10), bool)
-    answers[0, 0] = answers[1, 0] = answers[2, [2, 4]] = True
-    assert photo_accuracy(logits, answers) == (pytest.approx(2 / 3), 0.5)
-
-
-def test_weights_are_averaged_with_their_statistics() -> None:
-    start, end = {"w": torch.zeros(2), "count": torch.tensor(2)}, {"w": torch.ones(2), "count": torch.tensor(4)}
-    average = average_weights(start, end, 0.75)
-    assert torch.equal(average["w"], torch.full((2,), 0.75)) and average["count"].dtype == torch.int64
-
-
-def test_packed_answers_come_back() -> None:
-    logits = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float16).astype(np.float32)
-    answers = logits > 0.5
-    found, accepted = unpack_logits(pack_logits(logits, answers))
-    assert np.array_equal(found, logits) and np.array_equal(accepted, answers)
 
 
 def test_photos_are_required_and_refused(tmp_path: Path) -> None:

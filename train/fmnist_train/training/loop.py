@@ -32,10 +32,11 @@ from fmnist_train.training.distributed import (
 )
 from fmnist_train.training.loss import Loss
 from fmnist_train.training.optim import Schedule, make_optimizer
-from fmnist_train.training.photos import PhotoData, PhotoSampler, choose_average, load_first_weights, validate_photos
+from fmnist_train.training.photos import PhotoData, PhotoSampler
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
 from fmnist_train.training.teacher import StoredViews, ViewAnswers, make_teacher
+from fmnist_train.training.weight_average import choose_average, load_first_weights, validate_photos
 
 __all__ = ["Training", "TrainingError"]
 
