@@ -141,7 +141,7 @@ def change_idx(data: bytes, rng: random.Random) -> bytes:
 
 @functools.cache
 def csv_files() -> list[bytes]:
-    """Returns five images with the columns of the published file, with quotes, with ``1x1`` names, with floats."""
+    """Returns five images with the columns of the published file, with quotes, with ``1x1`` names, with floats, gzipped."""
     rows = np.random.default_rng(0).integers(0, 256, (5, 785))
     rows[:, 0] %= 10
     names = ["label", *(f"pixel{i}" for i in range(1, 785))]
@@ -150,12 +150,13 @@ def csv_files() -> list[bytes]:
     for header, form in ((names, "{}"), (names, '"{}"'), (squares, "{}"), (names, "{}.0")):
         lines = [",".join(header), *(",".join(form.format(value) for value in row) for row in rows.tolist())]
         texts.append("\n".join(lines).encode() + b"\n")
-    return texts
+    return [*texts, gzip.compress(texts[0], 1, mtime=0)]
 
 
 def change_csv(data: bytes, rng: random.Random) -> bytes:
-    """Changes columns, lines and single values of a CSV file, its separators or its encoding."""
-    lines = [line.split(b",") for line in data.splitlines()]
+    """Changes columns, lines and single values of a CSV file, its separators or its encoding; packs a gzipped one again."""
+    packed = data.startswith(b"\x1f\x8b")
+    lines = [line.split(b",") for line in (gzip.decompress(data) if packed else data).splitlines()]
     odd = [
         *(text.encode() for text in _ODD_TEXT),
         b"256",
@@ -185,7 +186,8 @@ def change_csv(data: bytes, rng: random.Random) -> bytes:
         rng.choice([b"\n", b"\n", b"\r\n", b"\r", b"\n\n"]),
     )
     text = end.join(separator.join(line) for line in lines)
-    return rng.choice([text, text, text, b"\xef\xbb\xbf" + text, text.decode("latin-1").encode("utf-16")])
+    changed = rng.choice([text, text, text, b"\xef\xbb\xbf" + text, text.decode("latin-1").encode("utf-16")])
+    return gzip.compress(changed, 1, mtime=0) + rng.choice((b"", b"", b"\0", data)) if packed else changed
 
 
 def answers() -> list[bytes]:

@@ -113,15 +113,18 @@ def _read_idx(path: Path) -> None:
     from fmnist_train.data.idx import read_idx
 
     data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        path = path.rename(path.with_suffix(".gz"))
-    read_idx(path, 1 if data[3:4] == b"\1" else 3)
+    read_idx(_named_as_packed(path, data), 1 if data[3:4] == b"\1" else 3)
+
+
+def _named_as_packed(path: Path, data: bytes) -> Path:
+    """Renames a gzip file to a name with ``.gz``; returns the new path."""
+    return path.rename(f"{path}.gz") if data.startswith(b"\x1f\x8b") else path
 
 
 def _read_csv(path: Path) -> None:
     from fmnist_train.data.csv import read_csv
 
-    images, labels = read_csv(path)
+    images, labels = read_csv(_named_as_packed(path, path.read_bytes()))
     assert images.shape == (len(labels), 28, 28) and images.dtype == labels.dtype == np.uint8
 
 

@@ -1,26 +1,39 @@
-"""Small helpers for folders, JSON files, sections of Markdown files, and misspelled names."""
+"""Small helpers for folders, packed files, JSON files, sections of Markdown files, and misspelled names."""
 
 import difflib
+import errno
+import gzip
+import io
 import json
 import os
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from fmnist_runtime.errors import ConfigError, FileError
+from fmnist_runtime.errors import ConfigError, DataError, FileError
 from fmnist_runtime.files import write_atomically
 
 __all__ = [
     "around_section",
     "bounded_lines",
     "expand_path",
+    "find_file",
     "lock_folder",
     "nearest",
+    "open_unpacked",
     "read_object",
     "replace_section",
 ]
+
+UNPACKED_LIMIT = 1 << 31
+"""Largest size of an unpacked file, bytes: twice Fashion-MNIST as CSV in the longest known format (``numpy.savetxt``).
+A gzip file of 2 MB can unpack to as much, and one of 4 MB to twice that."""
+
+_MOST_LINES = 3_000_000
+"""Largest number of lines of a table: 50 times Fashion-MNIST. A small gzip file can unpack to billions of empty lines."""
 
 
 def expand_path(path: str | Path) -> Path:
@@ -32,8 +45,14 @@ def expand_path(path: str | Path) -> Path:
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, work: str = "training") -> Iterator[None]:
     """Lock the folder for this process; the operating system releases the lock when the process ends.
+
+    On a file system without locks, as some network shares are, nothing is locked.
+
+    Args:
+        folder: folder that only one process may write.
+        work: what that process does, for the message.
 
     Raises:
         ConfigError: another process holds it.
@@ -46,8 +65,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
             current = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
         except BlockingIOError:
             file.close()
-            message = f"another process is training into {folder}: wait for it, or give another --output"
+            message = f"another process is {work} into {folder}: wait for it, or give another --output"
             raise ConfigError(message) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                file.close()
+                raise
+            current = True
         if current:
             break
         file.close()  # another process removed this file between open and lock
@@ -58,6 +82,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
             path.unlink()
         file.close()
 
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""Errors of file systems that have no locks."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -74,20 +101,66 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def find_file(folder: Path, name: str) -> Path | None:
+    """Return the file ``name`` or ``name.gz`` of a folder, in this order of preference; None if both are missing."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file in binary mode, and decompress it if its name ends in ``.gz``.
+
+    Raises:
+        DataError: on opening or on a later read, an unreadable or damaged file, or one that unpacks to more than
+            ``UNPACKED_LIMIT`` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            yield io.BufferedReader(_Unpacked(path, file), 1 << 20) if path.suffix == ".gz" else file
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None)
+        fault = (
+            f"cannot be read ({reason})" if reason else f"cannot be read, the file is damaged or incomplete ({error})"
+        )
+        raise DataError(f"{path}: {fault}") from error
+
+
+class _Unpacked(io.RawIOBase):
+    """The content of a gzip file, of which at most ``UNPACKED_LIMIT`` bytes can be read."""
+
+    def __init__(self, path: Path, file: io.BufferedReader) -> None:
+        self._path, self._file, self._left = path, gzip.GzipFile(fileobj=file), UNPACKED_LIMIT
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = self._file.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise DataError(f"{self._path}: unpacks to more than {UNPACKED_LIMIT:,} bytes, too many for a data set")
+        return count
+
+
 def bounded_lines(file: TextIO, longest: int) -> Iterator[str]:
-    """Yield the lines of a file with their line ends, and bound the memory for a file without line ends.
+    """Yield the lines of a file with their line ends, in bounded memory and time.
 
     Args:
         file: opened in text mode.
         longest: largest length of a line, characters.
 
     Raises:
-        ValueError: a longer line.
+        ValueError: a longer line, or more than ``_MOST_LINES`` lines.
     """
-    while line := file.readline(longest + 1):
+    for _ in range(_MOST_LINES):
+        line = file.readline(longest + 1)
+        if not line:
+            return
         if len(line) > longest:
             raise ValueError(f"a line of more than {longest:,} characters; the file is damaged or no such table")
         yield line
+    if file.readline(1):
+        raise ValueError(f"more than {_MOST_LINES:,} lines; the file is damaged or no such table")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -100,7 +173,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object; a missing or damaged file gives an empty one."""
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

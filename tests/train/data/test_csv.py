@@ -1,6 +1,9 @@
 """CSV files as people have them: columns by name, byte order marks, quotes; anything else refused in one line."""
 
 import csv
+import gzip
+import io
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmnist_runtime.errors import DataError
+from fmnist_train import files
 from fmnist_train.data import fashion_mnist
 from fmnist_train.data.csv import read_csv
 from fmnist_train.data.fashion_mnist import CSV_FILES
@@ -111,32 +115,30 @@ def test_anything_else_is_refused(change: Callable[[str], str], message: str, ro
     assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-class Endless:
-    """A file in text mode without line ends, which counts the characters that it gives."""
+class Endless(io.RawIOBase):
+    """A file without line ends, which counts the bytes that it gives."""
 
     def __init__(self, beginning: str) -> None:
-        self.left, self.given = beginning, 0
+        self.left, self.given = beginning.encode(), 0
 
-    def readline(self, size: int) -> str:
-        line, end, self.left = self.left.partition("\n")
-        found = f"{line}{end}" if end else "1," * size
-        self.given += len(found)
-        return found[:size]
+    def readable(self) -> bool:
+        return True
 
-    def __enter__(self) -> "Endless":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
+    def readinto(self, buffer: memoryview) -> int:
+        self.left = self.left or b"1," * len(buffer)
+        count = min(len(buffer), len(self.left))
+        buffer[:count], self.left = self.left[:count], self.left[count:]
+        self.given += count
+        return count
 
 
 @pytest.mark.parametrize("beginning", ["", ",".join(["label", *NUMBERED]) + "\n"], ids=["header", "row"])
 def test_an_endless_line_is_refused_in_bounded_memory(beginning: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    files: list[Endless] = []
-    monkeypatch.setattr(Path, "open", lambda *_, **__: files.append(Endless(beginning)) or files[-1])
+    opened: list[Endless] = []
+    monkeypatch.setattr(Path, "open", lambda *_: opened.append(Endless(beginning)) or io.BufferedReader(opened[-1]))
     with pytest.raises(DataError, match=r"^a\.csv: (no column 'label'|line 2: a line of more than 40,000 characters)"):
         read_csv(Path("a.csv"))
-    assert all(file.given < 100_000 for file in files)
+    assert all(file.given < 100_000 for file in opened)
 
 
 def test_a_line_without_end_in_a_real_file(rows: np.ndarray, tmp_path: Path) -> None:
@@ -162,6 +164,50 @@ def test_a_fault_before_bytes_that_are_no_text_is_one_line(rows: np.ndarray, tmp
     with pytest.raises(DataError) as error:
         read_csv(path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_a_gzipped_file_is_read_as_the_plain_one(rows: np.ndarray, matches, tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
+    packed = tmp_path / "b.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert matches(packed)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"b\.csv\.gz: cannot be read, the file is damaged or incomplete"):
+        read_csv(packed)
+    with pytest.raises(DataError, match=r"a\.csv\.gz: cannot be read, the file is damaged or incomplete"):
+        read_csv(plain.rename(tmp_path / "a.csv.gz"))
+
+
+def test_gzipped_and_plain_parts_may_be_mixed(tmp_path: Path, write_csv_folder, small: dict[str, Split]) -> None:
+    folder = write_csv_folder(tmp_path / "own")
+    test = folder / CSV_FILES["test"]
+    Path(f"{test}.gz").write_bytes(gzip.compress(test.read_bytes()))
+    test.unlink()
+    found = find_dataset(data_dir=folder).load("test")
+    assert np.array_equal(found.images, small["test"].images)
+
+
+def test_a_bomb_of_rows_is_refused(rows: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = write(tmp_path / "a.csv", ["label", *NUMBERED], rows).read_bytes()
+    packed = tmp_path / "b.csv.gz"
+    packed.write_bytes(gzip.compress(content))
+    monkeypatch.setattr(files, "UNPACKED_LIMIT", len(content))
+    assert len(read_csv(packed)[1]) == 5
+    monkeypatch.setattr(files, "UNPACKED_LIMIT", len(content) - 1)
+    with pytest.raises(DataError, match=rf"b\.csv\.gz: unpacks to more than {len(content) - 1:,} bytes"):
+        read_csv(packed)
+
+
+def test_a_bomb_of_empty_lines_is_refused_in_bounded_memory(tmp_path: Path) -> None:
+    """100 kB that unpack to 100 MB."""
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(f"label,{','.join(NUMBERED)}\n".encode() + b"\n" * 100_000_000, 1))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a\.csv\.gz: .*more than 3,000,000 lines"):
+        read_csv(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 def test_utf16_is_named(rows: np.ndarray, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fmnist_runtime.errors import DataError
+from fmnist_train import files
 from fmnist_train.data.idx import idx_sha256, read_idx, write_idx
 from fmnist_train.data.sources import find_dataset
 
@@ -167,10 +169,6 @@ def test_missing_files_are_named(tmp_path, write_idx_folder, write_csv_folder):
     (folder / "fashion-mnist_test.csv").unlink()
     with pytest.raises(DataError, match=r"does not hold all CSV files: fashion-mnist_test\.csv missing"):
         find_dataset(data_dir=folder)
-    for path in write_csv_folder(tmp_path / "packed").iterdir():
-        path.rename(f"{path}.gz")
-    with pytest.raises(DataError, match=r"CSV files are not read from \.gz; unpack them with gunzip"):
-        find_dataset(data_dir=tmp_path / "packed")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="neither the four IDX files nor both CSV files; needed are train-images-idx3"):
         find_dataset(data_dir=tmp_path / "empty")
@@ -205,6 +203,24 @@ def test_mutated_idx_is_right_or_refused(place, inserted, cut, suffix, tmp_path)
         assert "\n" not in str(error)
     else:
         assert array.ndim == 3 and array.dtype == np.uint8 and digest == idx_sha256(array)
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch) -> None:
+    """A file that unpacks to more than any data set has, whatever its header states."""
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, 5, 28, 28) + bytes(5 * 784)))
+    monkeypatch.setattr(files, "UNPACKED_LIMIT", 3000)
+    with pytest.raises(DataError, match=r"a\.gz: unpacks to more than 3,000 bytes"):
+        read_idx(path, 3)
+
+
+def test_a_file_without_permission_is_named_as_such(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(DataError, match=r"^a: cannot be read \(Permission denied\)$"):
+        read_idx(Path("a"), 3)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -5,6 +5,7 @@ start at 0, and ``px`` or nothing may stand for ``pixel``. The class is in ``lab
 """
 
 import csv
+import io
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_train.files import bounded_lines
+from fmnist_train.files import bounded_lines, open_unpacked
 
 __all__ = ["read_csv"]
 
@@ -32,16 +33,18 @@ _EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, wit
 
 
 def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read one CSV file; a byte order mark, CRLF, quotes and ``9.0`` for 9 are accepted.
+    """Read one CSV file, gzipped if its name ends in ``.gz``.
+
+    A byte order mark, CRLF, quotes and ``9.0`` for 9 are accepted.
 
     Returns:
         uint8 images ``[N, 28, 28]`` and uint8 labels ``[N]``.
 
     Raises:
-        DataError: an unreadable or truncated file, other columns, or values that are no whole numbers from 0 to 255.
+        DataError: an unreadable, truncated or too long file, other columns, or values that are no whole numbers from 0 to 255.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with open_unpacked(path) as packed, io.TextIOWrapper(packed, "utf-8-sig") as file:
             names = _split(file.readline(_LONGEST_LINE))
             label, pixels = _find_columns(path, names)
             rows = _read_rows(bounded_lines(file, _LONGEST_LINE), len(names))
@@ -49,8 +52,6 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise
     except UnicodeError as error:
         raise DataError(f"{path}: not UTF-8 text; save it as CSV UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise DataError(f"{path}: {_first_fault(path, names) or error}") from error
     images = rows[:, pixels].reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
@@ -131,7 +132,7 @@ def _parse(lines: list[str]) -> np.ndarray:
 
 def _first_fault(path: Path, names: Sequence[str]) -> str | None:
     """Describe the first faulty line of a file that could not be parsed; slow. None if no line is faulty."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_unpacked(path) as packed, io.TextIOWrapper(packed, "utf-8-sig", newline="") as file:
         reader = csv.reader(bounded_lines(file, _LONGEST_LINE))
         try:
             next(reader, None)

@@ -11,8 +11,9 @@ from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.csv import read_csv
-from fmnist_train.data.idx import find_idx, idx_sha256, read_idx
+from fmnist_train.data.idx import idx_sha256, read_idx
 from fmnist_train.data.splits import Split
+from fmnist_train.files import find_file
 
 __all__ = ["CSV_FILES", "IDX_FILES", "PUBLISHED", "missing_files", "read_csv_part", "read_idx_part", "reader_for"]
 
@@ -40,9 +41,9 @@ _PUBLISHED_SETS = {
 
 def reader_for(folder: Path) -> Callable[[Path, str], Split] | None:
     """Return the function that reads a folder as IDX or CSV; None where neither format is complete."""
-    if all(find_idx(folder, name) for pair in IDX_FILES.values() for name in pair):
+    if all(find_file(folder, name) for pair in IDX_FILES.values() for name in pair):
         return read_idx_part
-    if all((folder / name).is_file() for name in CSV_FILES.values()):
+    if all(find_file(folder, name) for name in CSV_FILES.values()):
         return read_csv_part
     return None
 
@@ -60,9 +61,7 @@ def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
     """
     arrays, foreign = [], []
     for name, dimensions in zip(IDX_FILES[part], (3, 1), strict=True):
-        path = find_idx(folder, name)
-        if path is None:
-            raise DataError(f"{folder / name}: the file was removed")
+        path = _find(folder, name)
         array, digest = read_idx(path, dimensions)
         if published and digest != PUBLISHED[name]:
             foreign.append((path, digest))
@@ -75,8 +74,8 @@ def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
 
 
 def read_csv_part(folder: Path, part: str) -> Split:
-    """Read ``"train"`` or ``"test"`` from the Kaggle CSV pair; warns and raises as ``read_idx_part`` does."""
-    path = folder / CSV_FILES[part]
+    """Read ``"train"`` or ``"test"`` from the Kaggle CSV pair, gzipped or not; warns and raises as ``read_idx_part`` does."""
+    path = _find(folder, CSV_FILES[part])
     images, labels = read_csv(path)
     split = _checked(path, images, labels)
     digests = [idx_sha256(images), idx_sha256(labels)]
@@ -89,14 +88,17 @@ def missing_files(folder: Path) -> str:
     """Return a clause that names the files which a folder lacks."""
     idx = [name for pair in IDX_FILES.values() for name in pair]
     for kind, names in (("IDX", idx), ("CSV", list(CSV_FILES.values()))):
-        packed = kind == "IDX"  # only these are read from .gz
-        missing = [name for name in names if not (find_idx(folder, name) if packed else (folder / name).is_file())]
+        missing = [name for name in names if not find_file(folder, name)]
         if len(missing) < len(names):
             return f"'{folder}' does not hold all {kind} files: {', '.join(missing)} missing"
-    if any((folder / f"{name}.gz").is_file() for name in CSV_FILES.values()):
-        return f"'{folder}': CSV files are not read from .gz; unpack them with gunzip"
     what = "no such folder" if not folder.is_dir() else "neither the four IDX files nor both CSV files"
-    return f"'{folder}': {what}; needed are {', '.join(idx)} (or .gz), or {', '.join(CSV_FILES.values())}"
+    return f"'{folder}': {what}; needed are {', '.join(idx)}, or {', '.join(CSV_FILES.values())} (or .gz)"
+
+
+def _find(folder: Path, name: str) -> Path:
+    if path := find_file(folder, name):
+        return path
+    raise DataError(f"{folder / name}: the file was removed")
 
 
 def _warn(part: str, images: np.ndarray, labels: np.ndarray, foreign: Sequence[tuple[Path, str]]) -> None:

@@ -3,8 +3,7 @@
 import gzip
 import hashlib
 import struct
-import zlib
-from io import BufferedIOBase
+from io import BufferedReader
 from math import prod
 from pathlib import Path
 
@@ -12,21 +11,14 @@ import numpy as np
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.files import write_atomically
+from fmnist_train.files import UNPACKED_LIMIT, open_unpacked
 
-__all__ = ["find_idx", "idx_sha256", "read_idx", "write_idx"]
+__all__ = ["idx_sha256", "read_idx", "write_idx"]
 
 _UINT8 = 0x08
 _KINDS = {1: "labels", 3: "images"}
-_LIMIT = 2**31
-"""Largest size, bytes. A larger one in a header means a damaged file. The largest file of Fashion-MNIST has 47 million."""
-
 _PIECE = 1 << 22
 """Bytes read at a time."""
-
-
-def find_idx(folder: Path, name: str) -> Path | None:
-    """Return the file ``name`` or ``name.gz`` of a folder, in this order of preference; None if both are missing."""
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def read_idx(path: Path, dimensions: int) -> tuple[np.ndarray, str]:
@@ -42,14 +34,11 @@ def read_idx(path: Path, dimensions: int) -> tuple[np.ndarray, str]:
     Raises:
         DataError: an unreadable, damaged, truncated or too long file, or one with other dimensions.
     """
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _read(file, path, dimensions)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read, the file is damaged or incomplete ({error})") from error
+    with open_unpacked(path) as file:
+        return _read(file, path, dimensions)
 
 
-def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray, str]:
+def _read(file: BufferedReader, path: Path, dimensions: int) -> tuple[np.ndarray, str]:
     header = file.read(4 + 4 * dimensions)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] != _UINT8:
         raise DataError(f"{path}: not an IDX file of bytes; download it again")
@@ -59,7 +48,7 @@ def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray
     if len(header) < 4 + 4 * dimensions:
         raise DataError(f"{path}: truncated inside its header; download it again")
     shape = struct.unpack(f">{dimensions}I", header[4:])
-    if prod(shape) > _LIMIT:
+    if prod(shape) > UNPACKED_LIMIT:
         raise DataError(f"{path}: its header states {shape} bytes, too many for this data set; download it again")
     pixels, size = _read_pixels(file, prod(shape)), prod(shape)
     if len(pixels) != size:
@@ -69,7 +58,7 @@ def _read(file: BufferedIOBase, path: Path, dimensions: int) -> tuple[np.ndarray
     return array, idx_sha256(array)
 
 
-def _read_pixels(file: BufferedIOBase, size: int) -> bytearray:
+def _read_pixels(file: BufferedReader, size: int) -> bytearray:
     """Reads at most ``size + 1`` bytes, in pieces. So memory is bounded by the file, not by the size in its header."""
     pixels = bytearray()
     while piece := file.read(min(_PIECE, size + 1 - len(pixels))):

@@ -64,7 +64,7 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
     """Find a data set by name or path.
 
     With ``data_dir``, Fashion-MNIST is searched there alone. Otherwise it is searched in the cache, in the folder of the
-    Debian package, and at torchvision's mirrors. Its files are IDX (gzipped or not) or the Kaggle CSV pair.
+    Debian package, and at torchvision's mirrors. Its files are IDX or the Kaggle CSV pair, gzipped or not.
 
     Args:
         data: ``"fashion-mnist"``, ``"sample"``, or the path of a folder with class folders.
