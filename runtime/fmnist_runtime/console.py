@@ -5,10 +5,14 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 3 failed gate, 130 interrupted.
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError, extra_hint, printable
@@ -58,6 +62,8 @@ def run_main(module: str, *, extra: str) -> int:
 def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     """Calls a function, prints the message of an error, and returns the exit code.
 
+    SIGTERM interrupts the call as Ctrl-C does.
+
     Args:
         call: Returns the exit code; a value that is not an integer counts as 0.
         extra: See ``run_argparse``.
@@ -67,7 +73,8 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     """
     _prepare_streams()
     try:
-        code = _call(call)
+        with _interrupted_by_sigterm():
+            code = _call(call)
     except BrokenPipeError:  # the program that reads the output has ended (`| head`)
         _discard_stdout()
         return 0
@@ -103,6 +110,28 @@ def _call(call: Callable[[], Any]) -> Any:
         code = end.code
     sys.stdout.flush()
     return code
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Raises ``KeyboardInterrupt`` at SIGTERM, unless the parent process or the caller of the command handles it."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    process = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)  # a forked process inherits this function
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def is_library_error(error: BaseException) -> bool:

@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from fmnist_train.checkpoint import load_checkpoint
+
+SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -33,20 +36,25 @@ def test_a_run_that_was_killed_resumes_to_the_same_weights(tmp_path: Path) -> No
     assert (broken / "metrics.json").is_file() and (broken / "training_curves.png").is_file()
 
 
-def interrupted(folder: Path, *more: str, after: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command, press Ctrl-C once ``after`` is on standard error, and let it end."""
+def interrupted(
+    folder: Path, *more: str, after: str, number: int = signal.SIGINT, python: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command, send the signal once ``after`` is on standard error, and let it end."""
     arguments = [part for part in command(folder, "--epochs", "500", *more) if part != "--quiet"]
+    arguments[1:1] = python
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         seen = ""
         while after not in seen and (line := process.stderr.readline()):
             seen += line
-        process.send_signal(signal.SIGINT)
-        output, rest = process.communicate()
+        process.send_signal(number)
+        rest, output = process.stderr.read(), process.stdout.read()  # communicate loses what readline read ahead
+        process.wait()
     return subprocess.CompletedProcess(arguments, process.returncode, output, seen + rest)
 
 
-def test_ctrl_c_tests_and_saves_the_best_epoch_so_far(tmp_path: Path) -> None:
-    done = interrupted(tmp_path, after="2/500")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_tests_and_saves_the_best_epoch_so_far(number: int, tmp_path: Path) -> None:
+    done = interrupted(tmp_path, after="2/500", number=number)
     assert done.returncode == 0 and "--resume goes on" in done.stderr and "test accuracy" in done.stdout
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     rows = (tmp_path / "history.csv").read_text().splitlines()[1:]
@@ -63,6 +71,17 @@ def test_ctrl_c_tests_and_saves_the_best_epoch_so_far(tmp_path: Path) -> None:
     assert again.returncode == 1 and "another seed" in again.stderr
 
 
-def test_ctrl_c_before_there_is_anything_to_save(tmp_path: Path) -> None:
-    done = interrupted(tmp_path, after="epoch")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_there_is_anything_to_save(number: int, tmp_path: Path) -> None:
+    done = interrupted(tmp_path, after="epoch", number=number)
     assert done.returncode == 1 and "before the first epoch" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["typer", "torch", "fmnist_train.training.run"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_training_is_one_line(number: int, module: str, tmp_path: Path) -> None:
+    """While libraries are imported, and while the data are read; -X importtime prints each finished import."""
+    done = interrupted(tmp_path / "run", after=f" {module}\n", number=number, python=("-X", "importtime"))
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("import time:")]
+    assert done.returncode == 130 and lines[-1] == "interrupted" and len(lines) <= 2, lines
+    assert not (tmp_path / "run" / "last.safetensors").exists() and "Traceback" not in done.stderr

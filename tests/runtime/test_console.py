@@ -2,6 +2,8 @@
 
 import errno
 import importlib
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,29 @@ def test_what_the_command_returns_is_the_exit_code() -> None:
 def test_nouns_follow_their_number() -> None:
     assert [counted(n, "picture") for n in (0, 1, 2000)] == ["0 pictures", "1 picture", "2,000 pictures"]
     assert counted(1, "class", "classes") == "1 class" and counted(2, "class", "classes") == "2 classes"
+
+
+def test_sigterm_interrupts_a_command_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_argparse(lambda args: signal.raise_signal(signal.SIGTERM)) == 130
+    assert capsys.readouterr().err == "interrupted\n" and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        assert run_argparse(lambda args: signal.raise_signal(signal.SIGTERM)) == 0  # the caller handles it
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_sigterm_ends_a_forked_process_as_usual() -> None:
+    def command(args: object) -> int:
+        child = os.fork()
+        if not child:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert run_argparse(command) == -signal.SIGTERM

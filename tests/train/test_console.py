@@ -26,10 +26,13 @@ def test_typer_s_endings_have_the_same_codes(capsys: pytest.CaptureFixture[str])
             raise typer.Exit(4)
         if how == "refuse":
             raise ConfigError("no such thing")
+        if how == "interrupt":
+            raise KeyboardInterrupt
 
     ends = {how: run_typer(app, args=[how]) for how in ("abort", "exit", "refuse", "work")}
     assert ends == {"abort": 130, "exit": 4, "refuse": 2, "work": 0}
     assert "interrupted\nerror: no such thing\n" in capsys.readouterr().err
+    assert run_typer(app, args=["interrupt"]) == 130 and capsys.readouterr().err.strip() == "interrupted"
     assert run_typer(app, args=["--unknown"]) == 2 and "unknown" in capsys.readouterr().err
 
 

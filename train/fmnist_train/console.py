@@ -14,6 +14,10 @@ __all__ = ["Version", "run_typer"]
 _CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
+_INTERRUPTED = 130
+"""Exit code after a signal, by the convention of shells: 128 and the number of SIGINT."""
+
+
 def _print_version(given: bool) -> None:
     if given:
         import fmnist_runtime  # imported here, because reading the version is slow
@@ -41,12 +45,15 @@ def run_typer(app: typer.Typer, *, extra: str | None = None, args: Sequence[str]
 
 def _call(app: typer.Typer, args: Sequence[str] | None) -> Any:
     try:
-        return app(args=args, standalone_mode=False)
+        code = app(args=args, standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except _CLICK_ERROR as error:
         print(_usage_message(error), file=sys.stderr)
         return error.exit_code
+    if code == _INTERRUPTED:  # typer's answer to a signal; other releases raise Abort
+        raise KeyboardInterrupt
+    return code
 
 
 def _usage_message(error: Any) -> str:

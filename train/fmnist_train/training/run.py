@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -229,7 +230,7 @@ def _write_history(history: list[Epoch], folder: Path) -> None:
 
 
 class _Stop:
-    """Request to stop after Ctrl-C. ``check`` raises ``KeyboardInterrupt`` between two batches, where the state is complete."""
+    """Request to stop after a signal. ``check`` raises ``KeyboardInterrupt`` between two batches, where the state is complete."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -241,19 +242,24 @@ class _Stop:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[_Stop]:
-    """Stop between two batches at the first Ctrl-C; a second one interrupts at once, as usual."""
+    """Stop between two batches at the first Ctrl-C or SIGTERM; a second one interrupts at once, as usual."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    previous = signal.getsignal(signal.SIGINT)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def handler(signum: int, frame: object) -> None:
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def request(number: int, frame: FrameType | None) -> None:
         stop.asked = True
-        signal.signal(signal.SIGINT, previous)
+        restore()
 
-    signal.signal(signal.SIGINT, handler)
+    for number in previous:
+        signal.signal(number, request)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()
