@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
+import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,16 @@ from fmnist_export.metadata import build_proof, build_selftest, logit_tolerance,
 from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, ModelError
-from fmnist_runtime.files import write_atomically
+from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_runtime.model_file.store import CHECKSUM_FILE, NAMES_FILE, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
+from fmnist_train.files import lock_folder
 
 __all__ = ["all_files", "publish", "publish_model", "write_variants"]
+
+_UNFINISHED = ".fmnist-export-"
+"""Beginning of the name of a folder in which files are completed, before they replace those of an earlier export."""
 
 
 def write_variants(
@@ -113,21 +119,52 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
         staged: Folder of the checked files.
         folder: Folder to fill; a file of the same network from an earlier export stays, with its line in ``SHA256SUMS``.
         report: Content of ``parity.json``.
+
+    Raises:
+        ConfigError: Another process is exporting into the folder.
+        FileError: The folder cannot be written into.
+        OSError: A file cannot be written, as where the disk is full; earlier files are unchanged.
     """
     written = all_files(report["files"])
-    stale = _files_of_other_weights(folder, report["checkpoint_sha256"])
-    for name in stale:
-        (folder / name).unlink()
-    for about in written:
-        write_atomically(folder / about["file"], (staged / about["file"]).read_bytes())
-    sums = {about["file"]: about["sha256"] for about in written}
-    if (folder / CHECKSUM_FILE).is_file():
-        lines = (line.split(maxsplit=1) for line in (folder / CHECKSUM_FILE).read_text("utf-8").splitlines())
-        earlier = {line[1].lstrip("*"): line[0] for line in lines if len(line) == 2}
-        sums = {name: digits for name, digits in earlier.items() if name not in stale} | sums
-    write_atomically(folder / CHECKSUM_FILE, "".join(f"{digits}  {name}\n" for name, digits in sums.items()))
-    write_atomically(folder / "parity.json", json.dumps(report, indent=2) + "\n")
-    write_atomically(folder / "parity.txt", format_export(report) + "\n")
+    make_folder(folder)
+    with lock_folder(folder, "exporting"):
+        stale = _files_of_other_weights(folder, report["checkpoint_sha256"])
+        sums = {name: digits for name, digits in _listed_sums(folder / CHECKSUM_FILE).items() if name not in stale}
+        sums |= {about["file"]: about["sha256"] for about in written}
+        _replace(
+            folder,
+            stale,
+            {about["file"]: (staged / about["file"]).read_bytes() for about in written}
+            | {
+                CHECKSUM_FILE: "".join(f"{digits}  {name}\n" for name, digits in sums.items()).encode(),
+                "parity.json": f"{json.dumps(report, indent=2)}\n".encode(),
+                "parity.txt": f"{format_export(report)}\n".encode(),
+            },
+        )
+
+
+def _replace(folder: Path, stale: Iterable[str], files: Mapping[str, bytes]) -> None:
+    """Removes the stale files and puts the new ones in place, after all were written: a full disk changes nothing."""
+    for leftover in folder.glob(f"{_UNFINISHED}*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as name:
+        complete = Path(name)
+        for file, data in files.items():
+            write_atomically(complete / file, data)
+        for file in stale:
+            (folder / file).unlink()
+        for file in files:
+            (complete / file).replace(folder / file)
+
+
+def _listed_sums(path: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file that an earlier ``SHA256SUMS`` lists; a damaged line is left out."""
+    if not path.is_file():
+        return {}
+    lines = (line.split(maxsplit=1) for line in path.read_text("utf-8", errors="replace").splitlines())
+    return {
+        line[1].lstrip("*"): line[0] for line in lines if len(line) == 2 and line[0].isalnum() and line[1].isprintable()
+    }
 
 
 def _files_of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:

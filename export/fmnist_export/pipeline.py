@@ -24,7 +24,8 @@ from fmnist_export.quantization.sensitivity import signal_to_noise
 from fmnist_export.settings import ExportOptions, Limits, QuantizationSettings
 from fmnist_export.variants import Variant, to_half
 from fmnist_runtime.errors import CheckpointError, GateError
-from fmnist_train.checkpoint import Checkpoint, load_checkpoint
+from fmnist_runtime.files import check_folder
+from fmnist_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
 from fmnist_train.training.run import SPLIT_SEED
 
@@ -68,8 +69,10 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
+        FileError: The output folder cannot be written into.
         GateError: A limit was exceeded; nothing is written.
     """
+    check_folder(options.output or find_checkpoint(checkpoint_path).parent / "export")
     inputs = _prepare(checkpoint_path, options)
     variants = _convert(inputs, half=options.half)
     if options.quantize:

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 from fmnist_runtime.errors import FileError
 
-__all__ = ["make_folder", "read_at_most", "standard_input", "write_atomically"]
+__all__ = ["check_folder", "make_folder", "read_at_most", "standard_input", "write_atomically"]
 
 
 _PIECE = 1 << 20
@@ -55,7 +55,8 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Writes a file under a temporary name in the same folder, flushes it to the disk, and renames it.
 
     Missing folders are created. After a loss of power, the file has either the old content or the new one. Where two threads
-    or processes write the same file at once, the result is the whole content of one of them.
+    or processes write the same file at once, the result is the whole content of one of them. A device or a pipe is written
+    in place: renaming would replace ``/dev/null`` itself.
 
     Args:
         path: Path of the file.
@@ -64,11 +65,15 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Raises:
         OSError: The folder or file cannot be written; no temporary file is left behind.
     """
+    content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
+    temporary = path.with_name(f".fmnist-{os.getpid()}-{threading.get_ident()}")  # as short a name as any file may have
     try:
         with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -90,3 +95,14 @@ def make_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise FileError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that a folder could be written, before long work; unlike ``make_folder``, creates nothing.
+
+    Raises:
+        FileError: The folder, or its nearest parent that exists, cannot be written into.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    make_folder(folder)

@@ -1,12 +1,16 @@
 """Files of an export: sizes, checksums, and the copy in the runtime package."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from fmnist_export.artifacts import publish_model
-from fmnist_runtime.errors import ModelError
+from fmnist_export import artifacts
+from fmnist_export.artifacts import publish, publish_model
+from fmnist_runtime.errors import ConfigError, ModelError
+from fmnist_runtime.files import write_atomically
+from fmnist_train.files import lock_folder
 
 SHIPPED = Path(__file__).parents[2] / "artifacts" / "nano"
 """The smallest model that ships."""
@@ -40,3 +44,60 @@ def test_publishing_lists_a_checked_model(tmp_path: Path) -> None:
     (folder / "model.int8.onnx").write_bytes((SHIPPED / "model.onnx").read_bytes())
     with pytest.raises(ModelError, match="another file"):
         publish_model(folder, names)
+
+
+@pytest.fixture
+def earlier(exported: Path, tmp_path: Path) -> tuple[Path, dict]:
+    """A folder with an earlier export of the same network, and the report of the next one."""
+    for path in exported.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path, json.loads((exported / "parity.json").read_text())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_a_full_disk_leaves_the_earlier_files_whole(
+    writes: int, earlier: tuple[Path, dict], exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, report = earlier
+    before, left = contents(folder), [writes]
+
+    def write(path: Path, data: bytes) -> None:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        write_atomically(path, data)
+
+    monkeypatch.setattr(artifacts, "write_atomically", write)
+    with pytest.raises(OSError, match="No space left"):
+        publish(exported, folder, {**report, "checkpoint_sha256": "of other weights, so that all files are stale"})
+    assert contents(folder) == before
+
+
+def test_what_an_interrupted_export_left_is_removed_by_the_next(earlier: tuple[Path, dict], exported: Path) -> None:
+    folder, report = earlier
+    (folder / ".fmnist-export-x").mkdir()
+    (folder / ".fmnist-export-x" / "model.onnx").write_bytes(b"half")
+    before = {path.name for path in exported.iterdir()}
+    publish(exported, folder, report)
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_a_damaged_list_of_sums_is_replaced(earlier: tuple[Path, dict], exported: Path) -> None:
+    folder, report = earlier
+    (folder / "SHA256SUMS").write_bytes(b"\xff\xfe \x00\nword\n" + b"0" * 64 + b"  other.onnx\n")
+    publish(exported, folder, report)
+    assert sorted(line.split()[1] for line in (folder / "SHA256SUMS").read_text().splitlines()) == sorted(
+        [*FILES, "other.onnx"]
+    )
+
+
+def test_two_exports_into_one_folder_do_not_mix(earlier: tuple[Path, dict], exported: Path) -> None:
+    folder, report = earlier
+    before = contents(folder)
+    with lock_folder(folder), pytest.raises(ConfigError, match="another process is exporting into"):
+        publish(exported, folder, report)
+    assert contents(folder) == before

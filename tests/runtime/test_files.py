@@ -1,6 +1,7 @@
 """Files are read in bounded memory, and written whole or not at all."""
 
 import io
+import os
 import threading
 import tracemalloc
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_runtime.errors import FileError
-from fmnist_runtime.files import make_folder, read_at_most, write_atomically
+from fmnist_runtime.files import check_folder, make_folder, read_at_most, write_atomically
 
 
 class Pipe:
@@ -95,3 +96,30 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileError, match=r"cannot write into .*file/x .*name another folder"):
         make_folder(tmp_path / "file" / "x")
+
+
+def test_a_device_is_written_and_not_replaced(tmp_path: Path) -> None:
+    """As root, a renaming would turn /dev/null into a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"content")
+        assert os.read(reader, 100) == b"content" and pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+    finally:
+        os.close(reader)
+
+
+def test_the_longest_name_of_a_file_system_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    write_atomically(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
+def test_a_check_of_a_folder_creates_nothing(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileError, match=r"cannot write into .*file .*name another folder"):
+        check_folder(tmp_path / "file" / "x")

@@ -1,5 +1,7 @@
 """Two trainings cannot write into one folder, and a killed one leaves no lock behind."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_train import files
 from fmnist_train.cli import app
 from fmnist_train.console import run_typer
-from fmnist_train.files import lock_folder
+from fmnist_train.files import lock_folder, read_object
 
 QUICK = "--recipe custom --channels 4 --hidden 8 --data sample --epochs 1 --quiet".split()  # noqa: SIM905 (legible)
 HOLD = """
@@ -40,3 +43,22 @@ def test_the_lock_excludes_and_is_released(tmp_path: Path) -> None:
         pass
     with lock_folder(tmp_path):
         assert (tmp_path / ".lock").exists()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_lock", lambda descriptor: refuse(errno.ENOLCK))
+    with lock_folder(tmp_path):
+        assert (tmp_path / ".lock").exists()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(files, "_lock", lambda descriptor: refuse(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"), lock_folder(tmp_path):
+        pass
+
+
+def test_a_damaged_object_counts_as_missing(tmp_path: Path) -> None:
+    for content in ("", "{", "[]", "[" * 100_000, '{"a": 1}'):
+        (tmp_path / "a.json").write_text(content)
+        assert read_object(tmp_path / "a.json") == ({"a": 1} if content.startswith('{"a') else {})
