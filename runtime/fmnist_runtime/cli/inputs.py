@@ -1,11 +1,12 @@
 """Inputs of ``fmnist-infer`` other than plain paths: quoted patterns, lists of paths, and a watched folder."""
 
+import glob
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
-from glob import glob
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -26,19 +27,39 @@ _LONGEST_PATH = 1 << 16
 """Largest length of a path in bytes, twice that of any system. Without a limit, a file without line ends fills the memory."""
 _BLOCK = 1 << 16
 """Bytes read at a time from a list of paths."""
+_ANY_FOLDERS = re.compile(r"(?<![^/{0}])\*\*(?:[/{0}]+|$)".format(re.escape(os.sep)))
+"""The part ``**`` of a pattern, with the separators after it."""
 
 
 def expand_patterns(photos: Iterable[str]) -> Iterator[str]:
     """Yields paths; replaces a pattern (``*``, ``?``, ``[...]``, ``**``) by its matches, sorted.
 
-    An argument that is the name of an existing file is not a pattern. A pattern without a match is yielded unchanged, so that
-    it is reported as a missing file.
+    ``**`` stands for any number of folders, but for no links to folders: those may form loops. At the end of a pattern it
+    stands for all files below. An argument that is the name of an existing file is not a pattern. A pattern without a match
+    is yielded unchanged, so that it is reported as a missing file.
     """
     for photo in photos:
         if os.path.lexists(photo):
             yield photo
         else:
-            yield from sorted(glob(photo, recursive=True)) or [photo]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+            yield from sorted(set(_matches(photo))) or [photo]
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    found = _ANY_FOLDERS.search(pattern)
+    if found is None:
+        yield from glob.glob(pattern)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        return
+    start, rest = pattern[: found.start()], pattern[found.end() :]
+    for root in glob.glob(start) if start else [""]:  # noqa: PTH207
+        for folder, folders, files in os.walk(root or os.curdir):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            below = os.path.relpath(folder, root or os.curdir)
+            inside = root if below == os.curdir else os.path.join(root, below, "")  # noqa: PTH118 (keeps the separator)
+            if rest:
+                yield from _matches(glob.escape(inside) + rest)
+            else:
+                yield from (inside + name for name in files if not name.startswith("."))
 
 
 def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
@@ -49,7 +70,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
         separator: Byte after each path: NUL, or a line feed, before which a carriage return is removed.
 
     Raises:
-        FileError: The list cannot be read, or has a line of more than ``_LONGEST_PATH`` bytes.
+        FileError: The list cannot be read, or has a line, or a row of empty lines, of more than ``_LONGEST_PATH`` bytes.
     """
     try:
         with ExitStack() as stack:
@@ -63,14 +84,17 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
 
 
 def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
-    rest = b""
+    rest, empty = b"", 0
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)  # read1 returns what a pipe holds so far
     while block := read(_BLOCK):
         *complete, rest = (rest + block).split(separator)
         yield from complete
-        if len(rest) > _LONGEST_PATH:
+        empty = 0 if rest or any(line.strip(b"\r") for line in complete) else empty + len(block)
+        if max(len(rest), empty) > _LONGEST_PATH:
             raise FileError(
                 f"--files-from: a line has more than {_LONGEST_PATH:,} bytes, so the file is not a list of paths"
+                if rest
+                else f"--files-from: no path in {_LONGEST_PATH:,} bytes, so the file is not a list of paths"
             )
     yield rest
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fmnist_runtime.cli.inputs import FolderWatch, expand_patterns, read_paths, watch_answers
+from fmnist_runtime.cli.inputs import FolderWatch, _split, expand_patterns, read_paths, watch_answers
 from fmnist_runtime.errors import FileError, ImageError
 from fmnist_runtime.prediction import Prediction
 
@@ -140,12 +140,13 @@ def test_an_unreadable_picture_is_tried_again_before_it_is_reported(tmp_path: Pa
     assert 3 <= len(calls) <= 6
 
 
-def test_the_command_watches_a_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_watches_a_folder(number: int, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such folder"):
         FolderWatch(tmp_path / "gone", 1)
     (tmp_path / "old.png").write_bytes(png())
     arguments = [str(tmp_path), "--watch", str(tmp_path), "--interval", "0.05", "--json", "--no-reject"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore the signal
+    heard = partial(signal.signal, number, signal.SIG_DFL)  # a shell's background jobs ignore the signal
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*COMMAND, *arguments], **pipes, preexec_fn=heard if os.name == "posix" else None) as process:
         timer = threading.Timer(60, process.kill)
@@ -153,7 +154,7 @@ def test_the_command_watches_a_folder(tmp_path: Path) -> None:
         assert Path(json.loads(process.stdout.readline())["path"]).name == "old.png"
         (tmp_path / "new.png").write_bytes(png())
         assert Path(json.loads(process.stdout.readline())["path"]).name == "new.png"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stderr.read() == b"interrupted\n" and process.wait() == 130
         timer.cancel()
 
@@ -166,3 +167,40 @@ def test_a_list_without_line_ends_is_refused_in_bounded_memory(tmp_path: Path) -
     if Path("/dev/zero").exists():
         with pytest.raises(FileError, match="not a list of paths"):
             list(read_paths("/dev/zero"))
+
+
+def test_a_list_of_nothing_is_refused() -> None:
+    """An endless device whose bytes are all separators."""
+
+    class Separators(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:
+            buffer[:] = b"\r\n" * (len(buffer) // 2) + b"\n" * (len(buffer) % 2)
+            return len(buffer)
+
+    with pytest.raises(FileError, match="no path in 65,536 bytes"):
+        list(_split(io.BufferedReader(Separators()), b"\n"))
+    if Path("/dev/zero").exists():
+        with pytest.raises(FileError, match="no path in 65,536 bytes"):
+            list(read_paths("/dev/zero", b"\0"))
+
+
+def test_patterns_end_in_folders_with_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two links to their own folder: a search that follows links finds 2^40 paths."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    for name in ("a.png", "deep/b.png", "deep/er/c.png", ".hidden/d.png", "deep/.e.png"):
+        (tmp_path / name).write_bytes(png())
+    for name in ("one", "two", "deep/three"):
+        (tmp_path / name).symlink_to(tmp_path, target_is_directory=True)
+    names = ["a.png", "deep/b.png", "deep/er/c.png"]
+    assert list(expand_patterns([f"{tmp_path}/**/*.png"])) == [f"{tmp_path}/{name}" for name in names]
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("**/*.png", "**", "**/**/*.png", "[d]eep/../**/*.png"):
+        found = [os.path.normpath(path) for path in expand_patterns([pattern])]
+        assert found == names, pattern
+    assert list(expand_patterns(["../**/c.png"])) == [f"../{tmp_path.name}/deep/er/c.png"]
+    assert list(expand_patterns(["one/**/c.png"])) == ["one/deep/er/c.png"]  # a link that was named is followed
+    assert list(expand_patterns(["a**.png"])) == ["a.png"]
