@@ -44,6 +44,7 @@ def test_compare_tells_a_regression_from_noise(new: dict[str, Any], word: str, r
         '{"machine": {}, "results": {"a": {"missing": "not installed"}}}',
         json.dumps(run_of(0)),
         json.dumps(run_of(1, float("nan"))),
+        json.dumps(run_of(10**400, 0)),
         json.dumps(run_of(100)).replace('"paced"', '"other"'),
         json.dumps(run_of(100)).replace("[99.0, 101.0]", "[99.0]"),
     ],

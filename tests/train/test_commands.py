@@ -122,3 +122,12 @@ def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(
     assert load_checkpoint(tmp_path / "run").info["recipe"]["batch_size"] == 4
     assert run_typer(app, args=[*few, "--output", str(tmp_path / "other"), "--batch-size", "64"]) == 2
     assert "lower --batch-size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "5", "[5]", '[{"name": "x"}]', "[" * 100_000])
+def test_a_damaged_earlier_comparison_is_one_line(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "comparison.json").write_text(content)
+    assert run_typer(app, args=[*COMPARE, "--reuse-only", "--output", str(tmp_path)]) == 1
+    assert "comparison.json: not a comparison of this command; remove it" in capsys.readouterr().err

@@ -6,18 +6,19 @@ Loading reads the description from the header; the JSON file is a copy for other
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_runtime.files import write_atomically
+from fmnist_runtime.files import read_at_most, write_atomically
 from fmnist_train.files import read_object
 from fmnist_train.models import build_model
 
@@ -35,6 +36,8 @@ __all__ = [
 
 FORMAT = 1
 """Version of the description. A file with a larger version raises ``CheckpointError``."""
+_MAX_BYTES = 1 << 32
+"""Largest file, bytes: 1,000 times the state of the largest network of a recipe."""
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 """Suffixes of pickled weights. Reading one can run code, so none is read."""
 
@@ -69,11 +72,27 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, damaged, of another program, or of a newer version.
     """
-    try:  # copies, because a mapped file cannot be replaced on Windows
-        with safe_open(path, framework="pt") as file:
-            info = json.loads((file.metadata() or {})["info"])
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+    return _unpack(path, _read(path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = read_at_most(file, _MAX_BYTES, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
+    if len(data) > _MAX_BYTES:
+        raise CheckpointError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so no checkpoint of fmnist-train")
+    return data
+
+
+def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and description of a file's content; see ``read_tensors``."""
+    try:
+        tensors = load(data)  # checks the header, too
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        info = json.loads(header["__metadata__"]["info"])
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
     if not isinstance(info, dict) or not isinstance(info.get("format", 0), int):
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train (its description is damaged)")
@@ -127,7 +146,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         CheckpointError: a missing or damaged file, or weights that do not fit the description.
     """
     file = find_checkpoint(path)
-    tensors, info = read_tensors(file)
+    data = _read(file)  # once: a training may replace the file at any moment
+    tensors, info = _unpack(file, data)
     try:
         with torch.device(
             "meta"
@@ -139,7 +159,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(
             f"{file}: the weights do not fit their description: {next(iter(str(error).splitlines()), type(error).__name__)}"
         ) from error
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(data).hexdigest()
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
 
 

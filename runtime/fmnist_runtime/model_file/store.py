@@ -27,6 +27,10 @@ MAX_BYTES = 1 << 28
 """Largest size of a model file in bytes: far over that of any model for a device, and far under the device's memory."""
 
 
+_MAX_SUMS = 1 << 20
+"""Bytes read of a checksum file: some 10,000 lines."""
+
+
 def embedded_models() -> dict[str, Path]:
     """Returns the paths of the embedded models by name."""
     found = {name: _embedded(name) for name in sorted(NAMES_FILE.read_text("utf-8").split())}
@@ -107,7 +111,8 @@ def _listed_sha256(path: Path) -> str | None:
     if not sums.is_file():
         return None
     try:
-        lines = sums.read_text("utf-8").splitlines()
+        with sums.open("rb") as file:
+            lines = read_at_most(file, _MAX_SUMS).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{sums}: cannot be read: {error}") from error
     for line in lines:

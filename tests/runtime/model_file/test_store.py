@@ -1,6 +1,7 @@
 """Where a model is found, and which files are refused before they are parsed."""
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,16 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"data")
     with pytest.raises(ModelError, match="SHA256SUMS: cannot be read"):
         read_model(tmp_path / "model.onnx")
+
+
+def test_a_list_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    listed = tmp_path / "SHA256SUMS"
+    with listed.open("wb") as file:
+        file.truncate(1 << 33)  # takes no space on the disk
+    (tmp_path / "model.onnx").write_bytes(b"data")
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=r"does not list model\.onnx"):
+        read_model(tmp_path / "model.onnx")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000

@@ -1,6 +1,7 @@
 """A folder of one's own pictures as a data set."""
 
 import os
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -221,3 +222,17 @@ def test_classes_and_counts_are_one_line():
     assert describe_classes(np.arange(60), many).endswith("c49 1, and 10 more")
     assert list_classes(("hat",)) == "1 class (hat)"
     assert list_classes(("hat", "scarf", "shoe", "sock")) == "4 classes (hat, scarf, shoe, and 1 more)"
+
+
+def test_files_too_large_for_pictures_are_not_read_to_find_copies(tmp_path, write_pictures):
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    for name in ("hat/film.gif", "scarf/film.gif"):
+        with (folder / name).open("wb") as file:
+            file.truncate(1 << 33)  # takes no space on the disk
+    tracemalloc.start()
+    source = find_dataset(str(folder))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    with pytest.raises(DataError, match=r"film\.gif: cannot be read as a picture \(larger than 256 MiB: refused\)"):
+        source.load("train")

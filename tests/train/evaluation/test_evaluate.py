@@ -109,6 +109,15 @@ def test_onnx_goes_through_the_runtime(tmp_path, monkeypatch):
     assert (predictor.name, predictor.kind, predictor.temperature) == ("nano", "ONNX model, int8", 1.5)
 
 
+@pytest.mark.parametrize("described", [None, [], "nano", {}])
+def test_a_model_without_a_name_has_that_of_its_file(tmp_path, monkeypatch, described):
+    metadata = SimpleNamespace(labels=(), temperature=1.0, precision="int8", document={"model": described})
+    loaded = SimpleNamespace(load=lambda path: SimpleNamespace(metadata=metadata))
+    monkeypatch.setitem(vars(fmnist_runtime), "Classifier", loaded)
+    (tmp_path / "mine.onnx").write_bytes(b"model")
+    assert open_predictor(tmp_path / "mine.onnx").name == "mine"
+
+
 @pytest.mark.skipif(not EMBEDDED.is_file(), reason="the package carries no embedded model yet")
 def test_embedded_model_is_evaluated(tmp_path):
     result = evaluate_model(EMBEDDED, find_dataset("sample"), tmp_path)

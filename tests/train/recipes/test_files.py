@@ -97,3 +97,12 @@ def test_a_file_that_cannot_be_read_again_is_not_written(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="no such recipe file"):
         get_recipe(str(tmp_path / "gone.json"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_recipe_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    (tmp_path / "large.json").write_bytes(b" " * (1 << 20) + b"{}")
+    with pytest.raises(ConfigError, match=r"large\.json: larger than 1024 KiB, so no recipe"):
+        read_recipe(tmp_path / "large.json")
+    if Path("/dev/zero").exists():
+        with pytest.raises(ConfigError, match="/dev/zero: larger than 1024 KiB"):
+            read_recipe("/dev/zero")

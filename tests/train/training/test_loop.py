@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.checkpoint import load_checkpoint, write_tensors
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import RECIPES, Recipe
@@ -87,3 +87,17 @@ def test_training_learns(tmp_path: Path) -> None:
     test = find_dataset("sample").load("test")
     right = predict_logits(load_checkpoint(tmp_path).model, test.images).argmax(1) == test.labels
     assert right.mean() > 0.3  # three times chance, after 24 steps
+
+
+def test_a_checkpoint_is_no_state_to_resume(tmp_path: Path) -> None:
+    """A copy of the best checkpoint in the place of the run's state: it has weights, and no optimizer."""
+    start(tmp_path, quick()).run()
+    (tmp_path / "last.safetensors").write_bytes((tmp_path / "best.safetensors").read_bytes())
+    with pytest.raises(
+        CheckpointError, match=r"last\.safetensors: not the state of a run, which --resume needs"
+    ) as error:
+        start(tmp_path, quick()).resume()
+    assert "\n" not in str(error.value)
+    write_tensors(tmp_path / "last.safetensors", {"model.x": torch.zeros(1)}, {"format": 1, "recipe": 3, "labels": 3})
+    with pytest.raises(CheckpointError, match="not the state of a run"):
+        start(tmp_path, quick()).resume()

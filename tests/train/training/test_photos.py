@@ -82,6 +82,22 @@ def test_a_bad_table_is_refused_with_file_and_line(tmp_path: Path, rows: list[li
         read_photos(write_folder(tmp_path, rows), DATASET_LABELS)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("loop.jpg", r"line 4: .*loop\.jpg: no such file"),
+        ("a\0.jpg", "line 4: the file's name holds a NUL byte"),
+        ("a" * 300, "line 4: .*aaa: no such file"),
+    ],
+    ids=["a link to itself", "NUL", "too long"],
+)
+def test_names_that_no_file_has_are_refused_with_their_line(tmp_path: Path, name: str, message: str) -> None:
+    folder = write_folder(tmp_path, changed(2, 0, name))
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    with pytest.raises(DataError, match=message):
+        read_photos(folder, DATASET_LABELS)
+
+
 def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path)
     (tmp_path / "1.jpg").write_bytes(b"no picture")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_runtime.errors import FileError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.evaluation.predictor import open_predictor
@@ -23,10 +24,19 @@ _ROUNDS, _CALLS = 40, 10
 
 
 def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
-    """Return the rows of the earlier comparison on the same data set, by name."""
+    """Return the rows of the earlier comparison on the same data set, by name.
+
+    Raises:
+        FileError: the folder's file is damaged, or of another program.
+    """
     path = folder / "comparison.json"
-    rows = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    return {row["name"]: row for row in rows if row["dataset"] == dataset}
+    if not path.is_file():
+        return {}
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+        return {row["name"]: row for row in rows if row["dataset"] == dataset and row["runs"]}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileError(f"{path}: not a comparison of this command; remove it, or give another --output") from error
 
 
 def covers(runs: Sequence[Path], row: dict[str, Any], folder: Path) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError, ImageError
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.limits import MAX_BYTES
 from fmnist_runtime.image_io.sources import describe_hidden, find_images, is_hidden
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_train.data.splits import Split, stratified_draw
@@ -150,8 +151,8 @@ def _same_content(files: Sequence[Path]) -> list[list[int]]:
     """Return the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
-        if file.is_file():
-            by_size[file.stat().st_size].append(place)
+        if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no picture is larger
+            by_size[size].append(place)
     by_digest = defaultdict(list)
     for size, places in by_size.items():
         for place in places if len(places) > 1 else ():

@@ -60,13 +60,14 @@ def _open_onnx(path: Path) -> Predictor:
 
     classifier = Classifier.load(path)
     metadata = classifier.metadata
+    described = metadata.document.get("model")
 
     def logits(images: np.ndarray) -> np.ndarray:
         pixels = images[:, np.newaxis]
         return np.concatenate([classifier.logits(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)])
 
     return Predictor(
-        name=metadata.document.get("model", {}).get("name", path.stem),
+        name=str(described.get("name", path.stem)) if isinstance(described, dict) else path.stem,
         kind=f"ONNX model, {metadata.precision}",
         labels=metadata.labels,
         temperature=metadata.temperature,

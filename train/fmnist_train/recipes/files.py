@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
-from fmnist_runtime.files import write_atomically
+from fmnist_runtime.files import read_at_most, write_atomically
 from fmnist_train.files import expand_path, nearest
 from fmnist_train.recipes.parts import Augmentation
 from fmnist_train.recipes.published import NAMED, current_name
@@ -23,6 +23,8 @@ __all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 """Form of a recipe's name, which is part of the name of the run's folder."""
+_MAX_BYTES = 1 << 20
+"""Largest recipe file, bytes: 300 times a complete recipe."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
 """Kinds of values, in the words of an error message."""
 
@@ -92,7 +94,13 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
+        with path.open("rb") as file:
+            content = read_at_most(file, _MAX_BYTES)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"larger than {_MAX_BYTES >> 10} KiB, so no recipe")
+        values = json.loads(content, parse_constant=_refuse_constant)
+    except ConfigError:
+        raise
     except FileNotFoundError:
         raise ConfigError("no such recipe file") from None
     except (ValueError, RecursionError) as error:

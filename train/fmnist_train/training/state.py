@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmnist_runtime.errors import CheckpointError
+from fmnist_runtime.errors import CheckpointError, FmnistError
 from fmnist_train.checkpoint import FORMAT, read_tensors, write_tensors
 from fmnist_train.recipes import recipe_from_dict
 from fmnist_train.training.optim import Schedule
@@ -76,12 +76,22 @@ class TrainingState:
             identity: properties of this run that the file must have, too, by their names in messages.
 
         Raises:
-            CheckpointError: no such file, or it belongs to another recipe, seed or data set.
+            CheckpointError: no such file, or it belongs to another recipe, seed or data set, or holds no whole state.
         """
         if not path.is_file():
             raise CheckpointError(f"{path.parent}: no run to resume here; start it without --resume")
         tensors, info = read_tensors(path)
-        _refuse_another_run(path, info, identity)
+        try:
+            _refuse_another_run(path, info, identity)
+            return self._load(tensors, info)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, FmnistError):
+                raise
+            fault = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CheckpointError(f"{path}: not the state of a run, which --resume needs ({fault})") from error
+
+    def _load(self, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> list[Epoch]:
+        """Loads the content of a file, and returns the history."""
         self.model.load_state_dict(_part(tensors, "model"))
         if self.average is not None:
             self.average.load_state_dict(_part(tensors, "average"))
