@@ -3,8 +3,10 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fmnist_runtime.errors import printable
@@ -29,6 +31,10 @@ _MAX_COLUMNS = 100
 """Largest width of the help in characters: longer lines are hard to read."""
 _TABLE_INDENT = 15
 """Column of the descriptions in a table of subcommands."""
+
+
+_MARK = "\0"
+"""Beginning of names that follow ``--``, see ``_mark_names``."""
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -102,9 +108,11 @@ class CommandParser(argparse.ArgumentParser):
         Args:
             args: Arguments; None: those of the process.
         """
-        chosen, unknown = self.parse_known_intermixed_args(args)
+        chosen, unknown = self.parse_known_intermixed_args(_mark_names(sys.argv[1:] if args is None else args))
         if unknown:
             self.error(self._explain(unknown))
+        for name, value in vars(chosen).items():
+            setattr(chosen, name, _without_mark(value))
         for action, env, default in self._environment:
             if not hasattr(chosen, action.dest):
                 setattr(chosen, action.dest, self._from_environment(action, env, default))
@@ -112,7 +120,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line on stderr and ends the process with exit code 2."""
-        self.exit(2, f"error: {printable(message)}; {self.prog} --help lists the options\n")
+        message = printable(message.replace(_MARK, "").replace(repr(_MARK)[1:-1], ""))
+        self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
     def _explain(self, unknown: list[str]) -> str:
         from difflib import get_close_matches
@@ -135,6 +144,25 @@ class CommandParser(argparse.ArgumentParser):
             return action.type(text) if callable(action.type) else text
         except (argparse.ArgumentTypeError, ValueError) as error:
             self.error(f"environment variable {env}: {error}")
+
+
+def _mark_names(args: Sequence[str]) -> list[str]:
+    """Removes the first ``--``, and marks the names after it that begin with ``-`` by a NUL byte, which no argument can have.
+
+    ``parse_known_intermixed_args`` would read them as options.
+    """
+    if "--" not in args:
+        return list(args)
+    end = args.index("--")
+    return [*args[:end], *(_MARK + name if name.startswith("-") else name for name in args[end + 1 :])]
+
+
+def _without_mark(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_mark(each) for each in value]
+    if isinstance(value, Path):
+        return Path(_without_mark(str(value)))
+    return value.removeprefix(_MARK) if isinstance(value, str) else value
 
 
 def _wrap_usage(prog: str, usage: str, width: int) -> str:

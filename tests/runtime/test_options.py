@@ -3,8 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from fmnist_runtime.cli.parsers import BUILDERS
+from fmnist_runtime.cli.parsers import build_parser as build_infer_parser
+from fmnist_runtime.drift.cli import build_parser as build_drift_parser
 
 COMMANDS = {
     "fmnist-infer": "fmnist_runtime.cli.infer",
@@ -53,3 +58,14 @@ def test_help_fits_the_terminal_and_breaks_no_name(module: str, width: int, monk
     assert not [line for line in lines if line.endswith("-")]
     monkeypatch.setenv("COLUMNS", "100")
     assert set(" ".join(lines).split()) == set(run(module, "--help").stdout.split())
+
+
+def test_names_after_two_hyphens_are_no_options(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["-a.png", "--json", "-", "b.png", "--"]
+    chosen = build_infer_parser().parse_arguments(["first.png", "--csv", "--", *names])
+    assert chosen.photos == ["first.png", *names] and chosen.csv and not chosen.json
+    chosen = build_drift_parser().parse_arguments(["--json", "--", "-old", "-new"])
+    assert (chosen.reference, chosen.today) == (Path("-old"), Path("-new"))
+    with pytest.raises(SystemExit):
+        BUILDERS["completion"]().parse_arguments(["--", "--fish"])
+    assert "invalid choice: '--fish'" in capsys.readouterr().err
