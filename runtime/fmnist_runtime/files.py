@@ -63,7 +63,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         data: Content of the file; text is encoded as UTF-8.
 
     Raises:
-        OSError: The folder or file cannot be written; no temporary file is left behind.
+        OSError: The folder or file, which ``filename`` holds, cannot be written; no temporary file is left behind.
     """
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:  # a write names no file, and an open the temporary one
+        error.filename = os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)  # already gone after the renaming
 

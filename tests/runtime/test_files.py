@@ -74,8 +74,9 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as error:
         write_atomically(path, b"new")
+    assert error.value.filename == str(path) and str(error.value).endswith(f": '{path}'")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 

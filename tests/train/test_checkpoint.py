@@ -1,5 +1,6 @@
 """Checkpoints: damaged files are refused in one line."""
 
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -93,3 +94,52 @@ def test_a_small_file_cannot_take_gigabytes(content: bytes, tmp_path: Path, monk
     with pytest.raises(CheckpointError, match="do not fit their description"):
         load_checkpoint(path)
     assert built == [torch.device("meta")]
+
+
+def described(**changes: object) -> dict:
+    info = {"model": {"name": "custom", "options": {"channels": [4], "hidden": [8]}}, "labels": ["a"], "recipe": {}}
+    return {**info, "dataset": "own", **changes}
+
+
+def test_a_missing_part_of_a_description_is_named(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a", build_model("custom", channels=[4], hidden=[8]), described(recipe={"x": {"y": 1}}))
+    info = load_checkpoint(tmp_path / "a").info
+    assert info["recipe"]["x"]["y"] == 1 and info.get("seed") is None and "seed" not in info
+    for place, key in ((info, "seed"), (info["recipe"], "validation"), (info["recipe"]["x"], "z")):
+        with pytest.raises(CheckpointError, match=rf"a\.safetensors: its description has no '{key}'"):
+            place[key]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("labels", {"labels": 5}),
+        ("labels", {"labels": [5]}),
+        ("dataset", {"dataset": ["x"]}),
+        ("recipe", {"recipe": "simple"}),
+        ("recipe.validation", {"recipe": {"validation": "0.1"}}),
+        ("recipe.augmentation", {"recipe": {"augmentation": [1]}}),
+    ],
+)
+def test_a_part_of_another_type_is_refused(name: str, changes: dict, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a", build_model("custom", channels=[4], hidden=[8]), described(**changes))
+    with pytest.raises(
+        CheckpointError, match=rf"a\.safetensors: its description is damaged: '{name}' has another type"
+    ):
+        load_checkpoint(tmp_path / "a")
+
+
+def test_the_sum_is_that_of_the_weights_that_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training replaces the file while it is read."""
+    first, second = (build_model("custom", channels=[4], hidden=[8]) for _ in range(2))
+    save_checkpoint(tmp_path / "a", first, described())
+    before = hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
+
+    def build(name: str, **options: object) -> torch.nn.Module:
+        save_checkpoint(tmp_path / "a", second, described())
+        return build_model(name, **options)
+
+    monkeypatch.setattr(checkpoint, "build_model", build)
+    found = load_checkpoint(tmp_path / "a")
+    assert found.sha256 == before
+    assert all(torch.equal(found.model.state_dict()[key], value) for key, value in first.state_dict().items())

@@ -50,11 +50,26 @@ class Checkpoint:
     """Network in evaluation mode, on the CPU."""
     info: Mapping[str, Any]
     """Description: ``format``, ``model`` (``name``, ``options``), ``recipe``, ``seed``, ``epoch``, ``labels``, ``dataset``,
-    ``validation``."""
+    ``validation``. Reading a missing key raises ``CheckpointError``."""
     sha256: str
     """SHA-256 of the safetensors file."""
     path: Path
     """Safetensors file."""
+
+
+class _Description(dict[str, Any]):
+    """A description read from a file; its objects are of this type, too."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(
+            {key: _Description(path, value) if isinstance(value, dict) else value for key, value in values.items()}
+        )
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise CheckpointError(
+            f"{self._path}: its description has no '{key}'; docs/models.md, 'Weights from elsewhere', shows a complete one"
+        )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -159,8 +174,29 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(
             f"{file}: the weights do not fit their description: {next(iter(str(error).splitlines()), type(error).__name__)}"
         ) from error
+    _check_types(file, info)
     sha256 = hashlib.sha256(data).hexdigest()
-    return Checkpoint(model.to(memory_format=torch.channels_last).eval(), info, sha256, file)
+    return Checkpoint(model.to(memory_format=torch.channels_last).eval(), _Description(file, info), sha256, file)
+
+
+def _check_types(path: Path, info: Mapping[str, Any]) -> None:
+    """Check the types of the parts of a description that are read after the network was built.
+
+    Raises:
+        CheckpointError: a part has another type.
+    """
+    recipe = info.get("recipe", {})
+    parts = recipe if isinstance(recipe, dict) else {}
+    labels = info.get("labels", [])
+    valid = {
+        "labels": isinstance(labels, list) and all(isinstance(label, str) for label in labels),
+        "dataset": isinstance(info.get("dataset", ""), str),
+        "recipe": isinstance(recipe, dict),
+        "recipe.validation": isinstance(parts.get("validation", 0), int | float),
+        "recipe.augmentation": isinstance(parts.get("augmentation", {}), dict),
+    }
+    for name in (name for name, holds in valid.items() if not holds):
+        raise CheckpointError(f"{path}: its description is damaged: '{name}' has another type")
 
 
 def _build(info: Mapping[str, Any]) -> nn.Module:
