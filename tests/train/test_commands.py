@@ -13,7 +13,7 @@ from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.cli import app
 from fmnist_train.comparison.table import SECTION
 from fmnist_train.console import run_typer
-from fmnist_train.files import around_section
+from fmnist_train.files import split_at_section
 
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
 RUNS = Path("runs/batchnorm-sample-seed0"), Path("runs/batchnorm-sample-seed1")
@@ -86,14 +86,14 @@ def rows_outlive_their_runs(rows: list[dict]) -> None:
     assert stayed[0]["latency_us"] != exported["latency_us"] and stayed[1]["latency_us"] is None
     text = Path("README.md").read_text()
     assert text.startswith("Table:") and text.endswith("End.\n") and "old" not in text and "| batchnorm | " in text
-    assert around_section(Path("README.md"), *SECTION)[1] == "\nEnd.\n"
+    assert split_at_section(Path("README.md"), *SECTION)[1] == "\nEnd.\n"
 
 
 def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "README.md").write_text("Nothing.")
     folders = ("--runs", tmp_path / "runs", "--output", tmp_path / "out", "--readme", tmp_path / "README.md")
     assert run_typer(app, args=[*COMPARE, *map(str, folders)]) == 1
-    assert "must hold, once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
+    assert "must contain these two lines, each once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
 def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(

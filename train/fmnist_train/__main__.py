@@ -1,4 +1,4 @@
-"""Entry point of ``fmnist-train`` and ``python -m fmnist_train``; a missing extra gives one line."""
+"""Entry point of ``fmnist-train`` and ``python -m fmnist_train``; prints one line if the extra is missing."""
 
 import sys
 

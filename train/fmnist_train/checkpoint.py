@@ -73,19 +73,19 @@ class _Description(dict[str, Any]):
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write tensors with a JSON-ready description in the file's header, atomically."""
+    """Writes tensors with a JSON-ready description in the file's header, atomically."""
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, metadata={"info": json.dumps(info)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file that ``write_tensors`` wrote.
+    """Reads a file that ``write_tensors`` wrote.
 
     Returns:
         Tensors on the CPU by name, and the description.
 
     Raises:
-        CheckpointError: the file is missing, damaged, of another program, or of a newer version.
+        CheckpointError: The file is missing, damaged, of another program, or of a newer version.
     """
     return _unpack(path, _read(path))
 
@@ -117,21 +117,21 @@ def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def save_checkpoint(path: Path, model: nn.Module, info: Mapping[str, Any]) -> None:
-    """Write ``path``.safetensors and ``path``.json; ``info`` must hold ``model`` with ``name`` and ``options``."""
+    """Writes ``path``.safetensors and ``path``.json; ``info`` must contain ``model`` with ``name`` and ``options``."""
     info = {"format": FORMAT, **info}
     write_tensors(path.with_suffix(".safetensors"), model.state_dict(), info)
     write_atomically(path.with_suffix(".json"), json.dumps(info, indent=2) + "\n")
 
 
 def find_checkpoint(path: Path | str) -> Path:
-    """Return the safetensors file of a checkpoint, without reading it.
+    """Returns the safetensors file of a checkpoint, without reading it.
 
     Args:
-        path: a run folder (its best checkpoint is taken), a ``.safetensors`` file, the ``.json`` beside it, or either
+        path: A run folder (its best checkpoint is taken), a ``.safetensors`` file, the ``.json`` beside it, or either
             without its suffix.
 
     Raises:
-        CheckpointError: there is no such file, or it is not a safetensors file.
+        CheckpointError: There is no such file, or it is not a safetensors file.
     """
     path = Path(path)
     if path.is_dir():
@@ -152,21 +152,20 @@ def find_checkpoint(path: Path | str) -> Path:
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Rebuild the model of a checkpoint.
+    """Rebuilds the model of a checkpoint.
 
     Args:
-        path: a run folder with its best checkpoint, or a ``.safetensors`` file, or the ``.json`` beside it.
+        path: A run folder with its best checkpoint, or a ``.safetensors`` file, or the ``.json`` beside it.
 
     Raises:
-        CheckpointError: a missing or damaged file, or weights that do not fit the description.
+        CheckpointError: A missing or damaged file, or weights that do not fit the description.
     """
     file = find_checkpoint(path)
     data = _read(file)  # once: a training may replace the file at any moment
     tensors, info = _unpack(file, data)
     try:
-        with torch.device(
-            "meta"
-        ):  # checks shapes before memory is allocated: a small file may describe a network of gigabytes
+        # First without memory, to check the shapes: a small file may describe a network of gigabytes.
+        with torch.device("meta"):
             _build(info).load_state_dict(tensors, assign=True)
         model = _build(info)
         model.load_state_dict(tensors)
@@ -204,16 +203,16 @@ def _build(info: Mapping[str, Any]) -> nn.Module:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a run folder holds a run that was trained to the end and tested."""
+    """Returns whether a run folder holds a run that was trained to the end and tested."""
     metrics = read_object(run / "metrics.json")
     return bool(metrics) and not metrics.get("interrupted")
 
 
 def newest_run(runs: Path = Path("runs")) -> Path:
-    """Return the run folder under ``runs`` with the newest best checkpoint.
+    """Returns the run folder under ``runs`` with the newest best checkpoint.
 
     Raises:
-        CheckpointError: no run folder with a checkpoint.
+        CheckpointError: No run folder with a checkpoint.
     """
     found = sorted(runs.glob("*/best.safetensors"), key=lambda file: file.stat().st_mtime)
     if not found:

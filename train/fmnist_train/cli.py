@@ -70,10 +70,10 @@ def train(
 
 
 def _change_recipe(name: str, given: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of that name with the given options in place of its own."""
-    images = chosen_settings(Augmentation, given)
-    augmentation = dataclasses.replace(get_recipe(name).augmentation, **images)
-    changes = chosen_settings(Recipe, given) | ({"augmentation": augmentation} if images else {})
+    """Returns the recipe of that name with the given options in place of its own."""
+    image_changes = chosen_settings(Augmentation, given)
+    augmentation = dataclasses.replace(get_recipe(name).augmentation, **image_changes)
+    changes = chosen_settings(Recipe, given) | ({"augmentation": augmentation} if image_changes else {})
     return get_recipe(name, chosen_settings(NetworkOptions, given), **changes)
 
 

@@ -21,11 +21,11 @@ def _current_recipes(names: list[str] | None) -> list[str]:
 
 
 def explore(
-    output: Annotated[Path, path_option("--output", "-o", help="Folder of the pictures.")] = Path("runs/explore"),
+    output: Annotated[Path, path_option("--output", "-o", help="Folder of the plots.")] = Path("runs/explore"),
     recipe: Annotated[
         str,
         typer.Option(
-            help="Recipe of the augmentation that is shown.",
+            help="Recipe whose augmentation is shown.",
             autocompletion=recipe_names,
             callback=current_recipe,
         ),
@@ -41,18 +41,19 @@ def explore(
     result = explore_dataset(
         find_dataset(**chosen_settings(DataOptions, data)), output, get_recipe(recipe).augmentation
     )
-    if as_json:
-        print(json.dumps(result))
-        return
-    print(f"{'class':<20} {'train':>7} {'test':>7}")
+    print(json.dumps(result) if as_json else f"{_dataset_tables(result)}\nplots in {output}")
+
+
+def _dataset_tables(result: dict[str, Any]) -> str:
+    lines = [f"{'class':<20} {'train':>7} {'test':>7}"]
     for name, train, test in zip(result["labels"], result["counts"]["train"], result["counts"]["test"], strict=True):
-        print(f"{name:<20} {train:>7,} {test:>7,}")
-    print(f"\n{'stage':<12} {'shape':<18} {'type':<8} {'from':>8} {'to':>8} {'mean':>8} {'std':>8}")
+        lines.append(f"{name:<20} {train:>7,} {test:>7,}")
+    lines.append(f"\n{'stage':<12} {'shape':<18} {'type':<8} {'from':>8} {'to':>8} {'mean':>8} {'std':>8}")
     for row in result["transforms"]:
         shape = "×".join(map(str, row["shape"]))
         figures = " ".join(f"{row[key]:8.2f}" for key in ("min", "max", "mean", "std"))
-        print(f"{row['stage']:<12} {shape:<18} {row['dtype']:<8} {figures}")
-    print(f"pictures in {output}")
+        lines.append(f"{row['stage']:<12} {shape:<18} {row['dtype']:<8} {figures}")
+    return "\n".join(lines)
 
 
 def evaluate(
@@ -69,7 +70,7 @@ def evaluate(
     as_json: Json = False,
     **data: Any,
 ) -> None:
-    """Test a model and explain its mistakes: a classification report, pictures, and one HTML report."""
+    """Test a model and analyze its errors: a classification report, plots, and one HTML report."""
     from fmnist_train.data.sources import find_dataset
     from fmnist_train.evaluation.evaluate import evaluate_model
 
@@ -192,7 +193,7 @@ def compare(
     ] = None,
     ensemble: Annotated[
         list[str] | None,
-        typer.Option(help="Run folders, separated by commas; the mean of their probabilities is a row. Repeatable."),
+        typer.Option(help="Run folders, separated by commas; their mean probabilities give one row. Repeatable."),
     ] = None,
     reuse_only: Annotated[
         bool,
@@ -200,12 +201,12 @@ def compare(
     ] = False,
     readme: Annotated[
         Path | None,
-        path_option(help="Markdown file that gets the table between its marks.", show_default=False),
+        path_option(help="Markdown file into which the table is written, between its markers.", show_default=False),
     ] = None,
     as_json: Json = False,
     **data: Any,
 ) -> None:
-    """Train recipes, or reuse their finished runs, and write one table: Markdown, JSON and a picture."""
+    """Train recipes, or reuse their finished runs, and write one table as Markdown and JSON, and a plot."""
     from fmnist_train.comparison.compare import Comparison, compare_recipes
 
     rows = compare_recipes(
@@ -226,7 +227,7 @@ def compare(
 
 def photos(
     clone: Annotated[Path, typer.Argument(help="Clone of github.com/alexeygrigorev/clothing-dataset.")],
-    folder: Annotated[Path, typer.Argument(help="Folder for the table and the pictures.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the table and the photos.")],
 ) -> None:
     """Convert a clone of the public Clothing dataset (CC0) to the folder that --photos takes."""
     from fmnist_train.data.clothing_dataset import convert_clothing_dataset

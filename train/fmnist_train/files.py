@@ -1,4 +1,4 @@
-"""Small helpers for folders, packed files, JSON files, sections of Markdown files, and misspelled names."""
+"""Helper functions for folders, gzipped files, JSON files, sections of Markdown files, and misspelled names."""
 
 import difflib
 import errno
@@ -17,7 +17,6 @@ from fmnist_runtime.errors import ConfigError, DataError, FileError
 from fmnist_runtime.files import write_atomically
 
 __all__ = [
-    "around_section",
     "bounded_lines",
     "expand_path",
     "find_file",
@@ -26,10 +25,11 @@ __all__ = [
     "open_unpacked",
     "read_object",
     "replace_section",
+    "split_at_section",
 ]
 
 UNPACKED_LIMIT = 1 << 31
-"""Largest size of an unpacked file, bytes: twice Fashion-MNIST as CSV in the longest known format (``numpy.savetxt``).
+"""Largest size of an unpacked file in bytes: twice Fashion-MNIST as CSV in the longest known format (``numpy.savetxt``).
 A gzip file of 2 MB can unpack to as much, and one of 4 MB to twice that."""
 
 _MOST_LINES = 3_000_000
@@ -37,7 +37,7 @@ _MOST_LINES = 3_000_000
 
 
 def expand_path(path: str | Path) -> Path:
-    """The path with a leading ``~`` expanded, which a shell leaves alone in ``--option=~/x``."""
+    """Returns the path with a leading ``~`` expanded: a shell does not expand it in ``--option=~/x``."""
     try:
         return Path(path).expanduser()
     except RuntimeError:  # no such user
@@ -46,16 +46,16 @@ def expand_path(path: str | Path) -> Path:
 
 @contextmanager
 def lock_folder(folder: Path, work: str = "training") -> Iterator[None]:
-    """Lock the folder for this process; the operating system releases the lock when the process ends.
+    """Locks a folder for this process; the operating system releases the lock when the process ends.
 
-    On a file system without locks, as some network shares are, nothing is locked.
+    A file system without locks, for example of some network shares, is used without a lock.
 
     Args:
-        folder: folder that only one process may write.
-        work: what that process does, for the message.
+        folder: Folder that only one process may write.
+        work: What that process does, for the message.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: Another process holds the lock.
     """
     path = folder / ".lock"
     while True:
@@ -102,17 +102,17 @@ else:
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Return the file ``name`` or ``name.gz`` of a folder, in this order of preference; None if both are missing."""
+    """Returns the file ``name``, or else ``name.gz``, of a folder; None if both are missing."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file in binary mode, and decompress it if its name ends in ``.gz``.
+    """Opens a file in binary mode, and decompresses it if its name ends in ``.gz``.
 
     Raises:
-        DataError: on opening or on a later read, an unreadable or damaged file, or one that unpacks to more than
-            ``UNPACKED_LIMIT`` bytes.
+        DataError: The file is unreadable or damaged, or unpacks to more than ``UNPACKED_LIMIT`` bytes. A later read
+            raises the error, too.
     """
     try:
         with path.open("rb") as file:
@@ -143,34 +143,34 @@ class _Unpacked(io.RawIOBase):
 
 
 def bounded_lines(file: TextIO, longest: int) -> Iterator[str]:
-    """Yield the lines of a file with their line ends, in bounded memory and time.
+    """Yields the lines of a file with their line ends, in bounded memory and time.
 
     Args:
-        file: opened in text mode.
-        longest: largest length of a line, characters.
+        file: File opened in text mode.
+        longest: Largest length of a line in characters.
 
     Raises:
-        ValueError: a longer line, or more than ``_MOST_LINES`` lines.
+        ValueError: A line is longer, or there are more than ``_MOST_LINES`` lines.
     """
     for _ in range(_MOST_LINES):
         line = file.readline(longest + 1)
         if not line:
             return
         if len(line) > longest:
-            raise ValueError(f"a line of more than {longest:,} characters; the file is damaged or no such table")
+            raise ValueError(f"a line of more than {longest:,} characters; the file is damaged or is not a table")
         yield line
     if file.readline(1):
-        raise ValueError(f"more than {_MOST_LINES:,} lines; the file is damaged or no such table")
+        raise ValueError(f"more than {_MOST_LINES:,} lines; the file is damaged or is not a table")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``" (did you mean 'simple'?)"`` for a misspelt name, or an empty text."""
+    """Returns a suggestion for a misspelled name, as in ``" (did you mean 'simple'?)"``; an empty text without one."""
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing or damaged file gives an empty one."""
+    """Reads a JSON object; a missing or damaged file gives an empty one."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -179,30 +179,30 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def replace_section(path: Path, name: str, writer: str, text: str) -> None:
-    """Replace the text of a file between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
+    """Replaces the text of a file between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
 
     Raises:
-        FileError: the file does not hold the two marks, once each.
+        FileError: The file does not contain both markers exactly once.
     """
-    before, after = around_section(path, name, writer)
-    begin, end = _marks(name, writer)
+    before, after = split_at_section(path, name, writer)
+    begin, end = _markers(name, writer)
     write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}")
 
 
-def around_section(path: Path, name: str, writer: str) -> tuple[str, str]:
-    """Return the text before and after a section. Called alone, it checks that ``replace_section`` will work.
+def split_at_section(path: Path, name: str, writer: str) -> tuple[str, str]:
+    """Returns the text before and after a section; also used to check, before long work, that ``replace_section`` will work.
 
     Raises:
-        FileError: the file does not hold the two marks, once each.
+        FileError: The file does not contain both markers exactly once.
     """
     text = path.read_text("utf-8") if path.is_file() else ""
-    begin, end = _marks(name, writer)
+    begin, end = _markers(name, writer)
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)
     if not found or not ended or text.count(begin) > 1 or text.count(end) > 1:
-        raise FileError(f"{path} must hold, once and on lines of their own, {begin} and {end}")
+        raise FileError(f"{path} must contain these two lines, each once: {begin} and {end}")
     return before, after
 
 
-def _marks(name: str, writer: str) -> tuple[str, str]:
+def _markers(name: str, writer: str) -> tuple[str, str]:
     return f"<!-- {name}: written by {writer} -->", f"<!-- end of {name} -->"

@@ -1,7 +1,7 @@
 """Help pages of the commands that use typer: panels by topic, with complete option names.
 
-Typer's own panels divide the width among five columns, and shorten names with an ellipsis at 80 characters. Here a panel has
-two columns, as argparse has: names with their values, and descriptions. A long name has a line of its own.
+Typer's own panels divide the width among five columns, and in 80 characters shorten names with an ellipsis. Here a panel has
+two columns, as in argparse: names with their values, and descriptions. A long name has a line of its own.
 """
 
 import inspect
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Group"]
 
 _NAME_SHARE = 0.42
-"""Largest share of a panel's width for the names: of 76 characters, 44 remain for descriptions."""
+"""Largest share of a panel's width for the names, so that 44 of 76 characters remain for descriptions."""
 _FRAME = 4
 """Characters of a panel's border and of the space inside it."""
 _HIDDEN_SPELLINGS = ("--optimiser", "--quantise")
@@ -27,9 +27,9 @@ _RANGES = (
     (r"x>=(\d+)", r"at least \1"),
     (r"\[default: \((.*?)\)", r"[default: \1"),
 )
-"""Patterns of click's notes and the words for them."""
+"""Patterns of click's notes on ranges, and their replacements."""
 _LAST_PANELS = ("Photos", "Distillation", "Options")
-"""Panels after all others: the topics that few runs need, and the general options."""
+"""Panels at the end: topics that few runs need, and the general options."""
 
 Rows = list[tuple[str, str]]
 """Name with its value, and description, of each option or subcommand."""
@@ -39,7 +39,7 @@ class Command(TyperCommand):
     """Subcommand whose help has panels in two columns."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help in place of typer's."""
+        """Prints the help in place of typer's."""
         _print_help(self, ctx)
 
 
@@ -47,7 +47,7 @@ class Group(TyperGroup):
     """Command with subcommands whose help has panels in two columns."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help in place of typer's."""
+        """Prints the help in place of typer's."""
         _print_help(self, ctx)
 
 

@@ -29,12 +29,12 @@ __all__ = [
 
 
 def path_option(*names: str, **details: Any) -> Any:
-    """Return a typer option that takes a path, with ``~`` expanded."""
+    """Returns a typer option that takes a path, with ``~`` expanded."""
     return typer.Option(*names, parser=expand_path, metavar="<path>", **details)
 
 
 def current_recipe(name: str) -> str:
-    """Return the current name of a recipe, for typer's ``callback``; print a note to standard error for an earlier name."""
+    """Returns the current name of a recipe, and prints a note on standard error if ``name`` is an earlier one."""
     if (current := current_name(name)) != name:
         print(f"note: the recipe '{name}' is now called '{current}'", file=sys.stderr)
     return current
@@ -46,7 +46,7 @@ def recipe_names(beginning: str) -> list[str]:
 
 
 def _model_names() -> set[str]:
-    """Return the names of all networks, from their recipes: unlike networks, recipes load without PyTorch."""
+    """Returns the names of all networks, from their recipes: unlike networks, recipes load without PyTorch."""
     return {recipe.model for recipe in RECIPES.values()}
 
 
@@ -62,13 +62,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")
 
 
 def with_settings(function: Callable[..., Any], *owners: type, without: Collection[str] = ()) -> Callable[..., Any]:
-    """Give a typer command one option for each setting of the dataclasses.
+    """Returns a typer command with one option for each setting of the dataclasses.
 
     Args:
-        function: a command that takes the options as its variable keyword arguments; an option that was not given is None.
-            Its own parameter of the same name takes the place of a setting.
-        owners: dataclasses with fields made by ``setting``.
-        without: names of fields that get no option.
+        function: Command that takes the options as variable keyword arguments; the value of an absent option is None. A
+            parameter of its own with the same name replaces a setting.
+        owners: Dataclasses with fields made by ``setting``.
+        without: Names of fields that get no option.
     """
     signature = inspect.signature(function, eval_str=True)
     fixed = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -91,10 +91,10 @@ def with_settings(function: Callable[..., Any], *owners: type, without: Collecti
 
 
 def chosen_settings(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a dataclass that were given as options, as values of its fields.
+    """Returns the settings of a dataclass that were given as options, as values by field name.
 
     Raises:
-        ConfigError: a list that does not hold numbers.
+        ConfigError: A list contains something other than numbers.
     """
     hints = typing.get_type_hints(owner)
     return {
@@ -105,17 +105,17 @@ def chosen_settings(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any, kind: Any, option: str) -> Any:
-    """The value of a field from that of its option."""
+    """Returns the value of a field from that of its option."""
     if typing.get_origin(kind) is tuple:
         return tuple(value) if kind == tuple[Path, ...] else _numbers(value, typing.get_args(kind)[0], option)
     return value.value if isinstance(value, Enum) else value
 
 
 def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
-    """Return ``"32,64"`` as numbers; an empty text gives none.
+    """Returns ``"32,64"`` as numbers; an empty text gives none.
 
     Raises:
-        ConfigError: a part is no number.
+        ConfigError: A part is not a number.
     """
     try:
         return tuple(kind(part) for part in text.split(",") if part.strip())
@@ -124,7 +124,7 @@ def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
 
 
 def _annotations(owner: type) -> dict[str, Any]:
-    """The annotation of each option's parameter, by field name."""
+    """Returns the annotation of each option's parameter, by field name."""
     hints, defaults = typing.get_type_hints(owner), {each.name: each.default for each in dataclasses.fields(owner)}
     return {
         name: _annotation(name, _plain(hints[name]), documented, defaults[name])
@@ -134,7 +134,7 @@ def _annotations(owner: type) -> dict[str, Any]:
 
 
 def _annotation(name: str, field_type: Any, documented: Setting, default: Any) -> Any:
-    """Return the annotated type of an option. The help shows the range; the dataclass checks it, for recipe files, too."""
+    """Returns the annotated type of an option. Its help states the range, which the dataclass checks."""
     kind: Any = field_type
     details: dict[str, Any] = {}
     if documented.choices:
@@ -157,7 +157,7 @@ def _annotation(name: str, field_type: Any, documented: Setting, default: Any) -
 
 
 def _default_text(documented: Setting, default: Any) -> str | bool:
-    """Return the default for the help; for a pair of flags, the name of the default flag."""
+    """Returns the default for the help; for a pair of flags, the name of the default flag."""
     if documented.show_default is not True:
         return documented.show_default
     if isinstance(default, bool):
@@ -166,7 +166,7 @@ def _default_text(documented: Setting, default: Any) -> str | bool:
 
 
 def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """Return the function by which typer completes a value, or None."""
+    """Returns the function by which typer completes a value, or None."""
     if name not in _COMPLETIONS:
         return None
 
@@ -177,14 +177,14 @@ def _completion(name: str) -> Callable[[str], list[str]] | None:
 
 
 def _enum(name: str, choices: tuple[str, ...]) -> type[Enum]:
-    """Return an enumeration, which typer shows as choices."""
+    """Returns an enumeration, which typer shows as choices."""
     make: Any = Enum  # type checkers accept literal names only, and here they come from the dataclass
     made: type[Enum] = make(name, dict(zip(choices, choices, strict=True)))
     return made
 
 
 def _plain(kind: Any) -> Any:
-    """The type without None."""
+    """Returns the type without None."""
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return next(part for part in typing.get_args(kind) if part is not type(None))
     return kind

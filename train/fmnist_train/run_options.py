@@ -1,6 +1,6 @@
-"""Options of a training run and of its data, as fields from which the command-line options derive.
+"""Options of a training run and of its data, as fields from which the command-line options are derived.
 
-PyTorch is not imported, so that ``--help`` appears at once.
+This module does not import PyTorch, so that ``--help`` is fast.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class DataOptions:
 
     data: str = setting(
         "fashion-mnist",
-        "fashion-mnist, sample (built in, needs no network), or a folder of class folders.",
+        "Name of a data set, fashion-mnist or sample (built in, no download), or a folder of class folders.",
         panel="Data",
         show_default=True,
     )
@@ -28,10 +28,10 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class RunOptions(DataOptions):
-    """Options of a run besides its recipe.
+    """Options of a run that are not part of its recipe.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: A value is outside its range.
     """
 
     output: Path | None = setting(
@@ -42,21 +42,21 @@ class RunOptions(DataOptions):
         panel="Run",
     )
     seed: int = setting(0, "Seed of all random draws.", ge=0, le=2**32 - 1, show_default=True, panel="Run")
-    device: str = setting("auto", "auto, cpu, cuda or mps.", show_default=True, panel="Run")
+    device: str = setting("auto", "Device for training: auto, cpu, cuda or mps.", show_default=True, panel="Run")
     mixed_precision: bool = setting(
         True,
-        "Use bfloat16 where the processor has it.",
+        "Use bfloat16 if the processor computes it.",
         names=("--mixed-precision/--no-mixed-precision",),
         show_default=True,
         panel="Run",
     )
     threads: int = setting(
-        0, "CPU threads; 0: PyTorch's default.", ge=0, le=MAX_THREADS, show_default=True, panel="Run"
+        0, "Number of CPU threads; 0: PyTorch's default.", ge=0, le=MAX_THREADS, show_default=True, panel="Run"
     )
     resume: bool = setting(False, "Continue the run in the output folder.", panel="Run")
     teachers: tuple[Path, ...] = setting(
         (),
-        "Run folder or checkpoint to learn from, in place of the recipe's teacher; several are averaged.",
+        "Run folder or checkpoint of a teacher, in place of the recipe's; several are averaged.",
         panel="Distillation",
         names=("--teacher",),
     )
@@ -64,11 +64,11 @@ class RunOptions(DataOptions):
         None, "Run folder or checkpoint with the first weights, in place of the recipe's start.", panel="Training"
     )
     photos: Path | None = setting(
-        None, "Folder of labeled photos: a table train.csv and the pictures that it names.", panel="Photos"
+        None, "Folder of labeled photos: a table train.csv, and the photos that it lists.", panel="Photos"
     )
     photo_teachers: tuple[Path, ...] = setting(
         (),
-        "Run folder or checkpoint whose answers to photos are learned; several are averaged.",
+        "Run folder or checkpoint of a teacher for photos; several are averaged.",
         panel="Photos",
         names=("--photo-teacher",),
     )
@@ -78,6 +78,6 @@ class RunOptions(DataOptions):
         check_settings(self)
 
     def folder(self, recipe: Recipe) -> Path:
-        """Return the run folder: ``output``, or one named after recipe, data (unless Fashion-MNIST) and seed."""
+        """Returns the run folder: ``output``, or one named after recipe, data (unless Fashion-MNIST) and seed."""
         name = "" if self.data == "fashion-mnist" else f"-{Path(self.data).name}"
         return self.output or Path("runs") / f"{recipe.name}{name}-seed{self.seed}"

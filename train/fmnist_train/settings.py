@@ -26,9 +26,9 @@ class Search:
     high: float
     """Largest value tried."""
     log: bool = False
-    """Draw the logarithm of the value evenly, in place of the value."""
+    """Whether the logarithm of the value is drawn uniformly, instead of the value."""
     used_by: Callable[[Any], bool] = lambda recipe: True
-    """Function from a recipe to whether the field has an effect on it, and should be searched."""
+    """Function that returns whether the field has an effect on a recipe, and so should be searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Setting:
     wording: str = "{}"
     """Phrase around the bounds in an error message, such as ``"{} degrees"``."""
     show_default: bool | str = False
-    """Default in the help: whether it is the field's own, or a text in its place."""
+    """Whether the help shows the field's default; a text is shown instead of it."""
     names: tuple[str, ...] = ()
     """Spellings of the option; empty: the field's name with hyphens."""
     stored: str = ""
@@ -61,7 +61,7 @@ class Setting:
     """Range for hyperparameter search; None leaves the field as it is."""
 
     def bounds(self) -> str:
-        """The permitted range in words, or an empty text."""
+        """Returns the permitted range in words; an empty text if all values are permitted."""
         if self.ge is not None and self.le is not None:
             return f"from {self.ge:.10g} to {self.le:.10g}"
         if self.gt is not None and self.lt is not None:
@@ -70,11 +70,11 @@ class Setting:
         return " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
 
     def option(self, name: str) -> str:
-        """The spelling of the option in messages, for a field of that name."""
+        """Returns the name of the option in messages, for a field of that name."""
         return self.names[0].partition("/")[0] if self.names else f"--{name.replace('_', '-')}"
 
     def permits(self, value: float) -> bool:
-        """Whether a number is within the bounds; NaN is in no range."""
+        """Returns whether a number is within the bounds; NaN is outside of all bounds."""
         return (
             (self.ge is None or value >= self.ge)
             and (self.gt is None or value > self.gt)
@@ -84,20 +84,20 @@ class Setting:
 
 
 def setting(default: Any, help: str, *, panel: str, **limits: Any) -> Any:
-    """Return a dataclass field with a ``Setting``; ``limits`` are fields of ``Setting``."""
+    """Returns a dataclass field with a ``Setting``; ``limits`` are fields of ``Setting``."""
     return field(default=default, metadata={_KEY: Setting(help=help, panel=panel, **limits)})
 
 
 def settings_of(owner: Any) -> Mapping[str, Setting]:
-    """The settings of a dataclass or of an instance, by field name, in order."""
+    """Returns the settings of a dataclass or of an instance, by field name, in order."""
     return {each.name: each.metadata[_KEY] for each in dataclasses.fields(owner) if _KEY in each.metadata}
 
 
 def check_settings(instance: Any) -> None:
-    """Check every setting of an instance against its permitted values.
+    """Checks every setting of an instance against its permitted values.
 
     Raises:
-        ConfigError: a value is not permitted; the message names the option.
+        ConfigError: A value is not permitted; the message contains the option's name.
     """
     for name, documented in settings_of(instance).items():
         option, value = documented.option(name), getattr(instance, name)

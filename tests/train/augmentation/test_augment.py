@@ -8,7 +8,7 @@ import torch
 
 from fmnist_train.augmentation.accessories import belts, bottles, glasses, hats, watches
 from fmnist_train.augmentation.augment import augment, random_quarter_turn, random_shift
-from fmnist_train.augmentation.drawing import refit
+from fmnist_train.augmentation.drawing import crop_to_foreground
 from fmnist_train.augmentation.outliers import draw_outliers, uniform_loss
 from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
@@ -61,7 +61,7 @@ def test_refit_fills_the_longest_side_and_centres() -> None:
     images = torch.zeros(2, 1, 28, 28)
     images[0, 0, 3:10, 4:18] = 200  # 7 high, 14 wide, off the center
     images[1, 0, 14:28, 20:24] = 200
-    bright = refit(images).squeeze(1) > 100
+    bright = crop_to_foreground(images).squeeze(1) > 100
     for seen, across, along in ((bright[0], 1, 0), (bright[1], 0, 1)):
         assert seen.any(along).all(), "the longest side is filled"
         places = seen.any(across).nonzero().flatten()

@@ -98,9 +98,9 @@ REFUSED = {
     "a pixel twice": (lambda text: text.replace("pixel784", "pixel783"), "not the 784 pixels once each"),
     "pixels from 2": (lambda text: text.replace("pixel1,", "pixel785,"), "not the 784 pixels once each"),
     "semicolons": (lambda text: text.replace(",", ";"), "with commas between"),
-    "half a pixel": (lambda text: text.replace("\n9,0,", "\n9,0.5,", 1), "line 2, pixel1: '0.5' is no whole number"),
-    "not a number": (lambda text: text.replace("\n9,0,", "\n9,nan,", 1), "line 2, pixel1: 'nan' is no whole number"),
-    "no value": (lambda text: text.replace("\n9,0,", "\n9,,", 1), "line 2, pixel1: '' is no whole number"),
+    "half a pixel": (lambda text: text.replace("\n9,0,", "\n9,0.5,", 1), "line 2, pixel1: '0.5' is not a whole number"),
+    "not a number": (lambda text: text.replace("\n9,0,", "\n9,nan,", 1), "line 2, pixel1: 'nan' is not a whole number"),
+    "no value": (lambda text: text.replace("\n9,0,", "\n9,,", 1), "line 2, pixel1: '' is not a whole number"),
     "cut": (lambda text: text[:-100], "line 6 has"),
 }
 

@@ -76,9 +76,9 @@ def refused(path: Path, message: str, part: str = "train") -> None:
 
 def test_folders_that_are_no_data_set_are_refused(tmp_path, write_pictures):
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "one folder of pictures for each class")
+    refused(tmp_path / "empty", "one folder of images for each class")
     refused(write_pictures(tmp_path / "one", hat=5), "one class folder only")
-    refused(write_pictures(tmp_path / "few", hat=5, scarf=1), "too few pictures")
+    refused(write_pictures(tmp_path / "few", hat=5, scarf=1), "too few images")
     write_pictures(tmp_path / "half" / "train", hat=2, scarf=2)
     refused(tmp_path / "half", "has a folder 'train' but no folder 'test'")
 
@@ -99,7 +99,7 @@ def test_picture_that_cannot_be_read_is_named(tmp_path, write_pictures):
     folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
     for number in range(5):
         (folder / "hat" / f"{number:03}.png").write_bytes(b"no picture")
-    refused(folder, r"hat.00\d\.png: cannot be read as a picture")
+    refused(folder, r"hat.00\d\.png: cannot be read as an image")
 
 
 def test_all_unreadable_pictures_are_named_in_one_line(tmp_path, write_pictures):
@@ -109,7 +109,7 @@ def test_all_unreadable_pictures_are_named_in_one_line(tmp_path, write_pictures)
         (tmp_path / "train" / "hat" / f"{number:03}.png").write_bytes(b"%PDF-1.4")
     refused(
         tmp_path,
-        r"hat.000\.png: cannot be read as a picture \(a PDF.*; nor can 14 more: .*001\.png, .*010\.png, \.\.\.;",
+        r"hat.000\.png: cannot be read as an image \(a PDF.*; nor can 14 more: .*001\.png, .*010\.png, \.\.\.;",
     )
 
 
@@ -213,7 +213,7 @@ def test_a_picture_in_both_splits_is_reported(tmp_path, write_pictures, caplog):
     assert find_dataset(str(tmp_path)) and caplog.text == ""
     (tmp_path / "test" / "hat" / "again.png").write_bytes((tmp_path / "train" / "hat" / "000.png").read_bytes())
     find_dataset(str(tmp_path))
-    assert "pictures in both train and test: 1, such as train/hat/000.png and test/hat/again.png" in caplog.text
+    assert "images in both train and test: 1, such as train/hat/000.png and test/hat/again.png" in caplog.text
 
 
 def test_classes_and_counts_are_one_line():

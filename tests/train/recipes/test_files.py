@@ -56,7 +56,7 @@ def test_the_example_of_the_guide_is_a_recipe(tmp_path: Path) -> None:
         ('{"model": "custom", "augmentation": {"scale": [1]}}', "--scale must be two factors"),
         ('{"model": "custom", "epochs": 0}', "--epochs must be at least 1, not 0"),
         ('{"model": "custom", "optimizer": "sgd", "optimiser": "adam"}', "the field 'optimizer' is given twice"),
-        ('{"model": "custom", "learning_rate": NaN}', "not a JSON file (NaN is no number)"),
+        ('{"model": "custom", "learning_rate": NaN}', "not a JSON file (NaN is not a number)"),
         ('{"model": "custom", "name": "../run"}', "the name '../run' must be letters"),
         ('{"model": "custm"}', "unknown model 'custm' (did you mean 'custom'?)"),
         ('{"epochs": 1}', "the field 'model' is missing"),

@@ -19,7 +19,7 @@ def start(folder: Path, recipe: Recipe, seed: int = 0, *, first: int = 0, **othe
     train = find_dataset("sample").load("train")
     part, held = train.take(np.arange(first, first + 256)), train.take(np.arange(1000, 1100))
     about = {"labels": list(find_dataset("sample").labels), "dataset": "sample", **others}
-    return Training(recipe, part, held, folder, seed=seed, device=torch.device("cpu"), about=about)
+    return Training(recipe, part, held, folder, seed=seed, device=torch.device("cpu"), description=about)
 
 
 def quick(**changes: object) -> Recipe:

@@ -101,7 +101,7 @@ def test_names_that_no_file_has_are_refused_with_their_line(tmp_path: Path, name
 def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path)
     (tmp_path / "1.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"line 3: .*1\.jpg: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"line 3: .*1\.jpg: cannot be read as an image"):
         read_photos(tmp_path, DATASET_LABELS)
     write_folder(tmp_path, header=["file", "answers", "label", "who", "part"])
     with pytest.raises(DataError, match="line 1: no column 'sender'"):
@@ -184,7 +184,7 @@ def test_rare_answers_are_drawn_as_often_as_common_ones_when_balanced() -> None:
         drawn = PhotoSampler(PhotoViews(images, answers), balance, torch.device("cpu")).draw(4000)
         assert abs(drawn.answers[:, 1].float().mean().item() - share) < 0.03
         assert drawn.images.shape == (4000, 1, 28, 28) and drawn.images.flatten(1).any(1).all()
-        assert drawn.taught is None
+        assert drawn.teacher_logits is None
 
 
 def test_photo_teachers_answer_the_very_views_that_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_photo_teachers_answer_the_very_views_that_are_drawn(tmp_path: Path, mon
     drawn = PhotoSampler(PhotoViews(images, np.eye(6, 10) > 0), 0.0, torch.device("cpu"), teachers).draw(20)
     pixels = drawn.images[:, 0].numpy().astype(np.uint8)
     alone = [predict_logits(teacher.model, pixels) for teacher in teachers]
-    assert drawn.taught is not None and np.allclose(drawn.taught, np.mean(alone, axis=0), atol=1e-4)
+    assert drawn.teacher_logits is not None and np.allclose(drawn.teacher_logits, np.mean(alone, axis=0), atol=1e-4)
 
 
 def untrained(folder: Path, seed: int) -> Path:
@@ -258,7 +258,7 @@ def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
 def test_a_table_cannot_choose_where_pictures_are_written(name: str, tmp_path: Path) -> None:
     rows = [["image", "sender_id", "label", "kids"], [name, min(TRAINING_SENDERS), "Hoodie", "False"]]
     (tmp_path / "images.csv").write_text("\n".join(map(",".join, rows)))
-    with pytest.raises(DataError, match=r"line 2: .* is not a valid name of a picture"):
+    with pytest.raises(DataError, match=r"line 2: .* is not a valid name of an image"):
         convert_clothing_dataset(tmp_path, tmp_path / "photos")
     assert [path.name for path in tmp_path.iterdir()] == ["images.csv"]
 
@@ -297,7 +297,7 @@ def test_fine_tuning_writes_an_average_of_the_weights(tmp_path: Path, monkeypatc
         teachers=[load_checkpoint(tmp_path / "start")],
         photo_teachers=[load_checkpoint(untrained(tmp_path / "other", 1))],
         photos=photos,
-        about={"labels": labels, "dataset": "sample"},
+        description={"labels": labels, "dataset": "sample"},
     )
     training.run()
     training.write_averaged()

@@ -16,7 +16,7 @@ from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
 from fmnist_train.training.loop import Training
 from fmnist_train.training.step import TrainingStep
-from fmnist_train.training.teacher import AnsweredOnce, StoredViews, ViewAnswers, distillation_loss, find_teachers
+from fmnist_train.training.teacher import ImageTeacher, StoredViews, ViewTeacher, distillation_loss, find_teachers
 
 LABELS = list(find_dataset("sample").labels)
 PLAIN = dataclasses.replace(
@@ -28,7 +28,7 @@ def run(folder: Path, recipe: Recipe, part: Split, teachers: tuple[Path, ...] = 
     held = find_dataset("sample").load("test").take(np.arange(100))
     about = {"labels": LABELS, "dataset": "sample"}
     found = find_teachers(recipe, teachers, LABELS)
-    training = Training(recipe, part, held, folder, device=torch.device("cpu"), teachers=found, about=about)
+    training = Training(recipe, part, held, folder, device=torch.device("cpu"), teachers=found, description=about)
     training.run()
     return training
 
@@ -72,13 +72,13 @@ def test_answers_to_images_are_the_mean_of_teachers_and_of_mirror_images(tmp_pat
     alone = np.array([[predict_logits(checkpoint.model, view) for view in seen] for checkpoint in checkpoints])
     places, views = torch.tensor([3, 1]), torch.zeros(2, 1, 28, 28)
     for mirrored, expected in ((False, alone[:, 0].mean(0)), (True, alone.mean((0, 1)))):
-        answers, taught = AnsweredOnce(checkpoints, images, cpu, mirrored=mirrored)(places, views, none)
+        answers, taught = ImageTeacher(checkpoints, images, cpu, mirrored=mirrored)(places, views, none)
         assert np.allclose(answers, expected[[3, 1]], atol=1e-5) and taught.all()
 
 
 def test_answers_to_views_are_the_mean_of_teachers_which_never_change(tmp_path: Path) -> None:
     checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
-    teacher = ViewAnswers(checkpoints, torch.device("cpu"))
+    teacher = ViewTeacher(checkpoints, torch.device("cpu"))
     views = torch.rand(3, 1, 28, 28) * 255
     alone = torch.stack([checkpoint.model(views) for checkpoint in checkpoints])
     answers, taught = teacher(torch.arange(3), views, torch.zeros(3, dtype=torch.bool))
@@ -91,10 +91,10 @@ def test_photographs_are_left_to_teachers_that_know_some(tmp_path: Path) -> None
     plain, photographer = (load_checkpoint(small(tmp_path / f"{seed}", seed, photo=seed / 2)) for seed in (0, 1))
     places, views, photographed = torch.arange(3), torch.rand(3, 1, 28, 28) * 255, torch.tensor([False, True, False])
     cpu = torch.device("cpu")
-    answers, taught = ViewAnswers([plain], cpu)(places, views, photographed)
+    answers, taught = ViewTeacher([plain], cpu)(places, views, photographed)
     assert taught.tolist() == [True, False, True]
     assert torch.allclose(answers, plain.model(views[[0, 2]]), atol=1e-5)
-    answers, taught = ViewAnswers([plain, photographer], cpu)(places, views, photographed)
+    answers, taught = ViewTeacher([plain, photographer], cpu)(places, views, photographed)
     assert taught.all()
     assert torch.allclose(answers[1], photographer.model(views[1:2])[0], atol=1e-5)
     both = torch.stack([plain.model(views), photographer.model(views)]).mean(0)
@@ -109,7 +109,9 @@ def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.
     about = {"labels": LABELS, "dataset": "sample"}
     teachers = [load_checkpoint(small(tmp_path / "teacher", 0))]
     cpu = torch.device("cpu")
-    training = Training(recipe, part, part, tmp_path, device=cpu, mixed_precision=False, teachers=teachers, about=about)
+    training = Training(
+        recipe, part, part, tmp_path, device=cpu, mixed_precision=False, teachers=teachers, description=about
+    )
     told: list[tuple[torch.Tensor, ...]] = []
     monkeypatch.setattr(TrainingStep, "_distill", lambda _, *taught: told.append(taught) or taught[0].sum())
     training._train_epoch(1, lambda batch, batches: None)
@@ -125,7 +127,7 @@ def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
     part = find_dataset("sample").load("train").take(np.arange(64))
     recipe = dataclasses.replace(PLAIN, distillation=0.5)
     about = {"labels": LABELS, "dataset": "sample"}
-    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), about=about)
+    training = Training(recipe, part, part, tmp_path, device=torch.device("cpu"), description=about)
     logits, targets, answers = torch.randn(8, 10), torch.randint(10, (8,)), torch.randn(8, 10)
     for taught in (torch.arange(8) < 3, torch.ones(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)):
         expected = F.cross_entropy(logits, targets, reduction="none")
@@ -177,7 +179,9 @@ def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
     held = run(tmp_path / "student", recipe, part, (tmp_path / "one",)).validation
     about = {"labels": LABELS, "dataset": "sample"}
     other = find_teachers(recipe, (tmp_path / "other",), LABELS)
-    again = Training(recipe, part, held, tmp_path / "student", device=torch.device("cpu"), teachers=other, about=about)
+    again = Training(
+        recipe, part, held, tmp_path / "student", device=torch.device("cpu"), teachers=other, description=about
+    )
     with pytest.raises(CheckpointError, match="another teacher"):
         again.resume()
 
@@ -220,7 +224,7 @@ def test_answers_are_computed_once_and_belong_to_teachers_and_images(
     images = find_dataset("sample").load("train").images[:600]
     before = stored(tmp_path, images, 0).load(0).logits
     with monkeypatch.context() as patch:
-        patch.setattr(ViewAnswers, "__call__", lambda *_: pytest.fail("computed again"))
+        patch.setattr(ViewTeacher, "__call__", lambda *_: pytest.fail("computed again"))
         assert torch.equal(stored(tmp_path, images, 0).load(0).logits, before)
     assert not torch.equal(stored(tmp_path, images, 1).load(0).logits, before), "other teachers"
     assert not torch.equal(stored(tmp_path, images[::-1].copy(), 0).load(0).logits, before), "other images"
@@ -243,7 +247,7 @@ def test_a_student_of_stored_views_learns_and_resumes_to_the_same_weights(
         tmp_path / "halves",
         device=torch.device("cpu"),
         teachers=find_teachers(VIEWS, [tmp_path / "teacher"], LABELS),
-        about={"labels": LABELS, "dataset": "sample"},
+        description={"labels": LABELS, "dataset": "sample"},
     )
     with pytest.raises(KeyboardInterrupt):
         halves.run(lambda epoch: stop_after(2, epoch.epoch))

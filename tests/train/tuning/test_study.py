@@ -210,7 +210,7 @@ def test_progress_is_a_line_for_each_trial(fake: list[Any], capsys: pytest.Captu
         (("tune", "gone.json"), "gone.json: no such recipe file"),
         (("tune", "custom", "--only", "flipp"), "no range for 'flipp' (did you mean 'flip'?)"),
         (("tune", "custom", "--only", "momentum"), "'momentum' has no effect on recipe 'custom'"),
-        (("tune", "batchnorm"), "recipe 'batchnorm' holds no validation images"),
+        (("tune", "batchnorm"), "recipe 'batchnorm' has no validation images"),
         (("tune", "custom", "--validation", "1e-9"), "validation"),
     ],
 )

@@ -1,13 +1,22 @@
-"""Drawings of things in a wardrobe that are none of the ten classes: belts, watches, glasses, hats, bottles.
+"""Drawings of objects that belong to none of the ten classes: belts, watches, glasses, hats, bottles.
 
-``outliers.py`` uses them as examples to reject. Each is drawn from a few random numbers, in coordinates from -1 to 1 that
-are rotated a little, and fills the frame, as after the device's preprocessing. Tensors as in ``drawing.py``.
+``outliers.py`` uses them as examples of images to reject. A drawing is made from a few random numbers, in coordinates from -1
+to 1 that are rotated a little. It fills the frame, as after the device's preprocessing. Tensors as in ``drawing.py``.
 """
 
 import torch
 from torch import Tensor
 
-from fmnist_train.augmentation.drawing import coarsen, draw, field, fine, full_range, refit, sometimes, turned
+from fmnist_train.augmentation.drawing import (
+    crop_to_foreground,
+    downsample,
+    draw,
+    fine_grid,
+    full_range,
+    random_apply,
+    rotated_coordinates,
+    smooth_noise,
+)
 
 __all__ = ["belts", "bottles", "glasses", "hats", "watches"]
 
@@ -17,7 +26,7 @@ Layer = tuple[Tensor, Tensor]
 
 def belts(images: Tensor) -> Tensor:
     """Draws rolled-up belts seen obliquely: a flat ring, its inside, stitches or stripes, a buckle."""
-    y, x = turned(images, draw(images, -0.2, 0.2))
+    y, x = rotated_coordinates(images, draw(images, -0.2, 0.2))
     high, band = draw(images, 0.3, 0.65), draw(images, 0.15, 0.4)
     place, buckle = draw(images, -0.6, 0.6), draw(images, 0.12, 0.28)
     outer = _ellipse(x, y, 0.97, high)
@@ -36,7 +45,7 @@ def belts(images: Tensor) -> Tensor:
 
 def watches(images: Tensor) -> Tensor:
     """Draws watches: a strap from top to bottom, a case, a dial with hands or marks."""
-    y, x = turned(images, draw(images, -0.15, 0.15))
+    y, x = rotated_coordinates(images, draw(images, -0.15, 0.15))
     size, strap = draw(images, 0.45, 0.85), draw(images, 0.25, 0.5)
     round_case = (x**2 + y**2).sqrt()
     case = torch.where(draw(images, 0, 1) < 0.65, round_case, torch.maximum(x.abs(), 0.85 * y.abs()))
@@ -54,7 +63,7 @@ def watches(images: Tensor) -> Tensor:
 
 def glasses(images: Tensor) -> Tensor:
     """Draws glasses: two lenses in a frame, a bridge, and often a temple at an angle."""
-    y, x = turned(images, draw(images, -0.4, 0.4))
+    y, x = rotated_coordinates(images, draw(images, -0.4, 0.4))
     wide, high = draw(images, 0.3, 0.45), draw(images, 0.2, 0.42)
     lens = torch.minimum(*(((x - side * 0.48) / wide) ** 4 + (y / high).abs() ** 3 for side in (-1, 1)))
     bridge = (x.abs() < 0.2) & ((y + 0.5 * high).abs() < draw(images, 0.04, 0.1))
@@ -65,8 +74,8 @@ def glasses(images: Tensor) -> Tensor:
 
 
 def hats(images: Tensor) -> Tensor:
-    """Draws hats: a dome with a brim or a cuff; sometimes a bobble, stripes, or a badge."""
-    y, x = turned(images, draw(images, -0.3, 0.3))
+    """Draws hats: a dome with a brim or a cuff; random_apply a bobble, stripes, or a badge."""
+    y, x = rotated_coordinates(images, draw(images, -0.3, 0.3))
     edge, wide = draw(images, 0.1, 0.75), draw(images, 0.65, 0.95)
     dome = _ellipse(x, y - edge, wide, edge + draw(images, 0.75, 0.95)) & (y < edge)
     side = draw(images, -0.7, 0.7)
@@ -87,7 +96,7 @@ def hats(images: Tensor) -> Tensor:
 
 def bottles(images: Tensor) -> Tensor:
     """Draws bottles: a straight or bulging body, a neck or cap above it, a label."""
-    y, x = turned(images, draw(images, -0.1, 0.1))
+    y, x = rotated_coordinates(images, draw(images, -0.1, 0.1))
     shoulder, wide, bulge = draw(images, -0.7, 0.2), draw(images, 0.2, 0.75), draw(images, -0.3, 0.3)
     body = (y > shoulder) & (x.abs() < wide * (1 + bulge * (y - shoulder)))
     neck = (y <= shoulder) & (x.abs() < wide * draw(images, 0.25, 1.0))
@@ -110,10 +119,10 @@ def _ellipse(x: Tensor, y: Tensor, wide: Tensor | float, high: Tensor | float) -
 
 
 def _paint(images: Tensor, *layers: Layer) -> Tensor:
-    """Paints layers over black, the last on top, with light and grain; most results are enlarged to the frame."""
-    picture = torch.zeros_like(layers[0][0], dtype=torch.float32)
+    """Paints layers over black, the last on top, and adds uneven light and grain; most results are enlarged to the frame."""
+    canvas = torch.zeros_like(layers[0][0], dtype=torch.float32)
     for where, tone in layers:
-        picture = torch.where(where, tone, picture)
-    light = 1 + draw(images, -0.3, 0.3) * torch.linspace(-1, 1, picture.shape[-1], device=images.device)
-    grain = 1 + draw(images, 0, 0.2) * field(fine(images), 14)
-    return full_range(sometimes(0.8, refit, coarsen((picture * light * grain).clamp(0, 1)) * 255))
+        canvas = torch.where(where, tone, canvas)
+    light = 1 + draw(images, -0.3, 0.3) * torch.linspace(-1, 1, canvas.shape[-1], device=images.device)
+    grain = 1 + draw(images, 0, 0.2) * smooth_noise(fine_grid(images), 14)
+    return full_range(random_apply(0.8, crop_to_foreground, downsample((canvas * light * grain).clamp(0, 1)) * 255))

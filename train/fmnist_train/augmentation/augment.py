@@ -1,4 +1,4 @@
-"""Augmentation as batched functions on the device: ``uint8`` pixels in, ``float32`` pixels in 0..255 out.
+"""Augmentation as batched functions on the training device, from ``uint8`` pixels to ``float32`` pixels in 0..255.
 
 Tensor operations change the whole batch at once, which keeps epochs short. Random numbers come from the global generator of
 the device, which the loop seeds at each epoch.
@@ -26,12 +26,15 @@ __all__ = [
 
 
 def augment(images: Tensor, labels: Tensor | None, settings: Augmentation) -> tuple[Tensor, Tensor]:
-    """Returns a randomly changed copy of a batch, and which images ``photo`` changed, boolean ``[N]``.
+    """Changes a batch of images at random.
 
     Args:
         images: ``[N, 1, H, W]`` uint8, or float in 0..255.
-        labels: ``[N]`` Fashion-MNIST class ids, which ``photo`` uses; None where the classes are others.
-        settings: kinds and strengths of the changes; with all defaults the pixels are unchanged, as float.
+        labels: ``[N]`` Fashion-MNIST class ids, which the setting ``photo`` uses; None for other classes.
+        settings: Kinds and strengths of the changes; the defaults leave all pixels unchanged.
+
+    Returns:
+        Changed images, float32 ``[N, 1, H, W]`` in 0..255; and which of them ``photo`` changed, bool ``[N]``.
     """
     images = images.to(torch.float32)
     if settings.flip:
@@ -114,10 +117,10 @@ def random_erase(
 
 
 def random_mixup(images: Tensor, probability: float) -> Tensor:
-    """Blends each chosen image with another one of the batch, in shares drawn uniformly (mixup, arXiv:1710.09412).
+    """Blends each chosen image with another one of the batch, in uniformly drawn shares (mixup, arXiv:1710.09412).
 
-    Uniform shares leave few images nearly unmixed, which suits distillation from a teacher on the same blend
-    (Beyer et al. 2022, arXiv:2106.05237).
+    With uniform shares few images stay nearly unmixed, which suits distillation with teachers that get the same blends (Beyer
+    et al. 2022, arXiv:2106.05237).
     """
     partner = images[torch.randperm(len(images), device=images.device)]
     blended = torch.lerp(images, partner, draw(images, 0, 1))

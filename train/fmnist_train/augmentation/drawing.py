@@ -11,25 +11,25 @@ from torch.nn import functional as F
 
 __all__ = [
     "BACKGROUND_LEVEL",
+    "binomial_blur",
     "blur",
-    "coarsen",
     "coordinates",
+    "crop_to_foreground",
+    "downsample",
     "draw",
-    "drawn_from",
-    "field",
-    "fine",
+    "fine_grid",
     "full_range",
-    "refit",
-    "soften",
-    "sometimes",
-    "turned",
+    "random_apply",
+    "random_choice",
+    "rotated_coordinates",
+    "smooth_noise",
     "warp",
 ]
 
 BACKGROUND_LEVEL = 12
 """Largest 8-bit level of a background pixel: the data set's background is 0, and resizing blurs its border."""
 _FINER = 2
-"""Factor by which objects are drawn larger, then averaged: it smooths their edges."""
+"""Factor by which objects are drawn larger; averaging them afterwards smooths their edges."""
 
 
 def draw(images: Tensor, low: float, high: float) -> Tensor:
@@ -45,39 +45,46 @@ def coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
     return y, x
 
 
-def fine(images: Tensor) -> Tensor:
+def fine_grid(images: Tensor) -> Tensor:
     """Returns an empty batch on the finer grid on which objects are drawn."""
     return images.new_empty(len(images), 1, *(_FINER * side for side in images.shape[-2:]))
 
 
-def coarsen(pictures: Tensor) -> Tensor:
-    """Averages from the finer grid to that of the images."""
-    return F.avg_pool2d(pictures, _FINER)
+def downsample(drawings: Tensor) -> Tensor:
+    """Averages drawings from the finer grid to the grid of the images."""
+    return F.avg_pool2d(drawings, _FINER)
 
 
-def turned(images: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+def rotated_coordinates(images: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """Returns row and column coordinates on the finer grid, rotated by ``angle`` (radians): ``[N, 1, 2H, 2W]`` each."""
-    y, x = coordinates(fine(images))
+    y, x = coordinates(fine_grid(images))
     return torch.cos(angle) * y - torch.sin(angle) * x, torch.cos(angle) * x + torch.sin(angle) * y
 
 
-def field(images: Tensor, cells: int) -> Tensor:
-    """Returns a smooth random field of about unit variance, with ``cells`` cells a side."""
+def smooth_noise(images: Tensor, cells: int) -> Tensor:
+    """Returns random noise of about unit variance, interpolated from ``cells`` × ``cells`` values: ``[N, 1, H, W]``."""
     coarse = torch.randn(images.shape[0], 1, cells, cells, device=images.device) * 1.4
     return F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def drawn_from(pool: Tensor, images: Tensor) -> Tensor:
-    """Returns an image drawn from ``pool`` for each of ``images``; black where the pool is empty."""
+def random_choice(pool: Tensor, images: Tensor) -> Tensor:
+    """Returns a random image of ``pool`` for each of ``images``; black images if the pool is empty."""
     if not len(pool):
         return torch.zeros_like(images)
     return pool[torch.randint(len(pool), (images.shape[0],), device=images.device)]
 
 
-def sometimes(
+def random_apply(
     probability: float, change: Callable[[Tensor], Tensor], images: Tensor, only: Tensor | None = None
 ) -> Tensor:
-    """Changes each image with the given probability; with ``only`` (bool ``[N]``), just some of these images."""
+    """Changes each image with the given probability.
+
+    Args:
+        probability: Probability of a change, 0..1.
+        change: Function from images ``[M, 1, H, W]`` to changed ones.
+        images: ``[N, 1, H, W]``.
+        only: Images that may be changed, bool ``[N]``; None: all.
+    """
     chosen = torch.rand(images.shape[0], device=images.device) < probability
     indices = (chosen if only is None else chosen & only).nonzero().squeeze(1)
     return images.index_copy(0, indices, change(images[indices])) if len(indices) else images
@@ -97,12 +104,15 @@ def warp(
 
     Args:
         images: ``[N, 1, H, W]``.
-        turn: radians.
-        zoom: factors along x and y.
-        shift: along x and y, in half sides, to the right and up.
-        slant: shift of the top edge along x, in half sides.
-        taper: share by which the bottom is wider than the middle, as in a picture taken from below.
-        bend: ``[N, 2, H, W]``, shift of each pixel along x and y, in half sides.
+        turn: Angle of the rotation, radians.
+        zoom: Factors along x and y.
+        shift: Distances to the right and up, in half sides.
+        slant: Shift of the top edge along x, in half sides.
+        taper: Share by which the bottom is wider than the middle, as in a photo taken from below.
+        bend: Shift of each pixel along x and y, in half sides, ``[N, 2, H, W]``.
+
+    Returns:
+        ``[N, 1, H, W]``; new pixels are 0.
     """
     nothing = torch.zeros(images.shape[0], device=images.device)
     turn, slant = (nothing if v is None else v.flatten() for v in (turn, slant))
@@ -122,7 +132,7 @@ def warp(
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def refit(images: Tensor) -> Tensor:
+def crop_to_foreground(images: Tensor) -> Tensor:
     """Crops to the foreground, and enlarges its longest side to the frame, as on the device."""
     inside = (images > BACKGROUND_LEVEL).squeeze(1)
     (x, width), (y, height) = _span(inside.any(1)), _span(inside.any(2))
@@ -136,18 +146,18 @@ def full_range(images: Tensor) -> Tensor:
 
 
 def _span(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns center (-1 to 1) and length (a share) of the span of true values in each row of ``[N, S]``."""
+    """Returns the center (-1 to 1) and the length (a share) of the true values' span in each row of ``[N, S]``."""
     side = seen.shape[1]
     first, behind = seen.byte().argmax(1), side - seen.flip(1).byte().argmax(1)
     return (first + behind) / side - 1, (behind - first) / side
 
 
-def soften(images: Tensor) -> Tensor:
-    """Returns each pixel's mean over 3×3 pixels with binomial weights."""
+def binomial_blur(images: Tensor) -> Tensor:
+    """Returns the mean over 3×3 pixels around each pixel, with binomial weights."""
     kernel = torch.tensor([1.0, 2.0, 1.0], device=images.device)
     return F.conv2d(images, (kernel[:, None] * kernel / 16).view(1, 1, 3, 3), padding=1)
 
 
 def blur(images: Tensor) -> Tensor:
-    """Blurs each image, in varying strength."""
-    return torch.lerp(images, soften(images), draw(images, 0.3, 1.0))
+    """Blurs each image by a random strength."""
+    return torch.lerp(images, binomial_blur(images), draw(images, 0.3, 1.0))

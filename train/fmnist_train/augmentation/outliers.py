@@ -15,23 +15,23 @@ from torch.nn import functional as F
 
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.augmentation.accessories import belts, bottles, glasses, hats, watches
-from fmnist_train.augmentation.drawing import blur, coordinates, draw, field
+from fmnist_train.augmentation.drawing import blur, coordinates, draw, smooth_noise
 
 __all__ = ["OUTLIER_WEIGHT", "draw_outliers", "uniform_loss"]
 
 OUTLIER_WEIGHT = 0.5
-"""Weight of ``uniform_loss`` beside the loss on garments: the paper's value for images."""
+"""Weight of ``uniform_loss`` relative to the loss on garments: the paper's value for images."""
 
 _TILE = 7
 """Side of a shuffled tile, pixels: a quarter of the image."""
 
 
 def draw_outliers(count: int, garments: Tensor) -> Tensor:
-    """Returns ``count`` images without a garment.
+    """Returns ``count`` images without a garment, float32 ``[count, 1, 28, 28]`` in 0..255.
 
     Args:
-        count: number of images.
-        garments: ``[M, 1, 28, 28]`` float in 0..255, at least one; some are cut up.
+        count: Number of images.
+        garments: ``[M, 1, 28, 28]`` float in 0..255, at least one; used for the shuffled tiles.
     """
     kind = torch.randint(len(_KINDS), (count,), device=garments.device)
     images = garments[torch.randint(len(garments), (count,), device=garments.device)].clone()
@@ -44,7 +44,7 @@ def draw_outliers(count: int, garments: Tensor) -> Tensor:
 
 
 def uniform_loss(logits: Tensor) -> Tensor:
-    """Returns the cross-entropy of ``logits [N, classes]`` from equal probabilities, less its minimum: 0 is perfect."""
+    """Returns the cross-entropy of logits ``[N, classes]`` with equal probabilities, minus its minimum: a scalar, 0 is best."""
     return -F.log_softmax(logits, dim=1).mean() - math.log(logits.shape[1])
 
 
@@ -81,11 +81,11 @@ def shapes(images: Tensor) -> Tensor:
 
 
 def texture(images: Tensor) -> Tensor:
-    """Draws a smooth or rough field, or bars, over the whole frame."""
+    """Draws smooth or rough noise, or bars, over the whole frame."""
     y, x = coordinates(images)
     turn = draw(images, 0, math.pi)
     bars = torch.sin(draw(images, 3, 30) * (x * torch.cos(turn) + y * torch.sin(turn)) + draw(images, 0, 6))
-    rough = torch.stack([field(images, cells) for cells in (3, 6, 12, 28)])
+    rough = torch.stack([smooth_noise(images, cells) for cells in (3, 6, 12, 28)])
     chosen = torch.randint(4, (len(images),), device=images.device)
     rough = rough[chosen, torch.arange(len(images), device=images.device)]
     pattern = torch.where(draw(images, 0, 1) < 0.35, bars, rough)

@@ -6,7 +6,7 @@ functions make the same imperfections on clean 28×28 images:
 - other tones, as of a white shirt on a dark floor or a black one on a white wall;
 - fabric patterns, folds and shadows;
 - parts that segmentation lost, or kept by mistake;
-- head and trousers of a person who wears the shirt;
+- head and trousers of a person in a shirt;
 - hems cut off by the frame, and shoes in pairs.
 
 All take and return ``float32`` pixels in 0..255, ``[N, 1, H, W]``, and draw from the global generator. Pairs, heads and
@@ -21,15 +21,15 @@ from torch.nn import functional as F
 
 from fmnist_train.augmentation.drawing import (
     BACKGROUND_LEVEL,
+    binomial_blur,
     blur,
     coordinates,
+    crop_to_foreground,
     draw,
-    drawn_from,
-    field,
     full_range,
-    refit,
-    soften,
-    sometimes,
+    random_apply,
+    random_choice,
+    smooth_noise,
     warp,
 )
 from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
@@ -37,50 +37,53 @@ from fmnist_train.augmentation.shop import draw_backpacks, draw_slippers
 
 __all__ = ["as_photographed"]
 
-_TROUSER = 1
-_WORN_ABOVE = (0, 2, 3, 4, 6)
-_SANDAL = 5
-_BAG = 8
-_FROM_ABOVE = {5: draw_sandals, 7: draw_sneakers, 9: draw_boots}
+_TROUSER, _SANDAL, _BAG = 1, 5, 8
+_TOPS = (0, 2, 3, 4, 6)
+"""Class ids of T-shirt, pullover, dress, coat and shirt."""
+_SHOES_FROM_ABOVE = {5: draw_sandals, 7: draw_sneakers, 9: draw_boots}
+"""Drawings of shoes by class id."""
 
 
 def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
-    """Changes every image as a photo and its segmentation would.
+    """Changes every image as photographing and segmenting it would.
 
     Args:
         images: ``[N, 1, H, W]`` float in 0..255, light garment on a black background.
-        labels: ``[N]`` Fashion-MNIST class ids; None where the classes are others.
+        labels: ``[N]`` Fashion-MNIST class ids; None for other classes.
+
+    Returns:
+        float32 ``[N, 1, H, W]`` in 0..255.
     """
     if labels is None:
         labels = torch.full(images.shape[:1], -1, device=images.device)
-    shoes, worn = _among(labels, tuple(_FROM_ABOVE)), _among(labels, _WORN_ABOVE)
+    shoes, tops = _among(labels, tuple(_SHOES_FROM_ABOVE)), _among(labels, _TOPS)
     trousers = labels == _TROUSER
-    images = sometimes(0.4, footbed, images, only=labels == _SANDAL)
-    images = sometimes(0.2, pair, images, only=shoes)
-    images = sometimes(0.35, from_above, images, only=shoes)
-    for shoe, drawing in _FROM_ABOVE.items():
-        images = sometimes(0.25, drawing, images, only=labels == shoe)
-    images = sometimes(0.2, draw_slippers, images, only=labels == _SANDAL)
-    images = sometimes(0.25, draw_backpacks, images, only=labels == _BAG)
-    images = sometimes(0.3, pattern, images)
-    images = sometimes(0.8, retone, images)
-    images = sometimes(0.5, shade, images)
-    images = sometimes(0.35, crop_hem, images, only=worn | trousers)
-    images = sometimes(0.25, lambda chosen: wear(chosen, images[trousers]), images, only=worn)
-    images = sometimes(0.3, top_remnant, images, only=trousers)
+    images = random_apply(0.4, footbed, images, only=labels == _SANDAL)
+    images = random_apply(0.2, pair, images, only=shoes)
+    images = random_apply(0.35, from_above, images, only=shoes)
+    for shoe, drawing in _SHOES_FROM_ABOVE.items():
+        images = random_apply(0.25, drawing, images, only=labels == shoe)
+    images = random_apply(0.2, draw_slippers, images, only=labels == _SANDAL)
+    images = random_apply(0.25, draw_backpacks, images, only=labels == _BAG)
+    images = random_apply(0.3, pattern, images)
+    images = random_apply(0.8, retone, images)
+    images = random_apply(0.5, shade, images)
+    images = random_apply(0.35, crop_hem, images, only=tops | trousers)
+    images = random_apply(0.25, lambda chosen: add_person(chosen, images[trousers]), images, only=tops)
+    images = random_apply(0.3, top_remnant, images, only=trousers)
     images = deform(images)
-    images = sometimes(0.2, lose_parts, images)
-    images = sometimes(0.35, keep_background, images)
-    images = sometimes(0.25, blur, sometimes(0.5, refit, images))
-    images = sometimes(0.5, sharpen, images)
-    return full_range(sometimes(0.25, add_noise, images))
+    images = random_apply(0.2, lose_parts, images)
+    images = random_apply(0.35, keep_background, images)
+    images = random_apply(0.25, blur, random_apply(0.5, crop_to_foreground, images))
+    images = random_apply(0.5, sharpen, images)
+    return full_range(random_apply(0.25, add_noise, images))
 
 
 # -- tone and texture ---------------------------------------------------------------------------------------------------
 
 
 def retone(images: Tensor) -> Tensor:
-    """Applies another tone curve inside the garment: gamma, a narrower range, sometimes the negative."""
+    """Applies another tone curve inside the garment: gamma, a narrower range, random_apply the negative."""
     inside = _inside(images)
     value = images / 255
     negative = draw(images, 0, 1) < 0.3
@@ -100,7 +103,7 @@ def pattern(images: Tensor) -> Tensor:
     across = torch.sign(torch.sin(frequency * (y + tilt * x) + phase) + draw(images, -0.6, 0.6))
     along = torch.sign(torch.sin(frequency * (x + tilt * y) + phase) + draw(images, -0.6, 0.6))
     patch = ((x - draw(images, -0.3, 0.3)) / draw(images, 0.15, 0.5)) ** 2 + ((y + 0.1) / draw(images, 0.15, 0.5)) ** 2
-    printed = torch.where(patch < 1, field(images, 14) * 2, torch.zeros_like(images))
+    printed = torch.where(patch < 1, smooth_noise(images, 14) * 2, torch.zeros_like(images))
     kind = draw(images, 0, 4).floor()
     chosen = torch.where(kind == 0, across, torch.where(kind == 1, along, (across + along) / 2))
     chosen = torch.where(kind == 3, printed, chosen)
@@ -111,7 +114,7 @@ def shade(images: Tensor) -> Tensor:
     """Adds folds and uneven light: a smooth gain over the garment, and a slope."""
     y, x = coordinates(images)
     slope = draw(images, -0.25, 0.25) * x + draw(images, -0.25, 0.25) * y
-    gain = 1 + slope + field(images, 6) * draw(images, 0, 0.3)
+    gain = 1 + slope + smooth_noise(images, 6) * draw(images, 0, 0.3)
     return (images * gain).clamp(0, 255)
 
 
@@ -119,8 +122,8 @@ def shade(images: Tensor) -> Tensor:
 
 
 def lose_parts(images: Tensor) -> Tensor:
-    """Removes random parts, as where garment and background have the same color: holes and bitten edges."""
-    return torch.where(field(images, 5) > draw(images, 1.0, 2.2), torch.zeros_like(images), images)
+    """Removes random parts, as segmentation does if garment and background have the same color: holes and notches."""
+    return torch.where(smooth_noise(images, 5) > draw(images, 1.0, 2.2), torch.zeros_like(images), images)
 
 
 def keep_background(images: Tensor) -> Tensor:
@@ -128,14 +131,14 @@ def keep_background(images: Tensor) -> Tensor:
     reach = F.max_pool2d(_inside(images), 7, stride=1, padding=3)
     everything = draw(images, 0, 1) < 0.15
     threshold = draw(images, 0.4, 1.6)
-    region = torch.where(everything, torch.ones_like(images), reach * (field(images, 6) > threshold))
-    level = draw(images, 15, 220) + field(images, 9) * draw(images, 0, 30)
+    region = torch.where(everything, torch.ones_like(images), reach * (smooth_noise(images, 6) > threshold))
+    level = draw(images, 15, 220) + smooth_noise(images, 9) * draw(images, 0, 30)
     level = torch.where(everything, level * 0.5, level)
     return torch.where((images < BACKGROUND_LEVEL) & (region > 0), level.clamp(0, 255), images)
 
 
 def crop_hem(images: Tensor) -> Tensor:
-    """Cuts the lowest rows, or the highest, as a frame or a waist does, and centers the rest."""
+    """Removes the lowest rows, or the highest, like the edge of a photo or a waist, and centers the rest."""
     y, _ = coordinates(images)
     cut = draw(images, 0.0, 0.5)
     below = draw(images, 0, 1) < 0.7
@@ -147,7 +150,7 @@ def crop_hem(images: Tensor) -> Tensor:
 # -- the person, and shoes -----------------------------------------------------------------------------------------------
 
 
-def wear(images: Tensor, trousers: Tensor) -> Tensor:
+def add_person(images: Tensor, trousers: Tensor) -> Tensor:
     """Adds a person: a head above the garment and, often, some of the given trousers below it."""
     y, x = coordinates(images)
     zoom = draw(images, 0.6, 0.85)
@@ -158,7 +161,7 @@ def wear(images: Tensor, trousers: Tensor) -> Tensor:
     hair = y < top - draw(images, 0.1, 0.3)
     face_tone, hair_tone = draw(images, 40, 200), draw(images, 120, 255)
     person = torch.where(head, torch.where(hair, hair_tone, face_tone), torch.zeros_like(images))
-    legs = drawn_from(trousers, images)
+    legs = random_choice(trousers, images)
     legs = warp(legs, zoom=(zoom * 1.1, zoom * 1.2), shift=(torch.zeros_like(lift), -zoom * 1.6 + lift))
     person = torch.where((draw(images, 0, 1) < 0.6) & (person == 0), legs, person)
     return torch.where(garment > 20, garment, person)
@@ -169,14 +172,14 @@ def top_remnant(images: Tensor) -> Tensor:
     y, x = coordinates(images)
     edge = draw(images, -0.9, -0.55)
     width = draw(images, 0.3, 0.55)
-    shirt = (y < edge + 0.1 * field(images, 4)) & (x.abs() < width)
+    shirt = (y < edge + 0.1 * smooth_noise(images, 4)) & (x.abs() < width)
     hands = ((x.abs() - width - 0.05).abs() < 0.08) & ((y - edge - 0.15).abs() < 0.18) & (draw(images, 0, 1) < 0.4)
-    tone = draw(images, 40, 255) + field(images, 14) * 15
+    tone = draw(images, 40, 255) + smooth_noise(images, 14) * 15
     return torch.where(shirt | hands, tone.clamp(20, 255), images)
 
 
 def pair(images: Tensor) -> Tensor:
-    """Puts a shoe beside a copy of itself, toes up or down, as a pair seen from above; or one shoe behind the other."""
+    """Combines a shoe with a copy of itself: side by side, toes up or down, as seen from above; or one behind the other."""
     lying = draw(images, 0, 1) < 0.25
     turn = torch.where(lying, draw(images, -0.3, 0.3), (math.pi / 2) + draw(images, -0.3, 0.3))
     turn = torch.where(draw(images, 0, 1) < 0.5, turn, torch.where(lying, turn, -turn))
@@ -196,15 +199,15 @@ def pair(images: Tensor) -> Tensor:
 
 
 def footbed(images: Tensor) -> Tensor:
-    """Fills the gaps between a sandal's straps with its sole, which is visible except from the side."""
+    """Fills the gaps between a sandal's straps with its sole, which is hidden only in a side view."""
     wide = F.max_pool2d(images, (5, 9), stride=1, padding=(2, 4))
     closed = -F.max_pool2d(-wide, (5, 9), stride=1, padding=(2, 4))
-    sole = (draw(images, 30, 200) + field(images, 8) * draw(images, 0, 25)).clamp(20, 255)
+    sole = (draw(images, 30, 200) + smooth_noise(images, 8) * draw(images, 0, 25)).clamp(20, 255)
     return torch.where((images < 25) & (closed > 40), sole, images)
 
 
 def from_above(images: Tensor) -> Tensor:
-    """Shows a shoe obliquely from above: taller, its toe rotated down."""
+    """Changes a side view of a shoe to a view obliquely from above: taller, with the toe rotated down."""
     toe_left = torch.where(draw(images, 0, 1) < 0.5, images, images.flip(-1))
     turn = draw(images, 0.1, 0.75)
     zoom = (draw(images, 0.75, 1.0), draw(images, 1.0, 1.7))
@@ -216,7 +219,7 @@ def from_above(images: Tensor) -> Tensor:
 
 
 def deform(images: Tensor) -> Tensor:
-    """Rotates, stretches along both axes, slants, tapers, bends and shifts; rarely rotates by a quarter."""
+    """Rotates, stretches along both axes, slants, tapers, bends and shifts; rarely rotates by a quarter of a circle."""
     side = draw(images, 0, 1) < 0.03
     turn = draw(images, -1, 1) ** 3 * 0.6 + torch.where(
         side, math.pi / 2 * torch.sign(draw(images, -1, 1)), torch.zeros(())
@@ -229,13 +232,13 @@ def deform(images: Tensor) -> Tensor:
         shift=(draw(images, -0.1, 0.1), draw(images, -0.1, 0.1)),
         slant=draw(images, -0.15, 0.15),
         taper=draw(images, -0.2, 0.25),
-        bend=torch.cat([field(images, 4), field(images, 4)], dim=1) * draw(images, 0, 0.06),
+        bend=torch.cat([smooth_noise(images, 4), smooth_noise(images, 4)], dim=1) * draw(images, 0, 0.06),
     )
 
 
 def sharpen(images: Tensor) -> Tensor:
-    """Applies the unsharp mask of the device's preprocessing inside the garment, in varying strength."""
-    sharp = torch.lerp(images, soften(images), -draw(images, 0.3, 1.4)).clamp(0, 255)
+    """Applies the unsharp mask of the device's preprocessing inside the garment, by a random strength."""
+    sharp = torch.lerp(images, binomial_blur(images), -draw(images, 0.3, 1.4)).clamp(0, 255)
     return torch.where(images > BACKGROUND_LEVEL, sharp, images)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -13,11 +14,11 @@ from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
-from fmnist_train.comparison.table import SECTION, write_picture, write_readme, write_table
+from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.sources import DataSource, Split, find_dataset
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
-from fmnist_train.files import around_section, read_object
+from fmnist_train.files import read_object, split_at_section
 from fmnist_train.models import count_macs, count_parameters
 from fmnist_train.recipes import CLAIMS, Recipe, get_recipe, recipe_from_dict
 from fmnist_train.training.progress import Progress
@@ -26,6 +27,7 @@ from fmnist_train.training.run import RunOptions, train
 __all__ = ["PUBLISHED", "Comparison", "compare_recipes"]
 
 PUBLISHED = ("improved-published", "batchnorm", "fashion", "feedforward", "hybrid", "simple", "custom")
+"""Recipes that are compared by default."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,11 @@ class Comparison:
     data: str = "fashion-mnist"
     """Name or folder of the data set."""
     data_dir: Path | None = None
+    """Folder with the files of Fashion-MNIST; None searches the usual places."""
     runs: Path = Path("runs")
+    """Folder of the runs."""
     output: Path = Path("runs/comparison")
+    """Folder of the tables."""
     seeds: int = 1
     """Runs of each recipe, with seeds from 0."""
     epochs: int | None = None
@@ -46,16 +51,16 @@ class Comparison:
     ensembles: tuple[tuple[Path, ...], ...] = ()
     """Groups of runs. Each group gives one row, for the mean of its probabilities."""
     reuse_only: bool = False
-    """Train nothing: recipes without a finished run, and ensembles if none is named, keep their earlier rows."""
+    """Whether nothing is trained. Recipes without a finished run keep their earlier rows, as do ensembles if none is named."""
     readme: Path | None = None
     """Markdown file in which the table replaces the section ``comparison``."""
 
 
 def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
-    """Train the missing runs, and write ``comparison.md``, ``comparison.json`` and ``comparison.png``.
+    """Trains the missing runs, and writes ``comparison.md``, ``comparison.json`` and ``comparison.png``.
 
-    The output folder also keeps the figures and the int8 file of every run. Latencies are measured on these files. With
-    ``reuse_only``, rows without runs keep their figures and get a new latency.
+    The figures and the int8 file of every run are copied to the output folder. Latencies are measured on these files. With
+    ``reuse_only``, rows without runs keep their figures, and their latency is measured again.
 
     Returns:
         The content of ``comparison.json``, one mapping per row: ``name``, ``dataset``, ``runs``, ``accuracy`` (mean over the
@@ -65,13 +70,25 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
         and processor), ``training_seconds`` (median over the seeds), ``claim``. Missing figures are None.
 
     Raises:
-        ConfigError: an unknown name, nothing to compare, or a ``readme`` without the marks.
+        ConfigError: A recipe is unknown, there is nothing to compare, or ``readme`` lacks the markers.
     """
     recipes = [get_recipe(name, epochs=settings.epochs) for name in settings.names or PUBLISHED]
     source = find_dataset(settings.data, settings.data_dir)
     if settings.readme is not None:
-        around_section(settings.readme, *SECTION)  # before hours of training
+        split_at_section(settings.readme, *SECTION)  # before hours of training
     make_folder(settings.output)
+    rows = _make_rows(recipes, source, settings)
+    measure_latency(rows, settings.output)
+    write_atomically(settings.output / "comparison.json", json.dumps(rows, indent=2) + "\n")
+    write_table(rows, settings.output / "comparison.md")
+    write_plot(rows, settings.output / "comparison.png")
+    if settings.readme is not None:
+        write_readme(rows, settings.readme)
+    return rows
+
+
+def _make_rows(recipes: Sequence[Recipe], source: DataSource, settings: Comparison) -> list[dict[str, Any]]:
+    """Returns a row for each recipe with finished or earlier runs, and for each ensemble."""
     earlier = earlier_rows(settings.output, source.name)
     rows = []
     for recipe in recipes:
@@ -86,17 +103,11 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
         rows += [row for row in earlier.values() if row["name"].startswith("mean of")]
     if not rows:
         raise CheckpointError(f"no finished run under '{settings.runs}'; train one, or leave out --reuse-only")
-    measure_latency(rows, settings.output)
-    write_atomically(settings.output / "comparison.json", json.dumps(rows, indent=2) + "\n")
-    write_table(rows, settings.output / "comparison.md")
-    write_picture(rows, settings.output / "comparison.png")
-    if settings.readme is not None:
-        write_readme(rows, settings.readme)
     return rows
 
 
 def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
-    """Train the missing runs of a recipe; return the folders of its finished runs, one per seed."""
+    """Trains the missing runs of a recipe; returns the folders of its finished runs, one for each seed."""
     folders = []
     for seed in range(settings.seeds):
         options = RunOptions(settings.data, settings.data_dir, seed=seed)
@@ -112,10 +123,10 @@ def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
 
 
 def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
-    """Return whether a finished run was trained with this recipe.
+    """Returns whether a finished run was trained with this recipe.
 
     Raises:
-        ConfigError: it was trained with another recipe, and ``reuse_only`` is not set.
+        ConfigError: It was trained with another recipe, and ``reuse_only`` is not set.
     """
     stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
@@ -156,7 +167,7 @@ def _size(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the figures of the run's export if it was made from this checkpoint."""
+    """Returns the figures of the run's export if it was made from this checkpoint."""
     found: dict[str, Any] = dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
     path = run / "export" / "parity.json"
     report = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -169,14 +180,14 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[str, Any]:
-    """Return the row of an ensemble: accuracy of the mean probabilities; sums of parameters, MACs and training time."""
+    """Returns the row of an ensemble: accuracy of the mean probabilities; sums of parameters, MACs and training time."""
     checkpoints = [load_checkpoint(run) for run in runs]
     models = [open_predictor(run) for run in runs]
     for run, model in zip(runs, models, strict=True):
         if model.labels != source.labels:
             raise ConfigError(f"the classes of {run} differ from those of {source.name}")
-    answers = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
-    correct = int((answers.argmax(axis=1) == test.labels).sum())
+    probabilities = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
+    correct = int((probabilities.argmax(axis=1) == test.labels).sum())
     metrics = [run / "metrics.json" for run in runs]
     seconds = [json.loads(path.read_text("utf-8"))["training_seconds"] for path in metrics if path.exists()]
     sizes = [_size(checkpoint) for checkpoint in checkpoints]

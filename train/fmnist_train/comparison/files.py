@@ -1,4 +1,4 @@
-"""Files that a comparison copies from its runs, so that it can be repeated after the runs are deleted."""
+"""Copies of a run's files for a comparison, so that it can be repeated after the runs are deleted; and its latencies."""
 
 import json
 import time
@@ -20,14 +20,14 @@ __all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency"]
 _EVIDENCE = ("metrics.json", "history.csv")
 _MODEL = "model.int8.onnx"
 _ROUNDS, _CALLS = 40, 10
-"""Rounds over all models, and consecutive calls of a model in a round. Short rounds spread changes of the load over all."""
+"""Rounds over all models, and consecutive calls of a model in a round. In short rounds, load affects all models alike."""
 
 
 def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
-    """Return the rows of the earlier comparison on the same data set, by name.
+    """Returns the rows of the earlier comparison on the same data set, by name.
 
     Raises:
-        FileError: the folder's file is damaged, or of another program.
+        FileError: The folder's file is damaged, or was not written by this command.
     """
     path = folder / "comparison.json"
     if not path.is_file():
@@ -40,14 +40,14 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
 
 
 def covers(runs: Sequence[Path], row: dict[str, Any], folder: Path) -> bool:
-    """Return whether an earlier row can be reused: no runs are given, or the same runs without a newer export."""
+    """Returns whether an earlier row can be reused: no runs are given, or the same runs without a newer export."""
     names = [Path(run).name for run in row["runs"]]
     same = [run.name for run in runs] == names
     return not runs or (same and not any(_is_newer(run, folder / run.name) for run in runs))
 
 
 def _is_newer(run: Path, kept: Path) -> bool:
-    """Whether a run holds figures that the kept copy lacks."""
+    """Returns whether a run has figures that are not in its copy."""
     if not (kept / "metrics.json").is_file() or (run / "export" / "parity.json").exists():
         return True
     first, second = (json.loads((place / "metrics.json").read_text("utf-8")) for place in (run, kept))
@@ -55,7 +55,7 @@ def _is_newer(run: Path, kept: Path) -> bool:
 
 
 def keep_evidence(run: Path, folder: Path, *, exported: bool) -> None:
-    """Copy a run's figures, and its int8 file if it is ``exported``, into a subfolder of the run's name."""
+    """Copies a run's figures, and its int8 file if it is ``exported``, into a subfolder of the run's name."""
     kept = folder / run.name
     sources = {name: run / name for name in _EVIDENCE} | {_MODEL: run / "export" / _MODEL}
     for name, source in sources.items():
@@ -66,7 +66,7 @@ def keep_evidence(run: Path, folder: Path, *, exported: bool) -> None:
 
 
 def measure_latency(rows: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Measure every row with a kept int8 file in interleaved rounds; set its ``latency_us`` and ``latency_measured``."""
+    """Measures the copied int8 files in interleaved rounds; sets ``latency_us`` and ``latency_measured`` of their rows."""
     kept = [(row, folder / Path(row["runs"][0]).name / _MODEL) for row in rows if row["int8_bytes"]]
     models = [(row, open_predictor(path)) for row, path in kept if path.is_file()]
     image = np.zeros((1, 28, 28), np.uint8)
@@ -78,6 +78,6 @@ def measure_latency(rows: Sequence[dict[str, Any]], folder: Path) -> None:
                 model.logits(image)
                 if round_number >= 0:
                     seconds.append(time.perf_counter() - start)
-    about = f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()['processor']}"
+    measured = f"{datetime.now(UTC):%Y-%m-%d}, {describe_machine()['processor']}"
     for (row, _), seconds in zip(models, times, strict=True):
-        row |= {"latency_us": 1e6 * median(seconds), "latency_measured": about}
+        row |= {"latency_us": 1e6 * median(seconds), "latency_measured": measured}

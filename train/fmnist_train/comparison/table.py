@@ -1,4 +1,4 @@
-"""A comparison as a Markdown table and as a picture."""
+"""A comparison as a Markdown table and as a plot."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,20 +11,21 @@ from fmnist_runtime.files import write_atomically
 from fmnist_train.evaluation.figures import GRAY, MARKERS, save_figure, shorten, style_panel
 from fmnist_train.files import replace_section
 
-__all__ = ["SECTION", "write_picture", "write_readme", "write_table"]
+__all__ = ["SECTION", "write_plot", "write_readme", "write_table"]
 
 Row = Mapping[str, Any]
+"""Row of ``compare_recipes``."""
 SECTION = ("comparison", "fmnist-train compare --readme")
 """Name and writer of the table's section in a README (see ``files.replace_section``)."""
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows of ``compare_recipes`` as a Markdown table, with a dash for each missing figure."""
+    """Writes the rows of ``compare_recipes`` as a Markdown table, with a dash for each missing figure."""
     write_atomically(path, _table(rows))
 
 
 def write_readme(rows: Sequence[Row], path: Path) -> None:
-    """Write the table into its section of a Markdown file; errors are those of ``replace_section``."""
+    """Writes the table into its section of a Markdown file; errors are those of ``replace_section``."""
     replace_section(path, *SECTION, _table(rows).rstrip("\n"))
 
 
@@ -35,7 +36,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _when(rows: Sequence[Row]) -> list[str]:
-    """Return lines with day and processor of the latencies. Only latencies of the same day and processor are comparable."""
+    """Returns lines with the day and processor of each latency: only those of the same day and processor are comparable."""
     measured: dict[str, list[str]] = {}
     for row in rows:
         if row["latency_us"] is not None:
@@ -44,8 +45,8 @@ def _when(rows: Sequence[Row]) -> list[str]:
     return ["", f"Latency of the int8 file, one image, one thread. {'; '.join(parts)}."] if parts else []
 
 
-def write_picture(rows: Sequence[Row], path: Path) -> None:
-    """Draw accuracy over the number of multiplications, one point per row, with a legend from the best to the worst."""
+def write_plot(rows: Sequence[Row], path: Path) -> None:
+    """Draws accuracy over the number of multiplications, one point per row, with a legend from the best to the worst."""
     figure = Figure(figsize=(10, 5.5), layout="constrained")
     axes = figure.subplots()
     style_panel(axes, "Test accuracy and multiplications")

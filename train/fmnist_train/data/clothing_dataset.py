@@ -43,37 +43,37 @@ _ANSWERS = {
     "Shoes": "sandal+sneaker+ankle-boot",
     "Hat": "none",
 }
-"""Classes of Fashion-MNIST that count as correct, by label of the data set. Photos with other labels are left out."""
+"""Classes of Fashion-MNIST that count as correct, by label in the table. Photos with other labels are left out."""
 _SIDE = 320
 """Longest side of the copies, pixels: more than twice the working size of the preprocessing."""
 _NAME = re.compile(r"[\w-]+")
-"""Name of a picture without its suffix. A path would let a foreign table choose where files are written."""
+"""Name of a photo without its suffix. With a path, a foreign table could choose where files are written."""
 _COLUMNS = ("image", "sender_id", "label", "kids")
 
 
 def convert_clothing_dataset(clone: Path, folder: Path) -> int:
-    """Write the training photos of a clone, made smaller, and their table.
+    """Writes shrunk copies of the training photos of a clone, and their table.
 
     Args:
-        clone: clone of the repository, with ``images.csv`` and ``images/``.
-        folder: output, with ``train.csv`` and ``images/``.
+        clone: Clone of the repository, with ``images.csv`` and ``images/``.
+        folder: Output, with ``train.csv`` and ``images/``.
 
     Returns:
-        The number of photos written; pictures that are missing or cannot be read are left out.
+        The number of photos written. Photos that are missing or cannot be read are left out.
 
     Raises:
-        DataError: no such clone, another table, or no photo of a training sender.
+        DataError: There is no such clone, its table has other columns, or it has no photo of a training sender.
     """
     rows = []
     for row in _rows(clone / "images.csv"):
         if row["sender_id"] not in TRAINING_SENDERS or row["label"] not in _ANSWERS:
             continue
         name = f"images/{row['image']}.jpg"
-        if (data := _small(clone / name)) is not None:
+        if (data := _shrink(clone / name)) is not None:
             write_atomically(folder / name, data)
             rows.append([name, _ANSWERS[row["label"]], row["label"], row["sender_id"]])
     if not rows:
-        raise DataError(f"{clone}: no photo of a training sender; clone the repository with its pictures")
+        raise DataError(f"{clone}: no photo of a training sender; clone the repository with its images")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["file", "answers", "label", "sender"], *rows])
     write_atomically(folder / TABLE, text.getvalue())
@@ -89,7 +89,7 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
             for row in reader:
                 if not _NAME.fullmatch(row["image"] or ""):
                     raise DataError(
-                        f"{table}: line {reader.line_num}: '{row['image']}' is not a valid name of a picture"
+                        f"{table}: line {reader.line_num}: '{row['image']}' is not a valid name of an image"
                     )
                 yield row
     except DataError:
@@ -98,7 +98,7 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
         raise DataError(f"{table}: not a readable table ({error}); name a clone of the Clothing dataset") from error
 
 
-def _small(path: Path) -> bytes | None:
+def _shrink(path: Path) -> bytes | None:
     try:
         photo = open_image(path).convert("RGB")
     except ImageError:

@@ -25,7 +25,7 @@ _LABELS = ("label", "class", "target", "y")
 _NUMBERED = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,3})")
 _BY_ROW_AND_COLUMN = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,2})x(\d{1,2})")
 _LONGEST_LINE = 40_000
-"""Largest length of a line, characters: twice a line of 785 numbers from ``numpy.savetxt``, the longest known format.
+"""Largest length of a line in characters: twice that of 785 numbers from ``numpy.savetxt``, the longest known format.
 Without a limit, a file without line ends would fill the memory."""
 _CHUNK = 1000
 """Lines parsed at a time, which bounds memory."""
@@ -33,7 +33,7 @@ _EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, wit
 
 
 def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read one CSV file, gzipped if its name ends in ``.gz``.
+    """Reads one CSV file, gzipped if its name ends in ``.gz``.
 
     A byte order mark, CRLF, quotes and ``9.0`` for 9 are accepted.
 
@@ -41,7 +41,8 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         uint8 images ``[N, 28, 28]`` and uint8 labels ``[N]``.
 
     Raises:
-        DataError: an unreadable, truncated or too long file, other columns, or values that are no whole numbers from 0 to 255.
+        DataError: The file is unreadable, truncated or too long, has other columns, or a value is not a whole number from
+            0 to 255.
     """
     try:
         with open_unpacked(path) as packed, io.TextIOWrapper(packed, "utf-8-sig") as file:
@@ -66,10 +67,10 @@ def _split(line: str) -> list[str]:
 
 
 def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
-    """Return the position of the label, and the positions of the pixels in row-major order.
+    """Returns the position of the label, and the positions of the pixels in row-major order.
 
     Raises:
-        DataError: other columns, or no header.
+        DataError: The file has other columns, or no header.
     """
     if names and all(re.fullmatch(r"[\d.]+", name) for name in names) and len(names) in (_PIXELS, _PIXELS + 1):
         raise DataError(f"{path}: the first line holds numbers in place of column names: {_EXPECTED}")
@@ -84,18 +85,18 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
         if len(found) == len(places) == _PIXELS and min(found) in firsts and max(found) - min(found) == _PIXELS - 1:
             return labels[0], [found[number] for number in sorted(found)]
     raise DataError(
-        f"{path}: {_oddity([names[place] for place in places])} in the first line, which must name {_EXPECTED}"
+        f"{path}: {_describe_columns([names[place] for place in places])} in the first line, which must name {_EXPECTED}"
     )
 
 
 def _number(match: re.Match[str]) -> int:
-    """The number of a pixel, ascending in row-major order; the first is 0 or 1, or 29 for ``1x1``."""
+    """Returns the number of a pixel in row-major order; the first pixel has 0 or 1, and ``1x1`` has 29."""
     first, *rest = map(int, match.groups())
     return IMAGE_SIZE * first + rest[0] if rest else first
 
 
-def _oddity(names: Sequence[str]) -> str:
-    """Describe the first column whose name is no pixel; without one, describe the number of columns."""
+def _describe_columns(names: Sequence[str]) -> str:
+    """Describes the first column whose name is not that of a pixel; if there is none, the number of columns."""
     for name in names:
         if not _NUMBERED.fullmatch(name) and not _BY_ROW_AND_COLUMN.fullmatch(name):
             return f"a column '{name[:40]}'"
@@ -103,10 +104,10 @@ def _oddity(names: Sequence[str]) -> str:
 
 
 def _read_rows(lines: Iterable[str], columns: int) -> np.ndarray:
-    """Parse lines into uint8 ``[N, columns]``.
+    """Parses lines into uint8 ``[N, columns]``.
 
     Raises:
-        ValueError: a line with another number of columns, or a value that is no byte.
+        ValueError: A line has another number of columns, or a value is not a byte.
     """
     filled = (line for line in lines if line.strip())
     parts = []
@@ -126,12 +127,12 @@ def _parse(lines: list[str]) -> np.ndarray:
         except (ValueError, Warning):  # parsing as floats takes four times as long
             numbers = np.loadtxt(lines, np.float64, delimiter=",", comments=None, ndmin=2, quotechar='"')
     if not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.rint(numbers))):
-        raise ValueError("a value is no whole number from 0 to 255")
+        raise ValueError("a value is not a whole number from 0 to 255")
     return numbers.astype(np.uint8)
 
 
 def _first_fault(path: Path, names: Sequence[str]) -> str | None:
-    """Describe the first faulty line of a file that could not be parsed; slow. None if no line is faulty."""
+    """Describes the first faulty line of a file that could not be parsed, by a slow parser; None if no line is faulty."""
     with open_unpacked(path) as packed, io.TextIOWrapper(packed, "utf-8-sig", newline="") as file:
         reader = csv.reader(bounded_lines(file, _LONGEST_LINE))
         try:
@@ -141,7 +142,7 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
                     return f"line {reader.line_num} has {len(row)} columns, not {len(names)}; the file is damaged"
                 for name, value in zip(names, row, strict=False):
                     if not _is_byte(value):
-                        return f"line {reader.line_num}, {name}: '{value[:20]}' is no whole number from 0 to 255"
+                        return f"line {reader.line_num}, {name}: '{value[:20]}' is not a whole number from 0 to 255"
         except (csv.Error, ValueError) as error:
             return f"line {reader.line_num + 1}: {error}"
     return None

@@ -21,12 +21,12 @@ _CHUNK = 2**16
 
 
 def download(folder: Path) -> None:
-    """Download the four files into a folder; existing files stay. Progress goes to stderr.
+    """Downloads the four files into a folder; existing files stay. Progress goes to stderr.
 
     Raises:
-        DataError: no mirror can be reached, or a file has another MD5 sum than torchvision's.
+        DataError: No mirror can be reached, or a file has another MD5 sum than torchvision states.
     """
-    from torchvision.datasets import FashionMNIST  # half a second, for downloads alone
+    from torchvision.datasets import FashionMNIST  # takes half a second to import, and is used for downloads only
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:

@@ -25,6 +25,7 @@ IDX_FILES = {
 }
 """Names of the images and of the labels of each part."""
 CSV_FILES = {"train": "fashion-mnist_train.csv", "test": "fashion-mnist_test.csv"}
+"""Name of the file of each part."""
 PUBLISHED = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -40,7 +41,7 @@ _PUBLISHED_SETS = {
 
 
 def reader_for(folder: Path) -> Callable[[Path, str], Split] | None:
-    """Return the function that reads a folder as IDX or CSV; None where neither format is complete."""
+    """Returns the function that reads a folder as IDX or CSV; None where neither format is complete."""
     if all(find_file(folder, name) for pair in IDX_FILES.values() for name in pair):
         return read_idx_part
     if all(find_file(folder, name) for name in CSV_FILES.values()):
@@ -49,15 +50,15 @@ def reader_for(folder: Path) -> Callable[[Path, str], Split] | None:
 
 
 def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
-    """Read ``"train"`` or ``"test"`` from IDX files, gzipped or not.
+    """Reads ``"train"`` or ``"test"`` from IDX files, gzipped or not.
 
     Args:
-        folder: folder of the files.
-        part: name of the part.
-        published: whether to warn about files with other checksums than the published ones.
+        folder: Folder of the files.
+        part: Name of the part.
+        published: Whether to log a warning about files whose checksums are not the published ones.
 
     Raises:
-        DataError: damaged, truncated or mislabeled files, or images of another shape.
+        DataError: A file is damaged, truncated or mislabeled, or its images have another shape.
     """
     arrays, foreign = [], []
     for name, dimensions in zip(IDX_FILES[part], (3, 1), strict=True):
@@ -74,7 +75,7 @@ def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
 
 
 def read_csv_part(folder: Path, part: str) -> Split:
-    """Read ``"train"`` or ``"test"`` from the Kaggle CSV pair, gzipped or not; warns and raises as ``read_idx_part`` does."""
+    """Reads ``"train"`` or ``"test"`` from Kaggle's two CSV files; warnings and errors as in ``read_idx_part``."""
     path = _find(folder, CSV_FILES[part])
     images, labels = read_csv(path)
     split = _checked(path, images, labels)
@@ -85,7 +86,7 @@ def read_csv_part(folder: Path, part: str) -> Split:
 
 
 def missing_files(folder: Path) -> str:
-    """Return a clause that names the files which a folder lacks."""
+    """Returns a clause with the names of the files that are missing in a folder."""
     idx = [name for pair in IDX_FILES.values() for name in pair]
     for kind, names in (("IDX", idx), ("CSV", list(CSV_FILES.values()))):
         missing = [name for name in names if not find_file(folder, name)]
@@ -102,7 +103,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _warn(part: str, images: np.ndarray, labels: np.ndarray, foreign: Sequence[tuple[Path, str]]) -> None:
-    """Warn about files that are not the published ones."""
+    """Warns about files that are not the published ones."""
     if _unordered_sha256(images, labels) == _PUBLISHED_SETS[part]:
         logger.warning("%s: the published Fashion-MNIST in another order", printable(str(foreign[0][0])))
         return
@@ -113,7 +114,7 @@ def _warn(part: str, images: np.ndarray, labels: np.ndarray, foreign: Sequence[t
 
 
 def _unordered_sha256(images: np.ndarray, labels: np.ndarray) -> str:
-    """Sum, modulo 2^256, of the SHA-256 of each label byte with its image: equal for the same images in any order."""
+    """Returns the sum, modulo 2^256, of the SHA-256 of each label with its image: the same for any order of the images."""
     pairs = zip(images, labels.tolist(), strict=True)
     digests = (hashlib.sha256(bytes([label]) + image.tobytes()).digest() for image, label in pairs)
     return f"{sum(int.from_bytes(digest, 'big') for digest in digests) % 2**256:064x}"

@@ -22,17 +22,17 @@ _PIECE = 1 << 22
 
 
 def read_idx(path: Path, dimensions: int) -> tuple[np.ndarray, str]:
-    """Read an IDX file of bytes, gzipped if its name ends in ``.gz``.
+    """Reads an IDX file of bytes, gzipped if its name ends in ``.gz``.
 
     Args:
-        path: the file.
+        path: The file.
         dimensions: 1 for labels ``[N]``, 3 for images ``[N, H, W]``.
 
     Returns:
         The array (uint8, writeable), and the SHA-256 of the decompressed file in hexadecimal.
 
     Raises:
-        DataError: an unreadable, damaged, truncated or too long file, or one with other dimensions.
+        DataError: The file is unreadable, damaged, truncated or too long, or has other dimensions.
     """
     with open_unpacked(path) as file:
         return _read(file, path, dimensions)
@@ -59,7 +59,7 @@ def _read(file: BufferedReader, path: Path, dimensions: int) -> tuple[np.ndarray
 
 
 def _read_pixels(file: BufferedReader, size: int) -> bytearray:
-    """Reads at most ``size + 1`` bytes, in pieces. So memory is bounded by the file, not by the size in its header."""
+    """Reads at most ``size + 1`` bytes, in pieces, so that memory is bounded by the file and not by the size in its header."""
     pixels = bytearray()
     while piece := file.read(min(_PIECE, size + 1 - len(pixels))):
         pixels += piece
@@ -67,7 +67,7 @@ def _read_pixels(file: BufferedReader, size: int) -> bytearray:
 
 
 def idx_sha256(array: np.ndarray) -> str:
-    """SHA-256, in hexadecimal, of the uncompressed IDX file of an array: uint8 ``[N]`` or ``[N, H, W]``."""
+    """Returns the SHA-256, in hexadecimal, of the uncompressed IDX file of an array: uint8 ``[N]`` or ``[N, H, W]``."""
     digest = hashlib.sha256(_header(array))
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -78,6 +78,6 @@ def _header(array: np.ndarray) -> bytes:
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write uint8 ``[N]`` or ``[N, H, W]``, gzipped if the name ends in ``.gz``; equal arrays give equal files."""
+    """Writes uint8 ``[N]`` or ``[N, H, W]``, gzipped if the name ends in ``.gz``; equal arrays give equal files."""
     content = _header(array) + np.ascontiguousarray(array, np.uint8).tobytes()
     write_atomically(path, gzip.compress(content, compresslevel=9, mtime=0) if path.suffix == ".gz" else content)

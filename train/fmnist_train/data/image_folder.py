@@ -1,7 +1,7 @@
-"""A data set of pictures in one folder for each class.
+"""A data set of images in one folder for each class.
 
-The layout is ``PATH/train/<class>/*`` with ``PATH/test/<class>/*``, or ``PATH/<class>/*``. In the second layout a fixed,
-stratified 20% is the test split. The device's preprocessing reduces every picture to 28×28.
+The layout is ``PATH/train/<class>/*`` with ``PATH/test/<class>/*``, or ``PATH/<class>/*``. In the second layout, a fixed and
+stratified draw of 20% is the test split. The device's preprocessing reduces every image to 28×28 pixels.
 """
 
 import hashlib
@@ -26,26 +26,26 @@ __all__ = ["ClassFolders"]
 logger = logging.getLogger(__name__)
 
 TEST_SHARE = 0.2
-"""Share of the pictures in the test split where there are no folders ``train`` and ``test``."""
+"""Share of the images in the test split where there are no folders ``train`` and ``test``."""
 SEED = 0
 """Seed of the draw of the test split, which is the same in every run."""
 
 _SHOWN_FAULTS = 10
-"""Largest number of further unreadable pictures that a message names."""
+"""Largest number of further unreadable images that a message names."""
 
 Sample = tuple[Path, int]
-"""A picture and its class id."""
+"""Path of an image, and its class id."""
 
 
 class ClassFolders:
-    """Pictures in class folders, found when the object is made; ``load`` reads those of one split.
+    """Images in class folders. The constructor lists their paths, and ``load`` reads those of one split.
 
-    Hidden names and links to folders are left out, with one warning in the log. A picture in two classes or in both
-    splits also gives a warning.
+    Hidden names and links to folders are left out, with one warning in the log. An image in two classes or in both splits
+    also gives a warning.
 
     Raises:
-        DataError: no class folders, fewer than two classes, an empty class, a name with control characters, or classes that
-            differ between the splits.
+        DataError: There are no class folders, fewer than two classes, an empty class, a name with control characters, or
+            classes that differ between the splits.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,29 +65,29 @@ class ClassFolders:
         if len(self.labels) < 2:
             raise DataError(f"{path}: has one class folder only; a classifier needs at least two{_hint(path)}")
         samples = {name: _number(classes.values()) for name, classes in found.items()}
-        self.pictures: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
-        _report_copies(path, self.pictures)
+        self.samples: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
+        _report_copies(path, self.samples)
 
     def load(self, part: str) -> Split:
-        """Read ``"train"`` or ``"test"``.
+        """Reads ``"train"`` or ``"test"``.
 
         Raises:
-            DataError: a picture cannot be read.
+            DataError: An image cannot be read.
         """
-        pictures = self.pictures[part]
+        samples = self.samples[part]
         images, faults = [], []
-        for file, _ in pictures:
+        for file, _ in samples:
             try:
                 images.append(to_network_input(open_image(file)))
             except ImageError as error:
-                faults.append(f"{file}: cannot be read as a picture ({error})")
+                faults.append(f"{file}: cannot be read as an image ({error})")
         if faults:
             raise DataError(_list_faults(faults))
-        return Split(np.stack(images), np.array([label for _, label in pictures], np.int64))
+        return Split(np.stack(images), np.array([label for _, label in samples], np.int64))
 
 
 def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
-    """Return the pictures of each class folder, both in sorted order."""
+    """Returns the images of each class folder, both in sorted order."""
     try:
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
@@ -102,17 +102,17 @@ def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
         if not entry.name.isprintable():
             raise DataError(f"{printable(str(entry))}: a class name that cannot be printed; rename the folder")
         name = unicodedata.normalize("NFC", entry.name)  # a Mac's archives have decomposed names
-        pictures = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
-        classes[name] = [*classes.get(name, ()), *pictures]
-    if empty := [name for name, pictures in classes.items() if not pictures]:
-        raise DataError(f"{folder}: no pictures in the class folder '{empty[0]}'; add some, or remove it")
+        images = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
+        classes[name] = [*classes.get(name, ()), *images]
+    if empty := [name for name, images in classes.items() if not images]:
+        raise DataError(f"{folder}: no images in the class folder '{empty[0]}'; add some, or remove it")
     if not classes:
-        raise DataError(f"{folder}: must hold one folder of pictures for each class")
+        raise DataError(f"{folder}: must hold one folder of images for each class")
     return classes
 
 
 def _number(classes: Iterable[Sequence[Path]]) -> list[Sample]:
-    return [(picture, label) for label, pictures in enumerate(classes) for picture in pictures]
+    return [(image, label) for label, images in enumerate(classes) for image in images]
 
 
 def _divide(path: Path, samples: list[Sample]) -> dict[str, list[Sample]]:
@@ -124,13 +124,13 @@ def _divide(path: Path, samples: list[Sample]) -> dict[str, list[Sample]]:
     }
     if {label for _, label in parts["train"]} != {label for _, label in parts["test"]}:
         raise DataError(
-            f"{path}: too few pictures to hold out 20% of every class; add some, or make folders 'train' and 'test'"
+            f"{path}: too few images to hold out 20% of every class; add some, or make folders 'train' and 'test'"
         )
     return parts
 
 
 def _report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
-    """Warn about files of the same bytes in two classes, and in both splits."""
+    """Warns about files of the same bytes in two classes, and in both splits."""
     places = [(file, label, part) for part, samples in parts.items() for file, label in samples]
     groups = _same_content([file for file, _, _ in places])
     in_two_classes = [group for group in groups if len({places[i][1] for i in group}) > 1]
@@ -144,11 +144,11 @@ def _report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
             other = next(places[i] for i in copies[0] if places[i][key] != first[key])
             shown = " and ".join(printable(str(file.relative_to(path))) for file, *_ in (first, other))
             where = printable(str(path))
-            logger.warning("%s: pictures in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
+            logger.warning("%s: images in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
 
 
 def _same_content(files: Sequence[Path]) -> list[list[int]]:
-    """Return the positions of files with the same bytes, in groups; only files of equal size are read."""
+    """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
         if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no picture is larger
@@ -163,12 +163,12 @@ def _same_content(files: Sequence[Path]) -> list[list[int]]:
 def _sha256(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:  # ``load`` reports the picture
+    except OSError:  # ``load`` reports the image
         return str(file)
 
 
 def _hint(path: Path) -> str:
-    """Return advice if the only class folder holds several folders, as after unpacking an archive; else an empty string."""
+    """Returns advice if the only class folder contains several folders, as after unpacking an archive; else an empty text."""
     folder = _folders(path)[0]
     inner = [entry.name for entry in _folders(folder)]
     return f"; '{folder}' holds folders itself ({', '.join(inner[:3])}): name that one" if len(inner) > 1 else ""
@@ -179,7 +179,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _list_faults(faults: Sequence[str]) -> str:
-    """Return the first fault, and the number of the others with their names, in one line."""
+    """Returns one line with the first fault, and the number and names of the other files."""
     names = [fault.partition(": cannot")[0] for fault in faults[1:]]
     if not names:
         return faults[0]

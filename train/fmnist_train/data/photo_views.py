@@ -1,8 +1,8 @@
 """Views of photos as a network sees them: each photo changed at random, then put through the device's preprocessing.
 
-View 0 is the unchanged photo. The others have random crop, tilt, distance, tone, color, blur and JPEG quality, as other
-photos of the same garment would. Views are made in worker processes and cached. The cache's key covers the pictures'
-bytes, the settings, and the source of the preprocessing. A change of any of them makes the views again.
+View 0 is the unchanged photo. The others imitate further photos of the same garment, by a random crop, tilt, distance, tone,
+color, blur and JPEG quality. Views are made in worker processes and cached. The cache's key covers the bytes of the photos,
+the settings, and the code of the preprocessing; after a change of any of them, the views are made again.
 """
 
 import ast
@@ -35,7 +35,7 @@ __all__ = ["ViewSettings", "load_views", "paste_views", "photo_views"]
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """How far the views of a photo differ from it; each range is drawn from uniformly."""
+    """Largest differences between a photo and its views; each value is drawn uniformly from its range."""
 
     count: int = 6
     """Views of each photo, the first unchanged."""
@@ -44,13 +44,13 @@ class ViewSettings:
     tilt: float = 10.0
     """Largest rotation either way, degrees."""
     distance: tuple[int, int] = (96, 320)
-    """Longest side of the photo, pixels: a small one is a garment far from the camera."""
+    """Longest side of the photo, pixels: a small one imitates a garment far from the camera."""
     tone: float = 0.3
     """Largest relative change of brightness and of contrast."""
     gamma: float = 0.35
     """Largest change, either way, of the natural logarithm of the gamma exponent."""
     color: float = 0.12
-    """Largest relative change of each color channel, as by colored light. The saturation changes by up to three times this."""
+    """Largest relative change of each color channel, as by colored light; the saturation changes by up to three times as much."""
     blur: float = 1.2
     """Largest radius, pixels; half of the views stay sharp."""
     quality: tuple[int, int] = (30, 95)
@@ -60,13 +60,13 @@ class ViewSettings:
 def load_views(
     paths: Sequence[Path], settings: ViewSettings, folder: Path, *, note: Callable[[str], None] = lambda text: None
 ) -> np.ndarray:
-    """Return every photo's views from the cache, or make them: uint8 ``[N, count, 28, 28]``.
+    """Returns the views of every photo, from the cache if they are there: uint8 ``[N, count, 28, 28]``.
 
     Args:
-        paths: pictures that can be read.
-        settings: what the views are.
-        folder: of the cache.
-        note: called with one line before views are made.
+        paths: Photos, which can be read.
+        settings: Number and differences of the views.
+        folder: Folder of the cache.
+        note: Called with one line before views are made.
     """
     shape = (len(paths), settings.count, IMAGE_SIZE, IMAGE_SIZE)
     key = _key("photos", settings, paths, b"")
@@ -82,15 +82,15 @@ def paste_views(
     *,
     note: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
-    """Return views of data set images pasted on the backgrounds of photos: uint8 ``[N, count, 28, 28]``.
+    """Returns views of data set images pasted on the backgrounds of photos: uint8 ``[N, count, 28, 28]``.
 
     Args:
         images: uint8 ``[N, 28, 28]``, light garment on black.
-        backgrounds: N pictures, of which the widest strip beside the garment is taken; None for a plain background as
-            in a shop.
-        settings: what the views are.
-        folder: of the cache.
-        note: called with one line before views are made.
+        backgrounds: N photos, of which the widest strip beside the garment is used; None for a plain background, as in a
+            shop.
+        settings: See ``load_views``.
+        folder: See ``load_views``.
+        note: See ``load_views``.
     """
     shape = (len(images), settings.count, IMAGE_SIZE, IMAGE_SIZE)
     plain = bytes(path is None for path in backgrounds)
@@ -101,7 +101,7 @@ def paste_views(
 
 
 def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
-    """Make the views of one photo: uint8 ``[count, 28, 28]``; the draws depend on the picture's bytes alone."""
+    """Returns the views of one photo, uint8 ``[count, 28, 28]``; the random draws depend on the photo's bytes alone."""
     data = path.read_bytes()
     photo = open_image(data).convert("RGB")
     rng = np.random.default_rng(list(hashlib.sha256(data).digest()))
@@ -117,7 +117,7 @@ def _pasted_views(image: np.ndarray, path: Path | None, settings: ViewSettings) 
 
 
 def _change(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator) -> Image.Image:
-    """One random view of a photo."""
+    """Returns one randomly changed copy of a photo."""
     if (scale := rng.uniform(*settings.distance) / max(photo.size)) < 1:
         photo = photo.resize(
             (max(8, round(photo.width * scale)), max(8, round(photo.height * scale))), Image.Resampling.BOX
@@ -138,7 +138,7 @@ def _change(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator
 
 
 def _tilt(photo: Image.Image, degrees: float) -> Image.Image:
-    """Rotate about the center; the corners are filled with the reflected picture."""
+    """Rotates a photo about its center; the corners are filled by reflection."""
     pad = round(0.2 * max(photo.size))
     padded = Image.fromarray(np.pad(np.asarray(photo), ((pad, pad), (pad, pad), (0, 0)), "symmetric"))
     turned = padded.rotate(degrees, Image.Resampling.BILINEAR)
@@ -157,7 +157,7 @@ def _change_tones(photo: Image.Image, settings: ViewSettings, rng: np.random.Gen
 
 
 def _background(photo: Image.Image) -> Image.Image:
-    """The largest strip of a photo beside its garment; the whole photo where that is narrow."""
+    """Returns the widest strip of a photo beside its garment; the whole photo if the strip is narrow."""
     small = photo.copy()
     small.thumbnail((128, 128))
     mask, _ = segment(np.asarray(small))
@@ -180,7 +180,7 @@ def _background(photo: Image.Image) -> Image.Image:
 
 
 def _plain_background(rng: np.random.Generator) -> Image.Image:
-    """A light background of nearly one color, mostly white, with a slope of the light."""
+    """Returns a light background of nearly one color, mostly white, with a gradient of brightness."""
     color = np.full(3, 255.0) if rng.random() < 0.6 else rng.uniform(150, 255) * (1 - rng.uniform(0, 0.12, 3))
     slope = 1 - rng.uniform(0, 0.08) * np.linspace(0, 1, 64)[:, None, None]
     noise = rng.normal(0, rng.uniform(0, 1.5), (64, 64, 1))
@@ -188,7 +188,7 @@ def _plain_background(rng: np.random.Generator) -> Image.Image:
 
 
 def _paste(image: np.ndarray, background: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A data set image, enlarged and colored, with a shadow, on a mirrored and repeated background."""
+    """Returns a data set image, enlarged, colored and with a shadow, on a background that is mirrored and repeated."""
     side = int(rng.integers(112, 200))
     canvas = _tiled(background, (side, side), rng)
     size = round(side * rng.uniform(0.55, 0.95))
@@ -209,7 +209,7 @@ def _paste(image: np.ndarray, background: Image.Image, rng: np.random.Generator)
 
 
 def _tiled(background: Image.Image, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """The background, mirrored at its edges until it covers ``size``: float32 ``[H, W, 3]``."""
+    """Returns the background, mirrored at its edges until it covers ``size``: float32 ``[H, W, 3]``."""
     scale = rng.uniform(0.6, 1.0) * max(size) / max(background.size)
     small = background.resize((max(4, round(background.width * scale)), max(4, round(background.height * scale))))
     pixels = np.asarray(small, np.float32)
@@ -218,7 +218,7 @@ def _tiled(background: Image.Image, size: tuple[int, int], rng: np.random.Genera
 
 
 def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes) -> str:
-    """Return the cache key, 20 hexadecimal digits: a hash of pictures, settings, code and library versions."""
+    """Returns the cache key, 20 hexadecimal digits: a hash of photos, settings, code and library versions."""
     digest = hashlib.sha256(extra)
     about = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
     digest.update(json.dumps(about).encode())
@@ -231,7 +231,7 @@ def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes)
 
 
 def _code(source: Path) -> str:
-    """A module's code without its docstrings and comments, which change no view."""
+    """Returns a module's code without docstrings and comments, which do not affect the views."""
     tree = ast.parse(source.read_bytes())
     for node in ast.walk(tree):
         if hasattr(node, "body") and isinstance(node.body, list):

@@ -1,12 +1,12 @@
-"""A folder of labeled photos: a table ``train.csv``, and the pictures that it names.
+"""A folder of labeled photos: a table ``train.csv``, and the photos that it lists.
 
 | column | content |
 |---|---|
-| ``file`` | path of the picture, relative to the folder |
+| ``file`` | path of the photo, relative to the folder |
 | ``answers`` | every class that counts as correct, joined by ``+`` (``pullover+coat``), or ``none``: a rejection is correct |
-| ``label`` | the source's own label; may be empty |
-| ``sender`` | who sent the photo; validation holds out whole senders |
-| ``part`` | optional: ``train`` or ``validation``, where the division of senders is the user's own |
+| ``label`` | label in the source of the photo; may be empty |
+| ``sender`` | name or number of the sender; validation holds out all photos of a sender |
+| ``part`` | optional: ``train`` or ``validation``, in place of the built-in division of senders |
 
 Class names are slugs of the data set's labels: ``T-shirt/top`` is ``tshirt-top``, ``Ankle boot`` is ``ankle-boot``.
 """
@@ -29,19 +29,19 @@ __all__ = ["LONGEST_LINE", "NONE", "PHOTOS_ORIGIN", "TABLE", "Photo", "read_phot
 TABLE = "train.csv"
 """Name of the table in the folder."""
 LONGEST_LINE = 100_000
-"""Characters of a line of a table: far more than a path and some labels take."""
+"""Largest length of a table's line in characters: far more than a path and some labels need."""
 NONE = "none"
-"""The answer to a photo that shows none of the classes."""
+"""Entry in ``answers`` for a photo that shows none of the classes."""
 PHOTOS_ORIGIN = (
     "photos come from the public 'Clothing dataset' (CC0): clone https://github.com/alexeygrigorev/clothing-dataset, run "
     "'fmnist-train photos CLONE FOLDER', then add --photos FOLDER"
 )
-"""Advice for a recipe that needs photos, where none were given."""
+"""Advice in the error message if a recipe needs photos and none were given."""
 
 _COLUMNS = ("file", "answers", "label", "sender")
 _PARTS = ("train", "validation")
 _SPLIT_SALT = 1781
-"""Number hashed with each sender. Of 2,000 candidates, this one gives validation photos with the class shares of all photos."""
+"""Number hashed with each sender: of 2,000 candidates, the one whose validation photos best match the class shares of all."""
 _VALIDATION_SHARE = 0.15
 """Share of the senders held out for validation. Their photos give a standard error of about 2 percentage points."""
 
@@ -51,28 +51,30 @@ class Photo:
     """One row of the table."""
 
     path: Path
+    """Path of the photo."""
     answers: tuple[int, ...]
-    """Class ids that count as correct; empty where a rejection is correct."""
+    """Class ids that count as correct; empty if a rejection is correct."""
     sender: str
+    """Name or number of the sender."""
     part: str = ""
-    """``train`` or ``validation``; empty where the sender's hash decides."""
+    """``train`` or ``validation``; empty: chosen by a hash of the sender."""
 
 
 def slug(label: str) -> str:
-    """Return the name of a class in tables and folders: lower case, without slashes and spaces."""
+    """Returns the name of a class in tables and folders: lower case, without slashes and spaces."""
     return label.lower().replace("-", "").replace("/", "-").replace(" ", "-")
 
 
 def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
-    """Read the table of a folder, and check every row and every picture.
+    """Reads the table of a folder, and checks every row and every photo.
 
     Args:
-        folder: holds ``train.csv``.
-        labels: names of the classes; the position is the class id.
+        folder: Folder with ``train.csv``.
+        labels: Names of the classes; the position is the class id.
 
     Raises:
-        DataError: a missing table, column or picture, an unknown class, a picture that cannot be read, a file named
-            twice, a sender in both parts, or no rows; the message names file and line.
+        DataError: A table, column or photo is missing, a class is unknown, a photo cannot be read, a file is listed twice, a
+            sender is in both parts, or there are no rows; the message contains file and line.
     """
     table = folder / TABLE
     try:
@@ -94,12 +96,12 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
 
 
 def split_by_sender(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Divide photos into training and validation so that no sender is in both.
+    """Divides photos into training and validation so that no sender is in both.
 
     The column ``part`` decides where it is filled in, else a hash of the sender: equal on every machine.
 
     Raises:
-        ConfigError: one of the two is empty.
+        ConfigError: One of the two parts is empty.
     """
     held_out = [photo.part == "validation" if photo.part else _is_held_out(photo.sender) for photo in photos]
     parts = [[p for p, held in zip(photos, held_out, strict=True) if held == wanted] for wanted in (False, True)]
@@ -132,7 +134,7 @@ def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: st
 
 
 def _find(path: Path) -> Path:
-    """Return the path in the Unicode form in which it exists: a Mac's archives decompose the names of files."""
+    """Returns the path in the Unicode form in which it exists: a Mac's archives decompose the names of files."""
     forms = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
     return next((form for form in forms if os.path.isfile(form)), path)  # noqa: PTH113 (is_file raises for a long name)
 
@@ -150,13 +152,13 @@ def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:
 
 
 def _fault(photo: Photo) -> str | None:
-    """Why a picture cannot be read; None where it can."""
+    """Returns the reason why a photo cannot be read; None if it can be read."""
     if not os.path.isfile(photo.path):  # noqa: PTH113 (see _find)
         return f"{photo.path}: no such file"
     try:
         open_image(photo.path)
     except ImageError as error:
-        return f"{photo.path}: cannot be read as a picture ({error})"
+        return f"{photo.path}: cannot be read as an image ({error})"
     return None
 
 

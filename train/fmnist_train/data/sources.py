@@ -4,7 +4,7 @@
 |---|---|
 | ``"fashion-mnist"`` | the 60,000 training and 10,000 test images |
 | ``"sample"`` | 2,000 and 1,000 of them, in this package |
-| a folder | pictures in class folders, see ``image_folder.py`` |
+| a folder | images in class folders, see ``image_folder.py`` |
 """
 
 from collections.abc import Callable
@@ -44,11 +44,11 @@ class DataSource:
     """Function from the name of a part to its images."""
 
     def load(self, part: str) -> Split:
-        """Read ``"train"`` or ``"test"``.
+        """Reads ``"train"`` or ``"test"``.
 
         Raises:
-            DataError: damaged, truncated or mislabeled files, or images of another shape.
-            ValueError: another part.
+            DataError: A file is damaged, truncated or mislabeled, or its images have another shape.
+            ValueError: ``part`` is neither of the two.
         """
         if part not in ("train", "test"):
             raise ValueError(f"unknown part {part!r}; known: train, test")
@@ -56,23 +56,23 @@ class DataSource:
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloads, which may also be filled by hand; follows ``XDG_CACHE_HOME``."""
+    """Returns the folder of downloads, which may also be filled by hand; follows ``XDG_CACHE_HOME``."""
     return platformdirs.user_cache_path("fmnist-edge") / "fashion-mnist"
 
 
 def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None) -> DataSource:
-    """Find a data set by name or path.
+    """Finds a data set by name or path.
 
     With ``data_dir``, Fashion-MNIST is searched there alone. Otherwise it is searched in the cache, in the folder of the
     Debian package, and at torchvision's mirrors. Its files are IDX or the Kaggle CSV pair, gzipped or not.
 
     Args:
         data: ``"fashion-mnist"``, ``"sample"``, or the path of a folder with class folders.
-        data_dir: a folder with the files of Fashion-MNIST; ``~`` is expanded in both.
+        data_dir: A folder with the files of Fashion-MNIST; ``~`` is expanded in both.
 
     Raises:
-        DataError: no data set was found.
-        ConfigError: ``data_dir`` beside another data set.
+        DataError: No data set was found.
+        ConfigError: ``data_dir`` is given together with another data set.
     """
     if data_dir is not None and data != "fashion-mnist":
         raise ConfigError(

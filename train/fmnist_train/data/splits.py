@@ -22,7 +22,7 @@ class Split:
     """One part of a data set.
 
     Raises:
-        DataError: arrays of other types, or of different lengths.
+        DataError: The arrays have other types, or different lengths.
     """
 
     images: np.ndarray
@@ -40,19 +40,19 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """Return a copy of the images and labels at these positions, int ``[M]`` or bool ``[N]``."""
+        """Returns a copy of the images and labels at these positions, int ``[M]`` or bool ``[N]``."""
         return Split(self.images[indices], self.labels[indices])
 
 
 def describe_classes(labels: np.ndarray, class_names: Sequence[str]) -> str:
-    """Return the number of images of each class in one line: ``"2 classes: hat 16, scarf 4"``."""
+    """Returns the number of images of each class in one line: ``"2 classes: hat 16, scarf 4"``."""
     counts = np.bincount(labels, minlength=len(class_names))
     named = [f"{name} {count:,}" for name, count in zip(class_names, counts, strict=True)]
     return f"{counted(len(class_names), 'class', 'classes')}: {_shortened(named, _LISTED)}"
 
 
 def list_classes(class_names: Sequence[str]) -> str:
-    """Return the number of classes and the first names: ``"4 classes (hat, scarf, shoe, and 1 more)"``."""
+    """Returns the number of classes and the first names: ``"4 classes (hat, scarf, shoe, and 1 more)"``."""
     return f"{counted(len(class_names), 'class', 'classes')} ({_shortened(class_names, 3)})"
 
 
@@ -62,7 +62,7 @@ def _shortened(words: Sequence[str], most: int) -> str:
 
 
 def arrays_sha256(*arrays: np.ndarray) -> str:
-    """Compute the SHA-256 of the bytes of arrays, which identifies images and labels."""
+    """Computes the SHA-256 of the bytes of arrays, which identifies images and labels."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(array.tobytes())
@@ -70,14 +70,14 @@ def arrays_sha256(*arrays: np.ndarray) -> str:
 
 
 def stratified_draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draw ``count`` positions at random; every class keeps its share to within one image.
+    """Draws ``count`` positions at random; every class keeps its share to within one image.
 
     Each image has a quantile in the random order of its class; the ``count`` lowest quantiles are drawn.
 
     Args:
         labels: int ``[N]``.
         count: 0..N.
-        seed: seed of the random order, which is the same on every machine.
+        seed: Seed of the random order, which is the same on every machine.
 
     Returns:
         int64 ``[count]``, ascending.
@@ -91,18 +91,18 @@ def stratified_draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def split_validation(split: Split, validation: float, seed: int) -> tuple[Split, Split]:
-    """Hold out a stratified part of a training split.
+    """Holds out a stratified part of a training split.
 
     Args:
-        split: training split.
-        validation: a share if below 1, a number of images from 1 on, 0 for none.
-        seed: seed of the draw.
+        split: Training split.
+        validation: A share if below 1, a number of images from 1 on, 0 for none.
+        seed: Seed of the draw.
 
     Returns:
         Training and validation images, which do not overlap, each in the original order.
 
     Raises:
-        ConfigError: a negative size, or one that leaves no training or no validation image.
+        ConfigError: The size is negative, or leaves no training or no validation image.
     """
     count = round(validation * len(split)) if validation < 1 else int(validation)
     if validation < 0 or count >= len(split) or (validation and not count):

@@ -28,16 +28,16 @@ from fmnist_train.evaluation.report import Mistake, Report, write_report
 __all__ = ["evaluate_model"]
 
 _MISTAKES = 12
-"""Mistakes that the report explains."""
+"""Number of mistakes in the report."""
 
 
 def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[str, Any]:
-    """Test a model and write figures, plots and a report.
+    """Tests a model, and writes figures, plots and a report.
 
     Args:
-        path: a checkpoint (run folder, ``.safetensors``, ``.json``) or an ``.onnx`` file of the export.
-        source: data set; its test split is read.
-        output: folder for ``report.html``, ``evaluation.json``, ``classification_report.txt`` and the pictures
+        path: A checkpoint (run folder, ``.safetensors``, ``.json``) or an ``.onnx`` file of the export.
+        source: Data set; its test split is read.
+        output: Folder for ``report.html``, ``evaluation.json``, ``classification_report.txt`` and the plots
             ``confusion_matrix.png``, ``reliability.png``, ``sample_predictions.png``, ``worst_mistakes.png``.
 
     Returns:
@@ -45,8 +45,8 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
         figures from ``classification_metrics``.
 
     Raises:
-        ModelError, CheckpointError: not a readable model.
-        DataError: the classes of the model and of the data set differ.
+        ModelError, CheckpointError: The file cannot be read as a model.
+        DataError: The classes of the model and of the data set differ.
     """
     model = open_predictor(path)
     if model.labels != source.labels:
@@ -69,7 +69,7 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     text = _classification_report(test, logits, model.labels)
     write_atomically(output / "classification_report.txt", text)
     write_confusion_matrix(np.array(metrics["confusion_matrix"]), model.labels, output / "confusion_matrix.png")
-    _write_pictures(Predictions(test.images, test.labels, probabilities, model.labels), output)
+    _write_plots(Predictions(test.images, test.labels, probabilities, model.labels), output)
     report = Report(
         title=f"{model.name} on {source.name}",
         subtitle=f"{model.kind}, tested on {counted(len(test), 'image')}",
@@ -92,7 +92,7 @@ def _classification_report(test: Split, logits: np.ndarray, names: Sequence[str]
     )
 
 
-def _write_pictures(predictions: Predictions, output: Path) -> None:
+def _write_plots(predictions: Predictions, output: Path) -> None:
     write_reliability_diagram(predictions.probabilities, predictions.labels, output / "reliability.png")
     write_sample_predictions(predictions, output / "sample_predictions.png")
     write_worst_mistakes(predictions, output / "worst_mistakes.png")

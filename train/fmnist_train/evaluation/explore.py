@@ -22,13 +22,13 @@ _SHOWN = 10
 
 
 def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation | None = None) -> dict[str, Any]:
-    """Describe a data set. The test split is read for its class counts only.
+    """Describes a data set. The test split is read for its class counts only.
 
     Args:
-        source: the data set.
-        output: the folder for ``class_counts.png``, ``samples.png``, ``class_means.png``, ``pixels.png``,
+        source: Data set.
+        output: Folder for ``class_counts.png``, ``samples.png``, ``class_means.png``, ``pixels.png``,
             ``transforms.png`` and ``explore.json``.
-        augmentation: changes to the training images; by default those of ``DEFAULT_RECIPE``.
+        augmentation: Changes of the training images; None: those of ``DEFAULT_RECIPE``.
 
     Returns:
         The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list for each split), ``pixels`` (statistics of
@@ -37,7 +37,7 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
     augmentation = augmentation or RECIPES[DEFAULT_RECIPE].augmentation
     train, names = source.load("train"), source.labels
     counts = {part: np.bincount(source.load(part).labels, minlength=len(names)) for part in ("train", "test")}
-    stages = _stages(_some(train, _SHOWN), augmentation)
+    stages = _stages(_take_varied(train, _SHOWN), augmentation)
     write_counts(counts, names, output / "class_counts.png")
     write_samples(train, names, output / "samples.png")
     write_means(train, names, output / "class_means.png")
@@ -56,15 +56,15 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
     return result
 
 
-def _some(split: Split, count: int) -> Split:
-    """Take images of different classes in rotation."""
+def _take_varied(split: Split, count: int) -> Split:
+    """Returns ``count`` images: one of each class, then the second of each class, and so on."""
     firsts = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
     mixed = [members[row] for row in range(count) for members in firsts if row < len(members)]
     return split.take(np.array(mixed[:count]))
 
 
 def _statistics(images: np.ndarray) -> dict[str, Any]:
-    """Compute statistics of 8-bit pixels from their histogram, exactly and without a float copy of the images."""
+    """Computes statistics of 8-bit pixels from their histogram, exactly and without a float copy of the images."""
     if not images.size:
         return {"images": 0}
     histogram = np.bincount(images.reshape(-1), minlength=256)
@@ -81,14 +81,14 @@ def _statistics(images: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _stages(some: Split, augmentation: Augmentation) -> dict[str, np.ndarray]:
-    """Return the images as in the file, as a batch, after augmentation, and after normalization."""
-    held = torch.from_numpy(some.images).unsqueeze(1)
+def _stages(split: Split, augmentation: Augmentation) -> dict[str, np.ndarray]:
+    """Returns the images as in the file, as a batch, after augmentation, and after normalization, by stage."""
+    batch = torch.from_numpy(split.images).unsqueeze(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        augmented, _ = augment(held, torch.from_numpy(some.labels), augmentation)
+        augmented, _ = augment(batch, torch.from_numpy(split.labels), augmentation)
     normalized = Normalize()(augmented)
-    stages = {"file": some.images, "batch": held, "augmented": augmented, "normalised": normalized}
+    stages = {"file": split.images, "batch": batch, "augmented": augmented, "normalised": normalized}
     return {name: np.asarray(array) for name, array in stages.items()}
 
 

@@ -20,7 +20,7 @@ _SAMPLES = 10
 
 
 def write_counts(counts: dict[str, np.ndarray], names: Sequence[str], path: Path) -> None:
-    """Draw the number of images of each class: bars for both splits, a pie for the training split."""
+    """Draws the number of images of each class: bars for both splits, a pie for the training split."""
     size = len(names)
     figure = Figure(figsize=(12, max(4.2, 0.45 * size)), layout="constrained")
     bars, pie = figure.subplots(1, 2, width_ratios=(1.5, 1))
@@ -47,7 +47,7 @@ def write_counts(counts: dict[str, np.ndarray], names: Sequence[str], path: Path
 
 
 def write_samples(train: Split, names: Sequence[str], path: Path) -> None:
-    """Draw ten training images of each class."""
+    """Draws ten training images of each class."""
     rng = np.random.default_rng(_SEED)
     rows = []
     for label in range(len(names)):
@@ -57,7 +57,7 @@ def write_samples(train: Split, names: Sequence[str], path: Path) -> None:
 
 
 def write_means(train: Split, names: Sequence[str], path: Path) -> None:
-    """Draw the mean and the standard deviation of the images of each class."""
+    """Draws the mean and the standard deviation of the images of each class."""
     members = [train.images[train.labels == label] for label in range(len(names))]
     rows = [[f(images, axis=0) for images in members if len(images)] for f in (np.mean, np.std)]
     present = [name for name, images in zip(names, members, strict=True) if len(images)]
@@ -65,7 +65,7 @@ def write_means(train: Split, names: Sequence[str], path: Path) -> None:
 
 
 def write_stages(stages: dict[str, np.ndarray], path: Path) -> None:
-    """Draw the same images at each stage, ``[N, 28, 28]`` or ``[N, 1, 28, 28]``, with data type and range."""
+    """Draws the same images at each stage, ``[N, 28, 28]`` or ``[N, 1, 28, 28]``, with data type and range."""
     names = [f"{name}\n{values.dtype}\n{values.min():.3g} to {values.max():.3g}" for name, values in stages.items()]
     rows = [list(values.reshape(len(values), *values.shape[-2:])) for values in stages.values()]
     _write_rows("The images at each stage of training", rows, names, path)
@@ -79,7 +79,7 @@ def _write_rows(
     *,
     heads: Sequence[str] = (),
 ) -> None:
-    """Draw a grid of gray images with row names at the left; each row has its own gray scale."""
+    """Draws a grid of gray images with row names at the left; each row has its own gray scale."""
     columns = max(len(row) for row in rows)
     width, height = 1.5 + 0.85 * columns, 0.65 + 0.85 * len(rows)
     figure = Figure(figsize=(width, height))
@@ -103,7 +103,7 @@ def _shorten_lines(name: str) -> str:
 
 
 def write_pixels(train: Split, names: Sequence[str], path: Path) -> None:
-    """Draw the histogram of all pixels, and the brightness of the images of each class."""
+    """Draws the histogram of all pixels, and the brightness of the images of each class."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     histogram, brightness = figure.subplots(1, 2)
     style_panel(histogram, "Pixel values")

@@ -1,4 +1,4 @@
-"""Galleries: images with the most probable classes of each."""
+"""Galleries: images beside their most probable classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fmnist_train.evaluation.figures import GREEN, LIGHT, RED, save_figure, shor
 __all__ = ["Predictions", "most_confident_mistakes", "write_sample_predictions", "write_worst_mistakes"]
 
 _SHOWN = 20
-"""Pictures in a gallery."""
+"""Number of images in a gallery."""
 _COLUMNS = 4
 
 
@@ -32,18 +32,18 @@ class Predictions:
     """Name of each class id."""
 
     def take(self, indices: np.ndarray) -> "Predictions":
-        """The predictions at these positions."""
+        """Returns the predictions at these positions, int ``[M]``."""
         return Predictions(self.images[indices], self.labels[indices], self.probabilities[indices], self.class_names)
 
 
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int = _SHOWN) -> np.ndarray:
-    """Positions of the wrong predictions, the most confident first, at most ``count`` of them."""
+    """Returns the positions of wrong predictions, int ``[M]``, the most confident first, at most ``count`` of them."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
 
 
 def write_sample_predictions(predictions: Predictions, path: Path) -> None:
-    """Draw 20 images, equally many of each class, with the three most probable classes of each, as PNG."""
+    """Writes a PNG with 20 images, equally many of each class, and the three most probable classes of each."""
     labels = predictions.labels
     chosen = stratified_draw(labels, min(_SHOWN, len(labels)), seed=0)
     chosen = chosen[np.argsort(labels[chosen], kind="stable")]
@@ -51,7 +51,7 @@ def write_sample_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def write_worst_mistakes(predictions: Predictions, path: Path) -> None:
-    """Draw the 20 wrong predictions of the highest confidence as PNG."""
+    """Writes a PNG with the 20 wrong predictions of the highest confidence."""
     mistakes = int((predictions.probabilities.argmax(axis=1) != predictions.labels).sum())
     worst = most_confident_mistakes(predictions.probabilities, predictions.labels)
     title = f"The most confident of {mistakes:,} mistakes" if mistakes else "No mistakes"
@@ -68,15 +68,15 @@ def _write_gallery(title: str, predictions: Predictions, path: Path) -> None:
     grid.update(left=0.01, right=0.99, bottom=0.02, top=1 - 0.75 / height)
     for place, image in enumerate(predictions.images):
         row, column = divmod(place, _COLUMNS)
-        picture, bars = (figure.add_subplot(grid[row, 2 * column + side]) for side in (0, 1))
-        picture.imshow(image, cmap="gray", vmin=0, vmax=255)
-        picture.set_axis_off()
+        left, bars = (figure.add_subplot(grid[row, 2 * column + side]) for side in (0, 1))
+        left.imshow(image, cmap="gray", vmin=0, vmax=255)
+        left.set_axis_off()
         _draw_top(bars, predictions, place)
     save_figure(figure, path)
 
 
 def _draw_top(axes: Axes, predictions: Predictions, place: int) -> None:
-    """Draw the most probable classes as named bars; the true class in green, a wrong first choice in vermilion."""
+    """Draws the most probable classes as named bars: the true class in green, a wrong first class in vermilion."""
     probabilities, class_names = predictions.probabilities[place], predictions.class_names
     label = int(predictions.labels[place])
     top = np.argsort(-probabilities, kind="stable")[:3]

@@ -1,4 +1,4 @@
-"""Running a trained network over a set of images."""
+"""Inference of a trained network on a set of images."""
 
 import numpy as np
 import torch
@@ -8,14 +8,14 @@ __all__ = ["predict_logits"]
 
 
 def predict_logits(model: nn.Module, images: np.ndarray, batch: int = 1000) -> np.ndarray:
-    """Compute the logits of every image, in float32 and evaluation mode, on the model's device.
+    """Computes the logits of every image, in float32 and evaluation mode, on the model's device.
 
     The model's mode (training or evaluation) is restored.
 
     Args:
-        model: takes pixels ``[N, 1, 28, 28]`` and returns logits ``[N, classes]``.
+        model: Network from pixels ``[N, 1, 28, 28]`` to logits ``[N, classes]``.
         images: uint8 ``[N, 28, 28]``.
-        batch: images in a batch; bounds the memory and does not change the result.
+        batch: Number of images in a batch; it bounds the memory and does not change the result.
 
     Returns:
         float32 ``[N, classes]``.

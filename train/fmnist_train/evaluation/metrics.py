@@ -1,4 +1,4 @@
-"""Figures of merit of a classifier, from NumPy arrays to JSON-ready values."""
+"""Figures of merit of a classifier, computed from NumPy arrays as JSON-ready values."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -23,7 +23,7 @@ _Z95 = 1.959963984540054
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Compute the probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``."""
+    """Computes the probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``."""
     scaled = np.asarray(logits, np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
@@ -31,7 +31,7 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def wilson_interval(correct: int, images: int) -> tuple[float, float]:
-    """Compute the 95% confidence interval of a proportion (Wilson 1927, JASA 22:209-212), inside 0..1."""
+    """Computes the 95% confidence interval of a proportion (Wilson 1927, JASA 22:209-212), inside 0..1."""
     share, spread = correct / images, _Z95**2 / images
     center = share + spread / 2
     half = _Z95 * sqrt(share * (1 - share) / images + spread / (4 * images))
@@ -41,44 +41,52 @@ def wilson_interval(correct: int, images: int) -> tuple[float, float]:
 def reliability_bins(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sort predictions by their confidence into bins of equal width.
+    """Groups predictions by their confidence, in bins of equal width.
 
     Args:
         probabilities: ``[N, classes]``; the largest of a row is the confidence.
         labels: int ``[N]``.
-        bins: number of bins between 0 and 1.
+        bins: Number of bins between 0 and 1.
 
     Returns:
-        Of each bin: the number of predictions (int), their mean confidence and their accuracy (float, NaN if empty).
+        For each bin: the number of predictions (int), their mean confidence, and their accuracy (float; NaN for an empty bin).
     """
     return _bin_means(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
 
-def _bin_means(confidence: np.ndarray, right: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    counts = np.bincount(place, minlength=bins)
+def _bin_means(confidence: np.ndarray, correct: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    number = np.minimum((confidence * bins).astype(int), bins - 1)
+    counts = np.bincount(number, minlength=bins)
     divisor = np.where(counts, counts, np.nan)
     return (
         counts,
-        np.bincount(place, confidence, minlength=bins) / divisor,
-        np.bincount(place, right, minlength=bins) / divisor,
+        np.bincount(number, confidence, minlength=bins) / divisor,
+        np.bincount(number, correct, minlength=bins) / divisor,
     )
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
-    """Compute the mean distance between confidence and accuracy over the predictions (Guo et al. 2017, arXiv:1706.04599)."""
+    """Computes the expected calibration error (Guo et al. 2017, arXiv:1706.04599).
+
+    It is the mean, over the predictions, of the difference between confidence and accuracy in their bin.
+
+    Args:
+        probabilities: Float ``[N, classes]``.
+        labels: Int ``[N]``.
+        bins: Number of bins between 0 and 1.
+    """
     return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = ECE_BINS) -> float:
-    """Compute the expected calibration error where several classes may be correct.
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = ECE_BINS) -> float:
+    """Computes the expected calibration error for images of which several classes may be correct.
 
     Args:
-        confidence: float ``[N]``, probability of the first answer, 0..1.
-        right: bool ``[N]``, whether that answer is correct.
-        bins: number of bins between 0 and 1.
+        confidence: Probability of the most probable class, float ``[N]``, 0..1.
+        correct: Whether that class is correct, bool ``[N]``.
+        bins: Number of bins between 0 and 1.
     """
-    counts, mean_confidence, accuracy = _bin_means(confidence, right, bins)
+    counts, mean_confidence, accuracy = _bin_means(confidence, correct, bins)
     filled = counts > 0
     return float(np.average(np.abs(mean_confidence - accuracy)[filled], weights=counts[filled]))
 
@@ -86,19 +94,19 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = ECE
 def classification_metrics(
     logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str], temperature: float = 1.0
 ) -> dict[str, Any]:
-    """Compute figures of merit from logits and true labels.
+    """Computes figures of merit from logits and true labels.
 
     Args:
         logits: float ``[N, classes]``.
         labels: int ``[N]``, class ids.
-        class_names: name of each class id.
-        temperature: divisor of the logits for the calibration figures; the accuracy does not depend on it.
+        class_names: Name of each class id.
+        temperature: Divisor of the logits for the calibration figures; the accuracy does not depend on it.
 
     Returns:
         ``images``, ``correct``, ``accuracy``, ``accuracy_interval`` (95%), ``loss`` (cross-entropy of the
         undivided logits), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``,
-        ``recall``, ``f1``, ``support``), ``macro`` (their means), ``confusion_matrix`` (rows are true classes, columns
-        predicted ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
+        ``recall``, ``f1``, ``support``), ``macro`` (means over the classes), ``confusion_matrix`` (rows are true classes,
+        columns predicted ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
     """
     ids = list(range(len(class_names)))
     predicted = np.asarray(logits).argmax(axis=1)

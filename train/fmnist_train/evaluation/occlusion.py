@@ -10,24 +10,25 @@ import numpy as np
 __all__ = ["occlusion_maps", "overlay"]
 
 PATCH, STRIDE = 6, 2
-"""Side of the hidden square and distance between two squares, pixels: fine enough for a sleeve, 144 passes an image."""
+"""Side of the hidden square, and distance between two squares, in pixels: fine enough for a sleeve, with 144 passes."""
 _FOR, _AGAINST = (230, 159, 0), (86, 180, 233)
-"""Orange and sky blue of Okabe and Ito."""
+"""Colors of pixels for the predicted and for the true class: orange and sky blue of Okabe and Ito."""
 
 
 def occlusion_maps(
     logits: Callable[[np.ndarray], np.ndarray], images: np.ndarray, predicted: np.ndarray, true: np.ndarray
 ) -> np.ndarray:
-    """Compute each pixel's contribution to the predicted class against the true one.
+    """Computes each pixel's contribution to the predicted class against the true one.
 
-    A square of 6×6 pixels is set to the background (0), at every second row and column. Its contribution is the decrease of
-    the difference between both logits. A pixel's contribution is the mean over the squares that cover it.
+    A square of 6×6 pixels is set to 0, the background, at every second row and column. Its contribution is the decrease of
+    the margin: the logit of the predicted class minus that of the true class. The contribution of a pixel is the mean over
+    the squares that cover it.
 
     Args:
-        logits: the model, from uint8 ``[N, 28, 28]`` to ``[N, classes]``.
+        logits: Function of the model, from uint8 ``[N, 28, 28]`` to logits ``[N, classes]``.
         images: uint8 ``[N, 28, 28]``.
-        predicted: int ``[N]``, class ids.
-        true: int ``[N]``, other class ids.
+        predicted: Predicted class ids, int ``[N]``.
+        true: True class ids, int ``[N]``, other than the predicted ones.
 
     Returns:
         float32 ``[N, 28, 28]`` in logits; negative where the pixel supports the true class.
@@ -39,15 +40,15 @@ def occlusion_maps(
         mask[y : y + PATCH, x : x + PATCH] = True
     coverage = masks.sum(axis=0)
     maps = np.empty(images.shape, np.float32)
-    for place, image in enumerate(images):
-        answers = logits(np.concatenate([image[np.newaxis], np.where(masks, np.uint8(0), image)]))
-        margin = answers[:, predicted[place]] - answers[:, true[place]]
-        maps[place] = np.tensordot(margin[0] - margin[1:], masks, axes=1) / coverage
+    for position, image in enumerate(images):
+        values = logits(np.concatenate([image[np.newaxis], np.where(masks, np.uint8(0), image)]))
+        margin = values[:, predicted[position]] - values[:, true[position]]
+        maps[position] = np.tensordot(margin[0] - margin[1:], masks, axes=1) / coverage
     return maps
 
 
 def overlay(image: np.ndarray, contribution: np.ndarray) -> np.ndarray:
-    """Blend a map with its image: orange for, blue against, stronger for larger contributions.
+    """Blends a map with its image: orange for positive, blue for negative contributions, stronger for larger ones.
 
     Args:
         image: uint8 ``[H, W]``.

@@ -1,6 +1,6 @@
 """Plots of a run as PNG files: training curves, confusion matrix, reliability, and the galleries.
 
-Drawn with matplotlib's object interface: no display, no global state.
+They are drawn by matplotlib's object interface, which needs neither a display nor global state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ _PANELS = ("Loss", "Accuracy", "Learning rate", "Training − validation gap")
 
 
 def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw loss, accuracy, learning rate and the gap between training and validation over the epochs.
+    """Draws loss, accuracy, learning rate and the gap between training and validation over the epochs.
 
     Args:
-        history: one mapping per epoch, with ``epoch``, ``train_loss``, ``train_accuracy``, ``validation_loss``,
+        history: One mapping per epoch, with ``epoch``, ``train_loss``, ``train_accuracy``, ``validation_loss``,
             ``validation_accuracy`` (these two None without a validation split) and ``learning_rate``.
-        path: the PNG file to write.
+        path: The PNG file to write.
     """
     column = {key: np.array([row[key] for row in history], float) for key in history[0] if key != "seconds"}
     epochs = column["epoch"]
@@ -53,7 +53,7 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> N
     panels[0, 0].legend(frameon=False)
     panels[0, 1].legend(frameon=False, loc="lower right")
     _curve(panels[1, 0], epochs, column["learning_rate"], color=GREEN, label="rate")
-    if (column["learning_rate"] > 0).any():  # a cosine schedule of a single epoch has no positive rate
+    if (column["learning_rate"] > 0).any():  # the only rate of a single epoch is 0 with a cosine schedule
         panels[1, 0].set_yscale("log")
     _draw_gap(panels[1, 1], epochs, 100 * (column["train_accuracy"] - column["validation_accuracy"]))
     save_figure(figure, path)
@@ -88,12 +88,12 @@ def _draw_gap(axes: Axes, epochs: np.ndarray, gap: np.ndarray) -> None:
 
 
 def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix with counts and, below them, shares of the true class.
+    """Draws a confusion matrix with counts and, below them, shares of the true class.
 
     Args:
         matrix: int ``[classes, classes]``; rows are true classes, columns predicted ones.
-        class_names: name of each class id.
-        path: the PNG file to write.
+        class_names: Name of each class id.
+        path: The PNG file to write.
     """
     matrix = np.asarray(matrix)
     size = len(matrix)
@@ -135,12 +135,12 @@ def _write_cells(axes: Axes, matrix: np.ndarray, share: np.ndarray) -> None:
 
 
 def write_reliability_diagram(probabilities: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Draw accuracy over confidence in 15 bins, and below how many predictions each bin holds.
+    """Draws accuracy over confidence in 15 bins, and below it the number of predictions in each bin.
 
     Args:
         probabilities: float ``[N, classes]``.
         labels: int ``[N]``, true class ids.
-        path: the PNG file to write.
+        path: The PNG file to write.
     """
     counts, confidence, accuracy = reliability_bins(probabilities, labels)
     edges = np.linspace(0, 1, len(counts) + 1)

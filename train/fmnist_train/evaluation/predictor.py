@@ -1,4 +1,4 @@
-"""A common interface to checkpoints (through PyTorch) and ONNX files (through the runtime of the devices)."""
+"""A common interface to checkpoints, run by PyTorch, and ONNX files, run by the device runtime."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,9 +21,11 @@ class Predictor:
     """A model with its labels, and a function that computes logits."""
 
     name: str
+    """Name of the network."""
     kind: str
-    """Kind and precision, such as ``"PyTorch checkpoint, float32"``."""
+    """File format and precision, such as ``"PyTorch checkpoint, float32"``."""
     labels: tuple[str, ...]
+    """Class names; the position is the class id."""
     temperature: float
     """``probabilities = softmax(logits / temperature)``."""
     sha256: str
@@ -33,11 +35,11 @@ class Predictor:
 
 
 def open_predictor(path: Path | str) -> Predictor:
-    """Open an ``.onnx`` file, or a checkpoint: a run folder, a ``.safetensors`` file or the ``.json`` beside it.
+    """Opens an ``.onnx`` file, or a checkpoint: a run folder, a ``.safetensors`` file or the ``.json`` beside it.
 
     Raises:
-        ModelError: a damaged or foreign ONNX file.
-        CheckpointError: a damaged or missing checkpoint.
+        ModelError: The ONNX file is damaged, or was not written by this project.
+        CheckpointError: The checkpoint is damaged or missing.
     """
     path = Path(path)
     return _open_onnx(path) if path.suffix == ".onnx" else _open_checkpoint(path)

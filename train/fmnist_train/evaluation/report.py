@@ -1,6 +1,6 @@
-"""One self-contained HTML file that describes an evaluation; it needs neither network nor script.
+"""One self-contained HTML file that describes an evaluation; it needs neither a network connection nor scripts.
 
-The page is the Jinja2 template ``report.html``, which escapes every text. This module computes its tables and pictures.
+The page is the Jinja2 template ``report.html``, which escapes every text. This module computes its tables and images.
 """
 
 import base64
@@ -21,10 +21,10 @@ __all__ = ["Mistake", "Report", "write_report"]
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 _ZOOM = 4
-"""Enlargement of the occlusion maps, which are smooth; the images themselves are enlarged by the browser."""
+"""Factor by which occlusion maps are enlarged, with interpolation; the browser enlarges the images themselves."""
 _STRONG = 0.45
 """Depth of a cell's color, 0 to 1, above which its text is light. Below it, dark text has more contrast."""
-_LIKELIEST = 3
+_MOST_PROBABLE = 3
 """Classes shown beside each mistake."""
 
 
@@ -47,7 +47,9 @@ class Report:
     """Content of a report."""
 
     title: str
+    """Name of the model and of the data set."""
     subtitle: str
+    """Format of the file, and number of test images."""
     sha256: str
     """SHA-256 of the model's file."""
     metrics: dict[str, Any]
@@ -57,10 +59,11 @@ class Report:
     reliability_png: bytes
     """Reliability diagram as PNG."""
     mistakes: Sequence[Mistake]
+    """Most confident mistakes, the first one most confident."""
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report as one HTML file, atomically."""
+    """Writes the report as one HTML file, atomically."""
     names = [row["label"] for row in report.metrics["per_class"]]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -77,7 +80,11 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def _matrix(matrix: np.ndarray) -> list[list[dict[str, Any]]]:
-    """The cells of a confusion matrix: ``count``, ``share`` of the true class, ``depth`` of the color, ``strong``."""
+    """Returns the cells of a confusion matrix.
+
+    A cell has ``count``, ``share`` of the true class, ``depth`` of its color (0..1), and ``strong``: whether its text is
+    light.
+    """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     depths = 0.9 * shares**0.5  # the root makes mistakes of a few percent visible
     return [
@@ -90,19 +97,19 @@ def _matrix(matrix: np.ndarray) -> list[list[dict[str, Any]]]:
 
 
 def _mistake(mistake: Mistake, names: Sequence[str]) -> dict[str, Any]:
-    top = np.argsort(-mistake.probabilities, kind="stable")[:_LIKELIEST]
+    top = np.argsort(-mistake.probabilities, kind="stable")[:_MOST_PROBABLE]
     return {
         "label": names[mistake.label],
-        "image": _picture(mistake.image),
-        "map": _picture(overlay(mistake.image, mistake.contribution), smooth=True),
-        "answers": [
-            {"name": names[i], "probability": float(mistake.probabilities[i]), "right": bool(i == mistake.label)}
+        "image": _encode_image(mistake.image),
+        "map": _encode_image(overlay(mistake.image, mistake.contribution), smooth=True),
+        "top": [
+            {"name": names[i], "probability": float(mistake.probabilities[i]), "correct": bool(i == mistake.label)}
             for i in top
         ],
     }
 
 
-def _picture(pixels: np.ndarray, smooth: bool = False) -> str:
+def _encode_image(pixels: np.ndarray, smooth: bool = False) -> str:
     image = Image.fromarray(pixels)
     if smooth:
         image = image.resize((image.width * _ZOOM, image.height * _ZOOM), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""The networks, from raw pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) to logits ``[N, classes]``.
+"""The networks, from raw pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) to logits, float32 ``[N, classes]``.
 
 Normalization and resizing are layers of the network, so they are the same in a checkpoint and in an exported file.
 """
@@ -27,17 +27,18 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "simple": networks.simple,
     "custom": networks.custom,
 }
+"""Functions that build each network, by name."""
 
 
 def build_model(name: str, **options: object) -> nn.Module:
-    """Return a network with random weights by name.
+    """Returns a network with random weights by name.
 
     Args:
-        name: a key of ``MODELS``.
-        options: the constructor's keyword arguments, as a checkpoint or recipe stores them.
+        name: A key of ``MODELS``.
+        options: The constructor's keyword arguments, as a checkpoint or recipe stores them.
 
     Raises:
-        ConfigError: an unknown name, or an option of another model.
+        ConfigError: The name is unknown, or the network does not have one of the options.
     """
     if name not in MODELS:
         raise ConfigError(f"unknown model '{name}'{nearest(name, MODELS)}; known models: {', '.join(sorted(MODELS))}")
@@ -48,16 +49,16 @@ def build_model(name: str, **options: object) -> nn.Module:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Count the trainable parameters."""
+    """Counts the trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def count_macs(model: nn.Module, shape: tuple[int, ...] = (1, IMAGE_SIZE, IMAGE_SIZE)) -> int:
-    """Count the multiplications of the convolutions and dense layers for one image; the model's mode is restored.
+    """Counts the multiplications of the convolutions and dense layers for one image; the model's mode is restored.
 
     Args:
-        model: network with at least one parameter.
-        shape: of one input, without the batch.
+        model: Network with at least one parameter.
+        shape: Shape of one input, without the batch axis.
     """
     total = 0
 

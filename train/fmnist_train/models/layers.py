@@ -18,7 +18,7 @@ class Normalize(nn.Module):
         self.std = float(std)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalizes pixels of any dtype to float32."""
+        """Normalizes pixels of any shape and dtype; returns float32 of the same shape."""
         return (image.to(torch.float32) - self.mean) / self.std
 
     def extra_repr(self) -> str:
@@ -27,13 +27,13 @@ class Normalize(nn.Module):
 
 
 class Resize(nn.Module):
-    """Bilinear reduction to ``side × side`` with antialiasing, as Pillow does it; no parameters.
+    """Bilinear reduction to ``side × side`` pixels with antialiasing, as in Pillow; no parameters.
 
-    Along each axis it is a product with one fixed matrix, which PyTorch and every ONNX runtime compute alike.
+    Along each axis it is a product with one fixed matrix, which gives the same result in PyTorch and every ONNX runtime.
     """
 
     matrix: Tensor
-    """float ``[side, 28]``."""
+    """float32 ``[side, 28]``."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Resize(nn.Module):
         self.register_buffer("matrix", matrix, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Resizes ``[N, 1, 28, 28]`` to ``[N, 1, side, side]``."""
+        """Resizes float32 ``[N, 1, 28, 28]`` to ``[N, 1, side, side]``."""
         columns = F.linear(image, self.matrix)
         return F.linear(columns.transpose(2, 3), self.matrix).transpose(2, 3)
 
@@ -52,7 +52,14 @@ class Resize(nn.Module):
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    """Return a convolution without bias, batch norm and ReLU; ``stride`` divides the size."""
+    """Returns the layers convolution, batch norm and ReLU.
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        kernel: Side of the convolution, odd; padding keeps the height and width.
+        stride: Divisor of height and width.
+    """
     return [
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
@@ -61,9 +68,14 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
 
 
 class SqueezeExcitation(nn.Module):
-    """Multiplies each channel by a gate computed from the channel means (Hu et al. 2018, arXiv:1709.01507).
+    """Multiplies each channel by a gate that is computed from the channel means (Hu et al. 2018, arXiv:1709.01507).
 
-    The means are a pooling of fixed size, which has an integer kernel; adaptive pooling has none.
+    The means come from a pooling of fixed size, for which onnxruntime has an integer kernel; adaptive pooling has none.
+
+    Args:
+        channels: Number of channels.
+        side: Height and width of the features.
+        reduction: Divisor of the channels between the gate's two layers.
     """
 
     def __init__(self, channels: int, side: int, reduction: int = 8) -> None:
@@ -77,16 +89,20 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Returns the gated features, in the same shape."""
+        """Returns the gated features; argument and result are float32 ``[N, channels, side, side]``."""
         gated: Tensor = features * self.gate(features)
         return gated
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut (He et al. 2016, arXiv:1512.03385).
+    """Two 3×3 convolutions with a shortcut (He et al. 2016, arXiv:1512.03385).
 
-    With ``side``, the height and width of the features, squeeze-and-excitation follows. The shortcut is a 1×1
-    convolution where the number of channels changes.
+    The shortcut is the identity, or a 1×1 convolution if the number of channels changes.
+
+    Args:
+        inputs: Input channels.
+        outputs: Output channels.
+        side: Height and width of the features, for squeeze-and-excitation after the convolutions; None: without it.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int | None = None) -> None:
@@ -103,5 +119,5 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
+        """Maps float32 ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
         return torch.relu(self.residual(features) + self.shortcut(features))

@@ -1,4 +1,8 @@
-"""The networks, one function each; docstrings give parameters for ten classes."""
+"""The networks, one function each.
+
+Every network maps pixels ``[N, 1, 28, 28]`` (uint8, or float in 0..255) to logits, float32 ``[N, classes]``. Docstrings state
+the shapes of features without the batch axis, and the numbers of parameters for ten classes.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,7 +20,15 @@ _WIDEST = 65_536
 
 
 def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
-    """Five 3×3 convolutions in three blocks, then a dense head. 437,162 parameters, 22M MACs."""
+    """Five 3×3 convolutions in three blocks, then a dense head; 437,162 parameters, 22M MACs.
+
+    Features are ``[32, 28, 28]``, ``[64, 14, 14]``, ``[128, 7, 7]``, and after the last pooling ``[128, 3, 3]``.
+
+    Args:
+        classes: Number of logits.
+        spatial_dropout: Probability of dropping a channel after each block, 0..1.
+        head_dropout: Probability of dropping a unit before the last layer, 0..1.
+    """
     return nn.Sequential(
         *_two_blocks(spatial_dropout),
         *conv_bn_relu(64, 128),
@@ -32,7 +44,11 @@ def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: flo
 
 
 def batchnorm(classes: int = 10) -> nn.Sequential:
-    """Two 5×5 convolutions on 16×16 pixels in 0..1, batch norm after every layer. 18,494 parameters."""
+    """Two 5×5 convolutions on pixels in 0..1, with batch norm after every layer; 18,494 parameters.
+
+    The image is resized to ``[1, 16, 16]``; features are ``[16, 16, 16]`` and ``[32, 8, 8]``, and after the last pooling
+    ``[32, 4, 4]``.
+    """
 
     def block(inputs: int, outputs: int) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 5, padding=2)
@@ -52,7 +68,12 @@ def batchnorm(classes: int = 10) -> nn.Sequential:
 def best(classes: int = 10, spatial_dropout: float = 0.05, head_dropout: float = 0.3) -> nn.Sequential:
     """The first four convolutions of ``improved``, then a residual block in place of the large dense layer.
 
-    435,882 parameters, 36M MACs.
+    It has 435,882 parameters and 36M MACs. Features are ``[32, 28, 28]``, ``[64, 14, 14]`` and ``[128, 7, 7]``.
+
+    Args:
+        classes: Number of logits.
+        spatial_dropout: Probability of dropping a channel after the first two blocks, 0..1.
+        head_dropout: Probability of dropping a feature before the last layer, 0..1.
     """
     return nn.Sequential(
         *_two_blocks(spatial_dropout),
@@ -66,7 +87,10 @@ def best(classes: int = 10, spatial_dropout: float = 0.05, head_dropout: float =
 
 
 def fashion(classes: int = 10) -> nn.Sequential:
-    """Two 3×3 convolutions and two dense layers on pixels in -1..1. 421,642 parameters."""
+    """Two 3×3 convolutions and two dense layers on pixels in -1..1; 421,642 parameters.
+
+    Features are ``[32, 28, 28]`` and ``[64, 14, 14]``, and after the last pooling ``[64, 7, 7]``.
+    """
     return nn.Sequential(
         Normalize(mean=127.5, std=127.5),
         *_conv_relu_pool(1, 32),
@@ -79,14 +103,30 @@ def fashion(classes: int = 10) -> nn.Sequential:
 
 
 def feedforward(classes: int = 10, hidden: Sequence[int] = (512, 256, 128), dropout: float = 0.3) -> nn.Sequential:
-    """Dense layers on the flattened pixels, each with batch norm, ReLU and dropout. 568,330 parameters."""
+    """Dense layers on the flattened pixels, each with batch norm, ReLU and dropout; 568,330 parameters.
+
+    Args:
+        classes: Number of logits.
+        hidden: Units of each hidden layer.
+        dropout: Probability of dropping a unit, at least 0 and below 1.
+
+    Raises:
+        ConfigError: A width is not from 1 to 65,536, or the dropout is out of range.
+    """
     _check_widths("hidden", hidden)
     _check_dropout(dropout)
     return nn.Sequential(Normalize(), nn.Flatten(), *_dense_head(IMAGE_SIZE**2, hidden, classes, dropout=dropout))
 
 
 def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
-    """Three residual blocks with squeeze-and-excitation, global average pooling, one dense layer. 369,930 parameters."""
+    """Three residual blocks with squeeze-and-excitation, global average pooling, one dense layer; 369,930 parameters.
+
+    Features are ``[32, 28, 28]``, ``[64, 14, 14]`` and ``[128, 7, 7]``.
+
+    Args:
+        classes: Number of logits.
+        dropout: Probability of dropping a feature before the last layer, 0..1.
+    """
     return nn.Sequential(
         Normalize(),
         *conv_bn_relu(1, 32),
@@ -103,13 +143,18 @@ def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
 
 
 def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0) -> nn.Sequential:
-    """A small residual network: ``widths`` channels on 28×28, 14×14 and 7×7, and a block on the last two.
+    """A small residual network with a residual block at each of the two lower resolutions.
 
-    Strides halve the resolution. The full resolution has one cheap layer, because most of the time is spent
-    there. The recipes ``improved-lite``, ``micro`` and ``nano`` are its sizes.
+    Strides of 2 halve the resolution. The full resolution has only one convolution, because a layer costs most time there.
+    The recipes ``improved-lite``, ``micro`` and ``nano`` are sizes of this network.
+
+    Args:
+        classes: Number of logits.
+        widths: Channels at 28×28, 14×14 and 7×7.
+        dropout: Probability of dropping a feature before the last layer, at least 0 and below 1.
 
     Raises:
-        ConfigError: not three widths, a width below 1, or a dropout outside 0..1.
+        ConfigError: There are not three widths, a width is not from 1 to 65,536, or the dropout is out of range.
     """
     _check_widths("widths", widths)
     _check_dropout(dropout)
@@ -131,7 +176,14 @@ def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: 
 
 
 def simple(classes: int = 10, dropout: float = 0.4) -> nn.Sequential:
-    """Three 3×3 convolutions and two dense layers. 241,546 parameters."""
+    """Three 3×3 convolutions and two dense layers; 241,546 parameters.
+
+    Features are ``[32, 28, 28]``, ``[64, 14, 14]`` and ``[128, 7, 7]``, and after the last pooling ``[128, 3, 3]``.
+
+    Args:
+        classes: Number of logits.
+        dropout: Probability of dropping a unit before the last layer, 0..1.
+    """
     return nn.Sequential(
         Normalize(),
         *_conv_relu_pool(1, 32),
@@ -153,10 +205,19 @@ def custom(
     kernel: int = 3,
     batch_norm: bool = True,
 ) -> nn.Sequential:
-    """A configurable stack: for each of ``channels`` a convolution, ReLU and pooling, then the dense layers ``hidden``.
+    """A configurable stack of convolutions, each with ReLU and 2×2 pooling, and of dense layers.
+
+    Args:
+        classes: Number of logits.
+        channels: Output channels of each convolution, at most four.
+        hidden: Units of each hidden dense layer.
+        dropout: Probability of dropping a unit after each hidden layer, at least 0 and below 1.
+        kernel: Side of the convolutions in pixels, odd.
+        batch_norm: Whether batch norm follows each convolution and each hidden layer.
 
     Raises:
-        ConfigError: a width below 1, more than four poolings of 28 pixels, an even kernel, or a dropout outside 0..1.
+        ConfigError: A width is not from 1 to 65,536, there are more than four convolutions, the kernel is even or larger than
+            28, or the dropout is out of range.
     """
     _check_widths("channels", channels)
     _check_widths("hidden", hidden)
@@ -178,7 +239,7 @@ def custom(
 
 
 def _two_blocks(spatial_dropout: float) -> list[nn.Module]:
-    """First layers of ``improved`` and ``best``: two convolutions at 28×28 and two at 14×14, each pair pooled."""
+    """Returns the first layers of ``improved`` and ``best``: two convolutions at 28×28 and two at 14×14, pooling after both."""
     return [
         Normalize(),
         *conv_bn_relu(1, 32),

@@ -1,4 +1,4 @@
-"""Recipes: all settings of a training run besides data and seed, in a frozen dataclass that is stored with the run."""
+"""Recipes: all settings of a training run except data and seed, as a frozen dataclass that is stored with the run."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,20 +27,21 @@ __all__ = [
 ]
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in NAMED}
+"""All recipes by name."""
 DEFAULT_RECIPE = "improved-published"
-"""The recipe of commands without ``--recipe``. It needs neither teachers nor photos, and takes images of any classes."""
+"""Recipe of commands without ``--recipe``. It needs neither teachers nor photos, and works for any classes."""
 
 
 def get_recipe(name: str, network: Mapping[str, Any] | None = None, **changes: Any) -> Recipe:
-    """Return the recipe of that name, or in that file, with the given fields changed; ``None`` leaves a field as it is.
+    """Returns the recipe of that name, or in that file, with the given fields changed; None leaves a field unchanged.
 
     Args:
-        name: a key of ``RECIPES``, an earlier name of one, or the path of a recipe file.
-        network: options of the model to change; another ``model`` starts from its own defaults.
-        changes: fields of the recipe.
+        name: A key of ``RECIPES``, an earlier name of one, or the path of a recipe file.
+        network: Options of the model to change; another ``model`` starts from its own defaults.
+        changes: Fields of the recipe.
 
     Raises:
-        ConfigError: an unknown name, a file that is no recipe, or an impossible combination of values.
+        ConfigError: The name is unknown, the file is not a recipe, or the values exclude each other.
     """
     recipe = read_recipe(name) if is_recipe_file(name) else _named(current_name(name))
     given = {key: value for key, value in changes.items() if value is not None}

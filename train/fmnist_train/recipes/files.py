@@ -1,6 +1,6 @@
 """Recipes as JSON: files for ``--recipe``, and the form in which runs store them.
 
-``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a complete recipe file; missing fields have their defaults.
+Missing fields have their defaults: ``{"model": "custom", "epochs": 20, "augmentation": {"flip": 0.5}}`` is a complete file.
 """
 
 import dataclasses
@@ -26,19 +26,19 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _MAX_BYTES = 1 << 20
 """Largest recipe file, bytes: 300 times a complete recipe."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
-"""Kinds of values, in the words of an error message."""
+"""Names of types in error messages."""
 
 
 def is_recipe_file(text: str) -> bool:
-    """Whether the value of ``--recipe`` is a file: it ends in ``.json`` or has a folder. Otherwise it is a name."""
+    """Returns whether a value of ``--recipe`` is a path, which ends in ``.json`` or contains a folder; otherwise it is a name."""
     return text.endswith(".json") or Path(text).name != text
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Read a recipe file. Without the field ``name``, the recipe is named after the file.
+    """Reads a recipe file. Without the field ``name``, the recipe is named after the file.
 
     Raises:
-        ConfigError: no such file, no JSON object, an unknown field, or a value that the field does not take.
+        ConfigError: There is no such file, it is not a JSON object, or it has an unknown field or an impossible value.
     """
     path = expand_path(path)
     try:
@@ -58,10 +58,10 @@ def read_recipe(path: Path | str) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe with all its fields, atomically; ``read_recipe`` is the inverse.
+    """Writes a recipe with all its fields, atomically; ``read_recipe`` is the inverse.
 
     Raises:
-        ConfigError: a file or a name that ``read_recipe`` refuses.
+        ConfigError: ``read_recipe`` would refuse the name of the file or of the recipe.
     """
     if path.suffix != ".json":
         raise ConfigError(f"{path}: the name of a recipe file must end in .json")
@@ -70,10 +70,10 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Rebuild a recipe that a run stored; fields that are missing have their defaults.
+    """Rebuilds a recipe that a run stored; fields that are missing have their defaults.
 
     Raises:
-        ConfigError: an unknown field or an impossible value.
+        ConfigError: A field is unknown, or a value is impossible.
     """
     fields = dict(values)
     if fields.get("distillation"):
@@ -111,11 +111,11 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _checked(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a dataclass's fields, with lists as tuples where the field is one."""
+    """Returns the values of a dataclass's fields, with lists as tuples where the field is one."""
     hints = {name: hint for name, hint in typing.get_type_hints(owner).items() if name != "augmentation"}
     stored = {documented.stored: name for name, documented in settings_of(owner).items() if documented.stored}
     checked: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def _checked(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(key: str, hint: Any, value: Any) -> Any:
-    """The value as the field holds it."""
+    """Returns the value as the field holds it."""
     kind = typing.get_origin(hint) or hint
     if kind is tuple:
         part = typing.get_args(hint)[0]
@@ -146,7 +146,7 @@ def _value(key: str, hint: Any, value: Any) -> Any:
 
 
 def _is(kind: type, value: Any) -> bool:
-    """Whether a JSON value is of this kind; a whole number is a number, and true is neither."""
+    """Returns whether a JSON value has this type: an integer is also a float, and a boolean is neither."""
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, int | float) if kind is float else isinstance(value, kind)

@@ -11,19 +11,20 @@ from fmnist_train.settings import Search, check_settings, setting
 __all__ = ["SHARE", "Augmentation", "NetworkOptions"]
 
 SHARE = {"ge": 0, "le": 1, "wording": "a share {}"}
+"""Limits of fields that are shares."""
 
 
 def _draws_anew(recipe: Any) -> bool:
-    """Return whether a recipe draws its augmentation at each step, in place of reading stored views."""
+    """Returns whether a recipe draws its augmentation at each step, instead of using stored views."""
     return not recipe.stored_views
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to the training images; each default leaves the image alone (see ``augment.py``).
+    """Random changes to the training images; the defaults leave images unchanged (see ``augment.py``).
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: A value is outside its range.
     """
 
     rotation: float = setting(
@@ -77,13 +78,13 @@ class Augmentation:
     )
     outliers: float = setting(
         0.0,
-        "Synthetic images without a garment that join each batch, as a share of it.",
+        "Number of synthetic images without a garment in each batch, as a share of its images.",
         panel="Augmentation",
         **SHARE,
     )
     mixup: float = setting(
         0.0,
-        "Probability that an image is blended with another one; its targets are the teachers' answers.",
+        "Probability that an image is blended with another one; the targets are then the teachers' outputs.",
         panel="Augmentation",
         **SHARE,
     )

@@ -1,7 +1,7 @@
-"""The recipes by name: those of published systems as they were published, and our own.
+"""The recipes by name: those of published systems, as they were published, and those of this project.
 
-A published recipe without a number of epochs stops by validation. A value that its authors leave open, such as the
-validation share of ``simple`` or the learning rate of ``fashion``, is the usual one.
+A published recipe without a number of epochs stops early by validation. A value that its authors do not state, such as the
+validation share of ``simple`` or the learning rate of ``fashion``, is a usual one.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from fmnist_train.recipes.recipe import Recipe
 
 __all__ = ["CLAIMS", "NAMED", "RENAMED", "current_name"]
 
-_OURS: dict[str, Any] = {
+_CONVERGENCE: dict[str, Any] = {
     "batch_size": 256,
     "optimizer": "adamw",
     "learning_rate": 4e-3,
@@ -21,16 +21,16 @@ _OURS: dict[str, Any] = {
     "warmup": 0.05,
     "ema_decay": 0.998,
 }
-"""Settings of our own recipes that train to convergence."""
+"""Settings of this project's recipes, which train to convergence."""
 
-_LONG: dict[str, Any] = {**_OURS, "epochs": 60, "validation": 5000}
-"""Settings of those that may ship."""
+_SHIPPED: dict[str, Any] = {**_CONVERGENCE, "epochs": 60, "validation": 5000}
+"""Settings of recipes for models that may be shipped."""
 
-_DATA_SET_ALONE = Augmentation(shift=2, flip=0.5, erase=0.5)
-"""Augmentation for the highest accuracy on the data set; photographs cost up to one percentage point of it."""
+_DATA_SET_AUGMENTATION = Augmentation(shift=2, flip=0.5, erase=0.5)
+"""Augmentation for the highest accuracy on the data set; imitated photos would reduce it by up to one percentage point."""
 
-_TAUGHT: dict[str, Any] = {
-    **_LONG,
+_DISTILLED: dict[str, Any] = {
+    **_SHIPPED,
     "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5),
     "distillation": 1.0,
     "teacher": "best,teacher,hybrid",
@@ -38,11 +38,11 @@ _TAUGHT: dict[str, Any] = {
     "stored_views": 15,
     "monitor": "last",
 }
-"""Settings for learning the function of larger networks from their answers alone (Beyer et al. 2022, arXiv:2106.05237).
-Teachers and student get the same views. All students share the stored views, so the teachers answer each view once."""
+"""Settings for distillation from the outputs of larger networks alone (Beyer et al. 2022, arXiv:2106.05237).
+Teachers and student get the same views. All students share the stored views, so teachers compute the logits of a view once."""
 
 _WITH_PHOTOS: dict[str, Any] = {
-    **_OURS,
+    **_CONVERGENCE,
     "epochs": 40,
     "epoch_images": 24_000,
     "learning_rate": 1.2e-3,
@@ -71,8 +71,8 @@ _PHOTO_STUDENT: dict[str, Any] = {
     "photo_teacher": "best-photos",
     "weight_drop": 0.005,
 }
-"""For those that learn half of what they learn from photos from the outputs of ``best-photos``. Averages that keep more of
-the data set accept several times as many pictures of other things, so the drop may be half a point."""
+"""Settings of networks whose loss of photos is, by half, distillation from ``best-photos``. With averages closer to the first
+weights, several times as many images of other things are accepted; so accuracy may drop by half a point."""
 
 NAMED: tuple[Recipe, ...] = (
     Recipe(
@@ -88,40 +88,40 @@ NAMED: tuple[Recipe, ...] = (
         name="improved",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
-        **_TAUGHT,
+        **_DISTILLED,
     ),
     Recipe(
         name="teacher",
         model="residual",
         model_options={"widths": [32, 64, 120]},
-        **_LONG,
-        augmentation=_DATA_SET_ALONE,
+        **_SHIPPED,
+        augmentation=_DATA_SET_AUGMENTATION,
     ),
     Recipe(
         name="best",
         model="best",
-        **_LONG,
+        **_SHIPPED,
         label_smoothing=0.05,
-        augmentation=dataclasses.replace(_DATA_SET_ALONE, erase=0.4),
+        augmentation=dataclasses.replace(_DATA_SET_AUGMENTATION, erase=0.4),
     ),
     Recipe(
         name="improved-lite",
         model="residual",
         model_options={"widths": [16, 32, 64]},
-        **_TAUGHT,
+        **_DISTILLED,
     ),
     Recipe(
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **{**_TAUGHT, "epochs": 90},
+        **{**_DISTILLED, "epochs": 90},
     ),
     Recipe(
         name="nano",
         model="residual",
         model_options={"widths": [8, 16, 22]},
-        **{**_LONG, "epochs": 150},
-        augmentation=Augmentation(shift=1, flip=0.5, photo=0.05, outliers=0.02),  # little capacity for harder images
+        **{**_SHIPPED, "epochs": 150},
+        augmentation=Augmentation(shift=1, flip=0.5, photo=0.05, outliers=0.02),  # its capacity is too small for more
         distillation=0.7,
     ),
     Recipe(
@@ -162,7 +162,7 @@ NAMED: tuple[Recipe, ...] = (
             "teacher": "teacher,hybrid",
             "teacher_sees": "images",
             "stored_views": 0,
-            "weight_drop": 0.01,  # half a point less leaves it at 69% of people's own photos, in place of 75%
+            "weight_drop": 0.01,  # with 0.005, 69% of people's own photos are correct instead of 75%
         },
     ),
     Recipe(
@@ -181,12 +181,12 @@ NAMED: tuple[Recipe, ...] = (
         name="hybrid",
         model="hybrid",
         epochs=40,
-        **_OURS,
+        **_CONVERGENCE,
         augmentation=Augmentation(shift=2, flip=0.5, erase=0.3),
     ),
     Recipe(name="simple", model="simple", epochs=50, batch_size=64, monitor="loss"),
     Recipe(
-        name="fast",  # to the accuracy of `simple` in a fraction of its time: batch norm, one cycle, larger batches
+        name="fast",  # reaches the accuracy of `simple` in a fraction of its time: batch norm, one cycle, larger batches
         model="custom",
         model_options={"channels": [16, 64, 128], "hidden": [128], "dropout": 0.2},  # full resolution costs most
         epochs=4,
@@ -206,12 +206,12 @@ CLAIMS: dict[str, str] = {
     "feedforward": "85 to 90%",
     "simple": "91.64%, 23.4 min",
 }
-"""Test accuracy and training time that the systems' authors state, by recipe; these are not our figures."""
+"""Test accuracy and training time stated by the systems' authors, by recipe; they were not measured here."""
 
 RENAMED = {"improved-best": "improved"}
 """Current name of each renamed recipe, by its earlier name. What was ``improved`` before is ``improved-published``."""
 
 
 def current_name(name: str) -> str:
-    """Return the name that a recipe has now; other names stay as they are."""
+    """Returns the current name of a recipe; a name that was not changed is returned as it is."""
     return RENAMED.get(name, name)

@@ -15,10 +15,10 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a training run besides data and seed. The defaults are plain training with Adam.
+    """All settings of a training run except data and seed. The defaults are plain training with Adam.
 
     Raises:
-        ConfigError: a value outside its range, or values that exclude each other.
+        ConfigError: A value is outside its range, or values exclude each other.
     """
 
     name: str
@@ -93,8 +93,8 @@ class Recipe:
     )
     monitor: str = setting(
         "accuracy",
-        "Validation figure that chooses the best epoch and stops early (photos: the mean of both accuracies), or always the "
-        "last epoch.",
+        "Validation figure by which the best epoch is chosen and training stops early (photos: the mean of both "
+        "accuracies); or the last epoch.",
         panel="Training",
         choices=("accuracy", "loss", "photos", "last"),
     )
@@ -125,7 +125,7 @@ class Recipe:
     )
     distillation: float = setting(
         0.0,
-        "Weight of the teachers' answers in the loss; the labels have the rest.",
+        "Weight of the teachers' outputs in the loss; the labels have the rest.",
         panel="Distillation",
         ge=0,
         le=1,
@@ -151,8 +151,8 @@ class Recipe:
     )
     stored_views: int = setting(
         0,
-        "Changed copies of the training set, drawn once and used in turn by the epochs; 0 draws anew at each step. "
-        "All students share the teachers' cached answers.",
+        "Number of changed copies of the training set that are drawn once and used in turn by the epochs; 0 draws at each "
+        "step. All students share the teachers' cached outputs.",
         panel="Distillation",
         ge=0,
     )
@@ -169,7 +169,7 @@ class Recipe:
     )
     gradient_clip: float = setting(0.0, "Largest norm of the gradient; 0 never clips.", panel="Optimization", ge=0)
     start: str = setting(
-        "", "Recipe of the run with the first weights, which also teaches where no teacher is set.", panel=""
+        "", "Recipe of the run with the first weights, which is also the teacher if no other is set.", panel=""
     )
     epoch_images: int = setting(
         0, "Training images in an epoch, drawn anew for each; 0 takes all.", panel="Training", ge=0
@@ -192,7 +192,7 @@ class Recipe:
     )
     photo_distillation: float = setting(
         0.0,
-        "Weight of the photo teachers' answers in the loss of photos; the labels have the rest.",
+        "Weight of the photo teachers' outputs in the loss of photos; the labels have the rest.",
         panel="Photos",
         **SHARE,
     )
@@ -238,7 +238,7 @@ class Recipe:
             raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
         if self.stored_views and self.targets == "soft":
             raise ConfigError(
-                "stored views hold no answer to pairs that a step mixes: set --mixup in place of soft targets"
+                "stored views have no teacher outputs for pairs that a step mixes: set --mixup in place of soft targets"
             )
         if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
             raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
@@ -256,6 +256,6 @@ class Recipe:
             raise ConfigError("--monitor photos needs photos: set --photo-share, or another --monitor")
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is its inverse."""
+        """Returns a JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is the inverse."""
         stored = {name: documented.stored or name for name, documented in settings_of(self).items()}
         return {stored.get(name, name): value for name, value in dataclasses.asdict(self).items()}

@@ -13,15 +13,17 @@ __all__ = ["DEVICES", "autocast", "choose_device", "keep_freed_memory"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names and numbers of glibc's malloc.h
-_LARGEST_MMAP_THRESHOLD = 32 << 20  # glibc refuses more
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of ``mallopt``, by their names and numbers in glibc's malloc.h."""
+_LARGEST_MMAP_THRESHOLD = 32 << 20
+"""Largest threshold in bytes that glibc accepts."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the requested device; ``auto`` takes the fastest one there is.
+    """Returns the requested device; ``auto`` chooses the fastest available one.
 
     Raises:
-        ConfigError: the name is not known, or that device is not there.
+        ConfigError: The name is unknown, or the device is not available.
     """
     available = {"cpu": True, "mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available()}
     if name == "auto":
@@ -33,9 +35,9 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def autocast(device: torch.device, wanted: bool = True) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 mixed precision where the processor computes it natively, otherwise a context that does nothing."""
-    if wanted and _has_bfloat16(device):
+def autocast(device: torch.device, enabled: bool = True) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context of bfloat16 mixed precision; without native bfloat16, or if disabled, a context without effect."""
+    if enabled and _has_bfloat16(device):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
@@ -50,11 +52,11 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory in this process, because the next training step needs as much again.
+    """Keeps freed memory in this process for the next training step.
 
     By default glibc returns large free blocks to the system, which then clears thousands of pages at each step. Keeping them
-    saves a few percent of a step (see ``benchmarks/studies/training_speed.py --memory``) and needs about 50 MB more memory. On
-    other systems, and with another allocator, this does nothing.
+    saves a few percent of a step (see ``benchmarks/studies/training_speed.py --memory``) and needs about 50 MB more memory. The
+    function has no effect on other systems or with another allocator.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -15,10 +15,12 @@ __all__ = ["is_first", "mean_over_processes", "process_group", "rank_and_world",
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Joins the processes of ``torchrun`` during the block, by NCCL on GPUs and gloo elsewhere. Does nothing in one process.
+    """Context manager that connects the processes of ``torchrun``, by NCCL on GPUs and by gloo elsewhere.
+
+    It has no effect with a single process.
 
     Yields:
-        Device of this process; of several GPUs, the one of its local rank.
+        Device of this process; with several GPUs, that of the local rank.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield device
@@ -34,7 +36,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Returns the number of this process, and the number of processes; 0 and 1 outside ``process_group``."""
+    """Returns the rank of this process, and the number of processes; 0 and 1 outside of ``process_group``."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
@@ -44,10 +46,10 @@ def is_first() -> bool:
 
 
 def wrap_distributed(model: nn.Module, batch_size: int) -> nn.Module:
-    """Returns the network as the loop calls it: wrapped by PyTorch's DDP where there are several processes.
+    """Returns the network that the loop calls: wrapped by PyTorch's DDP if there are several processes.
 
     Raises:
-        ConfigError: the batch cannot be divided evenly.
+        ConfigError: The batch size is not a multiple of the number of processes.
     """
     world = rank_and_world()[1]
     if world == 1:

@@ -1,8 +1,8 @@
 """The training loop, in the order of execution. It reads no test image.
 
-All images lie on the device as one uint8 tensor. One seed for each epoch, made of the run's seed and the epoch's number,
-decides its order, augmentation and dropout. A run that is resumed after any finished epoch therefore ends with the same
-weights as one without an interruption.
+All images are on the device as one uint8 tensor. Order, augmentation and dropout of an epoch depend on one seed, made of the
+run's seed and the epoch's number. So a run that is resumed after any finished epoch ends with the same weights as one without
+an interruption.
 """
 
 import time
@@ -35,18 +35,18 @@ from fmnist_train.training.optim import Schedule, make_optimizer
 from fmnist_train.training.photos import PhotoData, PhotoSampler
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
-from fmnist_train.training.teacher import StoredViews, ViewAnswers, make_teacher
+from fmnist_train.training.teacher import StoredViews, ViewTeacher, make_teacher
 from fmnist_train.training.weight_average import choose_average, load_first_weights, validate_photos
 
 __all__ = ["Training", "TrainingError"]
 
 
 class TrainingError(FmnistError):
-    """Training cannot continue, as when the loss is not finite; the best checkpoint so far is kept."""
+    """Training cannot continue, for example because the loss is not finite; the best checkpoint so far is kept."""
 
 
 class Training:
-    """One run of a recipe. After each epoch, its folder holds the last and the best state."""
+    """One run of a recipe. After each epoch, its folder contains the last state and the best checkpoint."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Training:
         start: Checkpoint | None = None,
         photos: PhotoData | None = None,
         photo_teachers: Sequence[Checkpoint] = (),
-        about: Mapping[str, Any],
+        description: Mapping[str, Any],
     ) -> None:
         if recipe.batch_size > len(train):
             raise ConfigError(
@@ -71,10 +71,10 @@ class Training:
         self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
         self.validation, self.start, self.photos = validation, start, photos
         self.data_sha256 = arrays_sha256(train.images, train.labels, validation.images, validation.labels)
-        self.about = {**about, **_inputs([*teachers, *photo_teachers], start, photos)}
+        self.description = {**description, **_inputs([*teachers, *photo_teachers], start, photos)}
         self.history: list[Epoch] = []
         torch.manual_seed(seed)
-        labels = list(about["labels"])
+        labels = list(description["labels"])
         options = {"classes": len(labels), **recipe.model_options}
         self.model = build_model(recipe.model, **options).to(device).to(memory_format=torch.channels_last)
         self.model_info = {"name": recipe.model, "options": options}
@@ -82,22 +82,33 @@ class Training:
             load_first_weights(self.model, start)
         self.epoch_images = min(recipe.epoch_images or len(train), len(train))
         self.state = _make_state(self.model, recipe, self.epoch_images // recipe.batch_size)
-        images = torch.from_numpy(train.images).unsqueeze(1).to(device)
-        targets = torch.from_numpy(train.labels).to(device)
-        cache = cache_folder().with_name("views")
+        self.step = self._make_step(train, teachers, photo_teachers, mixed_precision=mixed_precision)
+        images, cache = self.step.data.images, cache_folder().with_name("views")
         self.views = (
             StoredViews(recipe, teachers, images, cache, mixed_precision=mixed_precision)
             if recipe.stored_views
             else None
         )
-        self.step = TrainingStep(
+
+    def _make_step(
+        self,
+        train: Split,
+        teachers: Sequence[Checkpoint],
+        photo_teachers: Sequence[Checkpoint],
+        *,
+        mixed_precision: bool,
+    ) -> TrainingStep:
+        recipe, photos, device, labels = self.recipe, self.photos, self.device, self.description["labels"]
+        images = torch.from_numpy(train.images).unsqueeze(1).to(device)
+        targets = torch.from_numpy(train.labels).to(device)
+        return TrainingStep(
             recipe,
-            TrainingImages(images, targets, len(labels), labels == list(DATASET_LABELS)),
+            TrainingImages(images, targets, len(labels), list(labels) == list(DATASET_LABELS)),
             self.state,
             network=wrap_distributed(self.model, recipe.batch_size),
             loss=Loss(recipe, len(labels)).to(device),
             teacher=make_teacher(recipe, teachers, train.images, device),
-            photo_teacher=ViewAnswers(photo_teachers, device) if photo_teachers else None,
+            photo_teacher=ViewTeacher(photo_teachers, device) if photo_teachers else None,
             sampler=(
                 None if photos is None else PhotoSampler(photos.train, recipe.photo_balance, device, photo_teachers)
             ),
@@ -111,38 +122,45 @@ class Training:
         report: Callable[[Epoch], None] = lambda epoch: None,
         tick: Callable[[int, int], None] = lambda batch, batches: None,
     ) -> None:
-        """Train to the end of the recipe, from the last finished epoch on.
+        """Trains to the end of the recipe, starting after the last finished epoch.
 
         Args:
-            report: called with each finished epoch, after it is saved.
-            tick: called after each batch with its number and the count of batches in the epoch.
+            report: Called with each finished epoch after it was saved.
+            tick: Called after each batch with its number and the number of batches in the epoch.
         """
-        while len(self.history) < self.recipe.epochs and not self.exhausted():
-            start = time.perf_counter()
-            number = len(self.history) + 1
-            loss, accuracy = self._train_epoch(number, tick)
-            share_buffers(self.model, self.state.average)
-            validated, (photo_accuracy, photo_class_mean) = self._validate(), self._validate_photos()
-            rate = self.state.optimizer.param_groups[0]["lr"]
-            epoch = Epoch(
-                epoch=number,
-                train_loss=loss,
-                train_accuracy=accuracy,
-                validation_loss=validated[0],
-                validation_accuracy=validated[1],
-                learning_rate=rate,
-                seconds=time.perf_counter() - start,
-                photo_accuracy=photo_accuracy,
-                photo_class_mean=photo_class_mean,
-            )
+        while len(self.history) < self.recipe.epochs and not self.should_stop():
+            epoch = self._run_epoch(len(self.history) + 1, tick)
             self.history.append(epoch)
-            self.state.schedule.after_epoch(self._monitored(self.history[-1]))
-            if is_first() and self.best_epoch() == number:
-                save_checkpoint(self.folder / self._best_name, self.shipped_model(), self.describe())
+            self.state.schedule.after_epoch(self._monitored(epoch))
             if is_first():
-                info = {**self.describe(), "data_sha256": self.data_sha256}
-                self.state.save(self.folder / "last.safetensors", info, self.history)
-            report(self.history[-1])
+                self._save(epoch)
+            report(epoch)
+
+    def _run_epoch(self, number: int, tick: Callable[[int, int], None]) -> Epoch:
+        """Trains and validates once."""
+        start = time.perf_counter()
+        train_loss, train_accuracy = self._train_epoch(number, tick)
+        share_buffers(self.model, self.state.average)
+        validation_loss, validation_accuracy = self._validate()
+        photo_accuracy, photo_class_mean = self._validate_photos()
+        return Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            learning_rate=self.state.optimizer.param_groups[0]["lr"],
+            seconds=time.perf_counter() - start,
+            photo_accuracy=photo_accuracy,
+            photo_class_mean=photo_class_mean,
+        )
+
+    def _save(self, epoch: Epoch) -> None:
+        """Writes the last state, and the best checkpoint if this epoch is the best."""
+        if self.best_epoch() == epoch.epoch:
+            save_checkpoint(self.folder / self._best_name, self.shipped_model(), self.describe())
+        info = {**self.describe(), "data_sha256": self.data_sha256}
+        self.state.save(self.folder / "last.safetensors", info, self.history)
 
     def _train_epoch(self, number: int, tick: Callable[[int, int], None]) -> tuple[float, float]:
         view = None if self.views is None else self.views.load((number - 1) % self.recipe.stored_views)
@@ -175,7 +193,7 @@ class Training:
         return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
 
     def _validate_photos(self) -> tuple[float | None, float | None]:
-        """Return the accuracy on all views of the validation photos: over all photos, and as mean over the kinds of answers."""
+        """Returns the accuracy on all views of the validation photos: over all photos, and as the mean over answer sets."""
         if self.photos is None:
             return None, None
         return validate_photos(self.shipped_model(), self.photos.validation)
@@ -189,12 +207,12 @@ class Training:
     # -- choice of the best epoch -----------------------------------------------------------------------------------
 
     def shipped_model(self) -> nn.Module:
-        """The network that is validated and saved: the average where the recipe keeps one."""
+        """Returns the network that is validated and saved: the moving average if the recipe has one."""
         average = self.state.average
         return average.module if isinstance(average, AveragedModel) else self.model
 
     def _monitored(self, epoch: Epoch) -> float:
-        """Return the figure that chooses the epoch; larger is better. Without validation it is the epoch's number."""
+        """Returns the figure by which epochs are compared, larger is better; without validation, the epoch's number."""
         accuracy, loss = epoch.validation_accuracy, epoch.validation_loss
         if accuracy is None or loss is None or self.recipe.monitor == "last":
             return float(epoch.epoch)
@@ -203,11 +221,11 @@ class Training:
         return -loss if self.recipe.monitor == "loss" else accuracy
 
     def best_epoch(self) -> int | None:
-        """Number of the best epoch so far; the first of equals."""
+        """Returns the number of the best epoch so far, the first of equal ones; None before the first epoch ends."""
         return max(self.history, key=lambda e: (self._monitored(e), -e.epoch)).epoch if self.history else None
 
-    def exhausted(self) -> bool:
-        """Whether early stopping applies: ``patience`` epochs without progress of at least ``min_delta``."""
+    def should_stop(self) -> bool:
+        """Returns whether early stopping applies: ``patience`` epochs without progress of at least ``min_delta``."""
         if not self.recipe.patience:
             return False
         reached, since = float("-inf"), 0
@@ -220,11 +238,11 @@ class Training:
 
     @property
     def _best_name(self) -> str:
-        """File name of the best epoch's checkpoint; where weights are averaged, ``best`` is the average."""
+        """File name of the best epoch's checkpoint. If weights are averaged afterwards, ``best`` is the average."""
         return "fine-tuned" if self.recipe.weight_shares else "best"
 
     def write_averaged(self) -> None:
-        """Write ``best``: the average of the first and the fine-tuned weights with the share that validation chooses."""
+        """Writes ``best``, the average of the first and the fine-tuned weights; the share is chosen by validation."""
         if not self.recipe.weight_shares or self.start is None or self.photos is None:
             return
         end = load_checkpoint(self.folder / f"{self._best_name}.safetensors")
@@ -234,10 +252,10 @@ class Training:
     # -- saving and resuming ----------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
-        """The description in a checkpoint of the last finished epoch."""
+        """Returns the description in a checkpoint of the last finished epoch."""
         last = self.history[-1]
         return {
-            **self.about,
+            **self.description,
             "model": self.model_info,
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
@@ -246,25 +264,25 @@ class Training:
         }
 
     def resume(self) -> None:
-        """Load the last finished epoch in the run's folder.
+        """Loads the last finished epoch in the run's folder.
 
         Raises:
-            CheckpointError: there is none, or it belongs to another recipe, seed or data set.
+            CheckpointError: There is no state, or it belongs to another recipe, seed or data set.
         """
         identity = {
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
-            "dataset": self.about["dataset"],
-            "classes": self.about["labels"],
+            "dataset": self.description["dataset"],
+            "classes": self.description["labels"],
             "data": self.data_sha256,
         }
         named = {"teachers": "teacher", "start": "start", "photos_sha256": "photos"}
-        identity |= {name: self.about[key] for key, name in named.items() if key in self.about}
+        identity |= {name: self.description[key] for key, name in named.items() if key in self.description}
         self.history = self.state.restore(self.folder / "last.safetensors", identity)
 
 
 def _inputs(teachers: Sequence[Checkpoint], start: Checkpoint | None, photos: PhotoData | None) -> dict[str, Any]:
-    """Return the SHA-256 of the teachers, first weights and photos, for the checkpoint's description."""
+    """Returns the SHA-256 of the teachers, first weights and photos, for the checkpoint's description."""
     inputs: dict[str, Any] = {}
     if teachers:
         inputs["teachers"] = [teacher.sha256 for teacher in teachers]

@@ -14,7 +14,7 @@ class Loss(nn.Module):
     """Cross-entropy with the settings of a recipe.
 
     Raises:
-        ConfigError: there are not as many class weights as classes.
+        ConfigError: There are not as many class weights as classes.
     """
 
     weights: Tensor | None
@@ -35,12 +35,15 @@ class Loss(nn.Module):
 
 
 def mix_pairs(images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixes each image, and its row of targets, with another one (mixup, Zhang et al. 2018, arXiv:1710.09412).
+    """Mixes each image and its row of targets with those of another image (mixup, Zhang et al. 2018, arXiv:1710.09412).
 
     Args:
         images: float ``[N, 1, H, W]``.
         targets: float ``[N, classes]``.
-        alpha: both parameters of the beta distribution of the shares; small values leave most images nearly unmixed.
+        alpha: Both parameters of the beta distribution of the shares; with small values most images stay nearly unmixed.
+
+    Returns:
+        Mixed images and targets, in the shapes of the arguments.
     """
     share = torch.distributions.Beta(alpha, alpha).sample((len(images),)).to(images.device)
     other = torch.randperm(len(images), device=images.device)

@@ -14,7 +14,7 @@ __all__ = ["Schedule", "make_optimizer"]
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Returns the recipe's optimizer. AdamW applies no weight decay to biases and batch norm, as is usual."""
+    """Returns the recipe's optimizer. With AdamW, biases and batch norm have no weight decay, as is usual."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "sgd":
@@ -22,8 +22,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
     decayed = [p for p in model.parameters() if p.ndim > 1]
-    spared = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    undecayed = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
@@ -67,7 +67,7 @@ def _step(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_sc
 
 
 def _one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
-    # One more step than is taken, because the loop reads the rate after the last step, too.
+    # One step more than the training has, because the loop also reads the rate after the last step.
     return lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps + 1)
 
 

@@ -1,7 +1,7 @@
 """Fine-tuning with photos: data, samples of a step, and loss.
 
-A network that was trained on the data set alone continues with both: data set images with the answers of teachers, and views
-of photos, of which several answers may be correct. ``weight_average.py`` ends the phase.
+A network that was trained on the data set alone is trained further with data set images and views of photos. A photo may have
+several correct answers. At the end, ``weight_average`` averages the weights before and after.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 _AUGMENTATION = Augmentation(shift=1, flip=0.5)
-"""Augmentation of the views of photos at each step: mirror images, and shifts of a pixel."""
+"""Augmentation of photo views at each step: mirror images, and shifts by a pixel."""
 _QUARTER_TURNS = 0.08
-"""Probability that a view is rotated by quarters of a circle: trousers are often photographed lying across."""
+"""Probability that a view is rotated by quarters of a circle: trousers are often photographed horizontally."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,19 +45,21 @@ class PhotoViews:
     images: np.ndarray
     """uint8 ``[N, views, 28, 28]``."""
     answers: np.ndarray
-    """bool ``[N, classes]``; all false where a rejection is correct."""
+    """Correct classes, bool ``[N, classes]``; all false if a rejection is correct."""
 
     def join(self, other: "PhotoViews") -> "PhotoViews":
-        """Return these views and others."""
+        """Returns these views followed by others."""
         return PhotoViews(np.concatenate([self.images, other.images]), np.concatenate([self.answers, other.answers]))
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoData:
-    """Photos to train on and photos to validate with, of different senders."""
+    """Training and validation photos, which have different senders."""
 
     train: PhotoViews
+    """Views for training."""
     validation: PhotoViews
+    """Views for validation."""
 
     @property
     def sha256(self) -> str:
@@ -73,20 +75,19 @@ def load_photo_data(
     cache: Path,
     note: Callable[[str], None] = lambda text: None,
 ) -> PhotoData | None:
-    """Read a folder of photos and make the views that a recipe needs; None for a recipe without photos.
+    """Reads a folder of photos, and makes the views that a recipe needs; None for a recipe without photos.
 
     Args:
-        recipe: gives the number of views, and how many photos a class must have.
-        folder: holds the table ``train.csv``.
-        labels: names of the classes.
-        images: training images of the data set; of classes with too few photos some are pasted on photographed
-            backgrounds.
-        cache: folder of the views.
-        note: called with a line before each long step.
+        recipe: Recipe with the number of views, and the smallest number of photos of a class.
+        folder: Folder with the table ``train.csv``.
+        labels: Names of the classes.
+        images: Training images of the data set. For classes with too few photos, some are pasted on photographed backgrounds.
+        cache: Folder of the views.
+        note: Called with a line before each long step.
 
     Raises:
-        ConfigError: photos are needed and none were given, or the other way round.
-        DataError: see ``read_photos``.
+        ConfigError: Photos are needed and none are given, or they are given and not needed.
+        DataError: See ``read_photos``.
     """
     if not recipe.photo_share:
         if folder is not None:
@@ -104,30 +105,44 @@ def load_photo_data(
         PhotoViews(views[[place[photo.path] for photo in part]], _answers(part, len(labels)))
         for part in split_by_sender(photos)
     ]
-    counts = _count_alone(parts[0].answers)
+    train = _add_pasted_views(parts[0], recipe, images, [photo.path for photo in photos], settings, cache, note)
+    return PhotoData(train, parts[1])
+
+
+def _add_pasted_views(
+    train: PhotoViews,
+    recipe: Recipe,
+    images: Split,
+    backgrounds: Sequence[Path],
+    settings: ViewSettings,
+    cache: Path,
+    note: Callable[[str], None],
+) -> PhotoViews:
+    """Appends views of the data set's images, pasted on photographed backgrounds and on plain ones."""
+    counts, classes = _count_single_answers(train.answers), train.answers.shape[1]
     missing = _first_images(images, np.zeros_like(counts), np.maximum(recipe.photo_minimum - counts, 0))
-    shop = _first_images(images, np.bincount(missing.labels, minlength=len(labels)), counts * 0 + recipe.photo_plain)
-    floors = [photos[number * _BACKGROUND_STEP % len(photos)].path for number in range(len(missing))]
-    for pasted, backgrounds in ((missing, floors), (shop, [None] * len(shop))):
+    shop = _first_images(images, np.bincount(missing.labels, minlength=classes), counts * 0 + recipe.photo_plain)
+    photographed = [backgrounds[number * _BACKGROUND_STEP % len(backgrounds)] for number in range(len(missing))]
+    for pasted, places in ((missing, photographed), (shop, [None] * len(shop))):
         if len(pasted):
-            views = paste_views(pasted.images, backgrounds, settings, cache, note=note)
-            parts[0] = parts[0].join(PhotoViews(views, np.eye(len(labels), dtype=bool)[pasted.labels]))
-    return PhotoData(parts[0], parts[1])
+            views = paste_views(pasted.images, places, settings, cache, note=note)
+            train = train.join(PhotoViews(views, np.eye(classes, dtype=bool)[pasted.labels]))
+    return train
 
 
 _BACKGROUND_STEP = 101
-"""Step between the photos whose backgrounds are taken: neighbors in the table often show the same floor. It is prime, so
-that it visits every photo."""
+"""Step between photos whose backgrounds are used, because neighbors in the table often have the same background. It is a
+prime, so that all photos are used."""
 
 
-def _count_alone(answers: np.ndarray) -> np.ndarray:
-    """Photos of which a class is the only answer, ``[classes]``."""
+def _count_single_answers(answers: np.ndarray) -> np.ndarray:
+    """Returns the number of photos whose only correct answer is each class, int ``[classes]``."""
     counts: np.ndarray = answers[answers.sum(axis=1) == 1].sum(axis=0)
     return counts
 
 
 def _first_images(images: Split, skip: np.ndarray, count: np.ndarray) -> Split:
-    """The first ``count[class]`` images of each class after ``skip[class]``."""
+    """Returns the next ``count[class]`` images of each class after the first ``skip[class]`` ones."""
     chosen = [
         np.flatnonzero(images.labels == label)[first : first + number]
         for label, (first, number) in enumerate(zip(skip, count, strict=True))
@@ -149,16 +164,22 @@ class PhotoBatch:
     images: Tensor
     """float32 ``[N, 1, 28, 28]``."""
     answers: Tensor
-    """Answers that count as correct, bool ``[N, classes]``."""
-    taught: Tensor | None
+    """Correct classes, bool ``[N, classes]``."""
+    teacher_logits: Tensor | None
     """Mean of the photo teachers' logits, float32 ``[N, classes]``; None without teachers."""
 
 
 class PhotoSampler:
-    """Draws views of photos for a step; kinds of answers that are rare are drawn more often than their share.
+    """Draws views of photos for a step; views with a rare set of answers are drawn more often than their share.
 
-    The weight of a photo is the number of photos with the same answers to the power of ``-balance``. The teachers, if any,
-    answer every view once.
+    The weight of a photo is the number of photos with the same answers to the power of ``-balance``. The logits of teachers,
+    if there are any, are computed once for every view.
+
+    Args:
+        views: Views to draw from.
+        balance: 0..1; with 0 all views have the same weight, with 1 all sets of answers.
+        device: Device of the drawn views.
+        teachers: Checkpoints of the photo teachers.
     """
 
     def __init__(
@@ -168,27 +189,32 @@ class PhotoSampler:
         photo, view = np.nonzero(visible)
         self._images = torch.from_numpy(views.images[photo, view]).unsqueeze(1).to(device)
         self._answers = torch.from_numpy(views.answers[photo]).to(device)
-        self._taught = None
+        self._teacher_logits = None
         if teachers:
             logits = [predict_logits(teacher.model.to(device), views.images[photo, view]) for teacher in teachers]
-            self._taught = torch.from_numpy(np.mean(logits, axis=0)).to(device)
+            self._teacher_logits = torch.from_numpy(np.mean(logits, axis=0)).to(device)
         _, kind, counts = np.unique(views.answers[photo], axis=0, return_inverse=True, return_counts=True)
         weights = counts[kind.reshape(-1)].astype(np.float64) ** -balance
         self._weights = torch.from_numpy(weights / weights.sum()).to(device)
 
     def draw(self, count: int) -> PhotoBatch:
-        """Return ``count`` views."""
+        """Returns ``count`` views, drawn with replacement."""
         chosen = torch.multinomial(self._weights, count, replacement=True)
         images = random_quarter_turn(augment(self._images[chosen], None, _AUGMENTATION)[0], _QUARTER_TURNS)
-        return PhotoBatch(images, self._answers[chosen], None if self._taught is None else self._taught[chosen])
+        return PhotoBatch(
+            images, self._answers[chosen], None if self._teacher_logits is None else self._teacher_logits[chosen]
+        )
 
 
 def photo_loss(logits: Tensor, answers: Tensor) -> Tensor:
-    """Return -log of the summed probability of the accepted answers; of photos of none, ``uniform_loss``. A scalar mean.
+    """Returns the mean loss of photos, a scalar.
+
+    The loss of a photo is the negative logarithm of the summed probability of its correct answers. For a photo of none of the
+    classes, it is ``uniform_loss`` with the weight ``OUTLIER_WEIGHT``.
 
     Args:
         logits: float ``[N, classes]``.
-        answers: bool ``[N, classes]``; a row without any true value is a photo of none of the classes.
+        answers: Correct classes, bool ``[N, classes]``; a row without a true value is a photo of none of the classes.
     """
     known = answers.any(dim=1)
     log_probabilities = F.log_softmax(logits, dim=1)

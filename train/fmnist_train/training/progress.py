@@ -20,7 +20,7 @@ _HEADER = (
 
 
 class Progress:
-    """Reports a run; ``quiet`` shows nothing at all."""
+    """Progress display of a run; with ``quiet`` it prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -52,12 +52,12 @@ class Progress:
         self._bar = None
 
     def batch(self, batch: int, batches: int) -> None:
-        """Shows that a batch is done."""
+        """Updates the bar after a batch."""
         if self._bar is not None:
             self._bar.update(self._task, completed=batch, total=batches, description="training")
 
     def epoch(self, epoch: Epoch, *, best: bool) -> None:
-        """Prints the figures of an epoch that is done and saved."""
+        """Prints the figures of a finished epoch."""
         self._recent = [*self._recent[-4:], epoch.seconds]
         left = (self._epochs - epoch.epoch) * sum(self._recent) / len(self._recent)
         self.note(

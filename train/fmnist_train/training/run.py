@@ -1,4 +1,4 @@
-"""One complete run: data, training, one evaluation on the test set, metrics and pictures."""
+"""One complete run: data, training, one evaluation on the test set, metrics and plots."""
 
 import csv
 import dataclasses
@@ -41,24 +41,27 @@ from fmnist_train.training.tensorboard import event_writer
 __all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_interrupt", "train"]
 
 SPLIT_SEED = 20170828
-"""Seed of the validation split, which is the same for every seed of a recipe. A smaller split is a subset of a larger one, so
-figures on both are comparable."""
+"""Seed of the validation split, which is the same for all seeds of a recipe. A smaller split is a subset of a larger one, so
+figures of both are comparable."""
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Data and checkpoints that a run reads before training; the test set is not among them."""
+    """Data and checkpoints that a run reads before training, without the test set."""
 
     source: DataSource
+    """Data set."""
     train: Split
+    """Training images."""
     validation: Split
+    """Validation images."""
     others: Mapping[str, Any]
-    """Further arguments of ``Training``: the checkpoints and photos that the recipe learns from."""
+    """Further arguments of ``Training``: first weights, teachers and photos."""
 
     def fit_batch_size(self, recipe: Recipe, note: Callable[[str], None]) -> Recipe:
-        """Returns the recipe with a smaller batch if there are too few images for one, unless the user chose the batch size.
+        """Returns the recipe, with smaller batches if there are fewer images than in one; a size chosen by the user is kept.
 
-        A batch of a third of the images leaves three steps in an epoch.
+        The new size gives at least three steps in an epoch.
         """
         chosen = recipe.name in RECIPES and RECIPES[recipe.name].batch_size != recipe.batch_size
         if chosen or recipe.batch_size <= len(self.train):
@@ -68,7 +71,7 @@ class RunInputs:
         return dataclasses.replace(recipe, batch_size=fitted)
 
     def training(self, recipe: Recipe, folder: Path, options: RunOptions, device: torch.device) -> Training:
-        """Return a new run of a recipe that learns from the same checkpoints and photos."""
+        """Returns a new run of a recipe that learns from the same checkpoints and photos."""
         return Training(
             recipe,
             self.train,
@@ -77,13 +80,13 @@ class RunInputs:
             seed=options.seed,
             device=device,
             mixed_precision=options.mixed_precision,
-            about={"labels": list(self.source.labels), "dataset": self.source.name},
+            description={"labels": list(self.source.labels), "dataset": self.source.name},
             **self.others,
         )
 
 
 def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]) -> RunInputs:
-    """Read the training images, split off the validation images, and load what else the recipe learns from."""
+    """Reads training and validation images, and loads the checkpoints and photos that the recipe needs."""
     source = find_dataset(options.data, options.data_dir)
     images = source.load("train")
     note(describe_classes(images.labels, source.labels))
@@ -100,7 +103,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
 
 
 def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
-    """Train, test the epoch that validation chose, once, and write everything into the run's folder.
+    """Trains, tests the epoch that validation chose, and writes all results into the run's folder.
 
     Returns:
         The content of ``metrics.json``; None in the further processes of ``torchrun``, which write nothing.
@@ -127,7 +130,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
-    """Refuse to start a run in a folder that has one, and to resume in a folder without one."""
+    """Raises an error for a new run in a folder that contains one, and for resuming in a folder without one."""
     exists = (folder / "last.safetensors").exists()
     if exists and not resume:
         raise ConfigError(
@@ -181,7 +184,7 @@ def _run(
 
 
 def finish(folder: Path, source: DataSource, training: Training, timing: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate the best checkpoint on the test set, once, and write metrics and pictures."""
+    """Evaluates the best checkpoint on the test set, and writes metrics and plots."""
     checkpoint = load_checkpoint(folder)
     test = source.load("test")
     logits = predict_logits(checkpoint.model.to(training.device), test.images)
@@ -200,11 +203,11 @@ def finish(folder: Path, source: DataSource, training: Training, timing: dict[st
     }
     _write_history(training.history, folder)
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _write_pictures(folder, training.history, metrics, source=source, logits=logits)
+    _write_plots(folder, training.history, metrics, source=source, logits=logits)
     return metrics
 
 
-def _write_pictures(
+def _write_plots(
     folder: Path, history: list[Epoch], metrics: dict[str, Any], source: DataSource, logits: np.ndarray
 ) -> None:
     test = source.load("test")
@@ -230,19 +233,19 @@ def _write_history(history: list[Epoch], folder: Path) -> None:
 
 
 class _Stop:
-    """Request to stop after a signal. ``check`` raises ``KeyboardInterrupt`` between two batches, where the state is complete."""
+    """Request to stop after a signal. ``check`` is called between two batches, and then raises ``KeyboardInterrupt``."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def check(self) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[_Stop]:
-    """Stop between two batches at the first Ctrl-C or SIGTERM; a second one interrupts at once, as usual."""
+    """Context manager for stopping between two batches at the first Ctrl-C or SIGTERM; a second one interrupts at once."""
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -254,7 +257,7 @@ def stop_on_interrupt() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
     def request(number: int, frame: FrameType | None) -> None:
-        stop.asked = True
+        stop.requested = True
         restore()
 
     for number in previous:

@@ -1,7 +1,7 @@
-"""State of a run in one file, from which a killed run resumes after its last finished epoch.
+"""State of a run in one file, from which a killed run is resumed after its last finished epoch.
 
-One safetensors file holds the weights, their average and the optimizer's moments. Its header holds the rest: recipe,
-history, parameter groups, schedule. Random states are not saved, since each epoch has its own seed.
+One safetensors file contains the weights, their average and the optimizer's moments. Its header contains the rest: recipe,
+history, parameter groups, schedule. Random states are not saved, because each epoch has its own seed.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Epoch:
     photo_accuracy: float | None = None
     """Share of validation photos answered correctly; None without photos."""
     photo_class_mean: float | None = None
-    """Mean of that share over the kinds of answers."""
+    """Mean of that share over the sets of accepted answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,13 @@ class TrainingState:
     """Parts of a run that change during training."""
 
     model: nn.Module
+    """Network that is trained."""
     average: nn.Module | None
-    """Moving average of the weights, where the recipe keeps one."""
+    """Network with the moving average of the weights; None if the recipe has none."""
     optimizer: torch.optim.Optimizer
+    """Optimizer of the network's parameters."""
     schedule: Schedule
+    """Learning-rate schedule of the optimizer."""
 
     def save(self, path: Path, info: Mapping[str, Any], history: Sequence[Epoch]) -> None:
         """Writes everything that ``restore`` needs, atomically; ``info`` describes the run."""
@@ -72,11 +75,11 @@ class TrainingState:
         """Loads the state that ``save`` wrote, and returns the history.
 
         Args:
-            path: the file.
-            identity: properties of this run that the file must have, too, by their names in messages.
+            path: The file.
+            identity: Properties that the file and this run must have in common, by their names in messages.
 
         Raises:
-            CheckpointError: no such file, or it belongs to another recipe, seed or data set, or holds no whole state.
+            CheckpointError: There is no such file, it belongs to another recipe, seed or data set, or its state is incomplete.
         """
         if not path.is_file():
             raise CheckpointError(f"{path.parent}: no run to resume here; start it without --resume")

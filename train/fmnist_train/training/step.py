@@ -29,35 +29,36 @@ class TrainingImages:
     labels: Tensor
     """int64 ``[N]``."""
     classes: int
+    """Number of classes."""
     fashion: bool
     """Whether the classes are those of Fashion-MNIST."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """Everything that a step uses besides the positions of its images and the stored view of the epoch."""
+    """Everything that a step uses, except the positions of its images and the stored view of the epoch."""
 
     recipe: Recipe
     data: TrainingImages
     state: TrainingState
     network: nn.Module
-    """The network as it is called: wrapped where several processes train."""
+    """Network that is called, wrapped by DDP if several processes train."""
     loss: Loss
     teacher: Teacher | None
     photo_teacher: Teacher | None
-    """Computes the targets of images in stored views that were changed to look photographed."""
+    """Teacher for images in stored views that were replaced by imitated photos."""
     sampler: PhotoSampler | None
     mixed_precision: bool
 
     def __call__(self, chosen: Tensor, view: View | None) -> tuple[Tensor, Tensor]:
-        """Train on the images at these positions.
+        """Trains on the images at these positions.
 
         Args:
             chosen: int64 ``[N]``.
-            view: the stored view of this epoch, for recipes with some.
+            view: Stored view of this epoch; None for recipes without stored views.
 
         Returns:
-            The loss, and the number of images answered correctly; scalars on the device.
+            The loss, and the number of correctly classified images; scalars on the device.
         """
         labels, outliers = self.data.labels[chosen], self._draw_outliers(chosen)
         images, targets, photographed = self._change(chosen, view)
@@ -66,9 +67,9 @@ class TrainingStep:
         inputs = torch.cat(shown).contiguous(memory_format=torch.channels_last)
         with autocast(inputs.device, self.mixed_precision):
             logits = self.network(inputs).float()
-            taught = self._teacher_logits(chosen, inputs[: len(labels)], photographed, view)
+            teaching = self._teacher_logits(chosen, inputs[: len(labels)], photographed, view)
         of_images, of_outliers, of_photos = logits.tensor_split([len(labels), len(labels) + len(outliers)])
-        loss = self.loss(of_images, targets) if taught is None else self._distill(of_images, targets, *taught)
+        loss = self.loss(of_images, targets) if teaching is None else self._distill(of_images, targets, *teaching)
         if len(outliers):
             loss = loss + OUTLIER_WEIGHT * uniform_loss(of_outliers)
         if photos is not None:
@@ -81,7 +82,7 @@ class TrainingStep:
         return draw_outliers(count, self.data.images[chosen].float())
 
     def _change(self, chosen: Tensor, view: View | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Changed images, their targets, and which of them look photographed."""
+        """Returns the changed images, their targets, and a mask of imitated photos, bool ``[N]``."""
         labels, recipe = self.data.labels[chosen], self.recipe
         if view is None:
             known = labels if self.data.fashion else None
@@ -94,7 +95,7 @@ class TrainingStep:
         return images, targets, photographed
 
     def _photograph(self, images: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Replace a share of a stored view by photographed images, which have labels and no stored answers."""
+        """Replaces a share of a stored view by imitated photos, which have labels but no stored teacher logits."""
         share, labels = self.recipe.augmentation.photo, self.data.labels[chosen]
         photographed = torch.rand(len(images), device=images.device) < share
         if not photographed.any():
@@ -106,15 +107,18 @@ class TrainingStep:
     def _teacher_logits(
         self, chosen: Tensor, images: Tensor, photographed: Tensor, view: View | None
     ) -> tuple[Tensor, Tensor] | None:
-        """Return the teachers' logits ``[M, classes]`` and the mask, bool ``[N]``, of the M images; None without teachers."""
+        """Returns the teachers' logits, float ``[M, classes]``, and a mask of these M images, bool ``[N]``; or None.
+
+        There are none without a teacher and without a stored view.
+        """
         if view is None:
             return None if self.teacher is None else self.teacher(chosen, images, photographed)
-        answers, taught = view.logits[chosen], ~photographed
+        logits, has_teacher = view.logits[chosen], ~photographed
         if self.photo_teacher is not None and photographed.any():
-            places = photographed.nonzero().squeeze(1)
-            found = self.photo_teacher(chosen[places], images[places], photographed[places])[0]
-            answers, taught = answers.index_copy(0, places, found), torch.ones_like(taught)
-        return answers[taught], taught
+            positions = photographed.nonzero().squeeze(1)
+            of_photos = self.photo_teacher(chosen[positions], images[positions], photographed[positions])[0]
+            logits, has_teacher = logits.index_copy(0, positions, of_photos), torch.ones_like(has_teacher)
+        return logits[has_teacher], has_teacher
 
     def _draw_photos(self, images: int) -> PhotoBatch | None:
         if self.sampler is None:
@@ -124,20 +128,29 @@ class TrainingStep:
 
     def _photo_loss(self, logits: Tensor, photos: PhotoBatch) -> Tensor:
         loss = photo_loss(logits, photos.answers)
-        if photos.taught is None:
+        if photos.teacher_logits is None:
             return loss
-        divergence = distillation_loss(logits, photos.taught, self.recipe.temperature)
+        divergence = distillation_loss(logits, photos.teacher_logits, self.recipe.temperature)
         return torch.lerp(loss, divergence, self.recipe.photo_distillation)
 
-    def _distill(self, logits: Tensor, targets: Tensor, answers: Tensor, taught: Tensor) -> Tensor:
-        """Return the loss: weighted teacher and label terms on images with teacher logits, the label term on all others."""
-        share, loss = taught.float().mean(), logits.new_zeros(())
+    def _distill(self, logits: Tensor, targets: Tensor, teacher_logits: Tensor, has_teacher: Tensor) -> Tensor:
+        """Returns the loss with distillation, a scalar.
+
+        For images with teacher logits it is the weighted mean of the teacher and label terms, for all others the label term.
+
+        Args:
+            logits: Logits of the network, float ``[N, classes]``.
+            targets: See ``Loss.forward``.
+            teacher_logits: float ``[M, classes]``.
+            has_teacher: Mask of the M images with teacher logits, bool ``[N]``.
+        """
+        share, loss = has_teacher.float().mean(), logits.new_zeros(())
         if share > 0:
-            divergence = distillation_loss(logits[taught], answers, self.recipe.temperature)
-            by_labels = self.loss(logits[taught], targets[taught])
+            divergence = distillation_loss(logits[has_teacher], teacher_logits, self.recipe.temperature)
+            by_labels = self.loss(logits[has_teacher], targets[has_teacher])
             loss = share * torch.lerp(by_labels, divergence, self.recipe.distillation)
         if share < 1:
-            loss = loss + (1 - share) * self.loss(logits[~taught], targets[~taught])
+            loss = loss + (1 - share) * self.loss(logits[~has_teacher], targets[~has_teacher])
         return loss
 
     def _update(self, loss: Tensor) -> None:

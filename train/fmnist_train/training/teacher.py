@@ -1,10 +1,10 @@
-"""Distillation: a small network learns from the outputs of better ones, beside the labels.
+"""Distillation: training a small network on the outputs of better ones, beside the labels.
 
 The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531). Teachers get the same views as the student, so their
-logits include the uncertainty about each view (Beyer et al. 2022, arXiv:2106.05237). ``ViewAnswers`` computes the logits
-at each step. ``StoredViews`` computes them once, for views that all students share. ``AnsweredOnce`` computes the logits of
-each unchanged image, for students too small to learn from hard views. For images changed by ``photo``, only teachers trained
-with ``photo`` are used.
+logits reflect how clear each view is (Beyer et al. 2022, arXiv:2106.05237). ``ViewTeacher`` computes the logits of views at
+each step. ``StoredViews`` computes them once, for views that all students share. ``ImageTeacher`` computes the logits of each
+unchanged image once, for students too small to learn from difficult views. For images changed by ``photo``, only teachers
+trained with ``photo`` are used.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ from fmnist_train.recipes import DEFAULT_RECIPE, Recipe, current_name
 from fmnist_train.training.device import autocast
 
 __all__ = [
-    "AnsweredOnce",
+    "ImageTeacher",
     "StoredViews",
     "Teacher",
     "View",
-    "ViewAnswers",
+    "ViewTeacher",
     "distillation_loss",
     "find_photo_teachers",
     "find_start",
@@ -43,54 +43,55 @@ __all__ = [
 
 
 _VIEW_SEED = 5_000_011
-"""Seed of view 0; view ``n`` has this plus ``n``. Far from the seeds of epochs, so that no draws are shared."""
+"""Seed of view 0; the seed of view ``n`` is larger by ``n``. It differs from the seeds of epochs, so draws differ, too."""
 _VIEW_BATCH = 5000
-"""Images that are changed at a time, which bounds memory. Another value changes the random draws."""
-_ANSWER_BATCH = 250
-"""Images of one call of the teachers: their activations stay in the processor's cache."""
+"""Number of images changed at a time, which bounds memory. Another value would change the random draws."""
+_TEACHER_BATCH = 250
+"""Number of images in one call of the teachers: so few that activations stay in the processor's cache."""
 
 
 class Teacher(Protocol):
-    """Computes the answers to each batch."""
+    """Function that computes the teachers' logits of a batch."""
 
-    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the answers to a batch.
+    def __call__(self, positions: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the teachers' mean logits.
 
         Args:
-            places: int64 ``[N]``, positions of the training images.
-            views: float ``[N, 1, 28, 28]``, the changed images, pixels in 0..255.
-            photographed: bool ``[N]``, the views that ``photo`` changed.
+            positions: Positions of the training images, int64 ``[N]``.
+            views: Changed images, float ``[N, 1, 28, 28]`` in 0..255.
+            photographed: Mask of the views that ``photo`` changed, bool ``[N]``.
 
         Returns:
-            Logits ``[M, classes]`` of the M views that at least one teacher answers, and the mask of these, bool ``[N]``.
+            Logits, float ``[M, classes]``, of the M views that at least one teacher is trained for; and a mask of these views,
+            bool ``[N]``.
         """
         ...
 
 
-class AnsweredOnce:
-    """The mean of the teachers' logits for every training image as it is.
+class ImageTeacher:
+    """Mean logits of the teachers for every unchanged training image, computed once.
 
     Args:
-        checkpoints: the teachers, at least one.
+        checkpoints: Teachers, at least one.
         images: uint8 ``[N, 28, 28]``.
-        device: device of the teachers and of the answers.
-        mirrored: average with the logits of the mirrored images, for students trained with mirrored images.
+        device: Device of the teachers and of the logits.
+        mirrored: Whether the mean includes the logits of mirrored images, for students trained with mirrored images.
     """
 
     def __init__(
         self, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device, *, mirrored: bool
     ) -> None:
-        seen = [images, images[..., ::-1]] if mirrored else [images]
-        answers = [predict_logits(teacher.model.to(device), view) for teacher in checkpoints for view in seen]
-        self.answers = torch.from_numpy(np.mean(answers, axis=0)).to(device)
+        inputs = [images, images[..., ::-1]] if mirrored else [images]
+        logits = [predict_logits(teacher.model.to(device), each) for teacher in checkpoints for each in inputs]
+        self.logits = torch.from_numpy(np.mean(logits, axis=0)).to(device)
 
-    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the answers at ``places``, and True for each."""
-        return self.answers[places], torch.ones_like(photographed)
+    def __call__(self, positions: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the logits at ``positions``, and a mask that is true for all of them."""
+        return self.logits[positions], torch.ones_like(photographed)
 
 
-class ViewAnswers:
-    """Computes the mean of the teachers' logits for each view; the teachers are not trained."""
+class ViewTeacher:
+    """Mean logits of the teachers for each view; the teachers' weights stay unchanged."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint], device: torch.device) -> None:
         self.networks = nn.ModuleList(checkpoint.model for checkpoint in checkpoints).requires_grad_(False)
@@ -98,16 +99,16 @@ class ViewAnswers:
         self._trained_on_photographs = [_learned_photographs(checkpoint) for checkpoint in checkpoints]
 
     @torch.no_grad()
-    def __call__(self, places: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns, for each view, the mean logits of the teachers trained on such images."""
+    def __call__(self, positions: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns, for each view, the mean logits of the teachers trained on such images; see ``Teacher``."""
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
         for network, learned in zip(self.networks, self._trained_on_photographs, strict=True):
             known = torch.ones_like(photographed) if learned else ~photographed
             logits = network(views[known]).float()
             total = total + logits.new_zeros(len(views), logits.shape[1]).index_put((known,), logits)
             count += known.unsqueeze(1)
-        taught = count.squeeze(1) > 0
-        return (total / count)[taught], taught
+        has_teacher = count.squeeze(1) > 0
+        return (total / count)[has_teacher], has_teacher
 
 
 @dataclass(frozen=True)
@@ -121,17 +122,17 @@ class View:
 
 
 class StoredViews:
-    """Changed copies of the training set that are drawn once, with the teachers' answers to them.
+    """Changed copies of the training set, drawn once, with the teachers' logits.
 
-    A view's random draws depend on its number alone. So every student with the same augmentation gets the same views, and the
-    teachers' answers are computed once and stored on disk. This saves time where teachers are larger than the student.
+    The random draws of a view depend on its number alone. So all students with the same augmentation get the same views. The
+    teachers' logits are computed once and stored on disk, which saves time if the teachers are larger than the student.
 
     Args:
-        recipe: its ``augmentation`` changes the images.
-        checkpoints: the teachers, at least one.
+        recipe: Recipe whose ``augmentation`` changes the images.
+        checkpoints: Teachers, at least one.
         images: uint8 ``[N, 1, 28, 28]``.
-        folder: folder of the stored answers, one file for each view.
-        mixed_precision: compute the answers in bfloat16 where the processor has it.
+        folder: Folder of the stored logits, one file for each view.
+        mixed_precision: Whether logits are computed in bfloat16 if the processor supports it.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class StoredViews:
         self.images, self.folder = images, folder
         self.augmentation = dataclasses.replace(recipe.augmentation, photo=0.0, outliers=0.0)
         self.mixed_precision = mixed_precision
-        self.teachers = ViewAnswers(checkpoints, images.device)
+        self.teachers = ViewTeacher(checkpoints, images.device)
         identity = {
             "teachers": [checkpoint.sha256 for checkpoint in checkpoints],
             "images": arrays_sha256(images.cpu().numpy()),
@@ -157,7 +158,7 @@ class StoredViews:
         self.key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
     def load(self, number: int) -> View:
-        """Draws view ``number`` (from 0) again, and reads or computes the answers to it."""
+        """Draws view ``number`` (from 0) again, and reads or computes its logits."""
         torch.manual_seed(_VIEW_SEED + number)
         parts = [augment(part, None, self.augmentation)[0] for part in torch.split(self.images, _VIEW_BATCH)]
         images = torch.cat([part.round().to(torch.uint8) for part in parts])
@@ -165,36 +166,47 @@ class StoredViews:
         if path.is_file():
             logits = read_tensors(path)[0]["logits"].to(images.device)
         else:
-            logits = torch.cat([self._ask(part) for part in torch.split(images, _ANSWER_BATCH)])
+            logits = torch.cat([self._teacher_logits(part) for part in torch.split(images, _TEACHER_BATCH)])
             write_tensors(path, {"logits": logits}, {"format": FORMAT, "view": number})
         return View(images, logits)
 
-    def _ask(self, images: Tensor) -> Tensor:
-        every = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    def _teacher_logits(self, images: Tensor) -> Tensor:
+        all_images = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        inputs = images.contiguous(memory_format=torch.channels_last)
         with autocast(images.device, self.mixed_precision):
-            return self.teachers(every, images.contiguous(memory_format=torch.channels_last), ~every)[0].float()
+            return self.teachers(all_images, inputs, ~all_images)[0].float()
 
 
 def make_teacher(
     recipe: Recipe, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device
 ) -> Teacher | None:
-    """Return the teacher of a recipe, or None without checkpoints or where ``StoredViews`` holds the answers.
+    """Returns the teacher of a recipe; None without checkpoints, and for recipes with ``StoredViews``.
 
-    The images are uint8 ``[N, 28, 28]``.
+    Args:
+        recipe: Recipe of the student.
+        checkpoints: Teachers.
+        images: Training images, uint8 ``[N, 28, 28]``.
+        device: Device of the teachers.
     """
     if not checkpoints or recipe.stored_views:
         return None
     if recipe.teacher_sees == "views":
-        return ViewAnswers(checkpoints, device)
-    return AnsweredOnce(checkpoints, images, device, mirrored=recipe.augmentation.flip > 0)
+        return ViewTeacher(checkpoints, device)
+    return ImageTeacher(checkpoints, images, device, mirrored=recipe.augmentation.flip > 0)
 
 
-def distillation_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Returns the Kullback-Leibler divergence of the student's from the teacher's softened probabilities, a scalar.
 
-    The factor ``temperature²`` keeps the gradients as large as those of the labels' cross-entropy.
+    The factor ``temperature²`` keeps the gradients as large as those of the cross-entropy with the labels.
+
+    Args:
+        logits: Logits of the student, float ``[N, classes]``.
+        teacher_logits: Logits of the teacher, float ``[N, classes]``.
+        temperature: Divisor of both, over 0.
     """
-    student, teacher = F.log_softmax(logits / temperature, dim=1), F.log_softmax(taught / temperature, dim=1)
+    student = F.log_softmax(logits / temperature, dim=1)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
@@ -203,11 +215,11 @@ def _learned_photographs(checkpoint: Checkpoint) -> bool:
 
 
 def find_start(recipe: Recipe, named: Path | None, labels: Sequence[str]) -> Checkpoint | None:
-    """Returns the checkpoint of the first weights: ``named``, else that of the recipe's ``start``; None: random weights.
+    """Returns the checkpoint of the first weights: ``named``, or else that of the recipe's ``start``; None: random weights.
 
     Raises:
-        ConfigError: it was trained on other classes.
-        CheckpointError: there is none.
+        ConfigError: The checkpoint was trained on other classes.
+        CheckpointError: There is no such checkpoint.
     """
     if named is None and not recipe.start:
         return None
@@ -223,8 +235,8 @@ def find_teachers(
     """Returns the teachers of a recipe: ``named``, else the checkpoints of the recipes that its ``teacher`` lists.
 
     Raises:
-        ConfigError: teachers were named for a recipe that gives them no weight, or one was trained on other classes.
-        CheckpointError: there is none.
+        ConfigError: Teachers are named but have no weight in the recipe, or one was trained on other classes.
+        CheckpointError: There is no such checkpoint.
     """
     if not recipe.distillation:
         if named:
@@ -243,9 +255,9 @@ def find_photo_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[
     """Returns the teachers of photos: ``named``, else the checkpoints of the recipes in ``photo_teacher``.
 
     Raises:
-        ConfigError: the recipe weighs the answers of photo teachers and there are none, or the other way round; or one was
-            trained on other classes.
-        CheckpointError: there is none.
+        ConfigError: The recipe needs photo teachers and none are named, or they are named but have no weight in the recipe, or
+            one was trained on other classes.
+        CheckpointError: There is no such checkpoint.
     """
     names = [name for name in recipe.photo_teacher.split(",") if name]
     if not recipe.photo_distillation:
@@ -270,7 +282,7 @@ def _check_classes(checkpoints: Sequence[Checkpoint], labels: Sequence[str], opt
 def _find(name: str) -> Path:
     """Returns the folder of a recipe's finished run, or of its checkpoint in this repository.
 
-    The first phase of a network that ships after a second one is in ``artifacts/first-phase``.
+    Networks that ship after a second phase of training have their first phase in ``artifacts/first-phase``.
     """
     name = current_name(name)
     run = Path("runs") / f"{name}-seed0"

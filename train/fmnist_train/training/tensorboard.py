@@ -10,7 +10,7 @@ __all__ = ["event_writer"]
 
 
 def event_writer(folder: Path) -> Callable[[Epoch], None]:
-    """Return a function that writes each finished epoch's figures into ``folder``; look at them with ``tensorboard --logdir``.
+    """Returns a function that writes the figures of an epoch into ``folder``; ``tensorboard --logdir`` displays them.
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
@@ -29,7 +29,9 @@ def event_writer(folder: Path) -> Callable[[Epoch], None]:
             "learning rate": epoch.learning_rate,
             "seconds": epoch.seconds,
         }
-        with SummaryWriter(str(folder)) as writer:  # closed after each epoch, so a killed run keeps all events
+        with SummaryWriter(
+            str(folder)
+        ) as writer:  # closed after each epoch, so that no events are lost if the run is killed
             for name, value in figures.items():
                 if value is not None:
                     writer.add_scalar(name, value, epoch.epoch)

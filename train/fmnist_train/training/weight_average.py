@@ -1,10 +1,10 @@
-"""Ends fine-tuning with photos: averages the weights before and after it, with a share that validation chooses.
+"""End of fine-tuning with photos: an average of the weights before and after, with a share that validation chooses.
 
-Wortsman et al. 2021 (WiSE-FT, arXiv:2109.01903). The share weighs accuracy on the data set against accuracy on photos.
+WiSE-FT, Wortsman et al. 2021 (arXiv:2109.01903). The share weighs accuracy on the data set against accuracy on photos.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def photo_accuracy(logits: np.ndarray, answers: np.ndarray) -> tuple[float, float]:
-    """Return the share of photos answered correctly, and the mean of that share over the kinds of answers.
+    """Returns the share of photos that are classified correctly, and the mean of that share over the sets of answers.
 
     Args:
         logits: float ``[N, classes]``.
@@ -45,17 +45,23 @@ def photo_accuracy(logits: np.ndarray, answers: np.ndarray) -> tuple[float, floa
 
 
 def average_weights(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return ``share`` of the way from one state dictionary to another: every weight and every statistic."""
+    """Interpolates between two state dictionaries, in all weights and statistics.
+
+    Args:
+        start: State dictionary for share 0.
+        end: State dictionary for share 1.
+        share: 0..1.
+    """
     return {
         name: torch.lerp(start[name].float(), tensor.float(), share).to(tensor.dtype) for name, tensor in end.items()
     }
 
 
 def load_first_weights(model: nn.Module, start: Checkpoint) -> None:
-    """Copy a checkpoint's weights and statistics into a network.
+    """Copies a checkpoint's weights and statistics into a network.
 
     Raises:
-        ConfigError: it is another network.
+        ConfigError: The checkpoint is of another network.
     """
     try:
         model.load_state_dict(start.model.state_dict())
@@ -64,7 +70,7 @@ def load_first_weights(model: nn.Module, start: Checkpoint) -> None:
 
 
 def validate_photos(model: nn.Module, photos: PhotoViews) -> tuple[float, float]:
-    """Return ``photo_accuracy`` over all views that show something."""
+    """Returns ``photo_accuracy`` over all views that are not empty."""
     visible = photos.images.any(axis=(2, 3))
     photo, view = np.nonzero(visible)
     return photo_accuracy(predict_logits(model, photos.images[photo, view]), photos.answers[photo])
@@ -73,17 +79,17 @@ def validate_photos(model: nn.Module, photos: PhotoViews) -> tuple[float, float]
 def choose_average(
     start: Checkpoint, end: Checkpoint, recipe: Recipe, images: Split, photos: PhotoViews
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Average two checkpoints' weights with the share that does best on photos at little cost on the data set.
+    """Averages the weights of two checkpoints with the share that is best on photos, at a bounded cost on the data set.
 
     Args:
-        start: before fine-tuning.
-        end: after it.
-        recipe: its ``weight_shares`` are tried; ``weight_drop`` bounds the cost.
-        images: validation images of the data set.
-        photos: validation photos.
+        start: Checkpoint before fine-tuning.
+        end: Checkpoint after fine-tuning.
+        recipe: Recipe with the shares to try, ``weight_shares``, and the largest drop of accuracy, ``weight_drop``.
+        images: Validation images of the data set.
+        photos: Validation photos.
 
     Returns:
-        The network, and what its checkpoint states: ``weight_share``, ``validation`` and ``photos``.
+        The network, and fields for its checkpoint's description: ``weight_share``, ``validation`` and ``photos``.
     """
     first = start.model.state_dict()
     last = {name: tensor.clone() for name, tensor in end.model.state_dict().items()}
@@ -94,11 +100,7 @@ def choose_average(
         found = _validate_images(network, images)
         photo_share, class_mean = validate_photos(network, photos)
         tried.append({"share": share, **found, "photos": photo_share, "photo_class_mean": class_mean})
-    allowed = [row for row in tried if row["accuracy"] >= accuracy_before - recipe.weight_drop]
-    if allowed:
-        chosen = max(allowed, key=lambda row: row["photos"] + row["photo_class_mean"])
-    else:
-        chosen = max(tried, key=lambda row: row["accuracy"])
+    chosen = _choose_share(tried, accuracy_before - recipe.weight_drop)
     network.load_state_dict(average_weights(first, last, chosen["share"]))
     return network, {
         "weight_share": chosen["share"],
@@ -114,6 +116,14 @@ def choose_average(
     }
 
 
+def _choose_share(tried: Sequence[dict[str, Any]], least_accuracy: float) -> dict[str, Any]:
+    """Returns the row that is best on photos among those that are accurate enough, or else the most accurate one."""
+    allowed = [row for row in tried if row["accuracy"] >= least_accuracy]
+    if not allowed:
+        return max(tried, key=lambda row: row["accuracy"])
+    return max(allowed, key=lambda row: row["photos"] + row["photo_class_mean"])
+
+
 def _validate_images(model: nn.Module, images: Split) -> dict[str, float]:
     logits = torch.from_numpy(predict_logits(model, images.images))
     labels = torch.from_numpy(images.labels)
@@ -124,7 +134,12 @@ def _validate_images(model: nn.Module, images: Split) -> dict[str, float]:
 
 
 def pack_logits(logits: np.ndarray, answers: np.ndarray) -> dict[str, Any]:
-    """Return the answers to validation photos as JSON-ready text, for the export's temperature and reject threshold."""
+    """Packs logits and correct answers of validation photos as JSON-ready text, from which the export fits its reject rule.
+
+    Args:
+        logits: float ``[N, classes]``; stored as float16.
+        answers: Correct classes, bool ``[N, classes]``.
+    """
     return {
         "count": len(logits),
         "logits": base64.b64encode(logits.astype("<f2").tobytes()).decode(),
@@ -133,7 +148,7 @@ def pack_logits(logits: np.ndarray, answers: np.ndarray) -> dict[str, Any]:
 
 
 def unpack_logits(photos: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what ``pack_logits`` packed: logits float32 and answers bool, ``[N, classes]`` both."""
+    """Restores the arguments of ``pack_logits``: logits, float32, and answers, bool, both ``[N, classes]``."""
     count = photos["count"]
     logits = np.frombuffer(base64.b64decode(photos["logits"]), "<f2").astype(np.float32).reshape(count, -1)
     bits = np.frombuffer(base64.b64decode(photos["answers"]), np.uint8).reshape(count, -1)

@@ -1,4 +1,4 @@
-"""Small line and point charts as coordinates, which the page's template draws as SVG in its own colors."""
+"""Small charts of lines and points as coordinates, which the page's template draws as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 34
 
 @dataclass(frozen=True)
 class Line:
-    """Points that are joined; a single one is drawn as a dot."""
+    """Line through points; a single point is drawn as a dot."""
 
     points: Sequence[tuple[float, float]]
+    """Coordinates x and y."""
     kind: str
-    """Style class."""
+    """CSS class."""
     title: str = ""
     """Text that appears under the pointer."""
 
@@ -31,7 +32,7 @@ class Chart:
     y_label: str
     lines: list[Line]
     x_ticks: list[tuple[float, str]]
-    """Place and text."""
+    """Position and text of each tick."""
     y_ticks: list[tuple[float, str]]
     width: int = WIDTH
     height: int = HEIGHT
@@ -42,9 +43,14 @@ class Chart:
 
 
 def draw(lines: Sequence[Line], x_label: str, y_label: str, *, log: bool = False, whole: bool = False) -> Chart | None:
-    """Scale lines to a chart whose vertical axis is a share in percent; None without any point.
+    """Scales lines to a chart whose vertical axis is a share in percent; None if there are no points.
 
-    ``log`` scales the other axis by logarithms, and ``whole`` labels it with whole numbers alone.
+    Args:
+        lines: Lines in the units of the data.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        log: Whether the horizontal axis is logarithmic.
+        whole: Whether the horizontal axis is labeled only at whole numbers.
     """
     points = [point for line in lines for point in line.points]
     if not points:
@@ -74,7 +80,7 @@ def draw(lines: Sequence[Line], x_label: str, y_label: str, *, log: bool = False
 
 
 def _range(values: Sequence[float], least: float) -> tuple[float, float]:
-    """The smallest and the largest value, at least ``least`` apart."""
+    """Returns the smallest and the largest value; if they are nearly equal, a range of the width ``least`` around them."""
     low, high = min(values), max(values)
     if high - low < least / 1000:
         return low - least / 2, high + least / 2

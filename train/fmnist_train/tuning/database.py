@@ -1,4 +1,4 @@
-"""The database of a study: opened or created by several processes at once, and tied to one recipe and data set."""
+"""The database of a study, which several processes may open or create at once; it belongs to one recipe and data set."""
 
 import os
 import socket
@@ -20,30 +20,30 @@ __all__ = ["claim_study", "claim_trial", "open_study", "release_trials"]
 _IDENTITY = "identity"
 """Attribute of the study: recipe, data and fields that all its trials share."""
 _PROCESS = "process"
-"""Attribute of a trial: name of the machine and number of the process that trains it."""
+"""Attribute of a trial: host name of the machine and id of the process that trains it."""
 _HEARTBEAT = 30
 """Seconds between two time stamps that a running trial writes."""
 _GRACE = 120
-"""Age of the last time stamp, seconds, from which a trial counts as failed: its process was killed."""
+"""Age of the last time stamp, in seconds, from which a trial counts as failed because its process was killed."""
 _LOCK_WAIT = 60
 """Seconds that a process waits for the others to finish a write to the SQLite file."""
 _LEAST_EPOCHS = 2
-"""Smallest number of epochs before pruning; with more than 20 epochs it is a tenth of them. Early figures are noisy."""
+"""Smallest number of epochs before pruning, because early figures are noisy; with over 20 epochs it is a tenth of them."""
 _ATTEMPTS = 20
-"""Times that opening is tried, half a second apart: several processes may create the tables at the same moment."""
+"""Number of attempts to open a study, half a second apart: several processes may create the tables at the same moment."""
 
 
 def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.Study:
-    """Open the study of a folder, or create it.
+    """Opens the study of a folder; creates it if it does not exist.
 
     Args:
-        folder: its name is the study's.
-        url: database; empty for the SQLite file ``study.db`` in the folder.
-        prune_after: complete trials before pruning begins.
-        epochs: largest number of epochs of a trial.
+        folder: Folder whose name is also the name of the study.
+        url: Database; empty: the SQLite file ``study.db`` in the folder.
+        prune_after: Number of complete trials before pruning begins.
+        epochs: Largest number of epochs of a trial.
 
     Raises:
-        CheckpointError: no database, or one that is no study.
+        CheckpointError: The database cannot be opened, or is not a study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
     place = "--storage" if url else str(folder / "study.db")  # a URL may hold a password
@@ -62,23 +62,23 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
             )
         except (OperationalError, IntegrityError) as error:
             if attempt == _ATTEMPTS - 1:
-                raise _no_study(place, error) from error
+                raise _study_error(place, error) from error
             time.sleep(0.5)
         except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError) as error:
-            raise _no_study(place, error) from error
+            raise _study_error(place, error) from error
     raise AssertionError("the last attempt returns or raises")
 
 
-def _no_study(place: str, error: Exception) -> CheckpointError:
+def _study_error(place: str, error: Exception) -> CheckpointError:
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
     return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause})")
 
 
 def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:
-    """Store the identity of a new study, or compare it with that of an earlier one.
+    """Stores the identity of a new study, or compares it with that of an earlier one.
 
     Raises:
-        ConfigError: the study has another recipe, data set, search space or seed.
+        ConfigError: The study has another recipe, data set, search space or seed.
     """
     stored = study.user_attrs.get(_IDENTITY)
     if stored is None and not study.get_trials(deepcopy=False):
@@ -94,14 +94,14 @@ def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) 
 
 
 def claim_trial(trial: Trial) -> None:
-    """Store the process that trains a trial."""
+    """Stores the process that trains a trial."""
     trial.set_user_attr(_PROCESS, [socket.gethostname(), os.getpid()])
 
 
 def release_trials(study: optuna.Study) -> None:
-    """Mark the running trials of killed processes as failed, and queue their values again.
+    """Marks the running trials of killed processes as failed, and queues their values again.
 
-    A killed process of this machine is found by its number, and one elsewhere by the age of its last time stamp.
+    A killed process of this machine is recognized by its id, another one by the age of its last time stamp.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -113,7 +113,7 @@ def release_trials(study: optuna.Study) -> None:
 
 
 def _is_abandoned(trial: FrozenTrial) -> bool:
-    """Whether the process of a running trial is known to have ended."""
+    """Returns whether the process of a running trial is known to have ended."""
     machine, process = trial.user_attrs.get(_PROCESS, ("", 0))
     if machine != socket.gethostname() or sys.platform == "win32":  # there, signal 0 ends a process
         return False

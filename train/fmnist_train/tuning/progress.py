@@ -14,7 +14,7 @@ __all__ = ["TuningProgress"]
 
 
 class TuningProgress:
-    """Reports a search; ``quiet`` shows nothing at all."""
+    """Progress display of a search; with ``quiet`` it prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -22,11 +22,11 @@ class TuningProgress:
         self._trial = ""
 
     def note(self, text: str) -> None:
-        """Print a line."""
+        """Prints a line."""
         self.console.print(text, soft_wrap=True, markup=False, emoji=False)
 
     def start_trial(self, number: int, values: Mapping[str, float]) -> None:
-        """Show the values of a trial that begins."""
+        """Shows the values of a trial that begins."""
         self._trial = f"trial {number}"
         self.note(f"{self._trial}: {', '.join(f'{name} {value:g}' for name, value in values.items())}")
         if self.console.is_terminal:
@@ -34,12 +34,12 @@ class TuningProgress:
             self._status.start()
 
     def epoch(self, epoch: int, epochs: int, accuracy: float) -> None:
-        """Show the figure of a finished epoch."""
+        """Shows the validation accuracy of a finished epoch."""
         if self._status is not None:
             self._status.update(f"{self._trial}: epoch {epoch} of {epochs}, validation {accuracy:.2%}")
 
     def end_trial(self, trial: FrozenTrial, best: Mapping[str, Any] | None) -> None:
-        """Show the result of a trial, and the best one so far."""
+        """Shows the result of a trial, and the best one so far."""
         self.stop()
         seconds = f"{trial.user_attrs.get(SECONDS, 0):.0f} s"
         if trial.state == TrialState.COMPLETE and trial.value is not None:
@@ -52,7 +52,7 @@ class TuningProgress:
         self.note(f"trial {trial.number}: {result}{top}")
 
     def stop(self) -> None:
-        """Remove the line of the running trial."""
+        """Removes the line of the running trial."""
         if self._status is not None:
             self._status.stop()
             self._status = None

@@ -1,6 +1,6 @@
 """Results of a search: the best recipe as a file, and one page about all trials.
 
-The page is the Jinja2 template ``history.html``, which escapes every text. It needs neither network nor script.
+The page is the Jinja2 template ``history.html``, which escapes every text. It needs neither a network connection nor scripts.
 """
 
 from collections import Counter
@@ -25,18 +25,18 @@ EPOCH, ERROR, SECONDS = "epoch", "error", "seconds"
 _TEMPLATE = Path(__file__).with_name("history.html")
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 _CURVES = 40
-"""Largest number of learning curves, the best ones first; more are not distinguishable."""
+"""Largest number of learning curves, of the best trials; more could not be distinguished."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A trial in words and numbers."""
+    """A trial as the page shows it."""
 
     number: int
     state: str
     """complete, pruned, running, failed, or interrupted (its process ended)."""
     accuracy: float | None
-    """Validation accuracy of the chosen epoch; of a pruned trial the last epoch's."""
+    """Validation accuracy of the chosen epoch; for a pruned trial, that of the last epoch."""
     epoch: int | None
     curve: list[tuple[float, float]]
     """Epochs and their validation accuracies."""
@@ -53,14 +53,14 @@ def write_results(
     *,
     final_epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Write ``best.json``, if a trial is complete, and ``history.html``, each atomically.
+    """Writes ``history.html`` and, if a trial is complete, ``best.json``, each atomically.
 
     Args:
-        trials: all trials of the study.
-        recipe: the recipe of the trials.
-        space: the fields that were searched.
-        folder: folder of the study.
-        final_epochs: epochs of ``best.json``; None: those of the trials.
+        trials: All trials of the study.
+        recipe: The recipe of the trials.
+        space: The fields that were searched.
+        folder: Folder of the study.
+        final_epochs: Epochs of ``best.json``; None: those of the trials.
 
     Returns:
         ``best`` (``trial``, ``accuracy``, ``epoch``, ``values``; None without a complete trial), ``trials`` (counts of

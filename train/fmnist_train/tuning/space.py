@@ -22,20 +22,21 @@ class Parameter:
     """A field that a search changes."""
 
     name: str
+    """Name of the field."""
     help: str
-    """What the field is, from its documentation."""
+    """Help of the field."""
     own: float
     """Value in the recipe that the search starts from."""
     low: float
     high: float
     """Bounds of the values tried; they include the recipe's own value."""
     log: bool
-    """Draw the logarithm evenly."""
+    """Whether the logarithm is drawn uniformly, instead of the value."""
     whole: bool
-    """Draw whole numbers."""
+    """Whether values are whole numbers."""
 
     def describe(self) -> str:
-        """The range in words."""
+        """Returns the range in words."""
         return f"{self.low:g} to {self.high:g}{', logarithmic' if self.log else ''}"
 
 
@@ -47,19 +48,19 @@ class _Trial(Protocol):
 
 
 def searchable() -> list[str]:
-    """The names of all fields with a range."""
-    return [name for owner in (Recipe, Augmentation) for name, about in settings_of(owner).items() if about.search]
+    """Returns the names of all fields with a range."""
+    return [name for owner in (Recipe, Augmentation) for name, field in settings_of(owner).items() if field.search]
 
 
 def search_space(recipe: Recipe, only: Sequence[str] = ()) -> list[Parameter]:
-    """Return the fields of a recipe that a search changes, in the order of the dataclasses.
+    """Returns the fields of a recipe that a search changes, in the order of the dataclasses.
 
     Args:
-        recipe: the start of the search.
-        only: names of fields; empty takes each field that has an effect on the recipe.
+        recipe: Recipe from which the search starts.
+        only: Names of fields; empty: all fields with an effect on the recipe.
 
     Raises:
-        ConfigError: a name without a range, or a field without effect on this recipe.
+        ConfigError: A named field has no range, or no effect on this recipe.
     """
     for name in only:
         if name not in searchable():
@@ -77,18 +78,18 @@ def search_space(recipe: Recipe, only: Sequence[str] = ()) -> list[Parameter]:
 def _parameters(owner: Recipe | Augmentation, recipe: Recipe) -> list[Parameter]:
     hints = typing.get_type_hints(type(owner))
     found = []
-    for name, about in settings_of(owner).items():
-        if about.search is None or not about.search.used_by(recipe):
+    for name, field in settings_of(owner).items():
+        if field.search is None or not field.search.used_by(recipe):
             continue
-        own, search = getattr(owner, name), about.search
-        low = min(search.low, own) if own or not search.log else search.low  # no logarithm of 0
+        own, search = getattr(owner, name), field.search
+        low = min(search.low, own) if own or not search.log else search.low  # 0 has no logarithm
         high, whole = max(search.high, own), hints[name] is int
-        found.append(Parameter(name, about.help, own, low=low, high=high, log=search.log, whole=whole))
+        found.append(Parameter(name, field.help, own, low=low, high=high, log=search.log, whole=whole))
     return found
 
 
 def suggest(trial: _Trial, space: Sequence[Parameter]) -> dict[str, float]:
-    """Draw a value for each parameter."""
+    """Draws a value for each parameter."""
     drawn: dict[str, float] = {}
     for each in space:
         if each.whole:
@@ -99,17 +100,17 @@ def suggest(trial: _Trial, space: Sequence[Parameter]) -> dict[str, float]:
 
 
 def rounded(values: Mapping[str, Any]) -> dict[str, float]:
-    """The values as they are tried: numbers with a fraction have four significant digits."""
+    """Returns values with floats rounded to four significant digits, as they are tried."""
     return {name: value if isinstance(value, int) else float(f"{value:.{_DIGITS}g}") for name, value in values.items()}
 
 
 def own_values(space: Sequence[Parameter]) -> dict[str, float]:
-    """The recipe's own values, within the ranges: a logarithmic one has no 0."""
+    """Returns the recipe's own values within the ranges: on a logarithmic scale, 0 becomes the smallest value."""
     return {parameter.name: max(parameter.own, parameter.low) for parameter in space}
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any], name: str | None = None) -> Recipe:
-    """Return a copy of the recipe with other values of searched fields, under another name if one is given."""
+    """Returns a copy of the recipe with other values of searched fields, under another name if one is given."""
     in_images = {each.name for each in dataclasses.fields(Augmentation)}
     images = {key: value for key, value in values.items() if key in in_images}
     changes = {key: value for key, value in values.items() if key not in in_images}

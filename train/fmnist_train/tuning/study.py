@@ -1,6 +1,6 @@
-"""A search for better values of a recipe's fields, with Optuna. An SQL database stores it, for resuming and sharing.
+"""Search for better values of a recipe's fields, by Optuna. An SQL database stores it, for resuming and for sharing.
 
-Trials are short runs without the test set: validation chooses among them, as it chooses the epoch within a run.
+Trials are short runs without the test set. The best one is chosen by validation, like the epoch within a run.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ __all__ = ["TuningOptions", "tune"]
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """Settings of a search besides its recipe."""
+    """Settings of a search that are not part of its recipe."""
 
     trials: int
     """Trials of the study in total, over all processes: complete, pruned and failed ones."""
@@ -48,25 +48,25 @@ class TuningOptions:
     """Epochs of the recipe file that is written; None: those of the trials, which may be short."""
 
     def folder(self, recipe: Recipe) -> Path:
-        """The folder of the study."""
+        """Returns the folder of the study."""
         name = "" if self.run.data == "fashion-mnist" else f"-{Path(self.run.data).name}"
         return self.run.output or Path("runs") / f"tune-{recipe.name}{name}"
 
 
 def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> dict[str, Any]:
-    """Run trials until the study has ``options.trials`` of them, and write ``best.json`` and ``history.html``.
+    """Runs trials until the study has ``options.trials`` of them, and writes ``best.json`` and ``history.html``.
 
     Returns:
         The best trial and the counts of trials (see ``write_results``).
 
     Raises:
-        ConfigError: a recipe without validation, a field without range, or a study of another recipe or data set.
-        CheckpointError: a database that is no study.
-        TrainingError: no trial was completed.
-        KeyboardInterrupt: after Ctrl-C, when the results so far are written.
+        ConfigError: The recipe has no validation, a field has no range, or the study is of another recipe or data set.
+        CheckpointError: The database is not a study.
+        TrainingError: No trial was completed.
+        KeyboardInterrupt: Ctrl-C was pressed; the results so far are written.
     """
     if not recipe.validation:
-        raise ConfigError(f"recipe '{recipe.name}' holds no validation images, which choose: set --validation 0.1")
+        raise ConfigError(f"recipe '{recipe.name}' has no validation images to choose by: set --validation 0.1")
     space = search_space(recipe, options.only)
     if options.run.threads:
         torch.set_num_threads(options.run.threads)
@@ -115,7 +115,7 @@ class _Trials:
     """Trial that is being trained."""
 
     def objective(self, trial: Trial) -> float:
-        """Train with the values that the study suggests; return the validation accuracy of the chosen epoch."""
+        """Trains with the values that the study suggests; returns the validation accuracy of the chosen epoch."""
         self.current = trial
         claim_trial(trial)
         values = suggest(trial, self.space)
@@ -134,7 +134,7 @@ class _Trials:
             trial.set_user_attr(SECONDS, time.perf_counter() - start)
 
     def lost(self) -> bool:
-        """Return whether another process has marked the current trial as failed, as after a long sleep of this machine."""
+        """Returns whether another process has marked the current trial as failed, as after a long pause of this machine."""
         if self.current is None:
             return False
         trial = self.study.get_trials()[self.current.number]
@@ -165,17 +165,17 @@ class _Trials:
 
 
 def _figure(epoch: Epoch, recipe: Recipe) -> float:
-    """The validation accuracy that trials are compared by; for recipes with photos, its mean with that of photos."""
+    """Returns the figure by which trials are compared: validation accuracy; with photos, its mean with that of photos."""
     accuracy = epoch.validation_accuracy
     if accuracy is None:
-        raise ConfigError("the validation split holds no image: set a larger --validation")
+        raise ConfigError("the validation split has no images: set a larger --validation")
     if recipe.monitor == "photos" and epoch.photo_accuracy is not None:
         return (accuracy + epoch.photo_accuracy) / 2
     return accuracy
 
 
 def _run_trials(trials: _Trials, folder: Path) -> bool:
-    """Run trials until the study has enough, and write the results after each; return False after Ctrl-C."""
+    """Runs trials until the study has enough, and writes the results after each; returns False after Ctrl-C."""
     study, options = trials.study, trials.options
 
     def finished(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -185,7 +185,7 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
         trials.progress.end_trial(trial, results["best"])
 
     try:
-        while _taken(study) < options.trials:
+        while _count_trials(study) < options.trials:
             # The seed depends on the number of existing trials, so each process and each start draws other values.
             seed = options.run.seed + len(study.get_trials(deepcopy=False))
             study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
@@ -202,8 +202,8 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
     return True
 
 
-def _taken(study: optuna.Study) -> int:
-    """The number of finished and running trials. A trial of a killed process has failed without an error, and does not count."""
+def _count_trials(study: optuna.Study) -> int:
+    """Returns the number of finished and running trials, without those whose process was killed."""
     release_trials(study)
     return sum(
         trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING) or ERROR in trial.user_attrs

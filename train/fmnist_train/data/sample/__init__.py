@@ -18,7 +18,7 @@ SEED = 0
 
 
 def write_sample(source: DataSource, folder: Path = SAMPLE_FOLDER) -> None:
-    """Draw ``COUNTS`` images of each part and write four ``.gz`` files; the same data gives the same images."""
+    """Draws ``COUNTS`` images of each part and write four ``.gz`` files; the same data gives the same images."""
     for part, (images_name, labels_name) in IDX_FILES.items():
         split = source.load(part)
         drawn = split.take(stratified_draw(split.labels, COUNTS[part], SEED))
