@@ -1,4 +1,4 @@
-"""Entry point of ``fmnist-export`` and ``python -m fmnist_export``; prints one line where the extra is missing."""
+"""Entry point of ``fmnist-export`` and ``python -m fmnist_export``; prints one line if the extra is missing."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Writes variants that passed the gate into files, and puts files into their folders."""
+"""Writes the files of variants that passed the gate, and moves them into their folder."""
 
 import hashlib
 import json
@@ -39,15 +39,15 @@ def write_variants(
     folder: Path,
     ort: bool,
 ) -> dict[str, dict[str, Any]]:
-    """Writes variants with their metadata into a folder; each file is written once and loaded once, as on a device.
+    """Writes variants with their metadata into a folder, and runs the self-test of each file.
 
     Args:
         variants: Models by precision.
-        evaluation: Their figures on the test images.
+        evaluation: Figures of the variants on the test images.
         metadata: Fields that all files share.
         test: Test images.
         folder: Folder of the files.
-        ort: Whether float32 and int8 are written in the ORT format, too.
+        ort: Whether float32 and int8 models are also written in the ORT format.
 
     Returns:
         By precision: ``file``, ``bytes``, ``compressed`` (bytes after zlib, as in a download), ``sha256``, ``operators``, and
@@ -63,7 +63,7 @@ def write_variants(
         own = {
             "precision": precision,
             "calibration": variant.calibration,
-            "model": {**metadata["model"], "macs": count_macs(variant.model)},  # the integer form has others
+            "model": {**metadata["model"], "macs": count_macs(variant.model)},  # differ in the integer form
             "accuracy": evaluation.accuracy,
             "parity": evaluation.comparisons,
             "selftest": build_selftest(test, logits, tolerance),
@@ -107,13 +107,13 @@ def _describe(name: str, data: bytes) -> dict[str, Any]:
 
 def all_files(files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the entry of each file, those in the ORT format after their ONNX files."""
-    return [about for entry in files.values() for about in (entry, entry.get("ort")) if about]
+    return [file for entry in files.values() for file in (entry, entry.get("ort")) if file]
 
 
 def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Puts checked files in place, the float model first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
+    """Copies checked files into their folder: models, float first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
 
-    Files of other weights are removed before. So at any interruption the runtime finds files of one network only.
+    Files with other weights are removed first, so that the folder has files of one network only even after an interruption.
 
     Args:
         staged: Folder of the checked files.
@@ -123,18 +123,18 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     Raises:
         ConfigError: Another process is exporting into the folder.
         FileError: The folder cannot be written into.
-        OSError: A file cannot be written, as where the disk is full; earlier files are unchanged.
+        OSError: A file cannot be written, for example because the disk is full. Earlier files are unchanged.
     """
     written = all_files(report["files"])
     make_folder(folder)
     with lock_folder(folder, "exporting"):
         stale = _files_of_other_weights(folder, report["checkpoint_sha256"])
         sums = {name: digits for name, digits in _listed_sums(folder / CHECKSUM_FILE).items() if name not in stale}
-        sums |= {about["file"]: about["sha256"] for about in written}
+        sums |= {entry["file"]: entry["sha256"] for entry in written}
         _replace(
             folder,
             stale,
-            {about["file"]: (staged / about["file"]).read_bytes() for about in written}
+            {entry["file"]: (staged / entry["file"]).read_bytes() for entry in written}
             | {
                 CHECKSUM_FILE: "".join(f"{digits}  {name}\n" for name, digits in sums.items()).encode(),
                 "parity.json": f"{json.dumps(report, indent=2)}\n".encode(),
@@ -144,7 +144,7 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
 
 
 def _replace(folder: Path, stale: Iterable[str], files: Mapping[str, bytes]) -> None:
-    """Removes the stale files and puts the new ones in place, after all were written: a full disk changes nothing."""
+    """Writes the new files to a temporary folder, then removes the stale files, and moves the new ones to their places."""
     for leftover in folder.glob(f"{_UNFINISHED}*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as name:
@@ -168,7 +168,7 @@ def _listed_sums(path: Path) -> dict[str, str]:
 
 
 def _files_of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
-    """Returns the names of model files in a folder that are damaged, or whose metadata name another checkpoint."""
+    """Returns the names of model files in a folder that are damaged or were exported from another checkpoint."""
     names = [name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name)]
     return {name for name in names if (folder / name).is_file() and _checkpoint_of(folder / name) != checkpoint_sha256}
 

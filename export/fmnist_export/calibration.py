@@ -1,4 +1,4 @@
-"""Fits the temperature of the probabilities and the threshold of the reject option on validation images."""
+"""Fitting of the temperature of the probabilities, and of the threshold of the reject option, on validation images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +21,9 @@ __all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_tem
 ACCEPTANCE = 0.95
 """Share of garment images that the reject option accepts."""
 PHOTO_ACCEPTANCE = 0.885
-"""Share of validation photos of garments that is accepted, for a network that was trained with photos. The least certain
-photos hold most of its errors, and most photos of other things. The value was chosen on other pictures: it is the largest
-with which ``improved`` accepts at most 15% of each kind of text, scenes, faces and photos of other things."""
+"""Share of validation photos of garments that is accepted, for a network that was trained with photos. Among the least
+certain photos are most of its errors, and most photos of other things. The value was chosen on other images: it is the
+largest with which ``improved`` accepts at most 15% of text, of scenes, of faces, and of photos of other things."""
 _MOST_IMITATED = 0.5
 """Largest share of imitated photos among the images that set the threshold."""
 
@@ -31,8 +31,8 @@ _MOST_IMITATED = 0.5
 def calibrate(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[float, dict[str, Any]]:
     """Fits the temperature and the reject rule of a network.
 
-    With photos in the checkpoint, the rule is fitted on its validation photos. Otherwise it is fitted on validation images,
-    together with as large a share of imitated photos as training had.
+    If the checkpoint contains logits of validation photos, the rule is fitted on them. Otherwise it is fitted on validation
+    images and imitated photos, in the proportion of the training.
 
     Args:
         checkpoint: The network with its description.
@@ -58,16 +58,17 @@ def calibrate(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[fl
 def fit_temperature(
     logits: np.ndarray, labels: np.ndarray, photos: tuple[np.ndarray, np.ndarray] | None = None
 ) -> float:
-    """Finds the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599), by golden section.
+    """Returns the temperature with the least negative log-likelihood (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
         logits: Logits of validation images, float ``[N, classes]``.
         labels: Class ids, int ``[N]``.
-        photos: Logits ``[M, classes]`` and accepted answers, bool ``[M, classes]``, of validation photos. Their mean loss
-            has the same weight as that of the images.
+        photos: Logits, float ``[M, classes]``, and correct answers, bool ``[M, classes]``, of validation photos. Their mean
+            loss has the same weight as that of the images.
 
     Returns:
-        Between 0.05 and 20, rounded to three decimals, so that two exports give the same bytes.
+        A temperature between 0.05 and 20, found by a golden-section search. It is rounded to three decimals, so that two
+        exports give the same bytes.
 
     Raises:
         ConfigError: There are no validation images.
@@ -93,7 +94,7 @@ def fit_temperature(
 
 
 def imitate_photos(validation: Split, labels: Sequence[str]) -> np.ndarray:
-    """Returns validation images as photos might show them: uint8 ``[N, 28, 28]``, the same at every call.
+    """Changes validation images to imitated photos, uint8 ``[N, 28, 28]``; every call returns the same ones.
 
     Args:
         validation: Images to change.
@@ -109,7 +110,7 @@ def imitate_photos(validation: Split, labels: Sequence[str]) -> np.ndarray:
 def fit_reject(
     logits: np.ndarray, temperature: float, score: str = "certainty", acceptance: float = ACCEPTANCE
 ) -> dict[str, Any]:
-    """Finds the threshold that accepts a given share of garment images.
+    """Returns a reject rule whose threshold accepts a given share of garment images.
 
     Args:
         logits: Logits of the images, float ``[N, classes]``.

@@ -25,7 +25,7 @@ class _DefaultExport(Group):
     def parse_args(  # type: ignore[override]  # typer types the base by its private copy of click
         self, ctx: typer.Context, args: list[str]
     ) -> list[str]:
-        """Insert the default subcommand, then parse; a misspelled subcommand is a usage error."""
+        """Inserts the default subcommand, then parses; a misspelled subcommand is a usage error."""
         if args and args[0].isalpha() and args[0] not in self.commands and not Path(args[0]).exists():
             for near in get_close_matches(args[0], self.commands, 1, 0.75):
                 ctx.fail(f"no such command '{args[0]}'. Did you mean '{near}'?")
@@ -48,7 +48,7 @@ _File = Annotated[str, typer.Argument(metavar="FILE", help="Model file, folder, 
 
 @app.callback()
 def _group(version: Version = False) -> None:
-    """The options of the command itself."""
+    """Adds the options of the command itself."""
 
 
 def export(
@@ -61,7 +61,7 @@ def export(
 ) -> None:
     """Export a trained network to ONNX, after comparing the models with PyTorch on the test set.
 
-    Exit code 3: a limit was exceeded; nothing is written.
+    The exit code is 3 if a limit is exceeded; then nothing is written.
     """
     options = ExportOptions(
         quantization=QuantizationSettings(**chosen_settings(QuantizationSettings, settings)),
@@ -69,7 +69,7 @@ def export(
         **chosen_settings(ExportOptions, settings),
     )
     if not options.quantize and (options.rescue or options.quantization != QuantizationSettings()):
-        raise ConfigError("--rescue, --target and --calibration are about the int8 model: add --quantize")
+        raise ConfigError("--rescue, --target and --calibration apply to the int8 model only: add --quantize")
     from fmnist_export.formatting import format_export, format_step
     from fmnist_export.pipeline import export as run_export
     from fmnist_train.checkpoint import find_checkpoint, newest_run
@@ -87,7 +87,7 @@ app.command(cls=Command, short_help="Export a trained network to ONNX.")(
 
 @app.command(cls=Command, short_help="Print a model file's metadata and layers.")
 def inspect(model: _File, as_json: _Json = False) -> None:
-    """Print a model file's metadata, its layers, and which nodes run as integers on this processor."""
+    """Print a model file's metadata, its layers, and the nodes that run as integers on this processor."""
     from fmnist_export.formatting import format_inspection
     from fmnist_export.inspection import inspect_model
 
@@ -98,7 +98,7 @@ def inspect(model: _File, as_json: _Json = False) -> None:
 def verify(model: _File, as_json: _Json = False, **data: Any) -> None:
     """Compute the figures in a file's metadata again on this machine, from the file and the test images.
 
-    Exit code 3: a figure differs.
+    The exit code is 3 if a figure differs.
     """
     from fmnist_export.formatting import format_claims
     from fmnist_export.verify import verify as run_verify
@@ -124,7 +124,7 @@ def c(
 ) -> None:
     """Write an int8 model as plain C99, after comparing all its logits with onnxruntime.
 
-    Exit code 3: a logit differs; nothing is written.
+    The exit code is 3 if a logit differs; then nothing is written.
     """
     from fmnist_export.c.pipeline import find_source, write_c
     from fmnist_train.data.sources import find_dataset
@@ -144,7 +144,7 @@ def publish(
     name: Annotated[str, typer.Argument(help="Name of the model: that of its folder.")],
     artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),
 ) -> None:
-    """Check an int8 model of the artifacts, and embed it in the runtime package, where its name selects it."""
+    """Check an int8 model of the artifacts, and embed it in the runtime package under its name."""
     from fmnist_export.artifacts import publish_model
 
     print(f"{publish_model(artifacts / name)}: embedded")

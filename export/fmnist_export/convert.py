@@ -1,4 +1,4 @@
-"""Converts a PyTorch network to ONNX: one graph from raw pixels to logits and calibrated probabilities."""
+"""Conversion of a PyTorch network to ONNX: one graph from raw pixels to logits and calibrated probabilities."""
 
 import copy
 
@@ -14,7 +14,7 @@ from fmnist_runtime.spec import IMAGE_SIZE
 __all__ = ["OPSET", "Deployed", "fold_batch_norm", "strip_build_details", "to_onnx"]
 
 OPSET = 18
-"""ONNX operator set. Version 18 is supported by device runtimes of recent years and has all operators of the networks."""
+"""Version of the ONNX operator set. Version 18 has all operators of the networks, and recent device runtimes support it."""
 
 
 class Deployed(nn.Module):
@@ -83,7 +83,7 @@ def to_onnx(model: nn.Module, temperature: float = 1.0) -> ModelProto:
         verbose=False,
     )
     if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")  # it does so only without dynamo
+        raise RuntimeError("torch.onnx.export returned no program")  # happens only without dynamo
     exported = strip_build_details(program.model_proto)
     onnx.checker.check_model(exported, full_check=True)
     found = {entry.domain: entry.version for entry in exported.opset_import}

@@ -1,4 +1,4 @@
-"""Evaluates exported variants against the PyTorch reference: accuracy, agreement and latency."""
+"""Evaluation of exported variants against the PyTorch reference: accuracy, agreement and latency."""
 
 import math
 import tempfile
@@ -29,7 +29,7 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of some variants on one set of images, by precision; ``logits`` and ``accuracy`` also have ``pytorch``."""
+    """Figures of variants on one set of images, by precision; ``logits`` and ``accuracy`` also contain ``pytorch``."""
 
     logits: dict[str, np.ndarray]
     """float32 ``[N, classes]``."""
@@ -45,11 +45,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A variant in onnxruntime."""
+    """A variant that was loaded into onnxruntime."""
 
     classifier: Classifier
+    """Classifier of the variant."""
     logits: np.ndarray
+    """Logits of all images, float32 ``[N, classes]``."""
     operators: dict[str, int]
+    """Number of executed nodes by operator."""
 
 
 class Evaluator:
@@ -59,8 +62,8 @@ class Evaluator:
         """Computes the reference logits.
 
         Args:
-            network: Reference; takes raw pixels.
-            split: Images with their classes.
+            network: Reference network, which takes raw pixels.
+            split: Images with their labels.
             labels: Class names.
             max_latency_ratio: Ratio of int8 to float latency below which measuring stops; 0: do not measure.
         """
@@ -153,8 +156,8 @@ def compare_classes(reference: np.ndarray, other: np.ndarray, labels: np.ndarray
         (id of the class with the largest drop, among the significant ones where there are any), ``worst_class_drop`` and
         ``worst_class_interval`` (points).
     """
-    right, other_right = reference == labels, other == labels
-    lost, won = right & ~other_right, ~right & other_right
+    reference_correct, other_correct = reference == labels, other == labels
+    lost, won = reference_correct & ~other_correct, ~reference_correct & other_correct
     by_class = {int(c): _drop(lost[labels == c], won[labels == c]) for c in np.unique(labels)}
     worst = max(by_class, key=lambda c: (by_class[c][1][0] > 0, by_class[c][0]))
     drop, interval = _drop(lost, won)
@@ -172,7 +175,14 @@ def compare_classes(reference: np.ndarray, other: np.ndarray, labels: np.ndarray
 
 
 def _drop(lost: np.ndarray, won: np.ndarray) -> tuple[float, list[float]]:
-    """Returns the accuracy lost on paired answers and its 95% interval (adjusted Wald; Bonett and Price 2012), in points."""
+    """Returns the drop of accuracy on the same images, and its 95% interval, both in percentage points.
+
+    The interval is the adjusted Wald interval of Bonett and Price 2012.
+
+    Args:
+        lost: Images that only the reference classifies correctly, bool ``[N]``.
+        won: Images that only the other model classifies correctly, bool ``[N]``.
+    """
     images = len(lost)
     a, b, n = (lost.sum() + 1) / (images + 2), (won.sum() + 1) / (images + 2), images + 2
     half = _Z95 * math.sqrt((a + b - (a - b) ** 2) / n)
@@ -181,7 +191,7 @@ def _drop(lost: np.ndarray, won: np.ndarray) -> tuple[float, list[float]]:
 
 
 def _exact_mcnemar(lost: int, won: int) -> float:
-    """Returns the p-value of the two-sided binomial test that both changes are equally likely."""
+    """Returns the p-value of the two-sided binomial test of the hypothesis that both changes are equally likely."""
     count = lost + won
     tail = sum(math.comb(count, k) for k in range(min(lost, won) + 1)) / 2**count if count else 1.0
     return min(1.0, 2 * tail)

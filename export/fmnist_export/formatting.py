@@ -1,4 +1,4 @@
-"""Formats the reports of ``fmnist-export`` as text."""
+"""Reports of ``fmnist-export`` as text."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _SHORT = {"selftest", "proof", "parity", "accuracy", "labels", "training", "mode
 
 
 def format_export(report: dict[str, Any]) -> str:
-    """Returns accuracy and agreement with PyTorch of each model, the curve of a fallback search, and the sizes of the files.
+    """Returns the report of an export: accuracy and agreement of each model, curve of a fallback search, sizes of the files.
 
     Args:
         report: Content of ``parity.json``.
@@ -135,7 +135,7 @@ def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
 
 
 def _printable_lines(lines: Iterable[str]) -> str:
-    """Joins lines; control characters of a foreign file's labels are escaped."""
+    """Joins lines, with control characters escaped: labels of a foreign file may contain some."""
     return "\n".join(map(printable, lines))
 
 

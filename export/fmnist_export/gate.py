@@ -14,13 +14,11 @@ def gate_failures(
     latency: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
 ) -> list[str]:
-    """Lists the limits that the variants exceed, one line each; an empty list means that all are kept.
-
-    NaN exceeds every limit.
+    """Returns one line for each limit that the variants exceed. NaN exceeds every limit.
 
     Args:
-        comparisons: Results of ``compare_logits`` by precision. ``float32`` must be an exact copy and ``float16`` one with
-            fewer digits; other precisions may lose a little accuracy.
+        comparisons: Results of ``compare_logits`` by precision. ``float32`` must be equal to PyTorch up to rounding, and
+            ``float16`` nearly equal; other precisions may lose a little accuracy.
         limits: Limits to check.
         latency: Result of ``measure_latency``; None: not checked.
         labels: Class names for the messages.
@@ -73,7 +71,7 @@ def _loss_failures(found: Mapping[str, Any], limits: Limits, labels: Sequence[st
             f"loses {found['drop']:.2f} points of accuracy (95% interval {low:.2f} to {high:.2f}), "
             f"allowed {limits.max_drop:g} (--max-drop)"
         )
-    # One image of a class is a whole point on a small test set, so the drop must also be significant.
+    # On a small test set, one image of a class is a whole percentage point, so the drop must also be significant.
     if not found["worst_class_drop"] <= limits.max_class_drop and found["worst_class_interval"][0] > 0:
         name = labels[found["worst_class"]] if labels else f"class {found['worst_class']}"
         failures.append(

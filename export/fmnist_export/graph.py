@@ -32,12 +32,12 @@ _LAYERS = ("Conv", "Gemm", "MatMul")
 class GraphIndex:
     """Producers, consumers and constants of a graph, by tensor name.
 
-    It describes the graph at the time of its creation; build a new one after nodes are added, removed or renamed.
+    The index is not updated: create a new one after nodes are added, removed or renamed.
 
     Attributes:
         producers: Node that writes each tensor.
-        consumers: Nodes that read each tensor, in the order of the graph; a node that reads a tensor twice is listed twice.
-        constants: Initializers; writing to one changes the model.
+        consumers: Nodes that read each tensor, in the order of the graph; a node that reads it twice is listed twice.
+        constants: Initializers of the model itself, not copies.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -50,7 +50,7 @@ class GraphIndex:
                 self.consumers.setdefault(name, []).append(node)
 
     def only_consumer(self, name: str) -> NodeProto | None:
-        """Returns the node that reads a tensor; None for no reader or several."""
+        """Returns the only node that reads a tensor; None if there is none or several."""
         readers = self.consumers.get(name, [])
         return readers[0] if len(readers) == 1 else None
 
@@ -64,7 +64,7 @@ class Layer:
     """One node that multiplies with weights."""
 
     name: str
-    """Name of its output tensor, after the ReLU that follows where there is one."""
+    """Name of its output tensor; if a ReLU follows, of the ReLU's output."""
     operator: str
     """Operator type, as in ONNX."""
     weight: tuple[int, ...]
@@ -108,7 +108,7 @@ def count_macs(model: ModelProto) -> int:
 
 
 def weighted_nodes(model: ModelProto) -> list[tuple[NodeProto, str]]:
-    """Returns the nodes with weights, each with the name of its output after the ReLU where one follows."""
+    """Returns the nodes with weights, each with the name of its output; if a ReLU follows, of the ReLU's output."""
     after = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
     constants = {i.name for i in model.graph.initializer}
     constants |= {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants}
@@ -167,7 +167,7 @@ def quiet_session(
 def tensor_values(
     model: ModelProto, names: Sequence[str], images: np.ndarray, batch: int = 256
 ) -> dict[str, np.ndarray]:
-    """Computes inner tensors of a graph as it is written, without onnxruntime's optimizations.
+    """Computes inner tensors of a graph without onnxruntime's optimizations.
 
     Args:
         model: A float or QDQ model.
@@ -184,7 +184,7 @@ def tensor_values(
 
 
 def inner_values(model: ModelProto, names: Sequence[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Returns a function from images, uint8 ``[N, 28, 28]``, to what ``tensor_values`` returns for one batch."""
+    """Returns a function from images, uint8 ``[N, 28, 28]``, to the values of inner tensors by name; see ``tensor_values``."""
     copy = copy_model(model)
     present = {output for node in copy.graph.node for output in node.output}
     wanted = [name for name in dict.fromkeys(names) if name in present]

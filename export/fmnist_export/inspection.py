@@ -1,4 +1,4 @@
-"""Describes a model file: its metadata, its layers, and what onnxruntime executes on this processor."""
+"""Description of a model file: metadata, layers, and the nodes that onnxruntime executes on this processor."""
 
 import math
 import tempfile
@@ -28,18 +28,18 @@ _FLOAT_QGEMM_INPUTS = 8
 
 @dataclass(frozen=True)
 class Executed:
-    """One node as onnxruntime executes it on this processor, after its own fusions."""
+    """One node that onnxruntime executes on this processor, after its optimizations."""
 
     operator: str
     """Operator type, as onnxruntime names it."""
     weight: tuple[int, ...]
-    """Shape of its largest constant with at least two axes; empty without one."""
+    """Shape of the largest constant input with at least two axes; empty without one."""
     integer: bool
     """Whether it computes on integers."""
 
 
 def inspect_model(model: str | Path) -> dict[str, Any]:
-    """Reads a model file, and lets onnxruntime optimize its graph for this processor.
+    """Describes a model file, and its graph after onnxruntime's optimization for this processor.
 
     Args:
         model: File, folder or embedded name, as ``Classifier.load`` takes it.
@@ -76,7 +76,7 @@ def _stated_macs(document: Mapping[str, Any]) -> int:
 
 
 def executed_nodes(data: bytes) -> list[Executed]:
-    """Returns what onnxruntime executes for a model on this processor, in order.
+    """Returns the nodes that onnxruntime executes for a model on this processor, in order.
 
     Args:
         data: Contents of a model file.
@@ -94,7 +94,7 @@ def executed_nodes(data: bytes) -> list[Executed]:
 
 
 def executed_operators(data: bytes) -> Counter[str]:
-    """Returns how often onnxruntime executes each operator for a model on this processor."""
+    """Returns the number of nodes of each operator that onnxruntime executes for a model on this processor."""
     return Counter(node.operator for node in executed_nodes(data))
 
 

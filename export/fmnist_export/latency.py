@@ -1,4 +1,4 @@
-"""Compares the latency of int8 with that of float on this machine; both run in turn, so that load affects both alike."""
+"""Comparison of int8 and float latency on this machine, in alternating rounds, so that other load affects both alike."""
 
 import time
 from typing import Any
@@ -28,23 +28,24 @@ def compare_latency(
         calls: Answers in each round.
 
     Returns:
-        ``float32`` and ``int8`` in microseconds, and ``ratio``, the median over the rounds of int8 by float.
+        ``float32`` and ``int8``, median latencies in microseconds; and ``ratio``, the median over the rounds of the int8
+        latency divided by the float latency.
     """
     pixels, models = image[None, None], {"float32": reference, "int8": other}
     times = {name: np.empty((rounds, calls)) for name in models}
-    for turn in range(-1, rounds):  # the first round warms up and is overwritten
+    for round_number in range(-1, rounds):  # the first round warms up and is overwritten
         for name, model in models.items():
             for call in range(calls):
                 start = time.perf_counter()
                 model.logits(pixels)
-                times[name][turn, call] = time.perf_counter() - start
+                times[name][round_number, call] = time.perf_counter() - start
     by_round = {name: np.median(seconds, axis=1) for name, seconds in times.items()}
     medians = {name: float(np.median(seconds)) * 1e6 for name, seconds in times.items()}
     return {**medians, "ratio": float(np.median(by_round["int8"] / by_round["float32"]))}
 
 
 def measure_latency(reference: Classifier, other: Classifier, image: np.ndarray, limit: float) -> dict[str, Any]:
-    """Measures up to ``ATTEMPTS`` times, until the ratio is under ``limit``, so that noise fails no fast model.
+    """Repeats the measurement until the ratio is under ``limit``, at most ``ATTEMPTS`` times, to reduce the effect of noise.
 
     Args:
         reference: The float model.

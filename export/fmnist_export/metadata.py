@@ -1,4 +1,4 @@
-"""Metadata of an exported file: builds the fields, and writes them with a checksum into the model."""
+"""Metadata of an exported file: the fields, and their insertion into the model together with a checksum."""
 
 import importlib.metadata
 import json
@@ -24,11 +24,11 @@ __all__ = ["build_metadata", "build_proof", "build_selftest", "logit_tolerance",
 _GOLDEN_IMAGES = 8
 """Largest number of self-test images: 6 kB of pixels before compression."""
 _FLOAT_TOLERANCE = 1e-3
-"""Allowed difference of a float32 logit: the order of float sums depends on the processor."""
+"""Largest allowed difference of a float32 logit: the order of float sums depends on the processor."""
 _HALF_TOLERANCE = 0.1
-"""Allowed difference of a float16 logit: some processors round sums to 11 bits, and others to 24."""
+"""Largest allowed difference of a float16 logit: some processors round sums to 11 bits, others to 24 bits."""
 _MIXED_TOLERANCE = 0.25
-"""Allowed difference of an int8 logit with float layers: their last bits may move an activation by one of its 256 steps."""
+"""Largest allowed difference of a logit, if an int8 model has float layers: rounding may change an activation by one step."""
 _LICENSE = "MIT, both the weights and Fashion-MNIST (Zalando SE)"
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 """Packages whose versions are recorded."""
@@ -96,10 +96,10 @@ def build_selftest(test: Split, logits: np.ndarray, tolerance: float) -> dict[st
 
 
 def build_proof(test: Split, reference: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-    """Returns the field ``proof``, from which ``fmnist-export verify`` computes a file's figures without the checkpoint.
+    """Returns the field ``proof``, with which ``fmnist-export verify`` computes a file's figures without the checkpoint.
 
     Args:
-        test: Test images of all figures.
+        test: Test images.
         reference: PyTorch's logits of them, ``[N, classes]``.
         logits: The file's logits, float32 ``[N, classes]``.
 
@@ -119,7 +119,7 @@ def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
     """Serializes a model with its metadata and checksum; equal arguments give equal bytes.
 
     Args:
-        model: Graph; metadata that it has already are dropped.
+        model: Graph; its present metadata are removed.
         document: Fields by keys without the prefix, JSON-ready; ``schema`` is added.
     """
     stamped = copy_model(model)
@@ -130,8 +130,6 @@ def stamp(model: ModelProto, document: Mapping[str, Any]) -> bytes:
     data = bytearray(stamped.SerializeToString(deterministic=True))
     span = checksum_span(bytes(data))
     if span is None:
-        raise RuntimeError(
-            "the serialized model has no place for its checksum"
-        )  # an internal error, not one of the caller
+        raise RuntimeError("the serialized model has no place for its checksum")  # a defect of this module
     data[span] = file_checksum(bytes(data), span).encode()
     return bytes(data)

@@ -1,4 +1,4 @@
-"""Collects the files that belong beside shipped models, and writes their model card."""
+"""Evidence beside shipped models: copies of the run's files, metrics of all seeds, and a model card."""
 
 import json
 from collections.abc import Sequence
@@ -39,13 +39,13 @@ _LICENSE = "MIT for the weights. Fashion-MNIST is MIT (Zalando SE)."
 
 
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Copy a run's checkpoint, metrics, history and plots beside its exported files, and write their card.
+    """Copies a run's checkpoint, metrics, history and plots to its exported files, and writes a model card.
 
-    ``metrics.json`` gets three more keys: ``exported``, the accuracy of each file;
-    ``seeds``, one row for each finished run of the same recipe in the folder beside this run; ``teachers``, their SHA-256.
+    ``metrics.json`` gets three more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of
+    the same recipe beside this run; and ``teachers``, the SHA-256 of the teachers' files.
 
     Raises:
-        CheckpointError: the run's ``metrics.json`` is damaged.
+        CheckpointError: The run's ``metrics.json`` is damaged.
     """
     previous = read_object(folder / "metrics.json")
     for pattern in ("best.*", "history.*", "*.png"):
@@ -58,7 +58,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     if not metrics:
         raise CheckpointError(f"{run / 'metrics.json'} is damaged: 'fmnist-train --resume' writes it anew")
     metrics["exported"] = {
-        name: {"file": about["file"], **report["accuracy"][name]} for name, about in report["files"].items()
+        name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
     seeds = (
         {row["seed"]: row for row in previous.get("seeds", [])} if previous.get("recipe") == metrics["recipe"] else {}
@@ -71,7 +71,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The finished runs of this recipe beside ``run``, itself included, by seed; with int8's accuracy where exported."""
+    """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed."""
     rows = {}
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         other = read_object(path)
@@ -91,19 +91,19 @@ def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, An
 
 
 def _photo_answers(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Logits and accepted answers of the validation photos in a checkpoint's description; None without photos."""
+    """Returns logits and accepted answers of the validation photos in a checkpoint's description; None without photos."""
     return unpack_logits(info["photos"]) if "photos" in info else None
 
 
 def model_card(
     metrics: dict[str, Any], report: dict[str, Any], *, photos: tuple[np.ndarray, np.ndarray] | None = None
 ) -> str:
-    """Return a model card in Markdown (Mitchell et al. 2019, arXiv:1810.03993).
+    """Returns a model card in Markdown (Mitchell et al. 2019, arXiv:1810.03993).
 
     Args:
-        metrics: the content of the run's ``metrics.json`` with ``seeds`` and ``teachers``.
-        report: the content of the export's ``parity.json``.
-        photos: logits ``[N, classes]`` and accepted answers, bool ``[N, classes]``, of the validation photos of a network
+        metrics: Content of the run's ``metrics.json``, with ``seeds`` and ``teachers``.
+        report: Content of the export's ``parity.json``.
+        photos: Logits ``[N, classes]`` and accepted answers, bool ``[N, classes]``, of the validation photos of a network
             that was fine-tuned with photos.
     """
     tuned = photos is not None
@@ -117,17 +117,17 @@ def model_card(
         "Evaluation by class": _classes(metrics["test"]),
         **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
         "Limits": _limits(metrics, photos=tuned),
-        "How to make it again": _again(phases, metrics["seed"], photos=tuned),
+        "How to make it again": _reproduction(phases, metrics["seed"], photos=tuned),
         "How to cite": "Cite this project with its CITATION.cff, and Fashion-MNIST.",
         "License": _LICENSE + (" The photos are CC0." if tuned else ""),
     }
     size = report["model"]
-    about = (
+    summary = (
         f"The network {metrics['model']['name']}, trained with the recipe {' and then '.join(phases)}: "
         f"{size['parameters']:,} parameters, {size['macs'] / 1e6:.1f}M multiplications an image. "
         f"It takes one gray image of 28×28 pixels and returns {len(metrics['test']['per_class'])} logits."
     )
-    parts = [f"# Model card: {phases[0]}", about, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    parts = [f"# Model card: {phases[0]}", summary, *(f"## {name}\n\n{text}" for name, text in sections.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -234,11 +234,11 @@ def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
 
 
 def _phases(recipe: dict[str, Any]) -> list[str]:
-    """The recipes that make the network, in order: a fine-tuning comes after the recipe that it starts from."""
+    """Returns the recipes of the network in the order of training: the recipe with the first weights, then the fine-tuning."""
     return [current_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
 
 
-def _again(phases: list[str], seed: int, *, photos: bool) -> str:
+def _reproduction(phases: list[str], seed: int, *, photos: bool) -> str:
     commands = [f"fmnist-train --recipe {recipe} --seed {seed}" for recipe in phases]
     commands[-1] += " --photos FOLDER" if photos else ""
     commands.append(f"fmnist-export runs/{phases[-1]}-seed{seed} --quantize --evidence")

@@ -32,14 +32,14 @@ from fmnist_train.training.run import SPLIT_SEED
 __all__ = ["ExportOptions", "export"]
 
 _VALIDATION_SHARE = 0.1
-"""Share of the training images for validation, of a data set that the network was not trained on."""
+"""Share of the training images that is used for validation if the network was trained on another data set."""
 _PROBES = 64
-"""Test images on which the noisiest layers of a failed export are found."""
+"""Number of test images on which the noise of layers is measured after a failed export."""
 _FEW = 500
-"""Test images below which a failed export states the share of one: a limit may be finer than that."""
+"""Number of test images below which the message of a failed export states the share of one image: limits may be smaller."""
 
 Progress = Callable[[dict[str, Any]], None]
-"""Receives each row of the curve of a fallback search."""
+"""Function that receives each row of a fallback search's curve."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,25 @@ class _Inputs:
     """Inputs of all steps."""
 
     checkpoint: Checkpoint
+    """Trained network with its description."""
     dataset: str
+    """Name of the data set."""
     labels: list[str]
+    """Class names."""
     validation: Split
+    """Validation images."""
     test: Split
+    """Test images."""
     calibration_images: np.ndarray
+    """Images for the quantization, uint8 ``[N, 28, 28]``."""
     temperature: float
+    """Divisor of the logits."""
     reject: dict[str, Any]
+    """Reject rule, as ``fit_reject`` returns it."""
 
 
 def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = lambda row: None) -> dict[str, Any]:
-    """Exports a checkpoint, compares the models with it, and only then puts the files in place.
+    """Exports a checkpoint: converts it, compares the models with it, and then writes the files.
 
     Args:
         checkpoint_path: Run folder or checkpoint.
@@ -65,7 +73,7 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
         progress: See ``Progress``.
 
     Returns:
-        The content of ``parity.json`` (``parity.txt`` is the same for people), and ``folder``.
+        The content of ``parity.json``, and ``folder``. ``parity.txt`` is the same content as text.
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
@@ -113,7 +121,7 @@ def _prepare(checkpoint_path: Path, options: ExportOptions) -> _Inputs:
 
 
 def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
-    """Returns training images and validation images, which training did not use; all images where it used all."""
+    """Returns the training images, and the validation images, which training did not use; if it used all, all images."""
     images = source.load("train")
     own = checkpoint.info["dataset"] == source.name
     share = checkpoint.info["recipe"]["validation"] if own else _VALIDATION_SHARE
@@ -133,7 +141,7 @@ def _convert(inputs: _Inputs, *, half: bool) -> dict[str, Variant]:
 
 
 def _quantize(inputs: _Inputs, float32: Variant, settings: QuantizationSettings) -> Variant:
-    """Returns the int8 model, of the network's integer form where it has one."""
+    """Returns the int8 model; it is made from the network's integer form if there is one."""
     network, images = to_integer_form(inputs.checkpoint.model), inputs.calibration_images
     model = float32.model if network is None else to_onnx(network, inputs.temperature)
     return Variant(quantize(model, images, settings), describe_calibration(images, settings), model)
@@ -161,24 +169,30 @@ def _pass_gate(
     floats = {precision: found for precision, found in evaluation.comparisons.items() if precision != "int8"}
     curve: list[dict[str, Any]] = []
     if failures and options.rescue and not gate_failures(floats, options.limits):
-        search = FallbackSearch(
-            network=to_integer_form(inputs.checkpoint.model) or inputs.checkpoint.model,
-            variants=variants,
-            images=inputs.calibration_images,
-            settings=options.quantization,
-            validation=_evaluator(inputs, inputs.validation, options.limits),
-            test=evaluator,
-            limits=options.limits,
-            labels=inputs.labels,
-            temperature=inputs.temperature,
-            report=progress,
-        )
+        search = _fallback_search(inputs, variants, evaluator, options, progress)
         found, curve = search.run(), search.curve
         if found is not None:
             return *found, curve
     if failures:
         raise GateError(_explain(failures, variants, inputs.test.images, curve))
     return variants, evaluation, curve
+
+
+def _fallback_search(
+    inputs: _Inputs, variants: dict[str, Variant], evaluator: Evaluator, options: ExportOptions, progress: Progress
+) -> FallbackSearch:
+    return FallbackSearch(
+        network=to_integer_form(inputs.checkpoint.model) or inputs.checkpoint.model,
+        variants=variants,
+        images=inputs.calibration_images,
+        settings=options.quantization,
+        validation=_evaluator(inputs, inputs.validation, options.limits),
+        test=evaluator,
+        limits=options.limits,
+        labels=inputs.labels,
+        temperature=inputs.temperature,
+        report=progress,
+    )
 
 
 def _write(
@@ -196,7 +210,7 @@ def _write(
         "comparisons": evaluation.comparisons,
         "latency": evaluation.latency,
         "files": files,
-        "sizes": [{key: about[key] for key in ("file", "bytes", "compressed")} for about in all_files(files)],
+        "sizes": [{key: file[key] for key in ("file", "bytes", "compressed")} for file in all_files(files)],
     }
 
 

@@ -1,6 +1,6 @@
 """Settings of the export and limits of its gate, with their defaults.
 
-Nothing heavy is imported, so that the command's ``--help`` appears at once.
+This module imports no large library, so that ``--help`` is fast.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ __all__ = ["CALIBRATIONS", "TARGETS", "ExportOptions", "Limits", "QuantizationSe
 CALIBRATIONS = ("minmax", "percentile", "entropy")
 """Methods by which onnxruntime chooses the range of an activation."""
 TARGETS = {"portable": 64, "vnni": 127}
-"""Largest magnitude of an integer weight by target: 7 bits or 8. ``vnni`` is for processors with VNNI instructions, and Arm."""
+"""Largest magnitude of an integer weight by target: 7 or 8 bits. ``vnni`` is for Arm, and for processors with VNNI."""
 
 _INT8, _GATE, _FILES = "Int8 model", "Limits of int8 against PyTorch", "Files"
 """Titles of the help panels."""
@@ -64,13 +64,13 @@ class QuantizationSettings:
 
     target: str = setting(
         "portable",
-        "Processors: all (7-bit weights), or those with VNNI (8-bit).",
+        "Processors for which the model is made: all (7-bit weights), or those with VNNI (8-bit weights).",
         panel=_INT8,
         choices=tuple(TARGETS),
         show_default=True,
     )
     calibration: str = setting(
-        "minmax", "Method of the activation ranges.", panel=_INT8, choices=CALIBRATIONS, show_default=True
+        "minmax", "Method for choosing activation ranges.", panel=_INT8, choices=CALIBRATIONS, show_default=True
     )
     images: int = setting(
         4096,
@@ -109,14 +109,14 @@ class ExportOptions(DataOptions):
     )
     quantize: bool = setting(False, "Also write an int8 model.", panel=_INT8, names=("--quantize", "--quantise"))
     rescue: bool = setting(
-        False, "If int8 fails: try other calibrations, then the worst layers in float, then fine-tuning.", panel=_INT8
+        False,
+        "If the int8 model fails, try other calibrations, then the worst layers in float, then fine-tuning.",
+        panel=_INT8,
     )
     half: bool = setting(
         False, "Also write a float16 model: half the size, no faster on x86-64.", panel=_FILES, names=("--fp16",)
     )
     ort: bool = setting(False, "Also write the models in onnxruntime's ORT format (.ort).", panel=_FILES)
-    evidence: bool = setting(
-        False, "Put checkpoint, metrics, history, plots and a model card beside the models.", panel=_FILES
-    )
+    evidence: bool = setting(False, "Also write checkpoint, metrics, history, plots and a model card.", panel=_FILES)
     reject_score: str = "certainty"
     """Score of the reject option, a key of ``SCORES``."""

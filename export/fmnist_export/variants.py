@@ -1,8 +1,8 @@
 """Variants of one network before they are written: float32, float16, int8, and onnxruntime's own format.
 
-Neither float16 nor the ORT format shortens an answer on an x86-64 processor. Float16 halves the float file, but onnxruntime
-has no float16 kernels for x86-64: it converts and computes in float32. A file in the ORT
-format is optimized already, so it loads faster. Builds of onnxruntime without the ONNX parser read no other format.
+Neither float16 nor the ORT format reduces latency on x86-64 processors. Float16 halves the size of the float file, but
+onnxruntime has no float16 kernels for x86-64: it converts and computes in float32. A file in the ORT format is optimized
+already, so it loads faster. Builds of onnxruntime without the ONNX parser read only this format.
 """
 
 import tempfile
@@ -36,7 +36,7 @@ class Variant:
 
 
 def to_half(model: ModelProto) -> ModelProto:
-    """Returns a float16 copy of a float model; the softmax, the input and the outputs keep their types.
+    """Returns a float16 copy of a float model; softmax, input and outputs keep their types.
 
     Args:
         model: A model that ``to_onnx`` returned.
@@ -63,8 +63,8 @@ def to_half(model: ModelProto) -> ModelProto:
 def to_ort(data: bytes) -> bytes:
     """Returns an exported ONNX file in the ORT format, with all metadata and a checksum of its own.
 
-    The graph is optimized as far as holds on every processor. onnxruntime writes its parts in an order that changes from
-    call to call: two calls give the same model, but not the same bytes.
+    The graph is optimized only in ways that are valid on every processor. onnxruntime writes the parts of the file in an order
+    that changes from call to call, so two calls give the same model but not the same bytes.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ort"
@@ -75,11 +75,9 @@ def to_ort(data: bytes) -> bytes:
             entries={"session.save_model_format": "ORT"},
             disabled_optimizers=["NchwcTransformer"],
         )
-        sealed = bytearray(path.read_bytes())
-    span = checksum_span(bytes(sealed))
+        ort = bytearray(path.read_bytes())
+    span = checksum_span(bytes(ort))
     if span is None:
-        raise RuntimeError(
-            "onnxruntime wrote an ORT file without our checksum"
-        )  # an internal error, not one of the caller
-    sealed[span] = file_checksum(bytes(sealed), span).encode()
-    return bytes(sealed)
+        raise RuntimeError("onnxruntime wrote an ORT file without the checksum")  # a defect, not an error of the caller
+    ort[span] = file_checksum(bytes(ort), span).encode()
+    return bytes(ort)

@@ -1,4 +1,4 @@
-"""Verifies the figures in a file's metadata on another machine, from the file and the test images alone."""
+"""Verification of the figures in a file's metadata on another machine, from the file and the test images alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Claim:
-    """One figure of the metadata, and the same figure computed here."""
+    """One figure in the metadata, and the same figure computed on this machine."""
 
     name: str
     """Name in the printed report."""
     stated: Any
     """Value in the metadata."""
     found: Any
-    """Value computed here."""
+    """Value computed on this machine."""
     holds: bool
     """Whether both are equal, within the tolerance for other processors."""
 
@@ -46,40 +46,42 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
         source: Data set of the file's figures; only its test images are read.
 
     Returns:
-        One claim for each figure. Where all layers compute on integers, all figures and logits must be equal, to the bit.
-        Otherwise the class may differ where the two largest logits differ by less than the self-test's tolerance.
+        One claim for each figure. If all layers compute on integers, all figures and logits must be equal, to the bit.
+        Otherwise the class of an image may differ if its two largest logits differ by less than the self-test's tolerance.
 
     Raises:
-        ModelError: The file does not load, or its metadata lack the proof.
-        DataError: The test images are not those of the file's figures.
+        ModelError: The file cannot be loaded, or its metadata have no valid field ``proof``.
+        DataError: The figures in the file were computed on other test images.
     """
-    classifier = Classifier.load(model)
-    document, test = classifier.metadata.document, source.load("test")
+    classifier, test = Classifier.load(model), source.load("test")
     try:
-        proof, precision = document["proof"], classifier.metadata.precision
-        tolerance = _tolerance(document)
-        if arrays_sha256(test.images, test.labels) != proof["images_sha256"]:
-            raise DataError(
-                f"the figures are not those of the test images of {source.name} in {source.origin}; name others with --data"
-            )
-        logits = all_logits(classifier, test.images)
-        replay = selftest(classifier)
-        data = read_model(find_model(model))
-        claims = [
-            _equal("labels", list(classifier.labels), list(source.labels)),
-            *([] if is_ort(data) else _costs(document, onnx.load_model_from_string(data))),
-            Claim("self-test", "passes", "passes" if replay.passed else "fails", replay.passed),
-            *_accuracy(document["accuracy"][precision], accuracy(logits, test.labels), _undecided(logits, tolerance)),
-        ]
-        if tolerance == 0:  # integers are equal everywhere, float sums are not
-            claims.append(_equal("SHA-256 of all logits", proof["logits_sha256"], arrays_sha256(logits)))
-            claims += _against_pytorch(document["parity"][precision], proof["pytorch_differs"], logits, test)
+        return _compute_claims(classifier, read_model(find_model(model)), source, test)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         if isinstance(error, DataError | ModelError):
             raise
         raise ModelError(f"the model's proof is missing or malformed ({error!r}); export it again") from error
-    else:
-        return claims
+
+
+def _compute_claims(classifier: Classifier, data: bytes, source: DataSource, test: Split) -> list[Claim]:
+    document, precision = classifier.metadata.document, classifier.metadata.precision
+    proof = document["proof"]
+    tolerance = _tolerance(document)
+    if arrays_sha256(test.images, test.labels) != proof["images_sha256"]:
+        raise DataError(
+            f"the figures are not those of the test images of {source.name} in {source.origin}; name others with --data"
+        )
+    logits = all_logits(classifier, test.images)
+    replay = selftest(classifier)
+    claims = [
+        _equal("labels", list(classifier.labels), list(source.labels)),
+        *([] if is_ort(data) else _costs(document, onnx.load_model_from_string(data))),
+        Claim("self-test", "passes", "passes" if replay.passed else "fails", replay.passed),
+        *_accuracy(document["accuracy"][precision], accuracy(logits, test.labels), _undecided(logits, tolerance)),
+    ]
+    if tolerance == 0:  # integers are equal everywhere, float sums are not
+        claims.append(_equal("SHA-256 of all logits", proof["logits_sha256"], arrays_sha256(logits)))
+        claims += _against_pytorch(document["parity"][precision], proof["pytorch_differs"], logits, test)
+    return claims
 
 
 def _tolerance(document: Mapping[str, Any]) -> float:
@@ -90,7 +92,7 @@ def _tolerance(document: Mapping[str, Any]) -> float:
 
 
 def _costs(document: Mapping[str, Any], graph: onnx.ModelProto) -> list[Claim]:
-    """Compares the multiply-accumulates; a graph in the ORT format is optimized, and has no layers left to count."""
+    """Compares the multiply-accumulates, which cannot be counted in the optimized graph of an ORT file."""
     return [_equal("multiply-accumulates", document["model"]["macs"], count_macs(graph))]
 
 
@@ -105,14 +107,14 @@ def _undecided(logits: np.ndarray, tolerance: float) -> int:
 
 
 def _accuracy(stated: Mapping[str, Any], found: Mapping[str, Any], undecided: int) -> list[Claim]:
-    """Compares counts within the undecided images, and the stated accuracy and interval with the stated count."""
+    """Compares the counts, up to the undecided images, and checks that accuracy and interval follow from the stated count."""
     close = stated["images"] == found["images"] and abs(stated["correct"] - found["correct"]) <= undecided
     follows = share_correct(stated["correct"], stated["images"])
     counts = [f"{value['correct']} of {value['images']}" for value in (stated, found)]
     return [
         Claim("correct answers", counts[0], counts[1], close),
         *(
-            Claim(name, stated[key], found[key], close and _near(stated[key], follows[key]))
+            Claim(name, stated[key], found[key], close and _nearly_equal(stated[key], follows[key]))
             for name, key in (("accuracy", "accuracy"), ("95% interval", "interval"))
         ),
     ]
@@ -121,18 +123,23 @@ def _accuracy(stated: Mapping[str, Any], found: Mapping[str, Any], undecided: in
 def _against_pytorch(
     stated: Mapping[str, Any], differs: list[list[int]], logits: np.ndarray, test: Split
 ) -> list[Claim]:
-    """Compares with PyTorch's classes, which the proof lists wherever they are not those of the file."""
+    """Compares with PyTorch's classes, which the field ``proof`` lists for all images with another class."""
     classes = logits.argmax(axis=1)
     pytorch = classes.copy()
     for image, reference in differs:
         pytorch[image] = reference
     found = compare_classes(pytorch, classes, test.labels)
     return [
-        Claim(f"{key.replace('_', ' ')} (against PyTorch)", stated[key], found[key], _near(stated[key], found[key]))
+        Claim(
+            f"{key.replace('_', ' ')} (against PyTorch)",
+            stated[key],
+            found[key],
+            _nearly_equal(stated[key], found[key]),
+        )
         for key in found
     ]
 
 
-def _near(stated: Any, found: Any) -> bool:
-    """Returns whether two figures are equal up to the rounding of their last digits; not-a-number never is."""
+def _nearly_equal(stated: Any, found: Any) -> bool:
+    """Returns whether two figures are equal up to the rounding of their last digits; NaN is never equal."""
     return bool(np.allclose(stated, found, rtol=_ROUNDING, atol=_ROUNDING))

@@ -30,7 +30,7 @@ def test_from_training_to_the_device(name: str, tmp_path: Path) -> None:
     recipe = dataclasses.replace(trained_as, epochs=2, batch_size=50, validation=0.1, ema_decay=0, patience=0)
     about = {"labels": list(source.labels), "dataset": "sample"}
     halves = images.take(np.arange(0, 1000)), images.take(np.arange(1000, 1200))
-    Training(recipe, *halves, tmp_path, device=torch.device("cpu"), about=about).run()
+    Training(recipe, *halves, tmp_path, device=torch.device("cpu"), description=about).run()
     export(tmp_path, ExportOptions(quantize=True, limits=LIMITS, data="sample"))
     operators = json.loads((tmp_path / "export" / "parity.json").read_text())["files"]["int8"]["operators"]
     assert not FLOAT_LAYERS & set(operators) and "QGemm" in operators

@@ -1,4 +1,4 @@
-"""Plans the scratch arena: each buffer's offset, so that buffers alive at the same time do not overlap."""
+"""Layout of the scratch arena: offsets of the buffers, so that buffers in use at the same time do not overlap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ __all__ = ["Plan", "plan_memory", "strip_bytes"]
 ALIGNMENT = 4
 """Bytes of a word, the unit that kernels read."""
 SLACK = 4
-"""Bytes after each buffer, because kernels read whole words; the weights for these bytes are zero."""
+"""Bytes after each buffer that kernels may read, because they read whole words; their weights are zero."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,22 @@ class Plan:
 
 @dataclass
 class _Block:
-    """Buffers that share one offset, with the layers from first write to last read."""
+    """Memory of one or several buffers with the same offset."""
 
     size: int
+    """Bytes."""
     first: int
+    """Index of the layer that writes it first."""
     last: int
+    """Index of the layer that reads it last."""
     offset: int = 0
+    """Bytes from the start of the arena."""
 
 
 def plan_memory(network: Network) -> Plan:
-    """Places buffers largest first, each at the lowest offset that is free during its lifetime.
+    """Places buffers in the order of decreasing size, each at the lowest offset that is free during its lifetime.
 
-    A layer that works in place takes over the buffer of an input that is not read again.
+    The output of a layer that works in place reuses the buffer of an input that is not read again.
     """
     last_read = {t.name: i for i, layer in enumerate(network.layers) for t in layer.inputs}
     blocks: dict[str, _Block] = {}
@@ -57,12 +61,12 @@ def plan_memory(network: Network) -> Plan:
 
 
 def strip_bytes(layer: Convolution) -> int:
-    """Bytes of the padded input rows of one output row; 0 where a convolution reads its input in place."""
+    """Returns the bytes of the padded input rows of one output row; 0 if a convolution reads its input in place."""
     _, width, channels = layer.grid
     _, rows, columns, _ = layer.weight.shape
     whole_words = columns * channels % ALIGNMENT == 0
     if not any(layer.pads) and (whole_words or layer.inputs[0].name != "image"):
-        return 0  # the caller's image has no slack after it
+        return 0  # the condition above excludes the caller's image, after which kernels must not read
     return int(rows * (width + layer.pads[1] + layer.pads[3]) * channels)
 
 

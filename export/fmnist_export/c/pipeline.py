@@ -1,4 +1,4 @@
-"""Writes a model file as a folder of C, after comparing its logits with onnxruntime."""
+"""Export of a model file as a folder of C, after a comparison of its logits with onnxruntime's."""
 
 import re
 from collections.abc import Mapping
@@ -7,25 +7,25 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from fmnist_export.c.comparison import compare_with_onnxruntime, find_compiler, write_files
 from fmnist_export.c.emit import MARKER, Source, generate
 from fmnist_export.c.memory import plan_memory
-from fmnist_export.c.proof import find_compiler, prove_c, write_files
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, FileError, ModelError
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.network.reader import read_network
 
-__all__ = ["Written", "find_source", "write_c"]
+__all__ = ["CExport", "find_source", "write_c"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
 _STEMS = ("model", "model.int8")
-"""File names that all runs share; the model has the name of its folder."""
+"""Stems of the file names that all exports have in common; such a model is named after its folder."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """Written files, and the result of their comparison with onnxruntime."""
+class CExport:
+    """CExport files, and the result of their comparison with onnxruntime."""
 
     name: str
     """Part of all C names."""
@@ -54,12 +54,12 @@ def find_source(model: str | Path, name: str | None = None) -> tuple[Path, str]:
     """Finds the model file and the name of its C.
 
     Args:
-        model: file, folder, run folder or embedded model.
-        name: part of all C names; None derives it from the file or, for ``model.int8.onnx``, from its folder.
+        model: Model file, its folder, run folder, or name of an embedded model.
+        name: Part of all C names; None: derived from the file or, for ``model.int8.onnx``, from its folder.
 
     Raises:
-        ModelError: there is no such model.
-        ConfigError: the name is no part of a C identifier.
+        ModelError: There is no such model.
+        ConfigError: The name cannot be part of a C identifier.
     """
     exported = Path(model) / "export"
     path = find_model(exported if exported.is_dir() else model)
@@ -75,20 +75,20 @@ def find_source(model: str | Path, name: str | None = None) -> tuple[Path, str]:
     return path, chosen
 
 
-def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
+def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
     """Writes an int8 model as C.
 
     Args:
-        path: model file.
-        name: part of all C names.
-        output: folder; files of an earlier run are replaced.
+        path: Model file.
+        name: Part of all C names.
+        output: Folder; files of an earlier run are replaced.
         images: Images whose logits are compared, uint8 ``[N, 28, 28]``.
 
     Raises:
-        ModelError: not an int8 model, or one with an operator that cannot be written.
-        ConfigError: the folder holds other files of these names.
-        FileError: the folder cannot be written.
-        GateError: the C computes other logits.
+        ModelError: The model is not int8, or has an operator that cannot be written.
+        ConfigError: The folder contains other files of these names.
+        FileError: The folder cannot be written.
+        GateError: The C computes other logits than onnxruntime.
     """
     classifier, data = Classifier.load(path), read_model(path)
     if is_ort(data):
@@ -104,9 +104,9 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
     _refuse_others(files, output)
     compiler = find_compiler()
     if compiler:
-        prove_c(files, f"fmnist_{name}", classifier, images, compiler=compiler)
-    _put(files, output)
-    return Written(
+        compare_with_onnxruntime(files, f"fmnist_{name}", classifier, images, compiler=compiler)
+    _write(files, output)
+    return CExport(
         name=name,
         folder=output,
         files=tuple(str(file) for file in files),
@@ -120,14 +120,14 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> Written:
 def _refuse_others(files: Mapping[PurePosixPath, str], output: Path) -> None:
     """Refuses a folder with a file of the same name that no earlier run wrote."""
     if output.exists() and not output.is_dir():
-        raise FileError(f"{output} is no folder: choose another --output")
+        raise FileError(f"{output} is not a folder: choose another --output")
     for file in files:
         target = output / file
         if target.is_dir() or (target.exists() and MARKER not in target.read_text("utf-8", errors="replace")[:2000]):
             raise ConfigError(f"{target} exists and was not written by this command: choose another --output")
 
 
-def _put(files: Mapping[PurePosixPath, str], output: Path) -> None:
+def _write(files: Mapping[PurePosixPath, str], output: Path) -> None:
     try:
         write_files(files, output)
     except OSError as error:

@@ -1,9 +1,9 @@
 """Equalizes the ranges of channels before quantization, without changing what the network computes.
 
-An activation has one scale for all channels, so a channel with small values would get few of its 256 steps. A ReLU or
-pooling commutes with positive factors. Dividing a channel by its range in one layer, and multiplying the next layer's
-weights by it, changes nothing in float (cross-layer equalization, Nagel et al. 2019, arXiv:1906.04721). The ranges are those
-of activations, as in Xiao et al. 2023, arXiv:2211.10438.
+All channels of an activation have the same scale, so a channel with small values would use few of the 256 steps. ReLU and
+pooling commute with positive factors. So a channel can be divided by its range in one layer, and the next layer's weights
+multiplied by it, without a change in float (cross-layer equalization, Nagel et al. 2019, arXiv:1906.04721). The ranges are
+those of activations, as in Xiao et al. 2023, arXiv:2211.10438.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = ["equalize"]
 _COMMUTING = ("Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Flatten")
 """Operators that commute with a positive factor on a channel."""
 _LEAST_FACTOR = 1 / 64
-"""Smallest factor of a channel, dead ones included: the next layer's weights lose as many bits as the channel gains."""
+"""Smallest factor of a channel, also of one that is always 0: the next layer's weights lose as many bits as it gains."""
 
 
 def equalize(model: ModelProto, images: np.ndarray) -> ModelProto:
@@ -62,7 +62,7 @@ def _pairs(model: ModelProto, index: GraphIndex) -> list[tuple[NodeProto, str, N
 
 
 def _is_dense(node: NodeProto, index: GraphIndex) -> bool:
-    """Returns whether the weights of a node are constants with outputs on the first axis and all inputs on the second."""
+    """Returns whether the weights of a node are constants of the form ``[outputs, inputs, ...]``, without groups."""
     found = attributes(node)
     dense = node.op_type == "Conv" and found.get("group", 1) == 1
     dense |= node.op_type == "Gemm" and found.get("transB", 0) == 1 and not found.get("transA", 0)
@@ -70,7 +70,7 @@ def _is_dense(node: NodeProto, index: GraphIndex) -> bool:
 
 
 def _multiply(tensor: TensorProto, factor: np.ndarray, axis: int) -> None:
-    """Multiplies a constant along an axis; on an axis flattened from channels and positions, each factor repeats."""
+    """Multiplies a constant along an axis in place; factors are repeated on an axis flattened from channels and positions."""
     value = numpy_helper.to_array(tensor)
     repeated = np.repeat(factor, value.shape[axis] // len(factor))
     shape = [-1 if i == axis else 1 for i in range(value.ndim)]

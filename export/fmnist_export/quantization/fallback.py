@@ -1,7 +1,7 @@
-"""Searches for an int8 model that passes the gate, where the plain one loses too much.
+"""Search for an int8 model that passes the gate, if the plain one loses too much accuracy.
 
-It tries other calibrations, then the worst layers in float, then fine-tuning. The search is guided by validation images. A
-candidate that passes there goes through the gate with the test images, and the first that passes both is taken. So the test
+The candidates are other calibrations, then the worst layers in float, then fine-tuning. The search uses validation images. A
+candidate that passes on them is checked by the gate on the test images, and the first that passes both is used. So the test
 images reject candidates, but do not rank them.
 """
 
@@ -30,9 +30,9 @@ from fmnist_export.variants import Variant
 __all__ = ["FallbackSearch"]
 
 _PROBES = 128
-"""Calibration images on which the noise of layers is measured."""
+"""Number of calibration images on which the noise of layers is measured."""
 _LATENCY_ROUNDS = 10
-"""Rounds of a latency measurement for the report only, half of the default."""
+"""Rounds of a latency measurement that is only reported: half of the default."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class FallbackSearch:
         return None
 
     def _candidates(self) -> Iterator[tuple[str, Variant]]:
-        """Yields candidates; those after the calibrations use the one with the highest agreement."""
+        """Yields candidates; those after the calibrations use the calibration with the highest agreement."""
         tried = {self.settings.calibration: self.variants["int8"]}
         for method in CALIBRATIONS:
             if method not in tried:

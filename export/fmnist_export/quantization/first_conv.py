@@ -1,12 +1,12 @@
-"""Rearranges the first convolution of an int8 graph for faster kernels, without changing one bit of the output.
+"""Rearrangement of an int8 graph's first convolution for faster kernels, with the same bits of the output.
 
-A convolution of one channel spends most of its time on gathering nine single bytes for each of 784 positions. Here seven
+A convolution of one channel takes most of its time for gathering nine single bytes for each of 784 positions. Here seven
 adjacent positions are computed as one, with seven times as many channels. The kernel covers 3×9 pixels and has a stride of
-seven columns. For each position it has nine weights, and zeros elsewhere. That gathers 27 bytes for each of 112 windows, less
+seven columns. For each position it has nine weights, and zeros elsewhere. This gathers 27 bytes for each of 112 windows, less
 than half as many, and multiplies larger matrices.
 
-With the channels last, as kernels store them, the result has the same memory layout as before, so
-only its shape is changed back. Every sum has the same terms, so the outputs are the same bits.
+Kernels store channels last, so the result has the same memory layout as before, and only its shape is changed back. Every sum
+has the same terms, so the outputs have the same bits.
 """
 
 from collections.abc import Callable
@@ -18,36 +18,37 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from fmnist_export.graph import GraphIndex, attributes, drop_unused
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["SIDE_BY_SIDE", "narrow_first_convolution", "widen_first_convolution"]
+__all__ = ["POSITIONS", "narrow_first_convolution", "widen_first_convolution"]
 
-SIDE_BY_SIDE = 7
-"""Positions computed as one. All 28 of a row took 2% less time for three times this layer's multiplications; 4 and 14 were no
-faster (measured on a processor with integer units)."""
+POSITIONS = 7
+"""Number of adjacent positions that are computed as one. With all 28 of a row, this layer has three times the multiplications
+and the network takes 2% less time; 4 and 14 were not faster (measured on a processor with integer units)."""
 _NARROW = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}
-"""Attributes of the convolution before."""
-_WIDE = {"kernel_shape": [3, SIDE_BY_SIDE + 2], "strides": [1, SIDE_BY_SIDE], "pads": [1, 1, 1, 1]}
-"""Attributes of the convolution after."""
+"""Attributes of the original convolution."""
+_WIDE = {"kernel_shape": [3, POSITIONS + 2], "strides": [1, POSITIONS], "pads": [1, 1, 1, 1]}
+"""Attributes of the rearranged convolution."""
 _PATTERN = (("DequantizeLinear",), ("Conv",), ("Relu", "QuantizeLinear"), ("QuantizeLinear",))
 """Operators from the image to the quantized output of the first convolution; the ReLU may be absent."""
 
 
 def widen_first_convolution(model: ModelProto) -> None:
-    """Rearranges the first convolution in place, where it is a 3×3 convolution of the image that keeps its size.
+    """Rearranges the first convolution in place.
 
     Args:
-        model: int8 in QDQ form; one that starts otherwise stays as it is.
+        model: Int8 model in QDQ form. It stays unchanged if it does not start with a 3×3 convolution that keeps the size
+            of the image.
     """
     found = _first_convolution(GraphIndex(model), _NARROW)
     if found is None:
         return
     convolution, quantizer = found
-    channels = _change(GraphIndex(model), convolution, _side_by_side, lambda values: np.tile(values, SIDE_BY_SIDE))
+    channels = _change(GraphIndex(model), convolution, _widen_kernel, lambda values: np.tile(values, POSITIONS))
     _set_attributes(convolution, _WIDE)
     _restore_shape(model, quantizer, channels)
 
 
 def narrow_first_convolution(model: ModelProto) -> None:
-    """Undoes ``widen_first_convolution`` in place, for runtimes that are faster without."""
+    """Undoes ``widen_first_convolution`` in place, for runtimes that are faster without it."""
     found = _first_convolution(GraphIndex(model), _WIDE)
     if found is None:
         return
@@ -55,8 +56,8 @@ def narrow_first_convolution(model: ModelProto) -> None:
     _change(
         GraphIndex(model),
         convolution,
-        lambda weight: weight[: len(weight) // SIDE_BY_SIDE, ..., :3].copy(),
-        lambda values: values[: len(values) // SIDE_BY_SIDE].copy(),
+        lambda weight: weight[: len(weight) // POSITIONS, ..., :3].copy(),
+        lambda values: values[: len(values) // POSITIONS].copy(),
     )
     _set_attributes(convolution, _NARROW)
     position = list(model.graph.node).index(quantizer) + 1
@@ -71,7 +72,14 @@ def _change(
     change_weight: Callable[[np.ndarray], np.ndarray],
     change_values: Callable[[np.ndarray], np.ndarray],
 ) -> int:
-    """Changes the weights of a convolution and its constants with a value for each channel; returns the channels before."""
+    """Changes a convolution's weights and other constants in place; returns the original number of output channels.
+
+    Args:
+        index: Index of the graph.
+        convolution: Node of the convolution.
+        change_weight: Function from the old to the new weights, int8 ``[C, 1, rows, columns]``.
+        change_values: The same for constants with one value for each output channel.
+    """
     weight, per_channel = _constants(index, convolution)
     channels: int = weight.dims[0]
     _replace(weight, change_weight(numpy_helper.to_array(weight)))
@@ -87,7 +95,7 @@ def _set_attributes(node: NodeProto, values: dict[str, list[int]]) -> None:
 
 
 def _first_convolution(index: GraphIndex, expected: dict[str, Any]) -> tuple[NodeProto, NodeProto] | None:
-    """Returns the convolution of the image and the QuantizeLinear after it; None where the graph starts otherwise."""
+    """Returns the first convolution and the QuantizeLinear after it; None if the graph starts in another way."""
     chain: list[NodeProto] = []
     name = "image"
     for operators in _PATTERN:
@@ -110,16 +118,16 @@ def _constants(index: GraphIndex, convolution: NodeProto) -> tuple[TensorProto, 
     return weight, [constant for constant in others if constant.dims]
 
 
-def _side_by_side(weight: np.ndarray) -> np.ndarray:
-    """Returns ``[C, 1, 3, 3]`` as ``[P·C, 1, 3, P + 2]``: the kernel at each of P positions, the channels innermost."""
-    placed = np.zeros((SIDE_BY_SIDE, len(weight), 1, 3, SIDE_BY_SIDE + 2), weight.dtype)
-    for position in range(SIDE_BY_SIDE):
+def _widen_kernel(weight: np.ndarray) -> np.ndarray:
+    """Returns a kernel ``[C, 1, 3, 3]``, shifted to each of P positions, as ``[P·C, 1, 3, P + 2]`` with channels innermost."""
+    placed = np.zeros((POSITIONS, len(weight), 1, 3, POSITIONS + 2), weight.dtype)
+    for position in range(POSITIONS):
         placed[position, ..., position : position + 3] = weight
     return placed.reshape(-1, *placed.shape[2:])
 
 
 def _restore_shape(model: ModelProto, quantizer: NodeProto, channels: int) -> None:
-    """Appends the way from ``[N, P·C, 28, 28 / P]`` back to ``[N, C, 28, 28]``; onnxruntime executes it without a copy."""
+    """Appends nodes from ``[N, P·C, 28, 28 / P]`` back to ``[N, C, 28, 28]``; onnxruntime executes them without a copy."""
     graph, wide = model.graph, f"{quantizer.output[0]}_wide"
     shape = np.array([-1, IMAGE_SIZE, IMAGE_SIZE, channels], np.int64)
     graph.initializer.append(numpy_helper.from_array(shape, f"{wide}_shape"))

@@ -1,9 +1,9 @@
-"""Rearranges a network for integer kernels, with the same outputs.
+"""Rearrangement of a network for integer kernels, with the same outputs.
 
 A 5×5 convolution of one channel is slow on integers: gathering 25 bytes for each position takes longer than multiplying
-them. Where it follows the fixed resize, both are linear and can be split in another way. One matrix resizes the rows. Then
-the pixels of a row become channels, and a convolution down the rows computes all positions of a row at once. Its weights are
-the products of the original weights with the resize of the columns. That is five times the multiplications, but in products
+them. If it follows the fixed resize, both are linear and can be divided in another way. One matrix resizes the rows. Then the
+pixels of a row become channels, and a convolution along the columns computes all positions of a row at once. Its weights are
+the products of the original weights and the resize of the columns. This takes five times the multiplications, but in matrices
 large enough for integer units. In float it would be slower.
 """
 
@@ -21,6 +21,7 @@ class ResizedConvolution(nn.Module):
     """``Resize``, a convolution of its one channel that keeps the size, and ReLU: ``[N, 1, S, S]`` to ``[N, C, s, s]``."""
 
     rows: Tensor
+    """Matrix that resizes the rows, float32 ``[s, S]``."""
 
     def __init__(self, resize: Resize, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class ResizedConvolution(nn.Module):
 
 
 def to_integer_form(model: nn.Module) -> nn.Module | None:
-    """Returns a rearranged copy in evaluation mode, batch norms folded; None where there is nothing to rearrange."""
+    """Returns a rearranged copy in evaluation mode with folded batch norms; None if there is nothing to rearrange."""
     folded = fold_batch_norm(model)
     layers = list(folded) if isinstance(folded, nn.Sequential) else []
     for index, (first, second, third) in enumerate(zip(layers, layers[1:], layers[2:], strict=False)):

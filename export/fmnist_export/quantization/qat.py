@@ -1,9 +1,9 @@
 """Quantization-aware fine-tuning: trains weights that keep the network's outputs once they are integers.
 
 Every weight and every layer's input is rounded in the forward pass. The backward pass treats rounding as the identity
-(straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). Each output channel also learns the step of its weights
-(Esser et al. 2020, arXiv:1902.08153). The targets are the float network's own logits, so no label is needed. The layers stay
-those of the network, so the result is exported like any other network.
+(straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). The weight step of each output channel is trained, too
+(Esser et al. 2020, arXiv:1902.08153). The targets are the float network's logits, so no labels are needed. The layers stay the
+same, so the result is exported like any other network.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,9 +26,9 @@ EPOCHS = 8
 _BATCH = 64
 """Images in one step."""
 _RATE = 0.01
-"""Largest step of Adam, as a share of a tensor's median magnitude; for the logarithm of a weight step, absolute."""
+"""Largest learning rate of Adam: for weights, as a share of a tensor's median magnitude; for log weight steps, absolute."""
 _PROBES = 256
-"""Images on which the first weight steps are chosen."""
+"""Number of images on which the initial weight steps are chosen."""
 
 _Layer = nn.Conv2d | nn.Linear
 
@@ -39,14 +39,14 @@ def fine_tune(
     """Fine-tunes a copy of a network for integer weights and activations.
 
     Args:
-        network: Raw pixels to logits; stays unchanged.
-        equalized: Its float ONNX model with equalized channels, which gives the first weights.
+        network: Network from raw pixels to logits; it stays unchanged.
+        equalized: Float ONNX model of the network with equalized channels; its weights are the initial ones.
         images: uint8 ``[N, 28, 28]``; the same images and versions give the same weights.
         limit: Largest magnitude of an integer weight, 64 for 7 bits.
         epochs: Passes over the images.
 
     Returns:
-        The fine-tuned copy in evaluation mode, batch norms folded, with no weight beyond ``limit`` steps of its channel.
+        The fine-tuned copy in evaluation mode, with folded batch norms. No weight exceeds ``limit`` steps of its channel.
     """
     student, targets = fold_batch_norm(network), torch.from_numpy(predict_logits(network, images))
     _load_weights(student, equalized)
@@ -87,12 +87,12 @@ def _round(value: Tensor) -> Tensor:
 
 
 def _per_output(step: Tensor, weight: Tensor) -> Tensor:
-    """Returns ``[outputs]`` with as many axes as the weights, for broadcasting."""
+    """Returns steps ``[outputs]`` with as many axes as the weights, for broadcasting."""
     return step.view(-1, *[1] * (weight.dim() - 1))
 
 
 def _load_weights(student: nn.Module, model: ModelProto) -> None:
-    """Copies the weights whose names and shapes the exporter kept; all others stay as they are."""
+    """Copies weights from an ONNX model into a network; those with another name or shape in the model stay unchanged."""
     values = {
         i.name.removeprefix("model."): torch.from_numpy(numpy_helper.to_array(i).copy())
         for i in model.graph.initializer
@@ -102,7 +102,10 @@ def _load_weights(student: nn.Module, model: ModelProto) -> None:
 
 
 def _first_steps(student: nn.Module, layers: Mapping[str, _Layer], pixels: Tensor, limit: int) -> dict[str, Tensor]:
-    """Returns the logarithms of the steps with the least rounding error, weighted by the power of each weight's input."""
+    """Returns the logarithms of the weight steps with the least rounding error, by layer, each ``[outputs]``.
+
+    Errors are weighted by the mean square of the weight's input.
+    """
     powers = _input_powers(student, layers, pixels)
     steps = {}
     for name, layer in layers.items():
@@ -135,11 +138,21 @@ def _input_powers(student: nn.Module, layers: Mapping[str, _Layer], pixels: Tens
 
 @contextmanager
 def _rounded_inputs(layers: Mapping[str, _Layer]) -> Iterator[None]:
-    """Rounds the inputs of all layers but the first, whose input is the pixels: integers already."""
+    """Context manager that rounds the inputs of all layers except the first, whose inputs are pixels, already integers."""
     hooks = [m.register_forward_pre_hook(lambda _, given: fake_activation(given[0])) for m in list(layers.values())[1:]]
     yield
     for hook in hooks:
         hook.remove()
+
+
+def _optimizer(layers: Mapping[str, _Layer], steps: dict[str, Tensor]) -> torch.optim.Adam:
+    """Returns Adam with a learning rate in proportion to the typical magnitude of each parameter."""
+    groups: list[dict[str, Any]] = [{"params": list(steps.values()), "lr": _RATE}]
+    for layer in layers.values():
+        groups += [
+            {"params": [p], "lr": _RATE * float(p.detach().abs().median().clamp(min=1e-8))} for p in layer.parameters()
+        ]
+    return torch.optim.Adam(groups)
 
 
 def _train(
@@ -162,14 +175,10 @@ def _train(
         epochs: Passes over the images.
     """
     pixels, targets = data
-    groups: list[dict[str, Any]] = [{"params": list(steps.values()), "lr": _RATE}]
-    for layer in layers.values():
-        groups += [
-            {"params": [p], "lr": _RATE * float(p.detach().abs().median().clamp(min=1e-8))} for p in layer.parameters()
-        ]
-    optimizer = torch.optim.Adam(groups)
     batches = max(1, len(pixels) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [g["lr"] for g in groups], total_steps=epochs * batches)
+    optimizer = _optimizer(layers, steps)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=epochs * batches)
     with _rounded_inputs(layers):
         for _ in range(epochs):
             for chosen in torch.randperm(len(pixels))[: batches * _BATCH].chunk(batches):

@@ -1,4 +1,4 @@
-"""Adapts graphs to raw pixels and float logits, before and after onnxruntime's quantizer."""
+"""Adaptation of graphs to raw pixels and float logits, before and after onnxruntime's quantizer."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from fmnist_runtime.errors import ConfigError
 
 __all__ = ["keep_float_layers", "keep_float_logits", "left_factors", "normalization", "read_pixels"]
 
-_MOST = 255
+_MAX_VALUE = 255
 """Largest value of a pixel, and of a uint8 activation."""
 
 
 def left_factors(model: ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Returns overrides for constant left factors of products without negative values.
+    """Returns quantizer overrides for constant left factors of matrix products, if they have no negative values.
 
-    Integer kernels take a left factor in the type of an activation, uint8.
+    Integer kernels require the left factor in the type of activations, uint8.
     """
     index = GraphIndex(model)
     factors = {
@@ -28,18 +28,30 @@ def left_factors(model: ModelProto) -> dict[str, list[dict[str, Any]]]:
     }
     zero = np.array(0, np.uint8)
     return {
-        name: [{"scale": np.array(value.max() / _MOST, np.float32), "zero_point": zero, "quant_type": QuantType.QUInt8}]
+        name: [
+            {
+                "scale": np.array(value.max() / _MAX_VALUE, np.float32),
+                "zero_point": zero,
+                "quant_type": QuantType.QUInt8,
+            }
+        ]
         for name, value in factors.items()
         if value.min() >= 0 and value.max() > 0
     }
 
 
 def normalization(model: ModelProto) -> tuple[str, float, float]:
-    """Returns the name of the normalized image (after a Reshape that follows at once), its mean and standard deviation."""
+    """Returns the name of the normalized image's tensor, the mean, and the standard deviation.
+
+    If a Reshape follows the normalization, the name is that of its output.
+
+    Raises:
+        ConfigError: The graph does not start with a normalization whose mean is a pixel value.
+    """
     index = GraphIndex(model)
 
     def reader(name: str) -> NodeProto | None:
-        """The last node that reads a tensor first, which is the only one here."""
+        """Returns the last node whose first input is the tensor."""
         found = [node for node in index.consumers.get(name, []) if node.input[0] == name]
         return found[-1] if found else None
 
@@ -51,15 +63,15 @@ def normalization(model: ModelProto) -> tuple[str, float, float]:
     if divide is None or divide.op_type != "Div":
         raise ConfigError("the graph does not start with Cast, Sub, Div: its pixels cannot be the quantized input")
     std = float(index.array(divide.input[1]))
-    if not 0 <= mean <= _MOST:
-        raise ConfigError(f"the mean {mean:g} is no pixel value: pixels cannot be the quantized input")
+    if not 0 <= mean <= _MAX_VALUE:
+        raise ConfigError(f"the mean {mean:g} is not a pixel value: pixels cannot be the quantized input")
     following = reader(divide.output[0])
     normalized = divide if following is None or following.op_type != "Reshape" else following
     return normalized.output[0], mean, std
 
 
 def read_pixels(model: ModelProto, normalized: str) -> None:
-    """Dequantizes the image itself, instead of the normalization in float and the QuantizeLinear after it."""
+    """Replaces the float normalization and the QuantizeLinear after it, in place, so that pixels are the quantized input."""
     index = GraphIndex(model)
     (quantizer,) = [
         n for n in index.consumers[normalized] if n.op_type == "QuantizeLinear" and n.input[0] == normalized
@@ -73,7 +85,7 @@ def read_pixels(model: ModelProto, normalized: str) -> None:
 
 
 def keep_float_logits(model: ModelProto) -> None:
-    """Returns the sums of the last layer without quantization: 8-bit logits would lose resolution and save nothing."""
+    """Removes the quantization of the logits in place: it would reduce their resolution without saving time."""
     index = GraphIndex(model)
     last = index.producers.get("logits")
     if last is None or last.op_type != "DequantizeLinear":
@@ -95,10 +107,10 @@ def _rename(model: ModelProto, old: str, new: str) -> None:
 
 
 def keep_float_layers(model: ModelProto, names: tuple[str, ...]) -> None:
-    """Inserts a maximum with the least float, which changes nothing, in front of each layer that stays in float.
+    """Inserts a maximum with the smallest float, which has no effect, before each layer that stays in float.
 
-    Otherwise onnxruntime (observed in 1.32) quantizes the weights of a float layer between integer layers to 8 bits while it
-    loads the file. It leaves a layer alone whose input comes from another operator.
+    Otherwise onnxruntime (observed in 1.32) quantizes the weights of a float layer between integer layers to 8 bits when it
+    loads the file. It does not do so if the layer's input comes from another operator.
     """
     least = np.array(np.finfo(np.float32).min, np.float32)
     model.graph.initializer.append(numpy_helper.from_array(least, "least_float"))  # `drop_unused` removes an unused one

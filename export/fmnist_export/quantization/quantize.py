@@ -1,12 +1,12 @@
-"""Quantizes a float ONNX model to int8: static quantization in QDQ form, with the raw pixels as the quantized input.
+"""Static quantization of a float ONNX model to int8 in QDQ form, with the raw pixels as the quantized input.
 
-Activations are uint8 per tensor. Weights are int8 per channel, reduced to 7 bits by default: x86 processors with AVX2 and
-no VNNI add two products of 8-bit numbers in 16 bits, which saturates with 8-bit weights without an error. With 7 bits no
-processor saturates, so all compute the same integers.
+Activations are uint8 with one scale for a tensor. Weights are int8 with one scale for each channel, limited to 7 bits by
+default. x86 processors with AVX2 but no VNNI add two products of 8-bit numbers in 16 bits, which saturates with 8-bit weights
+without an error. With 7 bits nothing saturates, so all processors compute the same integers.
 
-The float graph starts with ``Cast, Sub 73, Div 90``. A pixel *is* that value quantized with scale 1/90 and zero point 73,
-so the int8 graph starts with a DequantizeLinear, which onnxruntime fuses into the first layer. A mean that is no whole
-number (127.5) is rounded: half a gray level is less than the noise of any camera.
+The float graph starts with ``Cast, Sub 73, Div 90``. A pixel *is* that value quantized with scale 1/90 and zero point 73. So
+the int8 graph starts with a DequantizeLinear, which onnxruntime fuses into the first layer. A mean that is not a whole number
+(127.5) is rounded: half a gray level is less than the noise of any camera.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ _INTEGER_OPERATORS = (
     *("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool"),
     *("Relu", "Sigmoid", "Add", "Mul", "Reshape", "Flatten", "Transpose"),
 )
-"""Operators that the quantizer changes: those with integer kernels, and those that only rearrange values."""
+"""Operators that are quantized: those with integer kernels, and those that only rearrange values."""
 _8_BITS = 127
 """Largest magnitude of an 8-bit weight; a smaller limit means 7 bits."""
 
@@ -93,13 +93,13 @@ def describe_calibration(images: np.ndarray, settings: QuantizationSettings) -> 
 
 def _to_integers(model: ModelProto, images: np.ndarray, settings: QuantizationSettings) -> ModelProto:
     """Runs onnxruntime's quantizer, then adapts the graph to raw pixels and float logits."""
-    with tempfile.TemporaryDirectory() as folder, _without_output():
+    with tempfile.TemporaryDirectory() as folder, _silence_quantizer():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
         quantize_static(
             source,
             target,
-            _Pixels(images),
+            _CalibrationReader(images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_INTEGER_OPERATORS),
             nodes_to_exclude=[n.name for n, name in weighted_nodes(model) if name in settings.float_layers],
@@ -125,13 +125,13 @@ def _extra_options(model: ModelProto, settings: QuantizationSettings) -> dict[st
     return {
         "TensorQuantOverrides": {normalized: [pixels], **left_factors(model)},
         "CalibMovingAverage": False,
-        # Histograms batch by batch: otherwise memory holds all activations of all images.
+        # Histograms are collected batch by batch; otherwise all activations of all images would be in memory.
         **({} if settings.calibration == "minmax" else {"CalibStridedMinMax": 1}),
     }
 
 
-class _Pixels(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type information
-    """Gives onnxruntime the calibration images in batches of one size."""
+class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type information
+    """Reader of the calibration images for onnxruntime's quantizer, in batches of equal size."""
 
     def __init__(self, images: np.ndarray, batch: int = 64) -> None:
         stop = len(images) - len(images) % batch or len(images)
@@ -142,16 +142,16 @@ class _Pixels(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return len(self._batches)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        self._coming: Iterator[np.ndarray] = iter(self._batches[start_index:end_index])
+        self._pending: Iterator[np.ndarray] = iter(self._batches[start_index:end_index])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        batch = next(self._coming, None)
+        batch = next(self._pending, None)
         return None if batch is None else {"image": batch}
 
 
 @contextlib.contextmanager
-def _without_output() -> Iterator[None]:
-    """Suppresses what onnxruntime's quantizer logs and prints: progress, and advice that does not apply here."""
+def _silence_quantizer() -> Iterator[None]:
+    """Context manager that suppresses the output of onnxruntime's quantizer: progress, and advice that does not apply here."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

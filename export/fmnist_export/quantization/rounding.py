@@ -1,9 +1,9 @@
-"""Chooses the integer weights of each layer so that its output stays close to the float layer's.
+"""Choice of the integer weights of each layer, so that its output is close to that of the float layer.
 
-Rounding every weight to the nearest step ignores that the errors of weights can cancel. Here each layer is fitted in closed
-form, first to last. The weights move to the least-squares solution on the quantized activations that the layers before
-produce. Then one input after the other is rounded, and the inputs not rounded yet compensate its error (GPTQ, Frantar et al.
-2022, arXiv:2210.17323, after Hassibi and Stork 1993). The bias has 32 bits and compensates the remaining error.
+If every weight is rounded to the nearest step, errors of weights do not cancel each other. Here each layer is fitted in closed
+form, from the first to the last. The weights are set to the least-squares solution for the quantized activations of the
+previous layers. Then the inputs are rounded one after the other, and those not rounded yet compensate the error (GPTQ, Frantar
+et al. 2022, arXiv:2210.17323, after Hassibi and Stork 1993). The bias has 32 bits and compensates the remaining error.
 """
 
 from collections.abc import Mapping
@@ -18,25 +18,29 @@ from fmnist_export.graph import GraphIndex, attributes, inner_values, weighted_n
 __all__ = ["fit_rounding", "round_in_turn"]
 
 _ROWS = 32768
-"""Positions of a convolution's output that enter its fit, over all images."""
+"""Number of output positions of a convolution that are used for its fit, over all images."""
 _CONVOLUTION_IMAGES = 512
-"""Most images for the fit of a convolution: each has many positions."""
+"""Largest number of images for the fit of a convolution: each has many positions."""
 _RIDGE = 0.1
 """Penalty on the distance to the float weights, as a share of the inputs' mean square."""
 _BIAS_RIDGE = 1e-9
-"""The same for the bias, which is nearly free."""
+"""Penalty for the bias: so small that the bias is hardly restricted."""
 _BATCH = 256
 """Images in one call."""
 
 
 @dataclass(frozen=True)
 class _Quantized:
-    """Tensors of one quantized layer; writing to them changes the model."""
+    """Tensors of one quantized layer, as parts of the model."""
 
     weight: TensorProto
+    """int8 ``[outputs, ...]``."""
     scale: np.ndarray
+    """Steps of the weights, float64 ``[outputs]`` or ``[1]``."""
     bias: TensorProto
+    """int32 ``[outputs]``."""
     bias_scale: np.ndarray
+    """Steps of the bias, float64 ``[outputs]`` or ``[1]``."""
 
 
 def fit_rounding(reference: ModelProto, quantized: ModelProto, images: np.ndarray) -> None:
@@ -81,7 +85,7 @@ def round_in_turn(
         limit: Largest magnitude of an integer.
 
     Returns:
-        Integers ``[outputs, inputs]``, and the biases that go with them, ``[outputs]``.
+        Integer weights, float64 ``[outputs, inputs]``, and the biases for them, float64 ``[outputs]``.
     """
     inputs = len(gram) - 1
     order = np.append(np.argsort(-gram.diagonal()[:-1], kind="stable"), inputs)  # the strongest inputs first
@@ -142,7 +146,7 @@ def _patches(
 
 
 def _tensors(index: GraphIndex, node: NodeProto) -> _Quantized | None:
-    """Returns the quantized tensors of a layer; None where one of its inputs is not dequantized or it has no bias."""
+    """Returns the quantized tensors of a layer; None if it has no bias, or an input without DequantizeLinear."""
     dequantizers = [index.producers.get(name) for name in node.input[:3]]
     if len(dequantizers) < 3 or any(each is None or each.op_type != "DequantizeLinear" for each in dequantizers):
         return None

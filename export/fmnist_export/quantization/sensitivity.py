@@ -1,4 +1,4 @@
-"""Measures the quantization noise of layers: in the complete network, and of each layer alone with noiseless inputs."""
+"""Quantization noise of layers: in the complete network, and of each single layer with float inputs."""
 
 from collections.abc import Sequence
 
@@ -19,15 +19,15 @@ from fmnist_export.quantization.first_conv import narrow_first_convolution
 __all__ = ["layer_noise", "signal_to_noise", "worst_layer"]
 
 _ROUNDING_ONLY = 60.0
-"""Decibels above which a layer's noise is no more than the rounding of float sums."""
+"""Signal-to-noise ratio in decibels above which a layer's noise is only the rounding of float sums."""
 _DEQUANTIZED = "_DequantizeLinear_Output"
-"""Suffix by which onnxruntime's quantizer names a tensor's value after quantization."""
+"""Suffix of onnxruntime's quantizer for the name of a dequantized tensor."""
 
 
 def signal_to_noise(reference: ModelProto, quantized: ModelProto, images: np.ndarray) -> dict[str, float]:
     """Computes the signal-to-quantization-noise ratio of each layer's output in decibels, the worst layer first.
 
-    A factor on a whole channel is not noise: equalization introduces it on purpose.
+    A factor on a whole channel does not count as noise, because it is the effect of equalization.
 
     Args:
         reference: The float model.
@@ -72,11 +72,11 @@ def layer_noise(reference: ModelProto, quantized: ModelProto, images: np.ndarray
     targets = {name: node for node, name in weighted_nodes(reference)}
     ratios = {}
     for node, name in weighted_nodes(plain):
-        alone, source = _alone(plain, node)
+        isolated, source = _isolate(plain, node)
         target = targets[name].output[0]
         values = inner_values(reference, [target, *([source] if source != "image" else [])])(images)
         signal = values[target].astype(np.float64)
-        noise = _run(alone, source, values.get(source, images[:, None])) - signal
+        noise = _run(isolated, source, values.get(source, images[:, None])) - signal
         power = float((noise**2).sum())
         ratios[name] = 10 * float(np.log10((signal**2).sum() / power)) if power else float("inf")
     return dict(sorted(ratios.items(), key=lambda item: item[1]))
@@ -85,10 +85,10 @@ def layer_noise(reference: ModelProto, quantized: ModelProto, images: np.ndarray
 def worst_layer(
     reference: ModelProto, quantized: ModelProto, images: np.ndarray, in_float: Sequence[str]
 ) -> str | None:
-    """Returns the next layer to leave in float, by ``layer_noise``; None where no layer is noisy.
+    """Returns the next layer to keep in float, by ``layer_noise``; None if no layer is noisy.
 
-    A layer that is noisy although it is in float has a noisy input. Then the layer before it is next: its result is
-    quantized as long as one of the two computes on integers.
+    A noisy layer that is in float already has a noisy input. Then the layer before it is the next one, because its result is
+    quantized unless both layers are in float.
 
     Args:
         reference: As for ``layer_noise``.
@@ -104,8 +104,8 @@ def worst_layer(
     return None
 
 
-def _alone(quantized: ModelProto, node: NodeProto) -> tuple[ModelProto, str]:
-    """Returns a model of one layer with the quantization of its input, and the name of the tensor that it takes."""
+def _isolate(quantized: ModelProto, node: NodeProto) -> tuple[ModelProto, str]:
+    """Returns a model of one layer and the quantization of its input; and the name of the model's input."""
     producers = GraphIndex(quantized).producers
     source = node.input[0]
     if producers[source].op_type == "Max":  # the guard of a float layer

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
+from fmnist_export.c.comparison import write_files
 from fmnist_export.c.emit import Source, generate
-from fmnist_export.c.proof import write_files
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.network.layers import Network

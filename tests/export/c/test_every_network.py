@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 import torch
 
+from fmnist_export.c.comparison import compile_harness, run_harness, write_files
 from fmnist_export.c.emit import Source, generate
-from fmnist_export.c.proof import compile_harness, run_harness, write_files
 from fmnist_export.convert import to_onnx
 from fmnist_export.quantization.integer_form import to_integer_form
 from fmnist_export.quantization.quantize import quantize

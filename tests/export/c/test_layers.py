@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from fmnist_export.c.comparison import compile_harness, run_harness, write_files
 from fmnist_export.c.emit import Source, generate
-from fmnist_export.c.proof import compile_harness, run_harness, write_files
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.layers import Network

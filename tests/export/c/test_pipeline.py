@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from fmnist_export.c import emit, pipeline
-from fmnist_export.c.proof import find_compiler
+from fmnist_export.c.comparison import find_compiler
 from fmnist_export.cli import main
 from fmnist_runtime.model_file.store import find_model
 

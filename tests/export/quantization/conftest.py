@@ -63,7 +63,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     parts = images.take(np.arange(0, 1800)), images.take(np.arange(1800, 2000))
     about = {"labels": list(source.labels), "dataset": "sample"}
-    Training(recipe, *parts, folder, device=torch.device("cpu"), about=about).run()
+    Training(recipe, *parts, folder, device=torch.device("cpu"), description=about).run()
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Compiles generated C and compares all its logits with onnxruntime, to the bit."""
+"""Compilation of generated C, and comparison of all its logits with onnxruntime's, to the bit."""
 
 import os
 import shlex
@@ -15,20 +15,20 @@ from fmnist_export.evaluation import all_logits
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError
 
-__all__ = ["BUILDS", "compile_harness", "find_compiler", "prove_c", "run_harness", "write_files"]
+__all__ = ["BUILDS", "compare_with_onnxruntime", "compile_harness", "find_compiler", "run_harness", "write_files"]
 
 BUILDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "this processor's kernels": (("-std=c99", "-O3", "-march=native"), 1_000_000),
     "plain C": (("-std=c99", "-O2", "-DFMNIST_PLAIN_C"), 500),
 }
-"""Compiler flags of each build, and the most images that it classifies. Plain C takes 10 ms for one image of the largest model."""
+"""Compiler flags of each build, and the largest number of images that it classifies: plain C takes up to 10 ms for one."""
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT = 600
-"""Seconds for compiling, and for all images."""
+"""Largest duration of a compilation, and of a run over all images, in seconds."""
 
 
 def find_compiler() -> tuple[str, ...] | None:
-    """Returns the command of a C compiler: that of ``CC``, or the first one installed; None without one."""
+    """Returns the command of a C compiler: that in the variable ``CC``, or the first installed one; None without one."""
     given = shlex.split(os.environ.get("CC", ""))
     for command in (given, *([name] for name in _COMPILERS)):
         if command and shutil.which(command[0]):
@@ -36,28 +36,28 @@ def find_compiler() -> tuple[str, ...] | None:
     return None
 
 
-def prove_c(
+def compare_with_onnxruntime(
     files: Mapping[PurePosixPath, str], prefix: str, classifier: Classifier, images: np.ndarray, compiler: Sequence[str]
 ) -> None:
     """Compares generated C with onnxruntime.
 
     Args:
-        files: what ``generate`` returned.
-        prefix: of all C names, as in ``fmnist_nano``.
-        classifier: the model that the files were written from.
+        files: Result of ``generate``.
+        prefix: Beginning of all C names, as in ``fmnist_nano``.
+        classifier: Model from which the files were generated.
         images: uint8 ``[N, 28, 28]``.
-        compiler: command of a C compiler.
+        compiler: Command of a C compiler.
 
     Raises:
-        GateError: it does not compile, or one logit differs in one bit.
+        GateError: The C does not compile, or a logit differs in any bit.
     """
     expected = all_logits(classifier, images).astype(np.float32)
-    for build, (flags, most) in BUILDS.items():
+    for build, (flags, limit) in BUILDS.items():
         with tempfile.TemporaryDirectory() as folder:
             write_files(files, Path(folder))
             program = compile_harness(Path(folder), prefix, (*compiler, *flags))
-            found = run_harness((str(program),), images[:most], len(classifier.labels))
-        wrong = np.flatnonzero((found.view(np.uint32) != expected[:most].view(np.uint32)).any(axis=1))
+            found = run_harness((str(program),), images[:limit], len(classifier.labels))
+        wrong = np.flatnonzero((found.view(np.uint32) != expected[:limit].view(np.uint32)).any(axis=1))
         if len(wrong):
             raise GateError(
                 f"the C of {prefix} ({build}) computes other logits than onnxruntime for {len(wrong):,} of "
@@ -77,7 +77,7 @@ def compile_harness(folder: Path, prefix: str, command: Sequence[str]) -> Path:
     """Compiles ``src/`` of a generated folder into a program that reads images and writes logits.
 
     Raises:
-        GateError: the compiler fails; the message has its first line.
+        GateError: The compiler fails; the message contains the first line of its output.
     """
     harness, program = folder / "harness.c", folder / "harness"
     harness.write_text((resources.files(__package__) / "templates" / "harness.c").read_text("utf-8"), "utf-8")
@@ -96,15 +96,15 @@ def run_harness(command: Sequence[str], images: np.ndarray, classes: int) -> np.
     """Runs a compiled harness.
 
     Args:
-        command: the program, behind an emulator where it needs one.
+        command: Program, after the command of an emulator if it needs one.
         images: uint8 ``[N, 28, 28]``.
-        classes: number of logits.
+        classes: Number of logits.
 
     Returns:
         float32 ``[N, classes]``.
 
     Raises:
-        GateError: the program fails.
+        GateError: The program fails.
     """
     done = _run(command, np.ascontiguousarray(images, np.uint8).tobytes())
     if done.returncode or len(done.stdout) != 4 * classes * len(images):
