@@ -1,4 +1,4 @@
-"""The command ``fmnist-bench``: parses, measures, prints; and ``fmnist-bench compare OLD.json NEW.json``."""
+"""The command ``fmnist-bench``, and its subcommands ``compare`` and ``completion``."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ def build_parser() -> CommandParser:
         prog="fmnist-bench",
         description="Measure the latency of each installed runtime, on the same weights, in interleaved rounds.",
         epilog="commands:\n"
-        "  compare      compare two runs, OLD.json and NEW.json; exit code 1 means a regression\n"
+        "  compare      compare two runs, OLD.json and NEW.json; the exit code is 1 after a regression\n"
         "  completion   print a completion script for a shell\n"
         "fmnist-bench COMMAND --help lists a command's options.",
     )
@@ -34,14 +34,14 @@ def build_parser() -> CommandParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="measure only onnxruntime and PyTorch, in a few seconds")
     add("--json", action="store_true", help="print all figures as JSON")
-    add("--picture", type=Path, metavar="FILE", help="write a chart of accuracy against latency")
+    add("--picture", type=Path, metavar="FILE", help="write a chart of accuracy and latency to this file")
     return parser
 
 
 def _add_contestants(parser: CommandParser) -> None:
     """Adds the options that choose files and contestants."""
     add = parser.add_argument
-    add("--model", default="improved", help="int8 model: file, folder, or embedded by name (default: improved)")
+    add("--model", default="improved", help="int8 model: file, folder, or name of an embedded one (default: improved)")
     add(
         "--float",
         dest="float_model",
@@ -124,12 +124,12 @@ def _contestants(chosen: Namespace) -> dict[str, str]:
     if chosen.quick:
         found = {name: found[name] for name in ("onnxruntime int8", "onnxruntime float", "PyTorch eager")}
     for text in chosen.contestant:
-        name, _, place = text.partition("=")
-        if not name or ":" not in place:
+        name, _, entry_point = text.partition("=")
+        if not name or ":" not in entry_point:
             raise ConfigError(f"--contestant '{text}': expected NAME=MODULE:OBJECT")
-        found[name] = place
+        found[name] = entry_point
     if chosen.only:
-        found = {name: place for name, place in found.items() if any(text in name for text in chosen.only)}
+        found = {name: entry_point for name, entry_point in found.items() if any(text in name for text in chosen.only)}
         if not found:
             known = ", ".join(CONTESTANTS)
             raise ConfigError(f"no contestant's name contains {' or '.join(chosen.only)}; known: {known}")
@@ -140,8 +140,8 @@ def _test_images(model: str, *, quick: bool) -> tuple["np.ndarray", list[int] | 
     """Loads the images whose classes are compared before any timing.
 
     Returns:
-        The test set and its labels, where the extra "train" and the data set are installed. Otherwise the self-test images
-        of the model, without labels: real images, because agreement on random ones shows little.
+        The test set and its labels, if the extra "train" and the data set are installed. Otherwise the self-test images of
+        the model, without labels: agreement on random images would be less meaningful.
     """
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.selftest import unpack_golden
@@ -154,14 +154,16 @@ def _test_images(model: str, *, quick: bool) -> tuple["np.ndarray", list[int] | 
             return test.images[:, None], test.labels.tolist()
         except ModuleNotFoundError:
             print("note: no accuracy, because the extra train is not installed", file=sys.stderr)
-        except Exception as error:  # no data set: the timings do not depend on it
+        except Exception as error:  # without the data set, only the accuracy is missing
             print(f"note: no test set, so no accuracy ({error})", file=sys.stderr)
     classifier = Classifier.load(model)
     return unpack_golden(classifier.metadata.document.get("selftest"), len(classifier.labels)).images, None
 
 
 def _build_compare() -> CommandParser:
-    parser = CommandParser("fmnist-bench compare", "Compare two runs; exit code 1 means a regression beyond noise.")
+    parser = CommandParser(
+        "fmnist-bench compare", "Compare two runs. The exit code is 1 if there is a regression beyond noise."
+    )
     parser.add_argument("old", type=Path, metavar="OLD.json", help="earlier run: output of fmnist-bench --json")
     parser.add_argument("new", type=Path, metavar="NEW.json", help="run to compare with it")
     parser.add_argument(

@@ -1,6 +1,6 @@
-"""Display of the benchmark on a terminal: a table that grows while contestants are measured, and its final form.
+"""Display of the benchmark on a terminal: a table that grows while contestants are measured, and the final table.
 
-It needs no library: a device has none for tables. Control sequences are those of ECMA-48.
+It uses no library, because a device has none for tables. Control sequences are those of ECMA-48.
 """
 
 import os
@@ -14,7 +14,7 @@ from fmnist_runtime.console import printable, use_color
 __all__ = ["LiveTable", "terminal_table"]
 
 Results = dict[str, dict[str, Any]]
-"""Figures by contestant, as in ``measure.Results``; what is not measured yet is absent."""
+"""Figures by contestant, as in ``measure.Results``, as far as they are measured."""
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "p50 µs": lambda r: f"{r['hot']['p50']:,.0f}",
@@ -28,7 +28,7 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "agreement": lambda r: f"{r['agreement']:.2%}",
     "images/s": lambda r: f"{max(rate for by in r['throughput'].values() for rate in by.values()):,.0f}",
 }
-"""Cells by title of the column, the most important first: a narrow terminal shows the first ones."""
+"""Functions that return a cell, by column title, the most important first: a narrow terminal shows the first ones."""
 _BOLD, _GREEN, _RED, _DIM, _PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 """Colors of titles, of the fastest contestant, of wrong answers and of missing contestants (ECMA-48, section 8.3.117)."""
 _GAP = 2
@@ -36,7 +36,7 @@ _GAP = 2
 
 
 class LiveTable:
-    """Table on a terminal that is drawn again after each step; nothing is drawn on another stream."""
+    """Table on a terminal that is drawn again after each step; on other streams it draws nothing."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr

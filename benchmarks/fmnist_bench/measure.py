@@ -25,7 +25,7 @@ Results = dict[str, dict[str, Any]]
 """Figures by contestant; a contestant that cannot run has only ``missing``, the reason."""
 
 _TRIES = 3
-"""Measurements of each throughput figure; the highest is reported, because other load can only lower a rate."""
+"""Number of measurements of each throughput. The highest is reported, because other load can only lower it."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Plan:
     rounds: int = 20
     """Rounds of hot and paced calls."""
     calls: int = 100
-    """Least number of hot calls in a round."""
+    """Smallest number of hot calls in a round."""
     seconds: float = 0.5
-    """Least duration of the hot calls of a round."""
+    """Smallest duration of the hot calls in a round, seconds."""
     paced: int = 5
-    """Calls in a round with a pause of 0.1 s before each."""
+    """Number of calls in a round that follow a pause of 0.1 s each."""
     starts: int = 10
-    """Cold starts: whole processes, from launch to the first answer."""
+    """Number of cold starts, from the start of the process to the first answer."""
     batches: tuple[int, ...] = (1, 8, 32, 128)
     """Batch sizes of the throughput."""
     threads: tuple[int, ...] = (1,)
@@ -53,20 +53,22 @@ class Measurement:
     """One run over all contestants."""
 
     contestants: dict[str, str]
-    """``module:object`` by name; the first is the denominator of all ratios."""
+    """Entry point, ``module:object``, by name; the first contestant is the denominator of all ratios."""
     plan: Plan
+    """Amount of work."""
     folder: Path
     """Existing folder for converted models."""
     progress: Callable[[str, Results], None]
-    """Receives the name of each step and the figures so far; it is called between the requests to contestants."""
+    """Function that is called with the name of each step and the figures so far, between requests to contestants."""
     results: Results = field(default_factory=dict)
+    """Figures so far."""
 
     def run(self, files: Files, images: np.ndarray) -> Results:
         """Measures all contestants.
 
         Args:
-            files: The weights.
-            images: uint8 ``[N, 1, 28, 28]``, which each contestant classifies once, for its ``answers``.
+            files: Files of the weights.
+            images: Images that each contestant classifies once, for its ``answers``, uint8 ``[N, 1, 28, 28]``.
 
         Returns:
             By name, ``missing`` with a reason, or: ``hot`` and ``paced`` (see ``describe``), ``ratio`` to the first
@@ -90,11 +92,11 @@ class Measurement:
         return {name: result for name, result in self.results.items() if "missing" not in result}
 
     def _convert(self, files: Files) -> None:
-        for name, place in self.contestants.items():
+        for name, entry_point in self.contestants.items():
             self.progress(f"preparing {name}", self.results)
             own = self.folder / name.replace(" ", "-")
             own.mkdir(exist_ok=True)
-            with ContestantProcess("convert", place, json.dumps(asdict(files)), str(own)) as process:
+            with ContestantProcess("convert", entry_point, json.dumps(asdict(files)), str(own)) as process:
                 self.results[name] = process.reply()
 
     def _start(self, name: str, threads: int) -> ContestantProcess:
@@ -107,9 +109,9 @@ class Measurement:
             ready: dict[str, ContestantProcess] = {}
             for name in self._present():
                 process = stack.enter_context(self._start(name, threads))
-                hello = process.reply()
-                if "missing" in hello:
-                    self.results[name] = hello
+                first_reply = process.reply()
+                if "missing" in first_reply:
+                    self.results[name] = first_reply
                 else:
                     ready[name] = process
             yield ready
@@ -131,9 +133,9 @@ class Measurement:
             for name, rounds in times.items():
                 begin = time.perf_counter()
                 with self._start(name, threads=1) as process:
-                    hello = process.reply()
+                    first_reply = process.reply()
                     rounds["cold_start"].append(np.array([time.perf_counter() - begin]))
-                    rounds["first_call"].append(np.array([hello["first"]]))
+                    rounds["first_call"].append(np.array([first_reply["first"]]))
         for name, kinds in times.items():
             self.results[name] |= {kind: describe(rounds) for kind, rounds in kinds.items()}
 

@@ -10,10 +10,7 @@ __all__ = ["ContestantProcess"]
 
 
 class ContestantProcess:
-    """A running contestant, which answers one JSON line for each request.
-
-    Used as a context manager, which ends the process.
-    """
+    """A running contestant, which replies to each request by one line of JSON; a context manager that ends the process."""
 
     def __init__(self, *arguments: str) -> None:
         """Starts ``python -m fmnist_bench.worker`` with these arguments."""

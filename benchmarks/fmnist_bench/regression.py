@@ -1,7 +1,7 @@
 """Comparison of two runs of the benchmark: regressions, improvements and noise.
 
-A change counts where it is larger than ``tolerance`` and the intervals of the two medians do not overlap. The tolerance
-covers the drift of a machine between two runs (temperature, other load), which is in neither interval.
+A change counts if it is larger than ``tolerance`` and the intervals of the two medians do not overlap. The tolerance covers
+changes of the machine between two runs (temperature, other load), which the intervals do not include.
 """
 
 import json

@@ -19,13 +19,13 @@ _LEAST_AGREEMENT_SELFTEST = 0.9
 def score_answers(results: dict[str, dict[str, Any]], reference: str, labels: list[int] | None) -> None:
     """Replaces the ``answers`` of each contestant, in place, by figures.
 
+    ``agreement`` is the share of images with the same class as the reference, and ``wrong`` whether that share is too low;
+    both are absent if the reference did not run. ``accuracy`` is the share of correct classes, absent without labels.
+
     Args:
         results: Figures by contestant.
         reference: Name of the contestant whose answers count as correct.
-        labels: Labels of the test set; None where the images are those of the self-test.
-
-    ``agreement`` is the share of equal classes with the reference, ``wrong`` whether that is too low, and ``accuracy`` the
-    share of correct classes. The first two need a reference that ran, the third needs labels.
+        labels: Labels of the test set; None for the images of the self-test.
     """
     by_name = {name: result.pop("answers") for name, result in results.items() if "answers" in result}
     expected = by_name.get(reference)
@@ -120,7 +120,6 @@ def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:
     axes.xaxis.set(major_formatter="{x:g}", minor_formatter="")
     middle = 100 * sum(r["accuracy"] for r in shown.values()) / len(shown)
     low, high = axes.get_ylim()
-    axes.set_ylim(
-        min(low, middle - 1), min(100, max(high, middle + 1))
-    )  # at least two points: smaller differences mean nothing
+    # A range of at least two percentage points, because smaller differences are not significant.
+    axes.set_ylim(min(low, middle - 1), min(100, max(high, middle + 1)))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))

@@ -1,8 +1,8 @@
 """Quantiles and ratios of durations, each with a 95% confidence interval.
 
-Consecutive calls share the state of the machine, so rounds are the independent samples, not single calls. Intervals come
-from resampling whole rounds (the block bootstrap: Künsch 1989, "The jackknife and the bootstrap for general stationary
-observations"). A ratio resamples the same rounds of both contestants, because they ran side by side.
+Consecutive calls depend on the same state of the machine, so the independent samples are rounds, not single calls. Intervals
+come from resampling whole rounds (the block bootstrap: Künsch 1989, "The jackknife and the bootstrap for general stationary
+observations"). For a ratio, the same rounds of both contestants are drawn, because they ran at the same time.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _RESAMPLES = 400
 
 
 def describe(rounds: Rounds) -> dict[str, Any]:
-    """Describes all calls, outliers included.
+    """Computes statistics of all calls, without removing outliers.
 
     Returns:
         ``calls`` and ``rounds``, their numbers; ``p50``, ``p90``, ``p99``, ``p99.9`` and ``mean`` in microseconds, each
@@ -35,8 +35,12 @@ def describe(rounds: Rounds) -> dict[str, Any]:
     return figures
 
 
-def ratio(ours: Rounds, theirs: Rounds) -> dict[str, Any]:
-    """Divides the median call of ``ours`` by that of ``theirs``; both were measured in the same rounds.
+def ratio(numerator: Rounds, denominator: Rounds) -> dict[str, Any]:
+    """Divides the median duration of one contestant by that of another; both were measured in the same rounds.
+
+    Args:
+        numerator: Durations of the first contestant.
+        denominator: Durations of the second contestant.
 
     Returns:
         ``ratio`` and its 95% confidence ``interval``.
@@ -44,10 +48,10 @@ def ratio(ours: Rounds, theirs: Rounds) -> dict[str, Any]:
     Raises:
         ValueError: The numbers of rounds differ.
     """
-    if len(ours) != len(theirs):
-        raise ValueError(f"{len(ours)} and {len(theirs)} rounds: the two were not measured side by side")
-    resampled = [np.median(_pool(ours, c)) / np.median(_pool(theirs, c)) for c in _choices(len(ours))]
-    value = float(np.median(np.concatenate(ours)) / np.median(np.concatenate(theirs)))
+    if len(numerator) != len(denominator):
+        raise ValueError(f"{len(numerator)} and {len(denominator)} rounds: the two were not measured side by side")
+    resampled = [np.median(_pool(numerator, c)) / np.median(_pool(denominator, c)) for c in _choices(len(numerator))]
+    value = float(np.median(np.concatenate(numerator)) / np.median(np.concatenate(denominator)))
     return {"ratio": value, "interval": [float(x) for x in np.quantile(resampled, [0.025, 0.975])]}
 
 

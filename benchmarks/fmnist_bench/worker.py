@@ -1,4 +1,4 @@
-"""One contestant in a process of its own: ``convert`` writes its model, ``serve`` answers requests from standard input.
+"""One contestant in a process of its own: ``convert`` writes its model, and ``serve`` replies to requests on standard input.
 
 Requests and replies are JSON lines.
 
@@ -27,17 +27,17 @@ def fixed_images(count: int) -> np.ndarray:
     return np.kron(coarse, np.ones((1, 1, 4, 4), int)).astype(np.uint8)
 
 
-def convert(place: str, files: str, folder: str) -> dict[str, Any]:
+def convert(entry_point: str, files: str, folder: str) -> dict[str, Any]:
     """Returns the ``model`` that the contestant loads and the ``packages`` that it needs."""
-    contestant = resolve(place)
+    contestant = resolve(entry_point)
     model = contestant.convert(Files(**json.loads(files)), Path(folder))
     return {"model": str(model), "packages": contestant.packages}
 
 
-def serve(place: str, model: str, threads: str) -> None:
+def serve(entry_point: str, model: str, threads: str) -> None:
     """Loads the model, classifies one image, replies with both durations, then answers requests until input ends."""
     start = time.perf_counter()
-    call = resolve(place).load(Path(model), int(threads))
+    call = resolve(entry_point).load(Path(model), int(threads))
     loaded = time.perf_counter()
     images = fixed_images(64)
     call(images[:1])

@@ -49,7 +49,7 @@ class Run:
         train, validation = split_validation(self.source.load("train"), RECIPES[name].validation, SPLIT_SEED)
         about = {"labels": list(self.source.labels), "dataset": self.source.name}
         device, folder = torch.device("cpu"), Path(self.folder.name)
-        self.training = Training(RECIPES[name], train, validation, folder, seed=seed, device=device, about=about)
+        self.training = Training(RECIPES[name], train, validation, folder, seed=seed, device=device, description=about)
 
     def __call__(self) -> tuple[float, dict[str, Any] | None]:
         """Returns the seconds of the epoch and, after the last one, the test accuracy."""

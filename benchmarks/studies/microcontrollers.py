@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 from tables import NAMES, RESULTS, ROOT, write_tables
 
+from fmnist_export.c.comparison import write_files
 from fmnist_export.c.emit import Source, generate
 from fmnist_export.c.memory import plan_memory
-from fmnist_export.c.proof import write_files
 from fmnist_runtime import Classifier
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine

@@ -103,7 +103,7 @@ class OurLoop:
         self.folder = tempfile.TemporaryDirectory()
         about = {"labels": [str(n) for n in range(10)], "dataset": "benchmark"}
         nothing, device = split.take(np.arange(0)), torch.device("cpu")
-        self.training = Training(recipe, split, nothing, Path(self.folder.name), device=device, about=about)
+        self.training = Training(recipe, split, nothing, Path(self.folder.name), device=device, description=about)
         self.model = self.training.model
 
     def epoch(self) -> float:

@@ -1,4 +1,4 @@
-"""Runtimes as contestants of ``fmnist-bench``, on the same trained weights.
+"""Contestants of ``fmnist-bench``: runtimes on the same trained weights.
 
-Each module imports its runtime inside its functions, so a runtime that is not installed becomes a missing contestant.
+Each module imports its runtime inside functions, so that a contestant is only missing if its runtime is not installed.
 """

@@ -59,15 +59,15 @@ CONTESTANTS = {
     "LiteRT float": "fmnist_bench.backends.litert:FLOAT",
     "ExecuTorch float": "fmnist_bench.backends.executorch:FLOAT",
 }
-"""``module:object`` by displayed name."""
+"""Entry point, ``module:object``, by displayed name."""
 
 
-def resolve(place: str) -> Contestant:
+def resolve(entry_point: str) -> Contestant:
     """Imports the contestant at ``module:object``.
 
     Raises:
-        ImportError, AttributeError: There is none.
+        ImportError, AttributeError: The module or the object does not exist.
     """
-    module, _, name = place.partition(":")
+    module, _, name = entry_point.partition(":")
     contestant: Contestant = getattr(import_module(module), name)
     return contestant
