@@ -8,7 +8,7 @@ import { occlusionMap } from "./occlusion.js";
 import { toNetworkInput } from "./pipeline.js";
 import { find, View } from "./view.js";
 
-/** @typedef {import("./array_ops.js").Picture} Picture */
+/** @typedef {import("./array_ops.js").RgbaImage} RgbaImage */
 
 const preview = find("preview", HTMLImageElement);
 const view = new View();
@@ -20,8 +20,8 @@ const drawing = new Drawing(
   find("pen", HTMLInputElement),
   () => queueDrawing(drawing.picture()),
 );
-let turn = 0; // number of the current picture; the answers to earlier ones are dropped
-/** @type {Picture | null} */
+let pictureNumber = 0; // number of the current picture; answers to earlier ones are dropped
+/** @type {RgbaImage | null} */
 let waiting = null; // newest drawing, not yet classified
 /** @type {Blob | null} */
 let photo = null; // file that the preview shows
@@ -38,14 +38,14 @@ async function load() {
 /**
  * Classifies a picture and shows the answer. Once another picture or source is chosen, both the answer and a failure are
  * dropped.
- * @param {Picture | Promise<Picture>} picture
+ * @param {RgbaImage | Promise<RgbaImage>} picture
  * @param {boolean} explain Whether the evidence of each pixel is shown, too.
  */
 async function classify(picture, explain = true) {
-  const mine = ++turn;
+  const number = ++pictureNumber;
   try {
     const [classifier, pixels] = await Promise.all([loading, picture]);
-    if (mine !== turn) return;
+    if (number !== pictureNumber) return;
     const begin = performance.now();
     const input = toNetworkInput(pixels);
     const middle = performance.now();
@@ -57,15 +57,15 @@ async function classify(picture, explain = true) {
     if (!explain) return view.hideEvidence();
     const [first, second] = answer.order;
     const map = await occlusionMap(classifier, input, first, second);
-    if (mine === turn) view.showEvidence(input, map, classifier.labels[first], classifier.labels[second]);
+    if (number === pictureNumber) view.showEvidence(input, map, classifier.labels[first], classifier.labels[second]);
   } catch (error) {
-    if (mine === turn) throw error;
+    if (number === pictureNumber) throw error;
   }
 }
 
-/** Drops the answer, and those that are still being computed. */
-function forget() {
-  turn++;
+/** Removes the answer, and drops answers that are still being computed. */
+function dropAnswer() {
+  pictureNumber++;
   waiting = null;
   view.showMessage("");
   view.hideAnswer();
@@ -79,7 +79,7 @@ function showFailure(error) {
 
 /**
  * Classifies the newest drawing once the browser is idle; earlier ones need no answer.
- * @param {Picture} picture
+ * @param {RgbaImage} picture
  */
 function queueDrawing(picture) {
   if (!waiting) setTimeout(() => classifyNewestDrawing().catch(showFailure));
@@ -136,7 +136,7 @@ const SOURCES = {
  * @param {string} source
  */
 function choose(source) {
-  forget();
+  dropAnswer();
   camera.stop();
   for (const name of Object.keys(SOURCES)) {
     const tab = find(`${name}-tab`, HTMLElement);
@@ -144,7 +144,7 @@ function choose(source) {
     tab.ariaSelected = String(name === source);
     tab.tabIndex = name === source ? 0 : -1;
   }
-  view.announceAnswers(source !== "camera"); // a screen reader cannot keep up with five answers a second
+  view.announceAnswers(source !== "camera"); // five answers a second are too many for a screen reader
   SOURCES[source]().catch(showFailure);
 }
 
@@ -169,7 +169,7 @@ for (const sample of document.querySelectorAll(".sample")) {
   sample.addEventListener("click", () => image && openSample(image.src).catch(showFailure));
 }
 find("clear", HTMLElement).addEventListener("click", () => {
-  forget();
+  dropAnswer();
   drawing.clear();
 });
 document.addEventListener("paste", ({ clipboardData }) => {

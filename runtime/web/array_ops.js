@@ -4,7 +4,7 @@
 import { round } from "./numeric.js";
 
 /**
- * @typedef {object} Picture An upright picture.
+ * @typedef {object} RgbaImage An upright image in memory.
  * @property {Uint8ClampedArray | Uint8Array} rgba Four bytes a pixel.
  * @property {number} width In pixels.
  * @property {number} height In pixels.
@@ -51,9 +51,9 @@ export function toLab(rgba) {
 export const luma = (red, green, blue) => 299 * red + 587 * green + 114 * blue;
 
 /**
- * Returns numpy.percentile of one share, linear between neighbors.
+ * Returns one percentile, as numpy.percentile with linear interpolation.
  * @param {ArrayLike<number>} values
- * @param {number} share 0 to 100; 50 is the median.
+ * @param {number} share Percentile, 0 to 100; 50 is the median.
  */
 export function percentile(values, share) {
   const sorted = Float64Array.from(values).sort();
@@ -81,7 +81,7 @@ export function binomialSum(values, strides) {
 }
 
 /**
- * Counts the set pixels among the 3×3 around each; the border is repeated outwards.
+ * Counts the set pixels among the 3×3 around each pixel; the border is repeated outwards.
  * @param {Uint8Array} mask
  * @param {number} width
  */
@@ -99,7 +99,7 @@ export function neighborCount(mask, width) {
 }
 
 /**
- * Doubles the resolution by linear interpolation and returns where the result is positive.
+ * Doubles the resolution by linear interpolation, and returns a mask of the positive results.
  * @param {Float64Array} values Values at every second pixel of every second row; the last are repeated.
  * @param {number} width Of the result.
  * @param {number} height Of the result.
@@ -127,7 +127,7 @@ export class Components {
    * @param {number} width
    */
   constructor(mask, width) {
-    /** The number of each pixel's component, 0 outside. */
+    /** Number of each pixel's component, 0 outside of the mask. */
     this.label = new Int32Array(mask.length);
     /** @type {number[]} */
     const pending = [];
@@ -142,15 +142,15 @@ export class Components {
         const column = index % width;
         if (column > 0) visit(index - 1);
         if (column < width - 1) visit(index + 1);
-        visit(index - width); // outside the picture the mask is undefined, hence not visited
+        visit(index - width); // outside of the image the mask is undefined, so the pixel is not visited
         visit(index + width);
       }
     }
   }
 
   /**
-   * Returns the pixels of each component, or the sums of their weights.
-   * @param {ArrayLike<number>} [weight] Of each pixel.
+   * Returns the number of pixels of each component, or the sum of their weights.
+   * @param {ArrayLike<number>} [weight] Weight of each pixel.
    */
   sizes(weight) {
     const total = new Float64Array(this.label.reduce((most, value) => Math.max(most, value), 0) + 1);

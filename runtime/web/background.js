@@ -1,4 +1,4 @@
-// Background model: a smooth color surface fitted to the border, as fmnist_runtime/preprocessing/background.py.
+// Background model: a smooth color surface fitted to the border, as in fmnist_runtime/preprocessing/background.py.
 
 import { binomialSum, percentile } from "./array_ops.js";
 import { minusOneToOne, solve } from "./numeric.js";
@@ -7,27 +7,27 @@ import { PARAMETERS } from "./parameters.js";
 const P = PARAMETERS.background;
 
 /**
- * @typedef {object} Geometry Arrays that depend on the size of a picture alone.
+ * @typedef {object} Geometry Arrays that depend on the size of an image alone.
  * @property {number} width In pixels.
  * @property {number} height In pixels.
  * @property {number[]} ring Indices of the border pixels.
  * @property {number[][]} basis The polynomials 1, x, y, x², y², xy of each pixel; x and y run from -1 to 1.
- * @property {Int32Array} padded Indices of the picture with its border repeated once on each side, and two more.
+ * @property {Int32Array} padded Indices of the image with its border repeated once on each side, and two more.
  * @property {Float64Array} positionPrior Preference for the center over the border, smoothed, rows of width + 2.
  * @property {number[]} centrality Weight of each pixel, 1 at the center.
  */
 
 /**
- * @typedef {object} Background The fitted background of one picture.
+ * @typedef {object} Background The fitted background of one image.
  * @property {number[][]} surface Coefficients of 1, x, y, x², y², xy: six rows of L, a, b.
  * @property {number} spread Typical color difference of the border from the surface.
  */
 
 /** @type {Map<string, Geometry>} */
-const geometries = new Map(); // a camera's pictures all have one size
+const geometries = new Map(); // few entries: all images of a camera have the same size
 
 /**
- * Returns the geometry of pictures of one size, cached.
+ * Returns the geometry of images of one size, cached.
  * @param {number} width
  * @param {number} height
  */
@@ -74,8 +74,8 @@ function makeGeometry(width, height) {
  */
 function paddedIndices(width, height) {
   const indices = new Int32Array((width + 2) * (height + 2) + 2); // smoothing the last row reads two more
-  const inside = (/** @type {number} */ place, /** @type {number} */ side) =>
-    Math.min(Math.max(place - 1, 0), side - 1);
+  const inside = (/** @type {number} */ position, /** @type {number} */ side) =>
+    Math.min(Math.max(position - 1, 0), side - 1);
   for (let row = 0, to = 0; row < height + 2; row++) {
     for (let column = 0; column < width + 2; column++, to++)
       indices[to] = inside(row, height) * width + inside(column, width);
@@ -84,7 +84,7 @@ function paddedIndices(width, height) {
 }
 
 /**
- * Returns the step between the rows and columns from which the background and the colors are learned.
+ * Returns the step in pixels between the rows and columns that are used to fit background and color histograms.
  * @param {number} width
  * @param {number} height
  */
@@ -118,10 +118,10 @@ function fitSurface(lab, ring, basis, weight) {
   const left = P.penalty.map((penalty, i) => P.penalty.map((_, j) => (i === j ? penalty * ring.length : 0)));
   const right = P.penalty.map(() => [0, 0, 0]);
   ring.forEach((index, k) => {
-    const place = basis[index];
+    const powers = basis[index];
     for (let i = 0; i < 6; i++) {
-      const weighted = place[i] * weight[k];
-      for (let j = 0; j < 6; j++) left[i][j] += weighted * place[j];
+      const weighted = powers[i] * weight[k];
+      for (let j = 0; j < 6; j++) left[i][j] += weighted * powers[j];
       for (let c = 0; c < 3; c++) right[i][c] += weighted * lab[c][index];
     }
   });
@@ -129,30 +129,30 @@ function fitSurface(lab, ring, basis, weight) {
 }
 
 /**
- * Returns the color difference of each pixel from the background's color at its place.
+ * Returns the color difference of each pixel from the background at its position.
  * @param {Float32Array[]} lab
  * @param {Background} background
  * @param {Geometry} geometry
  */
 export function backgroundDistance(lab, { surface }, { basis }) {
-  return Float64Array.from(basis, (place, index) =>
-    Math.sqrt(squaredDifference(lab, place, surface, index, P.channel_weights)),
+  return Float64Array.from(basis, (powers, index) =>
+    Math.sqrt(squaredDifference(lab, powers, surface, index, P.channel_weights)),
   );
 }
 
 /**
  * Returns the weighted sum of the squared differences of L, a, b between one pixel and the surface.
  * @param {Float32Array[]} lab
- * @param {number[]} place
+ * @param {number[]} powers
  * @param {number[][]} surface
  * @param {number} index
  * @param {number[]} weights
  */
-function squaredDifference(lab, place, surface, index, weights) {
+function squaredDifference(lab, powers, surface, index, weights) {
   let sum = 0;
   for (let c = 0; c < 3; c++) {
     let difference = lab[c][index];
-    for (let k = 0; k < 6; k++) difference -= place[k] * surface[k][c];
+    for (let k = 0; k < 6; k++) difference -= powers[k] * surface[k][c];
     sum += weights[c] * difference * difference;
   }
   return sum;

@@ -1,4 +1,4 @@
-// One loaded model, as fmnist_runtime/classifier.py: labels, temperature and threshold are those of the model file.
+// One loaded model, as in fmnist_runtime/classifier.py; labels, temperature and threshold come from the model file.
 
 import { Network, readKernels } from "./kernels.js";
 import { readModel } from "./model_file.js";
@@ -12,7 +12,7 @@ const PIXELS = SIZE * SIZE;
  * @property {Float32Array} logits
  * @property {Float32Array} probabilities
  * @property {number[]} order Class ids, most probable first.
- * @property {boolean} rejected Whether the image is unlike the training data.
+ * @property {boolean} rejected Whether the image was rejected because it is unlike the training data.
  * @property {string | null} label Null where the image is rejected.
  */
 
@@ -81,7 +81,7 @@ export class Classifier {
     return { logits, probabilities, order, rejected, label: rejected ? null : this.labels[order[0]] };
   }
 
-  /** Replays the images in the model file; returns how many there are, and how many give the stored logits to the bit. */
+  /** Runs the images in the model file; returns their number, and the number that give the stored logits to the bit. */
   async selftest() {
     const golden = this.metadata.selftest;
     if (!golden) return null;
@@ -96,7 +96,7 @@ export class Classifier {
 }
 
 /**
- * Returns the softmax of logits / temperature. The quotient is in float32, as in the ONNX graph; the rest is more exact.
+ * Returns the softmax of logits / temperature. The quotient is float32, as in the ONNX graph; the rest is double precision.
  * @param {Float32Array} logits
  * @param {number} temperature
  */

@@ -1,4 +1,4 @@
-// Color segmentation with two histograms that refine each other, as fmnist_runtime/preprocessing/color_model.py.
+// Color segmentation with two histograms that refine each other, as in fmnist_runtime/preprocessing/color_model.py.
 
 import { binomialSum } from "./array_ops.js";
 import { clamp } from "./numeric.js";
@@ -37,7 +37,7 @@ export function foregroundLogOdds(lab, distance, spread, { width, height, padded
 }
 
 /**
- * Returns the evidence of the color difference from the background: 0 at a threshold that follows its spread.
+ * Returns the evidence of the color difference from the background: 0 at a threshold that grows with the spread.
  * @param {Float64Array} distance
  * @param {number} spread
  */
@@ -47,11 +47,11 @@ function distanceEvidence(distance, spread) {
   return distance.map((value) => clamp((value - threshold) / scale, -P.max_evidence, P.max_evidence));
 }
 
-/** Histogram of a picture's colors, in the smallest box of bins that holds them all, with a margin of empty bins. */
+/** Histogram of an image's colors, in the smallest box of bins that contains them, with a margin of empty bins. */
 class ColorHistogram {
   /** @param {Float32Array[]} lab */
   constructor(lab) {
-    /** The bin of each pixel. */
+    /** Bin of each pixel. */
     this.bins = new Int32Array(lab[0].length);
     const lengths = lab.map((plane, c) => {
       const scale = Math.fround(P.bins[c] / P.span[c]);
@@ -70,7 +70,7 @@ class ColorHistogram {
   }
 
   /**
-   * Returns, for each bin, the logarithm of its share in the foreground over its share in the background.
+   * Returns, for each bin, the logarithm of its foreground share divided by its background share.
    * @param {Float64Array} margin P(foreground) - P(background) of each pixel.
    */
   logRatio(margin) {

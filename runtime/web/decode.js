@@ -1,9 +1,9 @@
-// From a file to upright pixels. The browser decodes; a large picture is shrunk as in the command, a band of rows at a
-// time, so that a phone does not hold the whole picture twice.
+// From a file to upright pixels. The browser decodes; a large image is shrunk as in the command, one band of rows at a time,
+// so that a phone's memory does not contain the whole image twice.
 
 import { reduce } from "./resample.js";
 
-/** @typedef {import("./array_ops.js").Picture} Picture */
+/** @typedef {import("./array_ops.js").RgbaImage} RgbaImage */
 
 const DRAFT_SIDE = 256; // see fmnist_runtime/image_io/decode.py
 const LARGE_SIDE = 2048; // see fmnist_runtime/image_io/pixel_formats.py
@@ -11,9 +11,9 @@ const MAX_PIXELS = 100_000_000;
 const BAND_PIXELS = 4_000_000; // pixels of one band
 
 /**
- * Decodes a picture. Throws an Error whose message can be shown.
+ * Decodes an image. Throws an Error whose message can be shown.
  * @param {Blob} blob
- * @returns {Promise<Picture>}
+ * @returns {Promise<RgbaImage>}
  */
 export async function decode(blob) {
   const bitmap = await createImageBitmap(blob, {
@@ -29,7 +29,7 @@ export async function decode(blob) {
 }
 
 /**
- * Returns the factor by which a picture is shrunk first.
+ * Returns the factor by which an image is shrunk first.
  * @param {{ width: number, height: number }} size
  * @param {boolean} jpeg
  */
@@ -46,7 +46,7 @@ function factorFor({ width, height }, jpeg) {
  * @param {number} width
  * @param {number} height
  * @param {number} factor
- * @returns {Picture}
+ * @returns {RgbaImage}
  */
 export function pixelsOf(source, width, height, factor = 1) {
   const rows = Math.max(factor, Math.floor(BAND_PIXELS / width / factor) * factor);
@@ -58,8 +58,8 @@ export function pixelsOf(source, width, height, factor = 1) {
     const band = Math.min(rows, height - top);
     context.clearRect(0, 0, width, band);
     context.drawImage(source, 0, top, width, band, 0, 0, width, band);
-    const picture = { rgba: context.getImageData(0, 0, width, band).data, width, height: band };
-    bands.push(factor > 1 ? reduce(picture, factor) : picture);
+    const image = { rgba: context.getImageData(0, 0, width, band).data, width, height: band };
+    bands.push(factor > 1 ? reduce(image, factor) : image);
   }
   if (bands.length === 1) return bands[0];
   const rgba = new Uint8ClampedArray(bands.reduce((sum, band) => sum + band.rgba.length, 0));

@@ -1,5 +1,5 @@
-// Drawing: light on black, like the network's input. By pointer, or by keyboard: arrow keys move the pen, space puts it
-// down and lifts it.
+// Drawing in light on black, like the network's input, by pointer or keyboard: arrow keys move the pen, space puts it down
+// and lifts it.
 
 import { pixelsOf } from "./decode.js";
 

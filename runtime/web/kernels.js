@@ -1,4 +1,4 @@
-// Int8 network in WebAssembly: runtime/kernels/kernels.c, on the layers that fmnist_runtime/network/program.py wrote.
+// Int8 network in WebAssembly: the kernels of runtime/kernels/kernels.c run the layers from fmnist_runtime/network/program.py.
 
 import { SIZE } from "./pipeline.js";
 
@@ -7,7 +7,7 @@ const ALIGNMENT = 16; // bytes
 
 /**
  * Offsets and sizes in bytes, as fmnist_runtime/network/program.py defines them.
- * @typedef {{ activations: number, image: number, logits: number, layers: number }} Places
+ * @typedef {{ activations: number, image: number, logits: number, layers: number }} MemoryLayout
  */
 
 /**
@@ -30,32 +30,32 @@ export class Network {
   /**
    * @param {WebAssembly.Exports} kernels
    * @param {Uint8Array} data Constants and layers.
-   * @param {Places} places
+   * @param {MemoryLayout} layout
    * @param {number} classes
    */
-  constructor(kernels, data, places, classes) {
+  constructor(kernels, data, layout, classes) {
     const memory = /** @type {WebAssembly.Memory} */ (kernels.memory);
     const heap = /** @type {WebAssembly.Global} */ (kernels.__heap_base).value;
     const start = Math.ceil(heap / ALIGNMENT) * ALIGNMENT;
-    const end = start + places.activations + data.length;
+    const end = start + layout.activations + data.length;
     memory.grow(Math.max(0, Math.ceil((end - memory.buffer.byteLength) / PAGE)));
-    new Uint8Array(memory.buffer).set(data, start + places.activations);
+    new Uint8Array(memory.buffer).set(data, start + layout.activations);
     const run = /** @type {(memory: number, layers: number) => number} */ (kernels.run);
-    this.#run = () => run(start, start + places.layers);
-    this.#image = new Uint8Array(memory.buffer, start + places.image, SIZE * SIZE);
-    this.#logits = new Float32Array(memory.buffer, start + places.logits, classes);
+    this.#run = () => run(start, start + layout.layers);
+    this.#image = new Uint8Array(memory.buffer, start + layout.image, SIZE * SIZE);
+    this.#logits = new Float32Array(memory.buffer, start + layout.logits, classes);
   }
 
   /**
    * Compiles the kernels and loads a network.
    * @param {BufferSource} wasm
    * @param {Uint8Array} data Constants and layers.
-   * @param {Places} places
+   * @param {MemoryLayout} layout
    * @param {number} classes
    */
-  static async load(wasm, data, places, classes) {
+  static async load(wasm, data, layout, classes) {
     const { instance } = await WebAssembly.instantiate(wasm);
-    return new Network(instance.exports, data, places, classes);
+    return new Network(instance.exports, data, layout, classes);
   }
 
   /**

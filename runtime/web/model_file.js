@@ -15,7 +15,7 @@ const DIGEST_BYTES = 32;
  * @property {RejectRule | null} reject
  * @property {SelfTest | null} selftest
  * @property {string} sha256 Checksum of the ONNX file.
- * @property {import("./kernels.js").Places} memory
+ * @property {import("./kernels.js").MemoryLayout} memory
  */
 
 /**

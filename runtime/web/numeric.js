@@ -1,4 +1,4 @@
-// Arithmetic as Python and numpy do it, where JavaScript's own differs.
+// Arithmetic of Python and numpy that differs from JavaScript's.
 
 /**
  * Rounds half to even, as Python's round() and numpy.rint().
@@ -29,7 +29,7 @@ export function minusOneToOne(count) {
 }
 
 /**
- * Solves a·x = b by elimination with pivots. Both are overwritten; x is returned as rows.
+ * Solves a·x = b by elimination with pivots; overwrites both, and returns the rows of x.
  * @param {number[][]} a n rows of n.
  * @param {number[][]} b n rows of m.
  */

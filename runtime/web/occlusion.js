@@ -1,11 +1,11 @@
-// Importance of each pixel: a small square is hidden at every place, and the change of the answer is measured (Zeiler and
+// Contribution of each pixel: a small square is hidden at many positions, and the change of the logits is measured (Zeiler and
 // Fergus 2014, arXiv:1311.2901), as in fmnist_train/evaluation/occlusion.py.
 
 import { SIZE } from "./pipeline.js";
 
 const PATCH = 6; // side of the hidden square, in pixels
-const STRIDE = 2; // pixels between two places
-const BATCH = 13; // places between two pauses, so that the page stays responsive
+const STRIDE = 2; // distance between two squares, in pixels
+const BATCH = 13; // squares between two pauses, so that the page stays responsive
 
 /**
  * Returns the evidence of each pixel for the first class against the second, in logits.
@@ -21,11 +21,11 @@ export async function occlusionMap(classifier, image, first, second) {
     return logits[first] - logits[second];
   };
   const whole = margin(image);
-  const places = [];
-  for (let y = 0; y <= SIZE - PATCH; y += STRIDE) for (let x = 0; x <= SIZE - PATCH; x += STRIDE) places.push([y, x]);
+  const corners = [];
+  for (let y = 0; y <= SIZE - PATCH; y += STRIDE) for (let x = 0; x <= SIZE - PATCH; x += STRIDE) corners.push([y, x]);
   const sum = new Float64Array(image.length);
   const cover = new Float64Array(image.length);
-  for (const [i, [top, left]] of places.entries()) {
+  for (const [i, [top, left]] of corners.entries()) {
     const pixels = hiddenPixels(top, left);
     const hidden = image.slice();
     for (const pixel of pixels) hidden[pixel] = 0;
@@ -40,7 +40,7 @@ export async function occlusionMap(classifier, image, first, second) {
 }
 
 /**
- * Returns the pixels of the square at one place.
+ * Returns the pixels of the square with this upper left corner.
  * @param {number} top
  * @param {number} left
  */

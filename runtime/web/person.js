@@ -1,16 +1,16 @@
-// Removal of the person who wears the garment, as fmnist_runtime/preprocessing/person.py, which explains the rules.
+// Removal of the person from the foreground, as in fmnist_runtime/preprocessing/person.py, which explains the rules.
 
 import { bounds, Components, count, luma, neighborCount, percentile, toLab } from "./array_ops.js";
 import { PARAMETERS } from "./parameters.js";
 
 const P = PARAMETERS.person;
 
-/** @typedef {import("./array_ops.js").Picture} Picture */
+/** @typedef {import("./array_ops.js").RgbaImage} RgbaImage */
 
 /**
- * Returns the part of the mask that is the garment itself.
- * @param {Picture} picture
- * @param {Uint8Array} mask Garment and person.
+ * Removes the person from a mask.
+ * @param {RgbaImage} image
+ * @param {Uint8Array} mask Foreground: garment and person.
  */
 export function removePerson({ rgba, width, height }, mask) {
   const { top, bottom, left, right } = bounds(mask, width);
@@ -35,8 +35,8 @@ export function removePerson({ rgba, width, height }, mask) {
 }
 
 /**
- * Returns the skin in the figure.
- * @param {Picture["rgba"]} rgba
+ * Finds the pixels with the color of skin.
+ * @param {RgbaImage["rgba"]} rgba
  * @param {Uint8Array} mask
  * @param {number} width
  * @param {number} top
@@ -67,7 +67,7 @@ function skinMask(rgba, mask, width, top, bottom) {
 
 /**
  * Returns Cb - 128 and Cr - 128 in millionths, and the lightness in thousandths: integers.
- * @param {Picture["rgba"]} rgba
+ * @param {RgbaImage["rgba"]} rgba
  */
 function chroma(rgba) {
   const [cb, cr, lightness] = [0, 1, 2].map(() => new Float64Array(rgba.length / 4));
@@ -95,7 +95,7 @@ function rowWidths(mask, width) {
  * @param {number} wanted
  * @param {number} width
  */
-function places(values, wanted, width) {
+function pixelPositions(values, wanted, width) {
   /** @type {number[]} */
   const rows = [];
   /** @type {number[]} */
@@ -120,7 +120,7 @@ function headRow(mask, skin, width, top, bottom) {
   const height = bottom - top;
   const widths = rowWidths(mask, width);
   const start = top + Math.floor(height / P.upper_part);
-  const below = places(mask.slice(start * width, bottom * width), 1, width).columns;
+  const below = pixelPositions(mask.slice(start * width, bottom * width), 1, width).columns;
   const axis = below.length ? percentile(below, 50) : width / 2;
   const body = percentile(widths.slice(start, bottom), P.body_percentile);
   const components = new Components(skin, width);
@@ -129,7 +129,7 @@ function headRow(mask, skin, width, top, bottom) {
   parts.sort((a, b) => size[b] - size[a] || b - a);
   for (const part of parts.slice(0, P.max_faces)) {
     if (size[part] < P.face_min_share * count(mask)) return null;
-    const { rows, columns } = places(components.label, part, width);
+    const { rows, columns } = pixelPositions(components.label, part, width);
     const [left, right] = P.face_columns.map((share) => percentile(columns, share));
     const [first, last] = P.face_rows.map((share) => Math.trunc(percentile(rows, share)));
     const high = percentile(rows, 50) < top + P.face_max_row * height;
@@ -142,7 +142,7 @@ function headRow(mask, skin, width, top, bottom) {
 }
 
 /**
- * Returns a row a little above the first one below the face that is nearly as wide as the body.
+ * Returns the upper end of the garment: a little above the shoulder, the first row below the face as wide as the body.
  * @param {number[]} widths
  * @param {number[]} faceRows
  * @param {number} top
@@ -161,12 +161,12 @@ function shoulderRow(widths, faceRows, top, bottom) {
 }
 
 /**
- * Cuts at the waist, if there is one: the row where the mean colors above and below differ most.
- * @param {Picture["rgba"]} rgba
+ * Removes the smaller of two garments that meet at a waist: the row where the mean colors above and below differ most.
+ * @param {RgbaImage["rgba"]} rgba
  * @param {Uint8Array} mask
  * @param {number} width
- * @param {boolean} above Whether a neighbor may lie above.
- * @param {boolean} below Whether one may lie below.
+ * @param {boolean} above Whether another garment may be above.
+ * @param {boolean} below Whether another garment may be below.
  */
 function cutAtWaist(rgba, mask, width, above, below) {
   const widths = rowWidths(mask, width);
@@ -195,15 +195,15 @@ function cutAtWaist(rgba, mask, width, above, below) {
 }
 
 /**
- * Returns a function that gives the mean CIELAB color of the mask between two rows, or null where there are few pixels.
- * @param {Picture["rgba"]} rgba
+ * Returns a function of two rows: the mean CIELAB color of the mask between them, or null if there are few pixels.
+ * @param {RgbaImage["rgba"]} rgba
  * @param {Uint8Array} mask
  * @param {number} width
  * @param {number[]} widths
  */
 function colorOfRows(rgba, mask, width, widths) {
   const lab = toLab(rgba);
-  const sums = [{ pixels: 0, color: [0, 0, 0] }]; // of all rows before each
+  const sums = [{ pixels: 0, color: [0, 0, 0] }]; // sums over all rows before each row
   widths.forEach((pixels, row) => {
     const before = sums[row];
     const color = lab.map((plane, c) => {

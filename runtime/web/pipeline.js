@@ -1,5 +1,5 @@
-// From any photo to the network's input, as fmnist_runtime/preprocessing/pipeline.py: a 28×28 picture, a light garment on a
-// black background. Golden vectors hold both to the same bytes.
+// From any photo to the network's input, as in fmnist_runtime/preprocessing/pipeline.py: a 28×28 image of a light garment on
+// a black background. Golden vectors check that both give the same bytes.
 
 import { bounds, count, luma, percentile } from "./array_ops.js";
 import { clamp, round } from "./numeric.js";
@@ -12,15 +12,15 @@ import { segment } from "./segmentation.js";
 export const SIZE = 28;
 const P = PARAMETERS.tone;
 
-/** @typedef {import("./array_ops.js").Picture} Picture */
+/** @typedef {import("./array_ops.js").RgbaImage} RgbaImage */
 
 /**
- * Converts a picture to the network's input.
- * @param {Picture} picture
- * @returns {Uint8Array} 28×28: 0 is background, 255 the brightest part of the garment. All 0 where there is none.
+ * Converts an image to the network's input.
+ * @param {RgbaImage} image
+ * @returns {Uint8Array} 28×28: 0 is background, 255 the brightest part of the garment. All 0 if there is none.
  */
-export function toNetworkInput(picture) {
-  const working = workingPicture(picture);
+export function toNetworkInput(image) {
+  const working = workingImage(image);
   const { rgba, width, height } = working;
   if (width === SIZE && height === SIZE && isOpaque(rgba) && isGray(rgba)) return channel(rgba, 0);
   const { mask, negate } = garmentMask(working);
@@ -39,24 +39,24 @@ export function toNetworkInput(picture) {
 }
 
 /**
- * Shrinks a picture to the working size.
- * @param {Picture} picture
+ * Shrinks an image to the working size.
+ * @param {RgbaImage} image
  */
-function workingPicture(picture) {
-  const { width, height } = picture;
+function workingImage(image) {
+  const { width, height } = image;
   const scale = P.working_side / Math.max(width, height);
-  if (scale >= 1) return picture;
-  return shrink(picture, Math.max(1, round(width * scale)), Math.max(1, round(height * scale)));
+  if (scale >= 1) return image;
+  return shrink(image, Math.max(1, round(width * scale)), Math.max(1, round(height * scale)));
 }
 
 /**
  * Returns one channel.
- * @param {Picture["rgba"]} rgba
+ * @param {RgbaImage["rgba"]} rgba
  * @param {number} c
  */
 const channel = (rgba, c) => Uint8Array.from({ length: rgba.length / 4 }, (_, i) => rgba[4 * i + c]);
 
-/** @param {Picture["rgba"]} rgba */
+/** @param {RgbaImage["rgba"]} rgba */
 function isGray(rgba) {
   for (let i = 0; i < rgba.length; i += 4) {
     const [red, green, blue] = [rgba[i], rgba[i + 1], rgba[i + 2]];
@@ -67,26 +67,26 @@ function isGray(rgba) {
 
 /**
  * Returns the garment's pixels, and whether their tones must be negated.
- * @param {Picture} picture
+ * @param {RgbaImage} image
  */
-function garmentMask(picture) {
-  const { rgba, width, height } = picture;
+function garmentMask(image) {
+  const { rgba, width, height } = image;
   const opaque = channel(rgba, 3).map((alpha) => Number(alpha > P.opaque));
   const share = count(opaque) / opaque.length;
   if (!isOpaque(rgba) && share > P.opaque_share && share < 1)
-    return { mask: removePerson(picture, opaque), negate: true };
+    return { mask: removePerson(image, opaque), negate: true };
   if (Math.min(width, height) < P.min_side) return { mask: opaque.fill(0), negate: true };
-  const { mask, plain } = segment(picture);
+  const { mask, plain } = segment(image);
   if (!plain || !count(mask)) return { mask, negate: true };
   const background = mask.map((value) => 1 - value);
   // Gray on black has the tones of the data set already.
   if (isGray(rgba) && count(background) && meanTone(rgba, background) < P.black) return { mask, negate: false };
-  return { mask: removePerson(picture, mask), negate: true };
+  return { mask: removePerson(image, mask), negate: true };
 }
 
 /**
  * Returns the mean of the channels of a mask's pixels.
- * @param {Picture["rgba"]} rgba
+ * @param {RgbaImage["rgba"]} rgba
  * @param {Uint8Array} mask
  */
 function meanTone(rgba, mask) {
@@ -130,14 +130,14 @@ function fit(tones, width, height) {
 
 /**
  * Applies an unsharp mask; the background stays black.
- * @param {Float64Array} picture 28×28.
+ * @param {Float64Array} image 28×28.
  */
-function sharpen(picture) {
+function sharpen(image) {
   const inside = (/** @type {number} */ i) => clamp(i, 0, SIZE - 1);
   const [center, side] = P.gaussian;
   const blur = (/** @type {Float64Array} */ values, /** @type {(i: number, d: number) => number} */ at) =>
     values.map((tone, i) => side * (values[at(i, -1)] + values[at(i, 1)]) + center * tone);
-  const across = blur(picture, (i, d) => i - (i % SIZE) + inside((i % SIZE) + d));
+  const across = blur(image, (i, d) => i - (i % SIZE) + inside((i % SIZE) + d));
   const around = blur(across, (i, d) => SIZE * inside(Math.floor(i / SIZE) + d) + (i % SIZE));
-  return picture.map((tone, i) => (tone > 0 ? Math.max(0, tone + P.sharpness * (tone - around[i])) : 0));
+  return image.map((tone, i) => (tone > 0 ? Math.max(0, tone + P.sharpness * (tone - around[i])) : 0));
 }

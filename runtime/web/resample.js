@@ -1,8 +1,8 @@
-// Resizing to the bit as Pillow does (its libImaging/Resample.c and Reduce.c): integer weights for bytes, double precision
-// for floats, rows first, then columns.
+// Resizing with the same bits as Pillow (libImaging/Resample.c and Reduce.c): integer weights for bytes, double precision for
+// floats, first along the rows, then along the columns.
 
-/** @typedef {import("./array_ops.js").Picture} Picture */
-/** @typedef {{first: number, weights: number[]}} Span The first source pixel of a new pixel, and the weights from it on. */
+/** @typedef {import("./array_ops.js").RgbaImage} RgbaImage */
+/** @typedef {{first: number, weights: number[]}} Span First source pixel of a new pixel, and weights of it and the next ones. */
 
 /** Fraction bits of an integer weight. */
 const BITS = 22;
@@ -20,15 +20,15 @@ function cubic(x) {
 
 /**
  * Computes Image.resize(BOX, reducing_gap=2) of RGBA bytes, with premultiplied colors.
- * @param {Picture} picture
+ * @param {RgbaImage} image
  * @param {number} width
  * @param {number} height
- * @returns {Picture}
+ * @returns {RgbaImage}
  */
-export function shrink(picture, width, height) {
-  const opaque = isOpaque(picture.rgba);
-  let { rgba } = opaque ? picture : { rgba: premultiply(picture.rgba) };
-  let { width: w, height: h } = picture;
+export function shrink(image, width, height) {
+  const opaque = isOpaque(image.rgba);
+  let { rgba } = opaque ? image : { rgba: premultiply(image.rgba) };
+  let { width: w, height: h } = image;
   let [spanX, spanY] = [w, h];
   const factorX = Math.trunc(w / width / 2) || 1;
   const factorY = Math.trunc(h / height / 2) || 1;
@@ -44,13 +44,13 @@ export function shrink(picture, width, height) {
   return { rgba: opaque ? rgba : unpremultiply(rgba), width, height };
 }
 
-/** @param {Picture["rgba"]} rgba */
+/** @param {RgbaImage["rgba"]} rgba */
 export function isOpaque(rgba) {
   for (let i = 3; i < rgba.length; i += 4) if (rgba[i] !== 255) return false;
   return true;
 }
 
-/** @param {Picture["rgba"]} rgba */
+/** @param {RgbaImage["rgba"]} rgba */
 function premultiply(rgba) {
   return rgba.map((value, i) => {
     if (i % 4 === 3) return value;
@@ -59,7 +59,7 @@ function premultiply(rgba) {
   });
 }
 
-/** @param {Picture["rgba"]} rgba */
+/** @param {RgbaImage["rgba"]} rgba */
 function unpremultiply(rgba) {
   return rgba.map((value, i) => {
     const alpha = rgba[i | 3];
@@ -68,8 +68,8 @@ function unpremultiply(rgba) {
 }
 
 /**
- * Computes Image.reduce: means of whole blocks; the rest at the right and below makes smaller blocks.
- * @param {Picture} picture
+ * Computes Image.reduce: means of whole blocks; blocks at the right and lower edge may be smaller.
+ * @param {RgbaImage} image
  * @param {number} factorX
  * @param {number} factorY
  */
@@ -97,7 +97,7 @@ export function reduce({ rgba, width, height }, factorX, factorY = factorX) {
 /**
  * Returns the source pixels of each new pixel and their weights.
  * @param {number} size Source pixels.
- * @param {number} span Length that is resized, in source pixels; may end inside the last one.
+ * @param {number} span Length that is resized, in source pixels; not necessarily whole.
  * @param {number} newSize
  * @param {string} name A filter.
  * @returns {Span[]}
@@ -117,18 +117,18 @@ function spans(size, span, newSize, name) {
 }
 
 /**
- * @param {Picture["rgba"]} rgba
+ * @param {RgbaImage["rgba"]} rgba
  * @param {number} lines
  * @param {number} size
  * @param {{pixel: number, line: number}} strides
- * @param {Span[]} places
+ * @param {Span[]} positions
  */
-function bytesAlong(rgba, lines, size, { pixel, line }, places) {
-  const out = new Uint8ClampedArray((rgba.length / size) * places.length);
-  const newLine = line === 4 ? 4 : 4 * places.length; // columns lie side by side, rows follow each other
-  for (let i = 0; i < places.length; i++) {
-    const whole = Int32Array.from(places[i].weights, (weight) => Math.trunc(0.5 + weight * 2 ** BITS));
-    const first = places[i].first * pixel;
+function bytesAlong(rgba, lines, size, { pixel, line }, positions) {
+  const out = new Uint8ClampedArray((rgba.length / size) * positions.length);
+  const newLine = line === 4 ? 4 : 4 * positions.length; // distance between columns, or between rows
+  for (let i = 0; i < positions.length; i++) {
+    const whole = Int32Array.from(positions[i].weights, (weight) => Math.trunc(0.5 + weight * 2 ** BITS));
+    const first = positions[i].first * pixel;
     for (let k = 0; k < lines; k++) {
       for (let c = 0; c < 4; c++) {
         let sum = 1 << (BITS - 1);
@@ -164,11 +164,11 @@ export function resizeFloats(values, width, height, newWidth, newHeight, filter)
  * @param {number} lines
  * @param {number[]} strides Between source pixels along and across.
  * @param {number[]} newStrides The same of the result.
- * @param {Span[]} places
+ * @param {Span[]} positions
  */
-function floatsAlong(values, lines, [pixel, line], [newPixel, newLine], places) {
-  const out = new Float32Array(lines * places.length);
-  places.forEach(({ first, weights }, i) => {
+function floatsAlong(values, lines, [pixel, line], [newPixel, newLine], positions) {
+  const out = new Float32Array(lines * positions.length);
+  positions.forEach(({ first, weights }, i) => {
     for (let k = 0; k < lines; k++) {
       let sum = 0;
       for (let x = 0; x < weights.length; x++) sum += values[k * line + (first + x) * pixel] * weights[x];

@@ -1,4 +1,4 @@
-// Garment segmentation: which pixels of a photo are foreground, as fmnist_runtime/preprocessing/segmentation.py.
+// Garment segmentation: which pixels of a photo are foreground, as in fmnist_runtime/preprocessing/segmentation.py.
 
 import { Components, count, neighborCount, positiveAtDouble, toLab } from "./array_ops.js";
 import { backgroundDistance, fitBackground, geometryOf, sampleStep } from "./background.js";
@@ -9,13 +9,13 @@ const P = PARAMETERS.plain;
 
 /**
  * Separates the foreground from the background.
- * @param {import("./array_ops.js").Picture} picture
+ * @param {import("./array_ops.js").RgbaImage} image
  * @returns {{mask: Uint8Array, plain: boolean}} The foreground, and whether the background is plain.
  */
-export function segment(picture) {
-  const { rgba, width, height } = picture;
+export function segment(image) {
+  const { rgba, width, height } = image;
   const step = sampleStep(width, height);
-  const sampled = step === 1 ? picture : everySecond(picture);
+  const sampled = step === 1 ? image : sampleEverySecond(image);
   const lab = toLab(sampled.rgba);
   const geometry = geometryOf(sampled.width, sampled.height);
   const background = fitBackground(lab, geometry);
@@ -43,9 +43,9 @@ export function segment(picture) {
 
 /**
  * Returns every second pixel of every second row.
- * @param {import("./array_ops.js").Picture} picture
+ * @param {import("./array_ops.js").RgbaImage} image
  */
-function everySecond({ rgba, width, height }) {
+function sampleEverySecond({ rgba, width, height }) {
   const [columns, rows] = [Math.ceil(width / 2), Math.ceil(height / 2)];
   const sampled = new Uint8ClampedArray(4 * columns * rows);
   for (let i = 0; i < columns * rows; i++) {
@@ -56,8 +56,8 @@ function everySecond({ rgba, width, height }) {
 }
 
 /**
- * Returns the main components of the pixels that are likelier foreground; none where the evidence is weak.
- * @param {Float64Array} logOdds Set to 0 where the evidence is weak.
+ * Returns the main components of the pixels with positive log-odds; none if the evidence is weak.
+ * @param {Float64Array} logOdds Set to 0 if the evidence is weak.
  * @param {import("./background.js").Geometry} geometry
  */
 function classify(logOdds, geometry) {
@@ -70,7 +70,7 @@ function classify(logOdds, geometry) {
 }
 
 /**
- * Returns the foreground on a plain background: everything but what is connected to the border and but holes.
+ * Returns the foreground on a plain background: all pixels except holes and what is connected to the border.
  * @param {Float64Array} distance Color difference from the background.
  * @param {number} spread
  * @param {import("./background.js").Geometry} geometry

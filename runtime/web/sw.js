@@ -5,8 +5,8 @@ const worker = /** @type {any} */ (globalThis);
 /** @type {string[]} */
 const FILES = [];
 const VERSION = "";
-const MINE = `${worker.registration.scope} `; // other pages of the same origin have caches of their own
-const CACHE = MINE + VERSION;
+const PREFIX = `${worker.registration.scope} `; // other pages of the same origin have caches of their own
+const CACHE = PREFIX + VERSION;
 
 worker.addEventListener("install", (event) => {
   event.waitUntil(
@@ -16,7 +16,7 @@ worker.addEventListener("install", (event) => {
 
 worker.addEventListener("activate", (event) => {
   const removeOldVersions = async () => {
-    const outdated = (await caches.keys()).filter((name) => name.startsWith(MINE) && name !== CACHE);
+    const outdated = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
     await Promise.all(outdated.map((name) => caches.delete(name)));
     await worker.clients.claim();
   };

@@ -1,4 +1,4 @@
-// Elements of the page, and how answers are shown.
+// Elements of the page, and the display of answers.
 
 import { SIZE } from "./pipeline.js";
 
