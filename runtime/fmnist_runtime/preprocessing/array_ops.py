@@ -93,8 +93,8 @@ def binomial_sum(values: Array, strides: Iterable[int]) -> Array:
     """Sums each value and its two neighbors with the weights 1, 2, 1, along each axis of a flattened array.
 
     Args:
-        values: flat array.
-        strides: distance in ``values`` between neighbors along each axis.
+        values: Flat array.
+        strides: Distance in ``values`` between neighbors along each axis.
 
     Returns:
         Flat array of the sums around the values from ``sum(strides)`` to ``len(values) - sum(strides)``; the weights sum to

@@ -36,8 +36,8 @@ def foreground_log_odds(lab: Array, distance: Array, spread: float, geometry: Ge
 
     Args:
         lab: CIELAB image, float32 ``[3, H, W]``.
-        distance: color difference from the background, float64 ``[H, W]``.
-        spread: typical color difference of the background from its model.
+        distance: Color difference from the background, float64 ``[H, W]``.
+        spread: Typical color difference of the background from its model.
         geometry: Geometry of ``(H, W)``.
 
     Returns:

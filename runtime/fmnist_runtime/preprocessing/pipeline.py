@@ -30,7 +30,7 @@ def to_network_input(image: Image.Image) -> Array:
     """Converts an image to the network's input.
 
     Args:
-        image: any mode and size, upright (EXIF orientation already applied).
+        image: Any mode and size, upright (EXIF orientation already applied).
 
     Returns:
         uint8 ``[28, 28]``: 0 is background, 255 the brightest part of the garment. All 0 where there is none.

@@ -10,12 +10,15 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fmnist_runtime import errors
 from fmnist_runtime.console import describe_library_error, is_library_error
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.prediction import Prediction, PredictionOrError, Top
+
+if TYPE_CHECKING:
+    from fmnist_runtime.classifier import Classifier
 
 __all__ = ["PackedError", "main", "pack", "pack_error", "receive", "send", "unpack", "unpack_error"]
 
@@ -116,16 +119,9 @@ def main() -> None:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    load, checked, lock = receive(requests)
+    arguments, checked, lock = receive(requests)
     try:
-        from fmnist_runtime.classifier import Classifier
-        from fmnist_runtime.image_io.comparison_image import comparison_writer
-
-        classifier = Classifier.load(**load, large_lock=None if lock is None else FileLock(lock))
-        if checked:
-            from fmnist_runtime.selftest import require_selftest
-
-            require_selftest(classifier)
+        classifier = _load_classifier(arguments, checked=checked, lock=lock)
     except FmnistError as refusal:
         send(answers, pack_error(refusal))
         return
@@ -138,13 +134,30 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         send(answers, pack_error(FmnistError(describe_library_error(error))))
         return
     send(answers, list(classifier.labels))
+    _answer_requests(classifier, requests, answers)
+
+
+def _load_classifier(arguments: dict[str, Any], *, checked: bool, lock: int | None) -> "Classifier":
+    from fmnist_runtime.classifier import Classifier
+
+    classifier = Classifier.load(**arguments, large_lock=None if lock is None else FileLock(lock))
+    if checked:
+        from fmnist_runtime.selftest import require_selftest
+
+        require_selftest(classifier)
+    return classifier
+
+
+def _answer_requests(classifier: "Classifier", requests: BinaryIO, answers: BinaryIO) -> None:
+    from fmnist_runtime.image_io.comparison_image import comparison_writer
+
     while True:
-        pictures, options = receive(requests)
+        images, options = receive(requests)
         show = options.pop("show", None)
         on_input = None if show is None else comparison_writer(show)
         reply: list[Any] | PackedError
         try:
-            reply = pack(classifier.results(pictures, **options, on_input=on_input))
+            reply = pack(classifier.results(images, **options, on_input=on_input))
         except Exception as defect:  # the model call failed, not the preparation of one image
             reply = pack_error(defect)
         send(answers, reply)

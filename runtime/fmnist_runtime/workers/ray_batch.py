@@ -87,10 +87,7 @@ def classify_folder(
     _check_paths(sources, output)
     import ray.data
 
-    if not ray.is_initialized():
-        # A cluster has its own CPUs; on one machine Ray gets at least as many as there are workers.
-        local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
-        ray.init(num_cpus=local, include_dashboard=False)
+    _start_ray(workers)
     try:
         files = _read_files(sources)
         with warnings.catch_warnings():
@@ -110,6 +107,15 @@ def classify_folder(
         if "already exists" in str(error):  # in an object store, or made since the check above
             raise DataError(_EXISTS.format(output)) from error
         raise DataError(" ".join(str(error).split())) from error
+
+
+def _start_ray(workers: int) -> None:
+    import ray
+
+    if not ray.is_initialized():
+        # A cluster has its own CPUs; on one machine Ray gets at least as many as there are workers.
+        local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
+        ray.init(num_cpus=local, include_dashboard=False)
 
 
 def _check_paths(sources: Sequence[str], output: str) -> None:
