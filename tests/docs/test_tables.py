@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from fmnist_train.files import around_section
+from fmnist_train.files import split_at_section
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ROOT / "benchmarks" / "studies"
@@ -32,7 +32,7 @@ tables = load()
 def test_the_table_is_that_of_the_results(name: str) -> None:
     section = tables.SECTIONS[name]
     page = ROOT / section.page
-    before, after = around_section(page, name, section.writer)
+    before, after = split_at_section(page, name, section.writer)
     text = page.read_text("utf-8")[len(before) : -len(after)]
     assert section.render() in text, "make tables"
 
