@@ -102,7 +102,7 @@ def _read(path: Path) -> bytes:
 
 
 def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors and description of a file's content; see ``read_tensors``."""
+    """Returns tensors and description of a file's content; see ``read_tensors``."""
     try:
         tensors = load(data)  # checks the header, too
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

@@ -234,5 +234,5 @@ def test_files_too_large_for_pictures_are_not_read_to_find_copies(tmp_path, writ
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000_000
-    with pytest.raises(DataError, match=r"film\.gif: cannot be read as a picture \(larger than 256 MiB: refused\)"):
+    with pytest.raises(DataError, match=r"film\.gif: cannot be read as an image \(larger than 256 MiB: refused\)"):
         source.load("train")
