@@ -118,7 +118,9 @@ def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(
         "8",
     )
     assert run_typer(app, args=[*few, "--output", str(tmp_path / "run")]) == 0
-    assert "batches of 4 images, because 17 do not fill the 128 of the recipe" in capsys.readouterr().err
+    messages = capsys.readouterr().err
+    assert "batches of 4 images, because 17 do not fill the 128 of the recipe" in messages
+    assert 0 <= messages.find("2 classes: lamp 9, sofa 10") < messages.find("1/1"), messages
     assert load_checkpoint(tmp_path / "run").info["recipe"]["batch_size"] == 4
     assert run_typer(app, args=[*few, "--output", str(tmp_path / "other"), "--batch-size", "64"]) == 2
     assert "lower --batch-size" in capsys.readouterr().err

@@ -60,6 +60,7 @@ def test_every_request_has_one_answer_and_one_count(app: App, status: int, text:
     (start, *body), counted = call(app)
     assert start["status"] == status and counted == [("/classify", status)]
     assert any(name == b"x-request-id" and len(value) == 16 for name, value in start["headers"])
+    assert ((b"retry-after", b"1") in start["headers"]) is (status == 503)
     content = b"".join(part["body"] for part in body)
     assert text in content and b"secret" not in content
 

@@ -1,6 +1,10 @@
 """The pictures of a run are written whole, for usual data and for the edges of it."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +115,12 @@ def test_class_names_in_any_script_give_no_warning(name: str, tmp_path) -> None:
     """Warnings are errors here. The font lacks some characters, which become boxes."""
     write_confusion_matrix(np.array([[3, 1], [2, 4]]), (name, "b"), tmp_path / "matrix.png")
     assert (tmp_path / "matrix.png").stat().st_size
+
+
+def test_a_home_that_cannot_be_written_is_no_message(tmp_path: Path) -> None:
+    """Matplotlib warns of it in each process, in the middle of the commands' output."""
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path / "file" / "x")}
+    code = "import fmnist_train.evaluation.plots"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
