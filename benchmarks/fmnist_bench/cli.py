@@ -84,8 +84,10 @@ def bench(args: Sequence[str] | None = None) -> int:
         return _RUNNERS[arguments[0]](arguments[1:])
     chosen = build_parser().parse_arguments(arguments)
     from fmnist_bench.display import terminal_table
-    from fmnist_bench.report import format_table, write_chart
+    from fmnist_bench.report import check_chart, format_table, write_chart
 
+    if chosen.picture:
+        check_chart(chosen.picture)
     document = _measure(chosen)
     if chosen.json:
         print(json.dumps(document, indent=1))

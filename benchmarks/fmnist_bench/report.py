@@ -1,12 +1,14 @@
 """Table and chart of the benchmark."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.console import counted
-from fmnist_runtime.errors import MissingExtraError, extra_hint
+from fmnist_runtime.errors import ConfigError, MissingExtraError, extra_hint
+from fmnist_runtime.files import check_folder, write_atomically
 
-__all__ = ["format_table", "score_answers", "write_chart"]
+__all__ = ["check_chart", "format_table", "score_answers", "write_chart"]
 
 _TICKS = [digit * 10**power for power in range(7) for digit in (1, 2, 3, 5, 7)]
 """Candidates for ticks of the latency axis, µs."""
@@ -82,12 +84,12 @@ def write_chart(document: dict[str, Any], path: Path) -> None:
     """Draws accuracy against the hot p50 with its interval, for contestants with a measured accuracy.
 
     Raises:
-        MissingExtraError: Matplotlib is not installed.
+        ConfigError, FileError, MissingExtraError: See ``check_chart``.
+        OSError: The file cannot be written; an earlier one is unchanged.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(f"--picture needs matplotlib: {extra_hint('bench')}") from error
+    check_chart(path)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.set(xscale="log", xlabel="one image, one thread: p50 in µs (log)", ylabel="test accuracy, %")
@@ -95,8 +97,27 @@ def write_chart(document: dict[str, Any], path: Path) -> None:
     if shown:
         _draw(axes, shown)
     axes.grid(alpha=0.3, which="both")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    file = io.BytesIO()
+    figure.savefig(file, format=path.suffix[1:] or "png", dpi=120)
+    write_atomically(path if path.suffix else path.with_suffix(".png"), file.getvalue())
+
+
+def check_chart(path: Path) -> None:
+    """Checks that a chart can be drawn into a file; called before minutes of measurements.
+
+    Raises:
+        ConfigError: No known format has the suffix.
+        FileError: The folder cannot be written into.
+        MissingExtraError: Matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(f"--picture needs matplotlib: {extra_hint('bench')}") from error
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise ConfigError(f"--picture {path}: unknown format '{path.suffix[1:]}'; known: {', '.join(sorted(known))}")
+    check_folder(path.parent)
 
 
 def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:

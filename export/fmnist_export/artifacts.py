@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,13 @@ from fmnist_export.metadata import build_proof, build_selftest, logit_tolerance,
 from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, ModelError
-from fmnist_runtime.files import make_folder, write_atomically
+from fmnist_runtime.files import make_folder, write_atomically, write_together
 from fmnist_runtime.model_file.store import CHECKSUM_FILE, NAMES_FILE, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
 from fmnist_train.files import lock_folder
 
 __all__ = ["all_files", "publish", "publish_model", "write_variants"]
-
-_UNFINISHED = ".fmnist-export-"
-"""Beginning of the name of a folder in which files are completed, before they replace those of an earlier export."""
 
 
 def write_variants(
@@ -131,30 +126,13 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
         stale = _files_of_other_weights(folder, report["checkpoint_sha256"])
         sums = {name: digits for name, digits in _listed_sums(folder / CHECKSUM_FILE).items() if name not in stale}
         sums |= {entry["file"]: entry["sha256"] for entry in written}
-        _replace(
-            folder,
-            stale,
-            {entry["file"]: (staged / entry["file"]).read_bytes() for entry in written}
-            | {
-                CHECKSUM_FILE: "".join(f"{digits}  {name}\n" for name, digits in sums.items()).encode(),
-                "parity.json": f"{json.dumps(report, indent=2)}\n".encode(),
-                "parity.txt": f"{format_export(report)}\n".encode(),
-            },
-        )
-
-
-def _replace(folder: Path, stale: Iterable[str], files: Mapping[str, bytes]) -> None:
-    """Writes the new files to a temporary folder, then removes the stale files, and moves the new ones to their places."""
-    for leftover in folder.glob(f"{_UNFINISHED}*"):  # of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as name:
-        complete = Path(name)
-        for file, data in files.items():
-            write_atomically(complete / file, data)
-        for file in stale:
-            (folder / file).unlink()
-        for file in files:
-            (complete / file).replace(folder / file)
+        contents = {entry["file"]: (staged / entry["file"]).read_bytes() for entry in written}
+        contents |= {
+            CHECKSUM_FILE: "".join(f"{digits}  {name}\n" for name, digits in sums.items()).encode(),
+            "parity.json": f"{json.dumps(report, indent=2)}\n".encode(),
+            "parity.txt": f"{format_export(report)}\n".encode(),
+        }
+        write_together(folder, contents, stale)
 
 
 def _listed_sums(path: Path) -> dict[str, str]:

@@ -4,16 +4,24 @@ import io
 import os
 import sys
 import threading
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from fmnist_runtime.errors import FileError
 
-__all__ = ["check_folder", "make_folder", "read_at_most", "standard_input", "write_atomically"]
+__all__ = ["check_folder", "make_folder", "read_at_most", "standard_input", "write_atomically", "write_together"]
 
 
 _PIECE = 1 << 20
 """Bytes read at a time if the size is unknown: ``read(n)`` allocates n bytes, even for a smaller file."""
+
+
+_UNFINISHED = ".fmnist-unfinished-"
+"""Beginning of the name of a folder in which files are completed."""
+_ABANDONED_SECONDS = 3600
+"""Age from which such a folder is one of a process that was killed: writing takes seconds."""
 
 
 class _Readable(Protocol):
@@ -82,6 +90,41 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)  # already gone after the renaming
+
+
+def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[str] = ()) -> None:
+    """Writes several files into a folder, which is created if it does not exist.
+
+    All are completed in a hidden folder beside their targets before the first one is put in place, so a full disk changes
+    nothing.
+
+    Args:
+        folder: Folder of the files.
+        files: Contents by path in the folder, in the order in which they are put in place.
+        remove: Paths of earlier files that are removed before.
+
+    Raises:
+        OSError: The folder or a file, which ``filename`` holds, cannot be written.
+    """
+    import shutil  # both are slow to import, and needed only here
+    import tempfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as name:
+        for file, data in files.items():
+            try:
+                write_atomically(Path(name, file), data)
+            except OSError as error:
+                error.filename = str(folder / file)
+                raise
+        for file in remove:
+            (folder / file).unlink(missing_ok=True)
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            Path(name, file).replace(folder / file)
 
 
 def make_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from fmnist_runtime.errors import FmnistError
-from fmnist_runtime.files import write_atomically
+from fmnist_runtime.files import write_together
 from fmnist_runtime.network.page_model import page_model
 from fmnist_runtime.preprocessing.parameters import parameters_json
 
@@ -57,8 +57,7 @@ def write_page(model: bytes, folder: Path) -> int:
     """
     files = page_files(model)
     try:
-        for name, data in files.items():
-            write_atomically(folder / name, data)
+        write_together(folder, files)
     except OSError as error:
         raise FmnistError(f"web: cannot write {folder}: {error.strerror or error}") from error
     return sum(map(len, files.values()))

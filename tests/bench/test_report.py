@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fmnist_bench.cli import bench
 from fmnist_bench.report import format_table, score_answers, write_chart
+from fmnist_runtime.console import run_argparse
 from fmnist_runtime.errors import MissingExtraError
 
 MACHINE = {"processor": "Some Processor", "flags": ["avx2"], "cpus_allowed": 2, "governor": None}
@@ -87,3 +89,25 @@ def test_without_matplotlib_the_chart_names_the_extra(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"--picture needs matplotlib: .*bench"):
         write_chart({"results": {}}, tmp_path / "chart.png")
+
+
+def test_a_chart_that_cannot_be_written_is_refused_before_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for name, code, message in (("chart.foo", 2, "unknown format 'foo'"), ("file/chart.png", 1, "cannot write into")):
+        assert run_argparse(bench, args=["--quick", "--picture", str(tmp_path / name)]) == code
+        assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_earlier_chart_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "chart.png"
+    path.write_bytes(b"earlier")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_chart({"results": {}}, path)
+    assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]

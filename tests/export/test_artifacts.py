@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_export import artifacts
 from fmnist_export.artifacts import publish, publish_model
 from fmnist_runtime.errors import ConfigError, ModelError
 from fmnist_runtime.files import write_atomically
@@ -71,19 +70,10 @@ def test_a_full_disk_leaves_the_earlier_files_whole(
         left[0] -= 1
         write_atomically(path, data)
 
-    monkeypatch.setattr(artifacts, "write_atomically", write)
+    monkeypatch.setattr("fmnist_runtime.files.write_atomically", write)
     with pytest.raises(OSError, match="No space left"):
         publish(exported, folder, {**report, "checkpoint_sha256": "of other weights, so that all files are stale"})
     assert contents(folder) == before
-
-
-def test_what_an_interrupted_export_left_is_removed_by_the_next(earlier: tuple[Path, dict], exported: Path) -> None:
-    folder, report = earlier
-    (folder / ".fmnist-export-x").mkdir()
-    (folder / ".fmnist-export-x" / "model.onnx").write_bytes(b"half")
-    before = {path.name for path in exported.iterdir()}
-    publish(exported, folder, report)
-    assert {path.name for path in folder.iterdir()} == before
 
 
 def test_a_damaged_list_of_sums_is_replaced(earlier: tuple[Path, dict], exported: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_runtime.errors import FileError
-from fmnist_runtime.files import check_folder, make_folder, read_at_most, write_atomically
+from fmnist_runtime.files import check_folder, make_folder, read_at_most, write_atomically, write_together
 
 
 class Pipe:
@@ -124,3 +124,36 @@ def test_a_check_of_a_folder_creates_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileError, match=r"cannot write into .*file .*name another folder"):
         check_folder(tmp_path / "file" / "x")
+
+
+@pytest.mark.parametrize("writes", range(3))
+def test_files_are_written_together_or_not_at_all(writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {"a": b"1", "deep/b": b"2", "c": b"3"}
+    write_together(tmp_path / "new", contents)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").rglob("*") if path.is_file()} == {
+        "a": b"1",
+        "b": b"2",
+        "c": b"3",
+    }
+    before, left = sorted((tmp_path / "new").rglob("*")), [writes]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_together(tmp_path / "new", dict.fromkeys(contents, b"new"), remove=["a", "c"])
+    assert error.value.filename == str(tmp_path / "new" / list(contents)[writes])
+    assert sorted((tmp_path / "new").rglob("*")) == before and (tmp_path / "new" / "a").read_bytes() == b"1"
+
+
+def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    for name in ("old", "young"):
+        (tmp_path / f".fmnist-unfinished-{name}").mkdir()
+        (tmp_path / f".fmnist-unfinished-{name}" / "a").write_bytes(b"half")
+    os.utime(tmp_path / ".fmnist-unfinished-old", (1, 1))
+    (tmp_path / "b").write_bytes(b"earlier")
+    write_together(tmp_path, {"a": b"whole"}, remove=["b", "gone"])
+    assert {path.name for path in tmp_path.iterdir()} == {"a", ".fmnist-unfinished-young"}

@@ -14,6 +14,7 @@ import numpy as np
 from fmnist_export.evaluation import all_logits
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError
+from fmnist_runtime.files import write_together
 
 __all__ = ["BUILDS", "compare_with_onnxruntime", "compile_harness", "find_compiler", "run_harness", "write_files"]
 
@@ -66,11 +67,8 @@ def compare_with_onnxruntime(
 
 
 def write_files(files: Mapping[PurePosixPath, str], folder: Path) -> None:
-    """Writes generated files under a folder."""
-    for path, text in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
+    """Writes generated files under a folder, all or none."""
+    write_together(folder, {str(path): text.encode() for path, text in files.items()})
 
 
 def compile_harness(folder: Path, prefix: str, command: Sequence[str]) -> Path:
