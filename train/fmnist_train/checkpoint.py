@@ -97,7 +97,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
     if len(data) > _MAX_BYTES:
-        raise CheckpointError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so no checkpoint of fmnist-train")
+        raise CheckpointError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so it is not a checkpoint of fmnist-train")
     return data
 
 

@@ -22,7 +22,7 @@ _SIDE = 280
 
 def comparison_writer(folder: str | Path) -> Callable[[Any, Image.Image, np.ndarray], None]:
     """Returns a callback for ``Classifier.results`` that writes each photo beside the network's input into a folder."""
-    return lambda picture, image, network_input: write_comparison(image, network_input, Path(folder), str(picture))
+    return lambda path, image, network_input: write_comparison(image, network_input, Path(folder), str(path))
 
 
 def side_by_side(photo: Image.Image, network_input: np.ndarray) -> Image.Image:

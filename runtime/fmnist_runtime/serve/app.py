@@ -128,10 +128,10 @@ class Service:
 
     async def _results(self, request: Request, files: list[File], options: RequestOptions) -> list[PredictionOrError]:
         seconds = self.settings.limits.answer_seconds
-        pictures = [file.data for file in files]
+        images = [file.data for file in files]
         try:
             async with asyncio.timeout(seconds):
-                return await cancel_on_disconnect(request, self._batcher.classify(pictures, options))
+                return await cancel_on_disconnect(request, self._batcher.classify(images, options))
         except TimeoutError:
             raise busy(f"busy: no answer within {seconds:g} s; try again") from None
 

@@ -46,15 +46,15 @@ class Batcher:
         self._idle = threads
         self._waiting: deque[tuple[bytes, RequestOptions, asyncio.Future[PredictionOrError]]] = deque()
 
-    async def classify(self, pictures: Sequence[bytes], options: RequestOptions) -> list[PredictionOrError]:
+    async def classify(self, images: Sequence[bytes], options: RequestOptions) -> list[PredictionOrError]:
         """Returns one result for each image, in order. On cancellation, drops images that are still waiting.
 
         Raises:
             Exception: The model call failed.
         """
         loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[PredictionOrError]] = [loop.create_future() for _ in pictures]
-        self._waiting.extend((data, options, future) for data, future in zip(pictures, futures, strict=True))
+        futures: list[asyncio.Future[PredictionOrError]] = [loop.create_future() for _ in images]
+        self._waiting.extend((data, options, future) for data, future in zip(images, futures, strict=True))
         self._start()
         try:
             return await asyncio.gather(*futures)
@@ -69,25 +69,23 @@ class Batcher:
     def _start(self) -> None:
         while self._idle and self._waiting:
             options = self._waiting[0][1]
-            pictures, futures = self._take(options)
+            images, futures = self._take(options)
             self._idle -= 1
-            call = partial(self._classify, pictures, **options._asdict())
+            call = partial(self._classify, images, **options._asdict())
             job = asyncio.get_running_loop().run_in_executor(self._pool, call)
             job.add_done_callback(partial(self._finish, futures))
 
     def _take(self, options: RequestOptions) -> "tuple[list[bytes], list[asyncio.Future[PredictionOrError]]]":
         """Removes the next images with these options from the queue, up to one batch."""
-        pictures: list[bytes] = []
+        images: list[bytes] = []
         futures: list[asyncio.Future[PredictionOrError]] = []
         size = 0
-        while (
-            self._waiting and self._waiting[0][1] == options and len(pictures) < _MAX_BATCH and size < _MAX_BATCH_BYTES
-        ):
+        while self._waiting and self._waiting[0][1] == options and len(images) < _MAX_BATCH and size < _MAX_BATCH_BYTES:
             data, _, future = self._waiting.popleft()
-            pictures.append(data)
+            images.append(data)
             futures.append(future)
             size += len(data)
-        return pictures, futures
+        return images, futures
 
     def _finish(
         self, futures: "list[asyncio.Future[PredictionOrError]]", job: "asyncio.Future[list[PredictionOrError]]"

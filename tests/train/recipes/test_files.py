@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_read_again_is_not_written(tmp_path: Path) -> None
 
 def test_a_recipe_is_read_in_bounded_memory(tmp_path: Path) -> None:
     (tmp_path / "large.json").write_bytes(b" " * (1 << 20) + b"{}")
-    with pytest.raises(ConfigError, match=r"large\.json: larger than 1024 KiB, so no recipe"):
+    with pytest.raises(ConfigError, match=r"large\.json: larger than 1024 KiB, so it is not a recipe"):
         read_recipe(tmp_path / "large.json")
     if Path("/dev/zero").exists():
         with pytest.raises(ConfigError, match="/dev/zero: larger than 1024 KiB"):

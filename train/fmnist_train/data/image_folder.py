@@ -151,7 +151,7 @@ def _same_content(files: Sequence[Path]) -> list[list[int]]:
     """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
-        if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no picture is larger
+        if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no image is larger
             by_size[size].append(place)
     by_digest = defaultdict(list)
     for size, places in by_size.items():

@@ -97,7 +97,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = read_at_most(file, _MAX_BYTES)
         if len(content) > _MAX_BYTES:
-            raise ConfigError(f"larger than {_MAX_BYTES >> 10} KiB, so no recipe")
+            raise ConfigError(f"larger than {_MAX_BYTES >> 10} KiB, so it is not a recipe")
         values = json.loads(content, parse_constant=_refuse_constant)
     except ConfigError:
         raise
