@@ -1,5 +1,6 @@
 """Inputs of ``fmnist-infer`` other than plain paths: quoted patterns, lists of paths, and a watched folder."""
 
+import codecs
 import glob
 import logging
 import os
@@ -25,6 +26,9 @@ _RETRY_SECONDS = 2.0
 """Seconds without a change after which an unreadable image is reported: a program may pause while it writes the file."""
 _LONGEST_PATH = 1 << 16
 """Largest length of a path in bytes, twice that of any system. Without a limit, a file without line ends fills the memory."""
+_HAS_NULL = (
+    "--files-from: a NUL byte in the list: add --null if it ends each path; save the list as UTF-8 if it is UTF-16"
+)
 _BLOCK = 1 << 16
 """Bytes read at a time from a list of paths."""
 _ANY_FOLDERS = re.compile(r"(?<![^/{0}])\*\*(?:[/{0}]+|$)".format(re.escape(os.sep)))
@@ -63,21 +67,24 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
-    """Yields the paths in a file as they arrive; ``-`` is standard input. Empty lines are left out.
+    """Yields the paths in a file as they arrive; ``-`` is standard input. Empty lines are left out, and a byte order mark.
 
     Args:
         file: Path of the list.
         separator: Byte after each path: NUL, or a line feed, before which a carriage return is removed.
 
     Raises:
-        FileError: The list cannot be read, or has a line, or a row of empty lines, of more than ``_LONGEST_PATH`` bytes.
+        FileError: The list cannot be read, has a NUL byte that is not the separator, or has a line, or a row of empty lines,
+            of more than ``_LONGEST_PATH`` bytes.
     """
     try:
         with ExitStack() as stack:
             stream = standard_input() if file == "-" else stack.enter_context(Path(file).open("rb"))
-            for line in _split(stream, separator):
+            for number, line in enumerate(_split(stream, separator)):
+                if separator != b"\0" and b"\0" in line:
+                    raise FileError(_HAS_NULL)
                 path = line.removesuffix(b"\r") if separator == b"\n" else line
-                if path:
+                if path := path if number else path.removeprefix(codecs.BOM_UTF8):
                     yield os.fsdecode(path)
     except OSError as error:
         raise FileError(f"--files-from: {file}: cannot be read: {error.strerror or error}") from error

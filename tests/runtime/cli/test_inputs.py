@@ -83,6 +83,15 @@ def test_lists_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     assert twice.returncode == 2 and b"only once" in twice.stderr
 
 
+def test_lists_that_windows_programs_save_are_read_or_named(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfa.png\r\nb.png\r\n")
+    assert list(read_paths(str(tmp_path / "list"))) == ["a.png", "b.png"]
+    for form in ("utf-16", "utf-16-le", "utf-16-be"):
+        (tmp_path / "list").write_bytes("a.png\r\nb.png\r\n".encode(form))
+        with pytest.raises(FileError, match=r"--null .* UTF-8 if it is UTF-16"):
+            list(read_paths(str(tmp_path / "list")))
+
+
 class Clock:
     """Time that a test sets."""
 

@@ -1,6 +1,8 @@
 """A folder of one's own pictures as a data set."""
 
 import os
+import re
+import sys
 import tracemalloc
 import unicodedata
 from collections.abc import Callable
@@ -129,6 +131,46 @@ def test_names_in_either_unicode_form_are_one_class(tmp_path, write_pictures):
     write_pictures(tmp_path / "test", scarf=2, **{composed: 2})
     source = find_dataset(str(tmp_path))
     assert source.labels == (composed, "scarf") and len(source.load("train")) == len(source.load("test")) == 4
+
+
+def test_classes_have_the_order_of_their_composed_names_in_both_splits(tmp_path, write_pictures):
+    decomposed, composed = (unicodedata.normalize(form, "Ärmel") for form in ("NFD", "NFC"))
+    write_pictures(tmp_path / "train", scarf=2, **{decomposed: 2})  # sorts before scarf
+    write_pictures(tmp_path / "test", scarf=2, **{composed: 2})  # sorts after it
+    assert find_dataset(str(tmp_path)).labels == ("scarf", composed)
+
+
+def test_splits_are_found_in_upper_case_too(tmp_path, write_pictures, caplog):
+    write_pictures(tmp_path / "Train", hat=3, scarf=2)
+    write_pictures(tmp_path / "TEST", hat=1, scarf=2)
+    write_pictures(tmp_path / "valid", hat=1, scarf=1)
+    source = find_dataset(str(tmp_path))
+    assert source.labels == ("hat", "scarf") and len(source.load("train")) == 5
+    assert "left out 1 images and folders in no class folder, such as valid" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have one name for such names")
+@pytest.mark.parametrize(
+    ("classes", "fault"),
+    [
+        (["Hat", "hat", "scarf"], "differ only in case or spaces: 'Hat', 'hat'"),
+        (["hat ", "hat", "scarf"], "differ only in case or spaces: 'hat', 'hat '"),
+        (["seg_test/hat", "seg_test/scarf", "seg_train/hat", "seg_train/scarf"], r"the same folders \(hat, scarf\)"),
+        (["hat/train", "hat/test", "scarf/train", "scarf/test"], r"the same folders \(test, train\)"),
+    ],
+)
+def test_probable_mistakes_in_the_layout_are_reported(classes, fault, tmp_path, write_pictures, caplog):
+    write_pictures(tmp_path / "shop", **dict.fromkeys(classes, 5))
+    find_dataset(str(tmp_path / "shop"))
+    assert re.search(fault, caplog.text)
+
+
+def test_images_outside_the_class_folders_are_reported(tmp_path, write_pictures, caplog):
+    write_pictures(tmp_path, hat=5, scarf=5)
+    (tmp_path / "hat" / "000.png").rename(tmp_path / "stray.png")
+    (tmp_path / "notes.txt").touch()
+    find_dataset(str(tmp_path))
+    assert "left out 1 images and folders in no class folder, such as stray.png" in caplog.text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")

@@ -4,10 +4,8 @@ The layout is ``PATH/train/<class>/*`` with ``PATH/test/<class>/*``, or ``PATH/<
 stratified draw of 20% is the test split. The device's preprocessing reduces every image to 28×28 pixels.
 """
 
-import hashlib
 import logging
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,9 +14,9 @@ import numpy as np
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError, ImageError
 from fmnist_runtime.image_io.decode import open_image
-from fmnist_runtime.image_io.limits import MAX_BYTES
-from fmnist_runtime.image_io.sources import describe_hidden, find_images, is_hidden
+from fmnist_runtime.image_io.sources import EXTENSIONS, describe_hidden, find_images, is_hidden
 from fmnist_runtime.preprocessing.pipeline import to_network_input
+from fmnist_train.data.folder_checks import Sample, report_copies, report_layout
 from fmnist_train.data.splits import Split, stratified_draw
 
 __all__ = ["ClassFolders"]
@@ -33,15 +31,12 @@ SEED = 0
 _SHOWN_FAULTS = 10
 """Largest number of further unreadable images that a message names."""
 
-Sample = tuple[Path, int]
-"""Path of an image, and its class id."""
-
 
 class ClassFolders:
     """Images in class folders. The constructor lists their paths, and ``load`` reads those of one split.
 
-    Hidden names and links to folders are left out, with one warning in the log. An image in two classes or in both splits
-    also gives a warning.
+    Hidden names, links to folders, and what is in no class folder are left out, with warnings in the log. An image in two
+    classes or in both splits also gives a warning, as do suspicious names of classes.
 
     Raises:
         DataError: There are no class folders, fewer than two classes, an empty class, a name with control characters, or
@@ -49,16 +44,18 @@ class ClassFolders:
     """
 
     def __init__(self, path: Path) -> None:
-        halves = {name: path / name for name in ("train", "test")}
-        present = [name for name, folder in halves.items() if folder.is_dir()]
+        outside: list[Path] = []
+        halves = _find_splits(path, outside)
+        present = list(halves)
         if len(present) == 1:
-            (missing,) = halves.keys() - set(present)
+            (missing,) = {"train", "test"} - set(present)
             raise DataError(f"{path}: has a folder '{present[0]}' but no folder '{missing}'; make both, or neither")
         hidden: list[str] = []
-        found = {name: _find(folder, hidden) for name, folder in (halves if present else {"train": path}).items()}
+        found = {name: _find(folder, hidden, outside) for name, folder in (halves or {"train": path}).items()}
         if hidden:
             logger.warning("%s: %s", printable(str(path)), describe_hidden(hidden))
         self.labels = tuple(found["train"])
+        report_layout(path, self.labels, found["train"], outside)
         if present and self.labels != tuple(found["test"]):
             differing = sorted(set(self.labels) ^ set(found["test"]))
             raise DataError(f"{path}: train and test differ in their classes: {', '.join(differing)}")
@@ -66,7 +63,7 @@ class ClassFolders:
             raise DataError(f"{path}: has one class folder only; a classifier needs at least two{_hint(path)}")
         samples = {name: _number(classes.values()) for name, classes in found.items()}
         self.samples: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
-        _report_copies(path, self.samples)
+        report_copies(path, self.samples)
 
     def load(self, part: str) -> Split:
         """Reads ``"train"`` or ``"test"``.
@@ -86,15 +83,40 @@ class ClassFolders:
         return Split(np.stack(images), np.array([label for _, label in samples], np.int64))
 
 
-def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
-    """Returns the images of each class folder, both in sorted order."""
+def _list(folder: Path) -> list[Path]:
     try:
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
+
+
+def _find_splits(path: Path, outside: list[Path]) -> dict[str, Path]:
+    """Returns the folders ``train`` and ``test``, in upper or lower case, as a Mac finds them.
+
+    If there is one, the other folders and images are appended to ``outside``.
+    """
+    entries = _list(path)
+    by_name = {
+        entry.name.lower(): entry for entry in entries if entry.is_dir()
+    }  # lower case sorts last, and is preferred
+    splits: dict[str, Path] = {name: by_name[name] for name in ("train", "test") if name in by_name}
+    if splits:
+        others = (entry for entry in entries if entry not in splits.values() and not is_hidden(entry.name))
+        outside.extend(entry for entry in others if entry.is_dir() or _has_image_name(entry))
+    return splits
+
+
+def _has_image_name(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS
+
+
+def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, list[Path]]:
+    """Returns the images of each class folder, both in sorted order."""
     classes: dict[str, list[Path]] = {}
-    for entry in entries:
+    for entry in _list(folder):
         if not entry.is_dir():
+            if _has_image_name(entry) and not is_hidden(entry.name):
+                outside.append(entry)
             continue
         if is_hidden(entry.name) or entry.is_symlink():
             hidden.append(str(entry))
@@ -108,7 +130,7 @@ def _find(folder: Path, hidden: list[str]) -> dict[str, list[Path]]:
         raise DataError(f"{folder}: no images in the class folder '{empty[0]}'; add some, or remove it")
     if not classes:
         raise DataError(f"{folder}: must hold one folder of images for each class")
-    return classes
+    return dict(sorted(classes.items()))  # by the composed names: both splits have the same order
 
 
 def _number(classes: Iterable[Sequence[Path]]) -> list[Sample]:
@@ -127,44 +149,6 @@ def _divide(path: Path, samples: list[Sample]) -> dict[str, list[Sample]]:
             f"{path}: too few images to hold out 20% of every class; add some, or make folders 'train' and 'test'"
         )
     return parts
-
-
-def _report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
-    """Warns about files of the same bytes in two classes, and in both splits."""
-    places = [(file, label, part) for part, samples in parts.items() for file, label in samples]
-    groups = _same_content([file for file, _, _ in places])
-    in_two_classes = [group for group in groups if len({places[i][1] for i in group}) > 1]
-    in_both_splits = [group for group in groups if len({places[i][2] for i in group}) > 1]
-    for copies, key, fault, advice in (
-        (in_two_classes, 1, "more than one class", "remove them from all but one"),
-        (in_both_splits, 2, "both train and test", "the test accuracy is too high"),
-    ):
-        if copies:
-            first = places[copies[0][0]]
-            other = next(places[i] for i in copies[0] if places[i][key] != first[key])
-            shown = " and ".join(printable(str(file.relative_to(path))) for file, *_ in (first, other))
-            where = printable(str(path))
-            logger.warning("%s: images in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
-
-
-def _same_content(files: Sequence[Path]) -> list[list[int]]:
-    """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
-    by_size = defaultdict(list)
-    for place, file in enumerate(files):
-        if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no image is larger
-            by_size[size].append(place)
-    by_digest = defaultdict(list)
-    for size, places in by_size.items():
-        for place in places if len(places) > 1 else ():
-            by_digest[size, _sha256(files[place])].append(place)
-    return [group for group in by_digest.values() if len(group) > 1]
-
-
-def _sha256(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:  # ``load`` reports the image
-        return str(file)
 
 
 def _hint(path: Path) -> str:

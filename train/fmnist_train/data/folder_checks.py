@@ -1,0 +1,97 @@
+"""Warnings about a folder of class folders: copies of images, suspicious names, and what is in no class folder."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from fmnist_runtime.console import printable
+from fmnist_runtime.image_io.limits import MAX_BYTES
+
+__all__ = ["Sample", "report_copies", "report_layout"]
+
+logger = logging.getLogger(__name__)
+
+Sample = tuple[Path, int]
+"""Path of an image, and its class id."""
+
+
+def report_layout(
+    path: Path, labels: Iterable[str], classes: Mapping[str, Sequence[Path]], outside: Sequence[Path]
+) -> None:
+    """Warns about a folder whose layout is probably not the intended one.
+
+    Args:
+        path: The data set's folder.
+        labels: Names of the classes.
+        classes: Training images by class.
+        outside: Images and folders that are in no class folder, and so are left out.
+    """
+    where = printable(str(path))
+    if outside:
+        shown = printable(str(outside[0].relative_to(path)))
+        logger.warning("%s: left out %d images and folders in no class folder, such as %s", where, len(outside), shown)
+    for names in _similar(labels):
+        logger.warning("%s: classes that differ only in case or spaces: %s; merge them if they are one", where, names)
+    if inner := _common_folders(classes):
+        logger.warning(
+            "%s: every class folder holds the same folders (%s); if those are the classes, %s", where, inner, _SWAP
+        )
+
+
+_SWAP = "put each split in a folder 'train' or 'test'"
+"""Advice where the folders of splits were probably taken for classes."""
+
+
+def _similar(labels: Iterable[str]) -> list[str]:
+    """Returns the names that are equal without case and spaces, quoted, in one text for each group."""
+    groups = defaultdict(list)
+    for label in labels:
+        groups["".join(label.casefold().split())].append(f"'{label}'")
+    return [", ".join(group) for group in groups.values() if len(group) > 1]
+
+
+def _common_folders(classes: Mapping[str, Sequence[Path]]) -> str:
+    """Returns the names of two or more folders that hold all images of every class; else an empty text."""
+    inner = {frozenset(image.parent.name for image in images) for images in classes.values()}
+    names = sorted(next(iter(inner), ()))
+    return ", ".join(map(printable, names[:3])) if len(inner) == 1 and len(names) > 1 else ""
+
+
+def report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
+    """Warns about files of the same bytes in two classes, and in both splits."""
+    places = [(file, label, part) for part, samples in parts.items() for file, label in samples]
+    groups = _same_content([file for file, _, _ in places])
+    in_two_classes = [group for group in groups if len({places[i][1] for i in group}) > 1]
+    in_both_splits = [group for group in groups if len({places[i][2] for i in group}) > 1]
+    for copies, key, fault, advice in (
+        (in_two_classes, 1, "more than one class", "remove them from all but one"),
+        (in_both_splits, 2, "both train and test", "the test accuracy is too high"),
+    ):
+        if copies:
+            first = places[copies[0][0]]
+            other = next(places[i] for i in copies[0] if places[i][key] != first[key])
+            shown = " and ".join(printable(str(file.relative_to(path))) for file, *_ in (first, other))
+            where = printable(str(path))
+            logger.warning("%s: images in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
+
+
+def _same_content(files: Sequence[Path]) -> list[list[int]]:
+    """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
+    by_size = defaultdict(list)
+    for place, file in enumerate(files):
+        if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no image is larger
+            by_size[size].append(place)
+    by_digest = defaultdict(list)
+    for size, places in by_size.items():
+        for place in places if len(places) > 1 else ():
+            by_digest[size, _sha256(files[place])].append(place)
+    return [group for group in by_digest.values() if len(group) > 1]
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:  # ``load`` reports the image
+        return str(file)
