@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ _LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
 _EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics"
 _RESTARTED = "the service was restarted since the earlier reading, so its counts began at 0 again: leave out --since"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+Value = TypeVar("Value", bool, float, str)
+
 _MAX_BYTES = 1 << 30
 """Largest file in bytes, which is held in memory: about four million answers."""
 _MAX_COUNT = 1 << 53
@@ -116,11 +118,11 @@ def _from_answers(text: str) -> AnswerCounts:
             for answer in _answers(value):
                 if "error" in answer:
                     continue
-                probabilities.append(_probability(answer["probability"]))
-                if answer["rejected"]:
+                probabilities.append(_probability(_typed(answer, "probability", float)))
+                if _typed(answer, "rejected", bool):
                     rejected += 1
                 else:
-                    labels[label_text(str(answer["label"]))] += 1
+                    labels[label_text(_typed(answer, "label", str))] += 1
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"line {line} is not an answer of fmnist-infer --json ({error!r})") from error
     bins = np.searchsorted(EDGES, probabilities)
@@ -141,10 +143,25 @@ def _values(text: str) -> Iterator[tuple[int, Any]]:
         line += text.count("\n", start, at)
 
 
-def _probability(value: Any) -> float:
-    if not 0 <= float(value) <= 1.000001:  # the rounding of a float32 softmax may exceed 1
+def _typed(answer: Mapping[str, Any], key: str, kind: type[Value]) -> Value:
+    """Returns a value of an answer; whole numbers count as ``float``.
+
+    Raises:
+        KeyError: The answer has no such key.
+        TypeError: The value is of another type, such as the text "false".
+    """
+    value = answer[key]
+    if kind is float and type(value) is int:
+        value = float(value)
+    if not isinstance(value, kind):
+        raise TypeError(f"'{key}' is {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _probability(value: float) -> float:
+    if not 0 <= value <= 1.000001:  # the rounding of a float32 softmax may exceed 1
         raise ValueError(f"{value} is not a probability from 0 to 1")
-    return float(value)
+    return value
 
 
 def _answers(value: Any) -> list[dict[str, Any]]:

@@ -126,6 +126,23 @@ def test_whatever_can_be_read_can_be_compared(
         assert 0 < finding.p <= 1 and 0 <= finding.size <= 1.000001
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("rejected", "false", "str, not bool"),  # a text is true
+        ("rejected", None, "NoneType, not bool"),
+        ("label", None, "NoneType, not str"),
+        ("label", ["Coat"], "list, not str"),
+        ("probability", "0.5", "str, not float"),
+        ("probability", True, "bool, not float"),
+    ],
+)
+def test_values_of_other_types_are_refused(key: str, value: object, found: str, tmp_path: Path) -> None:
+    (tmp_path / "day").write_text(json.dumps({"label": "Coat", "probability": 1, "rejected": False} | {key: value}))
+    with pytest.raises(DataError, match=f"line 1 is not an answer .*'{key}' is {found}"):
+        read_counts(tmp_path / "day")
+
+
 def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmnist_runtime.drift.counts._MAX_BYTES", 100)
     (tmp_path / "day").write_text(LINES)
