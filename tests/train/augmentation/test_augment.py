@@ -11,7 +11,6 @@ from fmnist_train.augmentation.augment import augment, random_quarter_turn, rand
 from fmnist_train.augmentation.drawing import crop_to_foreground
 from fmnist_train.augmentation.outliers import draw_outliers, uniform_loss
 from fmnist_train.augmentation.photo import as_photographed
-from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
 from fmnist_train.augmentation.shop import draw_backpacks, draw_slippers
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.recipes import Augmentation
@@ -67,17 +66,6 @@ def test_refit_fills_the_longest_side_and_centres() -> None:
         places = seen.any(across).nonzero().flatten()
         assert 12 <= len(places) <= 15 if across else 7 <= len(places) <= 9
         assert abs(places.float().mean() - 13.5) <= 0.5
-
-
-@pytest.mark.parametrize("drawing", [draw_sandals, draw_sneakers, draw_boots])
-def test_shoes_are_drawn_in_pairs_that_fill_the_height(drawing: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    torch.manual_seed(0)
-    pairs = drawing(torch.zeros(100, 1, 28, 28))
-    assert pairs.shape == (100, 1, 28, 28) and pairs.min() == 0 and 0 < pairs.max() <= 255
-    seen = (pairs > 20).squeeze(1)
-    upright = seen.any(2).sum(1) >= 25
-    both = seen[:, :, :12].any((1, 2)) & seen[:, :, 16:].any((1, 2))
-    assert upright.float().mean() > 0.7 and both.float().mean() > 0.8
 
 
 @pytest.mark.parametrize(("drawing", "least", "most"), [(draw_slippers, 1.4, 6), (draw_backpacks, 0.4, 1.1)])

@@ -32,7 +32,6 @@ from fmnist_train.augmentation.drawing import (
     smooth_noise,
     warp,
 )
-from fmnist_train.augmentation.shoes_above import draw_boots, draw_sandals, draw_sneakers
 from fmnist_train.augmentation.shop import draw_backpacks, draw_slippers
 
 __all__ = ["as_photographed"]
@@ -40,8 +39,8 @@ __all__ = ["as_photographed"]
 _TROUSER, _SANDAL, _BAG = 1, 5, 8
 _TOPS = (0, 2, 3, 4, 6)
 """Class ids of T-shirt, pullover, dress, coat and shirt."""
-_SHOES_FROM_ABOVE = {5: draw_sandals, 7: draw_sneakers, 9: draw_boots}
-"""Drawings of shoes by class id."""
+_SHOES = (5, 7, 9)
+"""Class ids of sandal, sneaker and ankle boot."""
 
 
 def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
@@ -56,13 +55,11 @@ def as_photographed(images: Tensor, labels: Tensor | None) -> Tensor:
     """
     if labels is None:
         labels = torch.full(images.shape[:1], -1, device=images.device)
-    shoes, tops = _among(labels, tuple(_SHOES_FROM_ABOVE)), _among(labels, _TOPS)
+    shoes, tops = _among(labels, _SHOES), _among(labels, _TOPS)
     trousers = labels == _TROUSER
     images = random_apply(0.4, footbed, images, only=labels == _SANDAL)
     images = random_apply(0.2, pair, images, only=shoes)
     images = random_apply(0.35, from_above, images, only=shoes)
-    for shoe, drawing in _SHOES_FROM_ABOVE.items():
-        images = random_apply(0.25, drawing, images, only=labels == shoe)
     images = random_apply(0.2, draw_slippers, images, only=labels == _SANDAL)
     images = random_apply(0.25, draw_backpacks, images, only=labels == _BAG)
     images = random_apply(0.3, pattern, images)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from fmnist_train.augmentation.drawing import downsample, draw, fine_grid, rotated_coordinates, smooth_noise
-from fmnist_train.augmentation.shoes_above import outline
 
 __all__ = ["draw_backpacks", "draw_slippers"]
 
@@ -37,7 +36,7 @@ def draw_slippers(images: Tensor) -> Tensor:
     canvas = torch.full_like(y, -1)
     for depth, tone in ((edge, rim), (edge / 2, rim), (0 * edge, sole)):
         across, along = plane(-depth)
-        canvas = torch.where(across.abs() < outline(along, waist), tone, canvas)
+        canvas = torch.where(across.abs() < _outline(along, waist), tone, canvas)
     for step in torch.linspace(0, 1, _ARCH_STEPS, device=images.device):
         arch = torch.sin(math.pi * step)
         # The thong's two legs run from between the toes to both edges; the band goes from edge to edge.
@@ -75,6 +74,17 @@ def draw_backpacks(images: Tensor) -> Tensor:
         sewn = (front > 0) & (draw(images, 0, 1) < chance)
         canvas = torch.where(sewn, torch.where(front < 0.1, seam, pocket), canvas)
     return _with_grain(images, canvas)
+
+
+def _outline(along: Tensor, waist: Tensor) -> Tensor:
+    """Returns half the width of a sole that is round at both ends, wide at the toes and narrow in the middle.
+
+    Args:
+        along: Coordinate along the shoe, -1 (heel) to 1 (toe).
+        waist: Share by which the middle is narrower.
+    """
+    narrow = 0.9 + 0.08 * along - waist * torch.exp(-(((along + 0.15) / 0.35) ** 2))
+    return narrow * (1 - along.abs().clamp(max=1) ** 3.5).sqrt()
 
 
 def _with_grain(images: Tensor, canvas: Tensor) -> Tensor:
