@@ -30,7 +30,7 @@ export function removePerson({ rgba, width, height }, mask) {
     garment = cutAtWaist(rgba, garment, width, cutAbove && head === null, cutBelow || head !== null);
   }
   const components = new Components(garment, width);
-  garment = components.large(components.sizes(), P.crumb_share);
+  garment = components.large(components.sizes(), P.part_share);
   return count(garment) >= P.min_garment_share * count(mask) ? garment : mask;
 }
 

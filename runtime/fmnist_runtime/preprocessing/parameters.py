@@ -203,7 +203,7 @@ class PersonParameters(NamedTuple):
     """Smallest color difference at a waist: patterns of one garment have less."""
     waist_reach: float = 0.03
     """Further rows removed at a waist, as a share of the figure's height: a belt, a shadow, a shirt tucked in."""
-    crumb_share: float = 0.1
+    part_share: float = 0.1
     """Smallest connected part that is kept, as a share of the largest: smaller ones are edges of arms, or hair."""
     min_garment_share: float = 0.25
     """Smallest garment, as a share of the figure: if less would be left, the rules have failed and nothing is removed."""

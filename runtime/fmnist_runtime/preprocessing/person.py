@@ -51,7 +51,7 @@ def remove_person(rgb: Array, mask: Array) -> Array:
     if head is not None or cut_above or cut_below:
         garment = _cut_at_waist(rgb, garment, above=cut_above and head is None, below=cut_below or head is not None)
     components = Components(garment)
-    garment = components.large(components.sizes(), _P.crumb_share)
+    garment = components.large(components.sizes(), _P.part_share)
     return garment if garment.sum() >= _P.min_garment_share * mask.sum() else mask
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import math
+import os
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -152,6 +153,29 @@ def test_views_are_made_once_for_the_same_photos_and_settings(tmp_path: Path, mo
     ):
         with pytest.raises(pytest.fail.Exception, match="made again"):
             other()
+
+
+def test_damaged_views_are_made_again(tmp_path: Path) -> None:
+    paths = [write_folder(tmp_path / "photos") / "0.jpg"]
+    views = load_views(paths, ViewSettings(count=2), tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    whole = file.read_bytes()
+    for part in (b"", whole[:50], b"no array" * 20):
+        file.write_bytes(part)
+        assert np.array_equal(load_views(paths, ViewSettings(count=2), tmp_path / "cache"), views)
+        assert file.read_bytes() == whole
+
+
+def end_process(path: Path, settings: ViewSettings) -> np.ndarray:
+    """Stand in for ``photo_views`` in a process that the system ends."""
+    os._exit(9)
+
+
+def test_a_process_that_ends_while_it_makes_views_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photo_views, "photo_views", end_process)
+    with pytest.raises(DataError, match="was ended"):
+        load_views([write_folder(tmp_path) / "0.jpg"], ViewSettings(count=2), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def damage(paths: list[Path], folder: Path) -> None:

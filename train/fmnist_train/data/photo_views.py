@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -24,6 +25,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 import fmnist_runtime.preprocessing
 from fmnist_runtime.console import counted
+from fmnist_runtime.errors import DataError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
@@ -141,8 +143,8 @@ def _tilt(photo: Image.Image, degrees: float) -> Image.Image:
     """Rotates a photo about its center; the corners are filled by reflection."""
     pad = round(0.2 * max(photo.size))
     padded = Image.fromarray(np.pad(np.asarray(photo), ((pad, pad), (pad, pad), (0, 0)), "symmetric"))
-    turned = padded.rotate(degrees, Image.Resampling.BILINEAR)
-    return turned.crop((pad, pad, pad + photo.width, pad + photo.height))
+    rotated = padded.rotate(degrees, Image.Resampling.BILINEAR)
+    return rotated.crop((pad, pad, pad + photo.width, pad + photo.height))
 
 
 def _change_tones(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator) -> Image.Image:
@@ -220,8 +222,8 @@ def _tiled(background: Image.Image, size: tuple[int, int], rng: np.random.Genera
 def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes) -> str:
     """Returns the cache key, 20 hexadecimal digits: a hash of photos, settings, code and library versions."""
     digest = hashlib.sha256(extra)
-    about = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
-    digest.update(json.dumps(about).encode())
+    conditions = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
+    digest.update(json.dumps(conditions).encode())
     folder = Path(fmnist_runtime.preprocessing.__file__).parent
     for source in (*sorted(folder.rglob("*.py")), Path(__file__)):
         digest.update(_code(source).encode())
@@ -251,17 +253,30 @@ def _cached(
     shape: tuple[int, ...],
     note: Callable[[str], None],
 ) -> np.ndarray:
-    if path.is_file():
-        views: np.ndarray = np.load(path, allow_pickle=False)
-        if views.shape == shape and views.dtype == np.uint8:
-            return views
+    views = _read_cache(path)
+    if views is not None and views.shape == shape and views.dtype == np.uint8:
+        return views
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     note(
         f"making {counted(shape[1], 'view')} of {counted(shape[0], 'photo')} in {counted(workers, 'process', 'processes')}"
     )
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        views = np.stack(list(pool.map(make, *zip(*jobs, strict=True), chunksize=16)))
+        try:
+            views = np.stack(list(pool.map(make, *zip(*jobs, strict=True), chunksize=16)))
+        except BrokenProcessPool:
+            raise DataError(
+                "a process that made views of photos was ended, perhaps for lack of memory; run again"
+            ) from None
     buffer = io.BytesIO()
     np.save(buffer, views)
     write_atomically(path, buffer.getvalue())
+    return views
+
+
+def _read_cache(path: Path) -> np.ndarray | None:
+    """Returns a cached array; None if there is none, or if it is damaged: it is then made and written again."""
+    try:
+        views: np.ndarray = np.load(path, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
     return views
