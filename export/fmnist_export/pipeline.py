@@ -20,7 +20,7 @@ from fmnist_export.model_card import collect_evidence
 from fmnist_export.quantization.fallback import FallbackSearch
 from fmnist_export.quantization.integer_form import to_integer_form
 from fmnist_export.quantization.quantize import describe_calibration, quantize
-from fmnist_export.quantization.sensitivity import signal_to_noise
+from fmnist_export.quantization.sensitivity import largest_drops, signal_to_noise
 from fmnist_export.settings import ExportOptions, Limits, QuantizationSettings
 from fmnist_export.variants import Variant, to_half
 from fmnist_runtime.errors import CheckpointError, GateError
@@ -215,7 +215,7 @@ def _write(
 
 
 def _explain(failures: list[str], variants: dict[str, Variant], images: np.ndarray, curve: list[dict[str, Any]]) -> str:
-    """Returns the message of a failed gate, with the noisiest layers of int8."""
+    """Returns the message of a failed gate, with the layers of int8 that add most noise."""
     text = "the export did not pass, nothing was written: " + "; ".join(failures)
     if len(images) < _FEW:
         text += f"; one of the {len(images)} test images is {1 / len(images):.1%}"
@@ -224,5 +224,7 @@ def _explain(failures: list[str], variants: dict[str, Variant], images: np.ndarr
     if "int8" in variants and (float_model := variants["int8"].float_model) is not None:
         with contextlib.suppress(Exception):  # the message is complete without the layers
             ratios = signal_to_noise(float_model, variants["int8"].model, images[:_PROBES])
-            text += "; noisiest layers: " + ", ".join(f"{name} {db:.1f} dB" for name, db in list(ratios.items())[:3])
+            drops = largest_drops(float_model, ratios, count=3)
+            text += "; layers that add most noise (signal-to-noise ratio before and after): "
+            text += ", ".join(f"{name} ({before:.0f} to {after:.0f} dB)" for name, before, after in drops)
     return text

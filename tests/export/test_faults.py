@@ -102,7 +102,9 @@ def test_the_export_refuses_a_saturated_scale_and_names_the_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch, "quantize", saturated_scale)
-    with pytest.raises(GateError, match=r"int8 loses .* points of accuracy .* noisiest layers: .*relu_2 "):
+    with pytest.raises(
+        GateError, match=r"int8 loses .* points of accuracy .* add most noise .*: relu_2 \(3\d to \d dB\), "
+    ):
         export(CHECKPOINT, options(tmp_path, quantize=True))
     assert not list(tmp_path.iterdir())
 

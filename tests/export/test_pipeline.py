@@ -65,7 +65,7 @@ def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     good.write_bytes(b"the good one")
     settings, limits = QuantizationSettings(images=256), Limits(max_drop=-100)
     options = ExportOptions(output=tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
-    with pytest.raises(GateError, match="noisiest layers") as failure:
+    with pytest.raises(GateError, match="layers that add most noise") as failure:
         export(ROOT / "artifacts" / "improved", options)
     assert failure.value.exit_code == 3
     assert [p.name for p in tmp_path.iterdir()] == ["model.int8.onnx"] and good.read_bytes() == b"the good one"

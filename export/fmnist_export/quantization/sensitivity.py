@@ -1,6 +1,6 @@
 """Quantization noise of layers: in the complete network, and of each single layer with float inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
@@ -16,7 +16,7 @@ from fmnist_export.graph import (
 )
 from fmnist_export.quantization.first_conv import narrow_first_convolution
 
-__all__ = ["layer_noise", "signal_to_noise", "worst_layer"]
+__all__ = ["largest_drops", "layer_noise", "signal_to_noise", "worst_layer"]
 
 _ROUNDING_ONLY = 60.0
 """Signal-to-noise ratio in decibels above which a layer's noise is only the rounding of float sums."""
@@ -48,6 +48,23 @@ def signal_to_noise(reference: ModelProto, quantized: ModelProto, images: np.nda
         signal, noise = (target**2).sum(), ((target - factor[:, None] * value) ** 2).sum()
         ratios[name] = 10 * float(np.log10(signal / noise)) if signal and noise else float("inf")
     return dict(sorted(ratios.items(), key=lambda item: item[1]))
+
+
+def largest_drops(reference: ModelProto, ratios: Mapping[str, float], count: int) -> list[tuple[str, float, float]]:
+    """Returns the layers at which the signal-to-noise ratio drops most: noise stays in all later layers, so those are noisy too.
+
+    Args:
+        reference: The float model, whose nodes are in the order of execution.
+        ratios: Result of ``signal_to_noise``.
+        count: Largest number of layers.
+
+    Returns:
+        Name, ratio of the layer before and ratio of the layer, in decibels; the largest drop first.
+    """
+    names = [name for _, name in weighted_nodes(reference)]
+    before = [_ROUNDING_ONLY, *(ratios[name] for name in names)]
+    drops = [(name, min(start, _ROUNDING_ONLY), ratios[name]) for name, start in zip(names, before, strict=False)]
+    return sorted(drops, key=lambda drop: drop[2] - drop[1])[:count]
 
 
 def _by_channel(value: np.ndarray) -> np.ndarray:
