@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from fmnist_runtime.batching.batch import choose_processes, classify_sources
+from fmnist_runtime.errors import FileError
 from fmnist_runtime.image_io.sources import count_pictures, expand
 from fmnist_runtime.options import model_arguments
 from fmnist_runtime.prediction import Answer
@@ -46,7 +47,7 @@ def _progress(chosen: Namespace) -> Any:
         return None
     from fmnist_runtime.cli.progress import Progress
 
-    return Progress(count_pictures(_paths(chosen)))
+    return Progress(count_pictures(_paths(chosen), chosen.show))
 
 
 def _paths(chosen: Namespace) -> Iterator[str]:
@@ -67,10 +68,13 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
         from fmnist_runtime.files import make_folder
 
         make_folder(chosen.show)
+        _refuse_as_input(chosen.show, [*chosen.photos, *filter(None, [chosen.watch])])
     options = {"top_k": chosen.top_k, "reject": chosen.reject}
     # Only one process can read standard input or a pipe. A watched folder needs a classifier in this process.
     single_process = "-" in chosen.photos or chosen.watch is not None or _is_pipe(chosen.model)
-    processes, sources = choose_processes(expand(_paths(chosen), report=True), 1 if single_process else chosen.workers)
+    processes, sources = choose_processes(
+        expand(_paths(chosen), report=True, output=chosen.show), 1 if single_process else chosen.workers
+    )
     if processes > 1:
         from fmnist_runtime.workers.pool import classify_in_processes
 
@@ -87,7 +91,14 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
         return answers
     from fmnist_runtime.cli.inputs import FolderWatch, watch_answers
 
-    return _concatenate(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval)))
+    return _concatenate(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval, output=chosen.show)))
+
+
+def _refuse_as_input(folder: Path, inputs: Iterable[str | Path]) -> None:
+    """Raises an error if the folder of ``--show`` is one of the inputs: its images would be classified, too."""
+    for name in inputs:
+        if os.path.isdir(name) and os.path.samefile(name, folder):  # noqa: PTH112, PTH121 (Path refuses some names)
+            raise FileError(f"--show: {folder} is classified itself; name another folder")
 
 
 def _comparison_writer(folder: Path | None) -> Any:

@@ -128,16 +128,19 @@ class FolderWatch:
         folder: Folder to watch, with all folders below it.
         interval: Seconds between two scans, see ``watch_answers``; also the time after which a file is complete.
         clock: Returns the time in seconds.
+        output: Folder below it that is left out, because the caller writes images into it.
 
     Raises:
         FileError: There is no such folder.
     """
 
-    def __init__(self, folder: Path, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: Path, interval: float, clock: Callable[[], float] = time.monotonic, *, output: Path | None = None
+    ) -> None:
         if not folder.is_dir():
             raise FileError(f"--watch: {folder}: no such folder")
         self.interval = interval
-        self._folder, self._clock = folder, clock
+        self._folder, self._clock, self._output = folder, clock, output
         hidden: list[str] = []
         self._known = {path: _FileState(signature, clock(), True) for path, signature in self._signatures(hidden)}
         if hidden:
@@ -166,7 +169,7 @@ class FolderWatch:
         return True
 
     def _signatures(self, hidden: list[str] | None = None) -> Iterator[tuple[str, tuple[int, int]]]:
-        for path in map(str, find_images(self._folder, hidden)):
+        for path in map(str, find_images(self._folder, hidden, self._output)):
             try:
                 status = os.stat(path)  # noqa: PTH116 (find_images yields names that Path.stat may refuse)
             except OSError:  # the file was removed after it was listed

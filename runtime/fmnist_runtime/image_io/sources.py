@@ -37,12 +37,15 @@ class Source(NamedTuple):
     """Reason why there is no image to read; None where there is one."""
 
 
-def expand(pictures: Iterable["Picture"], *, report: bool = False) -> Iterator[Source]:
+def expand(
+    pictures: Iterable["Picture"], *, report: bool = False, output: str | Path | None = None
+) -> Iterator[Source]:
     """Yields every image in the order given; a folder stands for all images below it, ``-`` for standard input.
 
     Args:
         pictures: Paths, or images in memory.
         report: Whether to log a line for each folder from which names were left out (see ``is_hidden``).
+        output: Folder of the caller's own images, which is left out where it is below a folder.
     """
     for index, picture in enumerate(pictures):
         if not isinstance(picture, str | os.PathLike):
@@ -54,7 +57,7 @@ def expand(pictures: Iterable["Picture"], *, report: bool = False) -> Iterator[S
             continue
         found = False
         hidden: list[str] = []
-        for path in map(str, find_images(name, hidden)):
+        for path in map(str, find_images(name, hidden, output)):
             found = True
             yield Source(path, path)
         if not found:
@@ -70,12 +73,14 @@ def describe_hidden(paths: Sequence[str]) -> str:
     return f"left out {len(paths):,} hidden or system names and links to folders, such as {printable(paths[0])}"
 
 
-def count_pictures(pictures: Iterable["Picture"]) -> int:
-    """Returns the number of answers for these sources; searches folders, and keeps no names in memory."""
-    return sum(1 for _ in expand(pictures))
+def count_pictures(pictures: Iterable["Picture"], output: str | Path | None = None) -> int:
+    """Returns the number of answers for these sources; searches folders as ``expand`` does, and keeps no names in memory."""
+    return sum(1 for _ in expand(pictures, output=output))
 
 
-def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator[Path]:
+def find_images(
+    folder: str | Path, hidden: list[str] | None = None, output: str | Path | None = None
+) -> Iterator[Path]:
     """Yields the images below a folder in sorted order, with one directory's names in memory at a time.
 
     Hidden names (see ``is_hidden``), pipes and devices are left out, and links to folders are not followed. A folder that
@@ -84,6 +89,7 @@ def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator
     Args:
         folder: Folder to search; its own name may be anything.
         hidden: List to which the paths of the images and folders that are left out are appended.
+        output: Folder below it that is left out, too, because the caller writes images into it.
     """
     root = os.fspath(folder)
     waiting = [("", [root], {root})]  # folder, its names still to come in reverse order, those that are folders
@@ -95,10 +101,21 @@ def find_images(folder: str | Path, hidden: list[str] | None = None) -> Iterator
         name = names.pop()
         path = os.path.join(parent, name)  # noqa: PTH118 (a Path would take longer than the rest of the loop)
         if name in folders:
+            if output is not None and parent and _is_same(path, output):
+                if hidden is not None:
+                    hidden.append(path)
+                continue
             with suppress(OSError):
                 waiting.append((path, *_list_folder(path, hidden)))
                 continue
         yield Path(path)
+
+
+def _is_same(path: str, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(path, other)  # noqa: PTH121 (see find_images)
+    except OSError:
+        return False
 
 
 def is_hidden(name: str) -> bool:

@@ -92,6 +92,18 @@ def test_lists_that_windows_programs_save_are_read_or_named(tmp_path: Path) -> N
             list(read_paths(str(tmp_path / "list")))
 
 
+def test_images_that_the_command_writes_are_not_classified(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/a.png", "z.png"):
+        (tmp_path / name).write_bytes(png())
+    for _ in range(2):
+        done = infer(tmp_path, "--show", tmp_path / "seen", "--json")
+        assert done.returncode == 0 and paths(done) == ["a.png", "z.png"]
+    assert b"left out 1 hidden or system names" in done.stderr
+    same = infer(tmp_path, "--show", tmp_path)
+    assert same.returncode == 1 and b"is classified itself; name another folder" in same.stderr
+
+
 class Clock:
     """Time that a test sets."""
 
@@ -127,6 +139,17 @@ def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
     assert after(1) == []
     new.write_bytes(png())
     assert after(1) == [] and after(1) == ["new.png"]
+
+
+def test_images_written_into_a_watched_folder_are_not_found(tmp_path: Path) -> None:
+    clock = Clock()
+    (tmp_path / "seen").mkdir()
+    watch = FolderWatch(tmp_path, 0.5, clock, output=tmp_path / "seen")
+    for name in ("new.png", "seen/new.png"):
+        (tmp_path / name).write_bytes(png())
+    watch.poll()
+    clock.now += 1
+    assert watch.poll() == [str(tmp_path / "new.png")]
 
 
 def test_an_unreadable_picture_is_tried_again_before_it_is_reported(tmp_path: Path) -> None:

@@ -173,6 +173,14 @@ def test_images_outside_the_class_folders_are_reported(tmp_path, write_pictures,
     assert "left out 1 images and folders in no class folder, such as stray.png" in caplog.text
 
 
+@pytest.mark.parametrize("run", ["runs/custom-seed0", "run"])
+def test_runs_in_the_data_folder_are_no_class(run, tmp_path, write_pictures, caplog):
+    write_pictures(tmp_path, hat=5, scarf=5, **{run: 3})
+    (tmp_path / run / "best.safetensors").touch()
+    assert find_dataset(str(tmp_path)).labels == ("hat", "scarf")
+    assert f"left out 1 images and folders in no class folder, such as {run.partition('/')[0]}" in caplog.text
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", os.fsdecode(b"\xff")])
 def test_classes_that_cannot_be_printed_are_refused(name, tmp_path, write_pictures):

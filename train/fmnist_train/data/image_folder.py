@@ -110,6 +110,11 @@ def _has_image_name(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS
 
 
+def _holds_runs(folder: Path) -> bool:
+    """Returns whether a folder is a run or contains one, such as ``runs``: its plots are no class."""
+    return any(any(folder.glob(pattern)) for pattern in ("best.safetensors", "*/best.safetensors"))
+
+
 def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, list[Path]]:
     """Returns the images of each class folder, both in sorted order."""
     classes: dict[str, list[Path]] = {}
@@ -120,6 +125,9 @@ def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, lis
             continue
         if is_hidden(entry.name) or entry.is_symlink():
             hidden.append(str(entry))
+            continue
+        if _holds_runs(entry):
+            outside.append(entry)
             continue
         if not entry.name.isprintable():
             raise DataError(f"{printable(str(entry))}: a class name that cannot be printed; rename the folder")
