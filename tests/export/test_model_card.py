@@ -33,7 +33,7 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     options = ExportOptions(quantize=True, quantization=QuantizationSettings(images=64), limits=LIMITS, data="sample")
     report = export(runs[1], options)
     folder = tmp_path / "shipped"
-    shutil.copytree(runs[1] / "export", runs[0] / "export")  # of other weights: says nothing of this run
+    shutil.copytree(runs[1] / "export", runs[0] / "export")  # of other weights, so not of this run
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "metrics.json").write_text('{"recipe": ')
     collect_evidence(runs[1], folder, report)

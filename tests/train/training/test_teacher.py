@@ -112,12 +112,12 @@ def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.
     training = Training(
         recipe, part, part, tmp_path, device=cpu, mixed_precision=False, teachers=teachers, description=about
     )
-    told: list[tuple[torch.Tensor, ...]] = []
-    monkeypatch.setattr(TrainingStep, "_distill", lambda _, *taught: told.append(taught) or taught[0].sum())
+    distilled: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(TrainingStep, "_distill", lambda _, *taught: distilled.append(taught) or taught[0].sum())
     training._train_epoch(1, lambda batch, batches: None)
     expected = predict_logits(teachers[0].model, part.images)
-    assert len(told) == 2
-    for _, targets, answers, taught in told:
+    assert len(distilled) == 2
+    for _, targets, answers, taught in distilled:
         assert taught.all()
         for label, answer in zip(targets, answers, strict=True):
             assert np.abs(expected[part.labels == label.item()] - answer.numpy()).max(axis=1).min() < 1e-4
@@ -131,8 +131,8 @@ def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
     logits, targets, answers = torch.randn(8, 10), torch.randint(10, (8,)), torch.randn(8, 10)
     for taught in (torch.arange(8) < 3, torch.ones(8, dtype=torch.bool), torch.zeros(8, dtype=torch.bool)):
         expected = F.cross_entropy(logits, targets, reduction="none")
-        told = torch.stack([distillation_loss(a[None], b[None], 2) for a, b in zip(logits, answers, strict=True)])
-        expected = torch.where(taught, (expected + told) / 2, expected).mean()
+        distilled = torch.stack([distillation_loss(a[None], b[None], 2) for a, b in zip(logits, answers, strict=True)])
+        expected = torch.where(taught, (expected + distilled) / 2, expected).mean()
         assert torch.isclose(training.step._distill(logits, targets, answers[taught], taught), expected)
 
 
