@@ -135,7 +135,7 @@ def _read_files(sources: Sequence[str]) -> Any:
     files = ray.data.read_binary_files(
         [*sources, *_skipped_by_ray(sources)],
         include_paths=True,
-        partition_filter=visible,  # type: ignore[arg-type]  # Ray only calls it
+        partition_filter=visible,
         file_extensions=sorted(extension.removeprefix(".") for extension in EXTENSIONS),
         num_cpus=_TASK_CPUS,
     )
