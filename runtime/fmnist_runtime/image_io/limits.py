@@ -23,8 +23,12 @@ MAX_PIXELS = 100_000_000
 """Pixels. Larger images are refused as decompression bombs: decoded, they take 300 MB and more."""
 MAX_JPEG_PIXELS = 300_000_000
 """Pixels of a baseline JPEG, which is decoded at a reduced scale, row by row; phones take photos of 200 megapixels."""
-MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 40_000_000}
-"""Largest number of pixels by slow decoder: those written in Python take about 1 µs a pixel, JPEG 2000 takes 0.1 µs."""
+MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 20_000_000}
+"""Largest number of pixels by costly decoder: those written in Python take about 1 µs a pixel, and JPEG 2000 takes 20 bytes
+of memory, so that 500 MB are enough."""
+MAX_FORMAT_PIXELS = {"WEBP": 25_000_000, "AVIF": 50_000_000, "HEIF": 50_000_000}
+"""Largest number of pixels by format whose decoder holds several copies, so that 500 MB are enough: WebP takes 16 bytes a
+pixel, AVIF and HEIF up to 9. Phones take HEIF photos of 48 megapixels."""
 MAX_SCANS = 100
 """Largest number of scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
 _MAX_HEADER_MARKERS = 1000
@@ -82,6 +86,7 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
         raise ImageError(_REFUSED[image.format])
     by_rows = image.format == "JPEG" and not image.info.get("progressive")
     limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS)
+    limit = min(limit, MAX_FORMAT_PIXELS.get(image.format or "", limit))
     for tile in getattr(image, "tile", ()):
         limit = min(limit, MAX_SLOW_PIXELS.get("python" if tile[0] in Image.DECODERS else tile[0], limit))
     if width * height > limit:

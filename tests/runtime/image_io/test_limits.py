@@ -64,6 +64,25 @@ def test_slow_decoders_get_smaller_pictures() -> None:
         open_image(header + b"\xfd" * 1000)
 
 
+def test_a_webp_that_would_take_more_than_500_megabytes() -> None:
+    file = io.BytesIO()
+    Image.new("L", (5200, 5200)).save(file, "WEBP", lossless=True, method=0, quality=0)
+    assert len(file.getvalue()) < 10_000
+    with pytest.raises(ImageError, match="over the limit of 25,000,000"):
+        open_image(file.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_formats_with_several_copies_in_memory_get_smaller_pictures(kind: str) -> None:
+    image = Image.new("1", (8064, 6048))  # 48 megapixels, as of phones
+    image.format = kind
+    limits.refuse_too_much(image)
+    image = Image.new("1", (8064, 8064))
+    image.format = kind
+    with pytest.raises(ImageError, match="over the limit of 50,000,000"):
+        limits.refuse_too_much(image)
+
+
 def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     data = saved(Image.open(EXAMPLES / "shirt.jpg"), "JPEG", progressive=True)
     assert open_image(data).size
