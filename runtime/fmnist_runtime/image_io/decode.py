@@ -114,9 +114,7 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
     elif isinstance(source, str | os.PathLike):
         data = _read_path(source)
     elif hasattr(source, "read"):
-        if not isinstance(source.read(0), bytes):
-            raise ImageError("a file object must be opened in binary mode: open(path, 'rb')")
-        data = read_at_most(source, MAX_BYTES)
+        data = _read_file_object(source)
     else:
         raise ImageError(
             "a picture is a Pillow image, a uint8 array, a path, a file's bytes or a binary file object; "
@@ -126,6 +124,17 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"larger than {MAX_BYTES >> 20} MiB: refused")
+    return data
+
+
+def _read_file_object(source: BinaryReader) -> bytes:
+    try:
+        binary = isinstance(source.read(0), bytes)
+        data = read_at_most(source, MAX_BYTES) if binary else b""
+    except (OSError, ValueError) as error:  # ValueError: a closed file
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not binary:
+        raise ImageError("a file object must be opened in binary mode: open(path, 'rb')")
     return data
 
 

@@ -153,3 +153,11 @@ def test_many_threads_leave_pillow_and_warnings_as_they_were() -> None:
     for thread in threads:
         thread.join()
     assert before == Image.MAX_IMAGE_PIXELS and list(warnings.filters) == filters
+
+
+def test_a_file_object_that_cannot_be_read_is_not_called_a_damaged_picture(tmp_path: Path) -> None:
+    (tmp_path / "photo").write_bytes(b"")
+    with (tmp_path / "photo").open("rb") as closed:
+        pass
+    with pytest.raises(ImageError, match=r"^cannot be read: .*closed file"):
+        open_image(closed)
