@@ -14,8 +14,8 @@ _TICKS = [digit * 10**power for power in range(7) for digit in (1, 2, 3, 5, 7)]
 """Candidates for ticks of the latency axis, µs."""
 _LEAST_AGREEMENT = 0.98
 """Smallest agreement with the reference on the test set, 0..1: int8 models reach 0.998, random answers 0.1."""
-_LEAST_AGREEMENT_SELFTEST = 0.9
-"""Smallest agreement on the self-test's few images: lower, because one image is a larger share of them."""
+_LEAST_AGREEMENT_SELFTEST = 0.85
+"""Smallest agreement on the self-test's eight images. One may differ: where two classes are nearly equal, rounding decides."""
 
 
 def score_answers(results: dict[str, dict[str, Any]], reference: str, labels: list[int] | None) -> None:

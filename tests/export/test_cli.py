@@ -11,7 +11,7 @@ from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.models import build_model
 
-SHIPPED = Path(__file__).parents[2] / "artifacts" / "nano"
+SHIPPED = Path(__file__).parents[2] / "artifacts" / "micro"
 """The smallest model that ships."""
 Run = Callable[..., int]
 

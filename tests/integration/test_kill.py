@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,13 @@ def interrupted(
     """Run the command, send the signal once ``after`` is on standard error, and let it end."""
     arguments = [part for part in command(folder, "--epochs", "500", *more) if part != "--quiet"]
     arguments[1:1] = python
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    ) as process:
         seen = ""
         while after not in seen and (line := process.stderr.readline()):
             seen += line

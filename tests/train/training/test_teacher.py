@@ -267,7 +267,10 @@ def stop_after(last: int, epoch: int) -> None:
     [
         ({"distillation": 0.0, "stored_views": 1}, "need a teacher"),
         ({"distillation": 1.0, "stored_views": 1}, "need a teacher"),
-        ({"distillation": 1.0, "teacher_sees": "views", "stored_views": 1, "targets": "soft"}, "answer to pairs"),
+        (
+            {"distillation": 1.0, "teacher_sees": "views", "stored_views": 1, "targets": "soft"},
+            "teacher outputs for pairs",
+        ),
         ({"augmentation": Augmentation(mixup=0.5)}, "no labels of its own"),
         ({"distillation": 0.5, "teacher_sees": "views", "augmentation": Augmentation(mixup=0.5)}, "no labels"),
     ],
