@@ -13,7 +13,7 @@ from fmnist_runtime.errors import CheckpointError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import read_object
 from fmnist_train.recipes import current_name
-from fmnist_train.training.weight_average import unpack_logits
+from fmnist_train.training.weight_average import photo_accuracy, unpack_logits
 
 __all__ = ["collect_evidence", "model_card"]
 
@@ -199,11 +199,11 @@ def _labels(metrics: dict[str, Any]) -> list[str]:
 
 
 def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> str:
-    """A table of the validation photos: the share of correct answers, by the set of answers that are accepted."""
+    """Returns a table of the validation photos: the share of correct answers, by the set of answers that are accepted."""
     shown = answers.any(axis=1)
-    correct = answers[np.arange(len(logits)), logits.argmax(axis=1)]
+    share, _ = photo_accuracy(logits, answers)
     lines = [
-        f"Of {shown.sum()} validation photos, by senders who sent no training photo, {correct[shown].mean():.1%} are classified",
+        f"Of {shown.sum()} validation photos, by senders who sent no training photo, {share:.1%} are classified",
         "correctly without rejection. Epoch, temperature and reject threshold were chosen on these photos;",
         "docs/accuracy.md has the figures of other photos.",
         "",
@@ -214,7 +214,8 @@ def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> s
     for group in groups:
         member = (answers == np.isin(np.arange(len(labels)), group)).all(axis=1)
         names = " or ".join(labels[index] for index in group)
-        lines.append(f"| {names} | {correct[member].mean():.1%} | {member.sum()} |")
+        share, _ = photo_accuracy(logits[member], answers[member])
+        lines.append(f"| {names} | {share:.1%} | {member.sum()} |")
     return "\n".join(lines)
 
 
