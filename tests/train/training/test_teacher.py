@@ -14,7 +14,9 @@ from fmnist_train.data.sources import Split, find_dataset
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation, Recipe
+from fmnist_train.run_options import RunOptions
 from fmnist_train.training.loop import Training
+from fmnist_train.training.run import read_inputs
 from fmnist_train.training.step import TrainingStep
 from fmnist_train.training.teacher import ImageTeacher, StoredViews, ViewTeacher, distillation_loss, find_teachers
 
@@ -155,6 +157,26 @@ def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.Mo
     assert [c.path.parent.name for c in found] == ["improved", "best-seed0"]
     with pytest.raises(ConfigError, match="--distillation"):
         find_teachers(RECIPES["improved-published"], (tmp_path,), LABELS)
+
+
+def test_a_run_names_every_checkpoint_that_it_learns_from(tmp_path: Path) -> None:
+    start, teacher = small(tmp_path / "start", 0), small(tmp_path / "teacher", 1)
+    recipe = dataclasses.replace(PLAIN, distillation=0.5)
+    notes: list[str] = []
+    read_inputs(recipe, RunOptions(data="sample", start=start, teachers=(teacher,)), notes.append)
+    assert notes[1:] == [f"first weights: {start}/best.safetensors", f"teachers: {teacher}/best.safetensors"]
+
+
+def test_missing_photo_teachers_are_named_before_the_photos_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = dataclasses.replace(
+        PLAIN, start="any", photo_share=0.3, photo_distillation=0.5, photo_teacher="best-photos"
+    )
+    options = RunOptions(data="sample", start=small(tmp_path / "start", 0), photos=tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="no finished run of 'best-photos'"):
+        read_inputs(recipe, options, lambda note: None)
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:

@@ -92,13 +92,18 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
     note(describe_classes(images.labels, source.labels))
     training, validation = split_validation(images, recipe.validation, SPLIT_SEED)
     start = find_start(recipe, options.start, source.labels)
-    photo_cache = cache_folder().with_name("photos")
-    others = {
-        "start": start,
-        "photos": load_photo_data(recipe, options.photos, source.labels, training, cache=photo_cache, note=note),
-        "teachers": find_teachers(recipe, options.teachers, source.labels, start),
-        "photo_teachers": find_photo_teachers(recipe, options.photo_teachers, source.labels),
-    }
+    teachers = find_teachers(recipe, options.teachers, source.labels, start)
+    photo_teachers = find_photo_teachers(recipe, options.photo_teachers, source.labels)
+    for use, checkpoints in (
+        ("first weights", [start] if start else []),
+        ("teachers", teachers),
+        ("teachers of photos", photo_teachers),
+    ):
+        if checkpoints:
+            note(f"{use}: {', '.join(str(checkpoint.path) for checkpoint in checkpoints)}")
+    photo_cache = cache_folder().with_name("photos")  # last, because making the views of photos takes minutes
+    photos = load_photo_data(recipe, options.photos, source.labels, training, cache=photo_cache, note=note)
+    others = {"start": start, "photos": photos, "teachers": teachers, "photo_teachers": photo_teachers}
     return RunInputs(source, training, validation, others)
 
 
