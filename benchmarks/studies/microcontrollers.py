@@ -27,6 +27,7 @@ from tables import NAMES, RESULTS, ROOT, write_tables
 
 from fmnist_export.c.comparison import write_files
 from fmnist_export.c.emit import Source, generate
+from fmnist_export.c.fusion import fuse_pooling
 from fmnist_export.c.memory import plan_memory
 from fmnist_runtime import Classifier
 from fmnist_runtime.files import write_atomically
@@ -194,7 +195,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     image = unpack_golden(classifier.metadata.document["selftest"], len(classifier.labels)).images[0, 0].copy()
     return {
         "macs": network.macs,
-        "scratch": plan_memory(network).size,
+        "scratch": plan_memory(fuse_pooling(network)).size,
         **{core: on_cortex(folder, prefix, core) for core in CORTEX},
         **hot_calls(host_library(folder, prefix), classifier, image),
         **cold_starts(folder, prefix, path, image),

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from fmnist_export.c.fusion import PooledConvolution, fuse_pooling
 from fmnist_export.c.memory import Plan, plan_memory, strip_bytes
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.layers import Convolution, Layer, Logits, Network
@@ -73,6 +74,7 @@ def generate(network: Network, source: Source) -> dict[PurePosixPath, str]:
 
 
 def _context(network: Network, source: Source) -> dict[str, Any]:
+    network = fuse_pooling(network)
     document, plan = source.metadata.document, plan_memory(network)
     layers = [_layer(layer, f"layer_{i}", plan) for i, layer in enumerate(network.layers)]
     golden = unpack_golden(document.get("selftest"), len(source.metadata.labels))
@@ -98,7 +100,8 @@ def _context(network: Network, source: Source) -> dict[str, Any]:
         "uses": {
             kind: kind in kinds
             for kind in ("convolution", "max_pool", "mean_pool", "product", "add", "multiply", "lookup")
-        },
+        }
+        | {"pooled_rows": any(isinstance(layer, PooledConvolution) for layer in network.layers)},
         "seven_bits": _seven_bits(network),
         "golden": {
             "images": golden.images.reshape(len(golden.images), -1),
@@ -126,9 +129,11 @@ def _layer(layer: Layer, function: str, plan: Plan) -> dict[str, Any]:
         "title": _title(layer),
     }
     if isinstance(layer, Convolution):
-        variables |= {"grid": layer.grid, "output_grid": layer.output_grid, "words": _words(layer)}
+        variables |= {"grid": layer.grid, "output_grid": layer.output_grid, "words": _words(layer), "pool": None}
         variables["strip"] = address(f"{layer.name}/strip") if strip_bytes(layer) else "NULL"
         variables |= _constants(layer)
+    if isinstance(layer, PooledConvolution):
+        variables |= {"output_grid": layer.convolved_grid, "pool": layer.pool, "rows": address(f"{layer.name}/rows")}
     return variables
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fmnist_export.c.fusion import PooledConvolution
 from fmnist_runtime.network.layers import Convolution, Network
 
 __all__ = ["Plan", "plan_memory", "strip_bytes"]
@@ -18,7 +19,8 @@ class Plan:
     """Offsets of the buffers in the arena."""
 
     offsets: Mapping[str, int]
-    """Bytes, by tensor name; a layer's padded rows have the name ``"<layer>/strip"``."""
+    """Bytes, by tensor name; a layer's padded rows have the name ``"<layer>/strip"``, its rows before pooling
+    ``"<layer>/rows"``."""
     size: int
     """Bytes of the whole arena: the peak of all layers."""
 
@@ -55,6 +57,8 @@ def plan_memory(network: Network) -> Plan:
             blocks[output.name] = _Block(output.size + SLACK, i, last)
         if isinstance(layer, Convolution) and (strip := strip_bytes(layer)):
             blocks[f"{layer.name}/strip"] = _Block(strip + SLACK, i, i)
+        if isinstance(layer, PooledConvolution):
+            blocks[f"{layer.name}/rows"] = _Block(layer.row_bytes + SLACK, i, i)
     _place(list({id(block): block for block in blocks.values()}.values()))
     size = max((block.offset + block.size for block in blocks.values()), default=0)
     return Plan({name: block.offset for name, block in blocks.items()}, _align(size))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fmnist_export.c.comparison import compare_with_onnxruntime, find_compiler, write_files
 from fmnist_export.c.emit import MARKER, Source, generate
+from fmnist_export.c.fusion import fuse_pooling
 from fmnist_export.c.memory import plan_memory
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, FileError, ModelError
@@ -113,7 +114,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
         images=len(images) if compiler else 0,
         compiler=" ".join(compiler) if compiler else None,
         macs=network.macs,
-        scratch=plan_memory(network).size,
+        scratch=plan_memory(fuse_pooling(network)).size,
     )
 
 
