@@ -65,6 +65,21 @@ def test_resizing_is_that_of_pillow() -> None:
         assert (found[0] - expected).abs().max() <= 1.01  # Pillow rounds once along each axis
 
 
+def test_pooling_halves_residual_with_the_same_weights_and_more_multiplications() -> None:
+    pixels = torch.zeros(2, 1, 28, 28)
+    counts = []
+    for pools in (0, 1, 2):
+        model = build_model("residual", widths=[8, 16, 22], pools=pools)
+        assert sum(isinstance(layer, torch.nn.MaxPool2d) for layer in model.modules()) == pools
+        assert model(pixels).shape == (2, 10) and count_parameters(model) == 18186
+        counts.append(count_macs(model))
+    first, second = 28 * 28 * 9 * 8 * 16, 14 * 14 * 9 * 16 * 22  # a convolution at the size before the halving
+    assert counts == [counts[0], counts[0] + first * 3 // 4, counts[0] + (first + second) * 3 // 4]
+    for pools in (-1, 3):
+        with pytest.raises(ConfigError, match="--pools must be 0, 1 or 2"):
+            build_model("residual", pools=pools)
+
+
 def test_custom_is_built_from_its_options() -> None:
     model = build_model("custom", channels=[8, 16, 24], hidden=[], kernel=5, batch_norm=False)
     assert count_parameters(model) == (25 * 8 + 8) + (25 * 8 * 16 + 16) + (25 * 16 * 24 + 24) + (24 * 9 * 10 + 10)

@@ -142,31 +142,37 @@ def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     )
 
 
-def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0) -> nn.Sequential:
+def residual(
+    classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0, pools: int = 0
+) -> nn.Sequential:
     """A small residual network with a residual block at each of the two lower resolutions.
 
-    Strides of 2 halve the resolution. The full resolution has only one convolution, because a layer costs most time there.
+    Strides of 2 halve the resolution, or max pooling, which is more accurate and computes the convolution before it at all
+    pixels. With strides, the full resolution has only one convolution, because a layer costs most time there.
     The recipes ``improved-lite``, ``micro`` and ``nano`` are sizes of this network.
 
     Args:
         classes: Number of logits.
         widths: Channels at 28×28, 14×14 and 7×7.
         dropout: Probability of dropping a feature before the last layer, at least 0 and below 1.
+        pools: Number of halvings by pooling, 0..2; the first ones.
 
     Raises:
-        ConfigError: There are not three widths, a width is not from 1 to 65,536, or the dropout is out of range.
+        ConfigError: There are not three widths, a width is not from 1 to 65,536, or another value is out of range.
     """
     _check_widths("widths", widths)
     _check_dropout(dropout)
     if len(widths) != 3:
         raise ConfigError(f"--widths must be three numbers, as in 32,64,120; not {list(widths)}")
+    if not 0 <= pools <= 2:
+        raise ConfigError(f"--pools must be 0, 1 or 2, because residual halves the resolution twice; not {pools}")
     full, half, quarter = widths
     return nn.Sequential(
         Normalize(),
         *conv_bn_relu(1, full),
-        *conv_bn_relu(full, half, stride=2),
+        *_halve(full, half, pool=pools > 0),
         ResidualBlock(half, half),
-        *conv_bn_relu(half, quarter, stride=2),
+        *_halve(half, quarter, pool=pools > 1),
         ResidualBlock(quarter, quarter),
         nn.AvgPool2d(7),
         nn.Flatten(),
@@ -251,6 +257,11 @@ def _two_blocks(spatial_dropout: float) -> list[nn.Module]:
         nn.MaxPool2d(2),
         nn.Dropout2d(spatial_dropout),
     ]
+
+
+def _halve(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
+    """Returns a convolution with batch norm and ReLU that halves height and width, by pooling or by its stride."""
+    return [*conv_bn_relu(inputs, outputs), nn.MaxPool2d(2)] if pool else conv_bn_relu(inputs, outputs, stride=2)
 
 
 def _conv_relu_pool(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Module]:

@@ -109,6 +109,9 @@ class NetworkOptions:
         "Channels of residual on 28, 14 and 7 pixels, as in 32,64,120.",
         panel="Network",
     )
+    pools: int | None = setting(
+        None, "Halvings of residual by max pooling in place of strides, 0 to 2.", panel="Network", ge=0, le=2
+    )
     dropout: float | None = setting(
         None,
         "Dropout of all networks but improved, best, batchnorm and fashion.",
