@@ -32,7 +32,7 @@ def build_parser() -> CommandParser:
     )
     _add_contestants(parser)
     add = parser.add_argument
-    add("--quick", action="store_true", help="measure only onnxruntime and PyTorch, in a few seconds")
+    add("--quick", action="store_true", help="measure only onnxruntime and PyTorch, in less than a minute")
     add("--json", action="store_true", help="print all figures as JSON")
     add("--picture", type=Path, metavar="FILE", help="write a chart of accuracy and latency to this file")
     return parser

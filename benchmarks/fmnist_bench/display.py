@@ -1,4 +1,4 @@
-"""Display of the benchmark on a terminal: a table that grows while contestants are measured, and the final table.
+"""Display of the benchmark: a table that grows on a terminal, lines of progress elsewhere, and the final table.
 
 It uses no library, because a device has none for tables. Control sequences are those of ECMA-48.
 """
@@ -6,6 +6,7 @@ It uses no library, because a device has none for tables. Control sequences are 
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -33,19 +34,25 @@ _BOLD, _GREEN, _RED, _DIM, _PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[2m"
 """Colors of titles, of the fastest contestant, of wrong answers and of missing contestants (ECMA-48, section 8.3.117)."""
 _GAP = 2
 """Spaces between columns."""
+_LINE_SECONDS = 30
+"""Shortest time between two lines of progress, so that a log of the whole benchmark has some twenty."""
 
 
 class LiveTable:
-    """Table on a terminal that is drawn again after each step; on other streams it draws nothing."""
+    """Table on a terminal that is drawn again after each step; on other streams, a line for the step every 30 s."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._active = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._drawn = 0
+        self._last_line = time.monotonic()
 
     def update(self, step: str, results: Results) -> None:
         """Draws the figures so far, and the step in progress below them."""
         if not self._active:
+            if time.monotonic() - self._last_line >= _LINE_SECONDS:
+                self._last_line = time.monotonic()
+                print(printable(step), file=self._stream, flush=True)
             return
         width, height = shutil.get_terminal_size()
         lines, _ = _draw(results, width, color=use_color(self._stream))

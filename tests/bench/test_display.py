@@ -1,7 +1,9 @@
 """The table on a terminal: what it shows while contestants are measured, in which width and with which colors."""
 
 import io
+import itertools
 import re
+import time
 from typing import Any
 
 import pytest
@@ -74,15 +76,23 @@ def test_each_drawing_replaces_the_lines_of_the_one_before() -> None:
     assert terminal.getvalue().count("\x1b[3A\r\x1b[J") == 1
 
 
-def test_other_streams_and_dumb_terminals_get_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_streams_and_dumb_terminals_get_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0, 12)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     plain = io.StringIO()
     monkeypatch.setenv("TERM", "dumb")
     dumb = Terminal()
     for stream in (plain, dumb):
         table = LiveTable(stream)
-        table.update("one", {"a": FIGURES})
+        for step in (
+            "one",
+            "two",
+            "three",
+            "four",
+        ):  # 12, 24, 36 and, after another look at the clock, 60 seconds later
+            table.update(step, {"a": FIGURES})
         table.close()
-        assert stream.getvalue() == ""
+        assert stream.getvalue() == "three\n"
 
 
 def test_the_fastest_is_green_and_wrong_answers_are_red(monkeypatch: pytest.MonkeyPatch) -> None:
