@@ -7,6 +7,7 @@ FmnistError
 ├── FileError (ValueError)       another file or folder cannot be read or written
 ├── ConfigError (ValueError)     options are invalid, alone or together
 ├── CheckpointError (ValueError) checkpoint is missing, damaged or of another recipe
+├── WorkerError                  worker process died, and cannot be started again
 ├── GateError                    exported model failed its gate (exit code 3)
 └── MissingExtraError (ImportError)  optional dependencies are not installed
 
@@ -23,6 +24,7 @@ __all__ = [
     "ImageError",
     "MissingExtraError",
     "ModelError",
+    "WorkerError",
     "extra_hint",
     "printable",
 ]
@@ -59,6 +61,10 @@ class ConfigError(FmnistError, ValueError):
 
 class CheckpointError(FmnistError, ValueError):
     """Checkpoint is missing, damaged or belongs to another recipe."""
+
+
+class WorkerError(FmnistError):
+    """Worker process died, and cannot be started again."""
 
 
 class GateError(FmnistError):

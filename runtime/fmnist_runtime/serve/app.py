@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fmnist_runtime.errors import ImageError
+from fmnist_runtime.errors import ImageError, WorkerError
 from fmnist_runtime.prediction import Answer, PredictionOrError
 from fmnist_runtime.serve.auth import require_token
 from fmnist_runtime.serve.batcher import Batcher, RequestOptions
@@ -37,6 +37,7 @@ from fmnist_runtime.serve.settings import Settings
 __all__ = ["REFUSAL_SECONDS", "Service"]
 
 _OVERLOADED = error_response(busy(OVERLOADED))
+_NO_WORKER = "unavailable: no worker process can be started; the service's log has the reason"
 _TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
 REFUSAL_SECONDS = 0.2
 """Seconds before a refusal is sent: without it, clients that retry at once would use most of the event loop's time."""
@@ -51,11 +52,13 @@ class Service:
         settings: See ``Settings``.
         page: Files of the browser page by path; None: no page.
         replaced: Returns the number of worker processes replaced so far, for the metrics.
+        available: Returns whether images can be classified; False where no worker process can be started.
 
     Attributes:
         asgi: The ASGI application.
         settings: Settings of the service.
-        ready: Whether ``/readyz`` answers 200; False while the service drains.
+        ready: Whether ``/readyz`` answers 200; False while the service drains. It answers
+            503 without workers, too.
         connections: Returns the number of open connections; set by the server.
     """
 
@@ -67,10 +70,12 @@ class Service:
         page: Mapping[str, bytes] | None = None,
         *,
         replaced: Callable[[], int] = lambda: 0,
+        available: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings = settings or Settings()
         self.ready = True
         self.connections: Callable[[], int] = lambda: 0
+        self._available = available
         self._labels = labels
         self._capacity = Capacity(self.settings.limits)
         self._metrics = Metrics(labels, self._capacity, replaced)
@@ -79,7 +84,12 @@ class Service:
         routes = self._routes()
         self._app = Starlette(
             routes=[*routes, *page_routes(page or {})],
-            exception_handlers={HTTPException: _refuse, ClientDisconnect: _disconnected, Exception: _fault},
+            exception_handlers={
+                HTTPException: _refuse,
+                WorkerError: _unavailable,
+                ClientDisconnect: _disconnected,
+                Exception: _fault,
+            },
         )
         known = {route.path for route in routes} | {"/"}
         self.asgi = RequestLog(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
@@ -144,6 +154,8 @@ class Service:
     async def _readyz(self, request: Request) -> Response:
         if not self.ready:
             raise busy("draining")
+        if not self._available():
+            raise busy(_NO_WORKER)
         return JsonLine({"status": "ready"})
 
     async def _openapi(self, request: Request) -> Response:
@@ -188,6 +200,10 @@ def _error_with_name(answer: dict[str, Any]) -> str:
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return error_response(error)
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    return error_response(busy(_NO_WORKER))  # the pool logs the reason
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -28,6 +28,8 @@ class _Backend(NamedTuple):
     """``Classifier.results``, here or in a worker process."""
     replaced: Callable[[], int]
     """Returns the number of worker processes replaced so far."""
+    available: Callable[[], bool] = lambda: True
+    """Returns whether at least one worker process runs or can be started."""
 
 
 @contextmanager
@@ -54,7 +56,14 @@ def build_service(model: str | None, settings: Settings, *, careful: bool = Fals
             backend = _in_processes(settings, load, stack)
         from fmnist_runtime.serve.app import Service
 
-        service = Service(backend.labels, backend.classify, settings, _page(file, data), replaced=backend.replaced)
+        service = Service(
+            backend.labels,
+            backend.classify,
+            settings,
+            _page(file, data),
+            replaced=backend.replaced,
+            available=backend.available,
+        )
         stack.callback(service.close)
         yield service
 
@@ -90,4 +99,4 @@ def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) ->
     # At the same time, because importing the server's modules takes as long as starting the workers.
     jobs: list[Callable[[], Any]] = [workers.start, lambda: import_module("fmnist_runtime.serve.server")]
     labels, _ = map_ordered(lambda calls: [call() for call in calls], jobs, threads=2, chunk=1)
-    return _Backend(labels, workers.classify, lambda: workers.replaced)
+    return _Backend(labels, workers.classify, lambda: workers.replaced, lambda: workers.available)

@@ -64,7 +64,13 @@ def describe(labels: Sequence[str], settings: Settings) -> _Json:
         "paths": {
             "/classify": {"post": _classify(len(labels), settings.limits.files)},
             "/healthz": {"get": _get("The process is alive.", "Status")},
-            "/readyz": {"get": _get("The service takes requests; 503 while it drains.", "Status", 503)},
+            "/readyz": {
+                "get": _get(
+                    "The service takes requests; 503 while it drains, or while no worker process can be started.",
+                    "Status",
+                    503,
+                )
+            },
             "/openapi.json": {"get": _get("This document.", None)},
             "/metrics": {"get": _metrics()},
         },

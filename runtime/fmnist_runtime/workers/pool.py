@@ -16,13 +16,13 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, cast
 
 from fmnist_runtime.batching.batch import to_answers
 from fmnist_runtime.batching.ordered_map import map_ordered
 from fmnist_runtime.cpus import start_threads
-from fmnist_runtime.errors import FmnistError, ImageError
+from fmnist_runtime.errors import FmnistError, ImageError, WorkerError
 from fmnist_runtime.image_io.sources import Source
 from fmnist_runtime.prediction import Answer, PredictionOrError
 from fmnist_runtime.workers.process import receive, send, unpack, unpack_error
@@ -35,6 +35,10 @@ _END_SECONDS = 5.0
 """Seconds that a process may take to end after it has closed its output; then it is killed."""
 _START_SECONDS = 120.0
 """Seconds for loading the model, in a pool with a time limit: slow devices need several."""
+_REPAIR_SECONDS = 2.0
+"""Seconds between two attempts to start a process that could not be started again: an attempt takes about half a second."""
+_POLL_SECONDS = 0.5
+"""Seconds between two checks whether any process can still become idle."""
 _COMMAND = "import sys; sys.path[:] = {path}; from fmnist_runtime.workers.process import main; main()"
 _ADVICE = "--workers 1 uses no worker process"
 _log = logging.getLogger(__name__)
@@ -67,6 +71,8 @@ class WorkerPool:
     A process that dies (out of memory, a crash in a decoder) or hangs is replaced, and its images are tried again one by
     one. If a process dies on a single image, the result of that image is an ``ImageError``.
 
+    In a pool with a time limit, a process that cannot be started again is left out until a later attempt succeeds.
+
     Args:
         count: Number of processes; each starts at its first request.
         load: Arguments of ``Classifier.load``, plain values only.
@@ -83,9 +89,12 @@ class WorkerPool:
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._all:
             self._idle.put(worker)
+        self._broken: list[_Worker] = []
         self._closing = threading.Event()
-        if seconds is not None and not start_threads(partial(self._watch, seconds / 20), 1):
-            raise FmnistError("cannot start a thread: the system's limit on processes is reached")
+        self._repairs = seconds is not None
+        for job in () if seconds is None else (partial(self._watch, seconds / 20), self._repair):
+            if not start_threads(job, 1):
+                raise FmnistError("cannot start a thread: the system's limit on processes is reached")
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -111,15 +120,41 @@ class WorkerPool:
                 comparison images as text, or None.
 
         Raises:
+            WorkerError: A process died, and cannot be started again.
             FmnistError: What ``start`` raises, or the model call failed.
         """
         if not pictures:
             return []
-        worker = self._idle.get()
+        worker = self._next_idle()
         try:
             return worker.classify(list(pictures), options)
         finally:
+            self._put_back(worker)
+
+    def _next_idle(self) -> "_Worker":
+        """Waits for an idle process.
+
+        Raises:
+            WorkerError: No process can be started.
+        """
+        while True:
+            try:
+                return self._idle.get(timeout=_POLL_SECONDS if self._repairs else None)
+            except Empty:
+                if not self.available:
+                    raise WorkerError("no worker process can be started") from None
+
+    def _put_back(self, worker: "_Worker") -> None:
+        if worker.failure is None or not self._repairs or self._closing.is_set():
             self._idle.put(worker)
+            return
+        _log.error("a worker process cannot be started: %s", worker.failure)
+        self._broken.append(worker)
+
+    @property
+    def available(self) -> bool:
+        """Whether at least one process runs or may be started."""
+        return len(self._broken) < len(self._all)
 
     @property
     def replaced(self) -> int:
@@ -130,6 +165,15 @@ class WorkerPool:
         while not self._closing.wait(interval):
             for worker in self._all:
                 worker.kill_if_late()
+
+    def _repair(self) -> None:
+        while not self._closing.wait(_REPAIR_SECONDS):
+            for worker in list(self._broken):
+                with contextlib.suppress(FmnistError):
+                    worker.start()
+                    self._broken.remove(worker)
+                    self._idle.put(worker)
+                    _log.info("a worker process was started again")
 
     def close(self) -> None:
         """Kills the processes; calls in progress return soon."""
@@ -152,9 +196,26 @@ class _Worker:
         self._lock, self._closed = threading.Lock(), False
         self._process: subprocess.Popen[bytes] | None = None
         self.labels: list[str] = []
+        self.failure: FmnistError | None = None
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Starts the process, sends the settings, and waits until it has loaded the model."""
+        """Starts the process, sends the settings, and waits until it has loaded the model.
+
+        Raises:
+            WorkerError: The process ran before, and cannot be started again.
+            FmnistError: What ``Classifier.load`` raises, or the process cannot be started.
+        """
+        try:
+            process = self._start()
+        except FmnistError as error:
+            self.failure = error
+            if not self.labels:
+                raise
+            raise WorkerError(str(error)) from error
+        self.failure = None
+        return process
+
+    def _start(self) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self._closed:
                 raise FmnistError("interrupted")

@@ -254,3 +254,43 @@ def test_a_batch_holds_one_kind_of_request_and_no_more_than_it_should() -> None:
     assert [count for count, _, _ in calls] == [1, 16, 4, 1, 1, 1, 1]
     assert [options["top_k"] for _, _, options in calls] == [1, 1, 1, 3, 1, 1, 3]
     assert calls[0][2] == {"top_k": 1, "reject": True, "max_pixels": 5}
+
+
+@pytest.mark.parametrize("bad", [b"no model", None], ids=["damaged", "removed"])
+def test_a_model_file_that_became_bad_is_a_503_until_it_is_good_again(serving, small: bytes, tmp_path, bad) -> None:
+    model = tmp_path / "model.onnx"
+    shutil.copy(find_model(), model)
+    good = model.read_bytes()
+    with serving(*TWO, "--model", model) as running, running.client() as client:
+        expected = client.post("/classify", content=small).json()
+        model.unlink()
+        if bad is not None:
+            model.write_bytes(bad)
+        for worker in running.workers():
+            os.kill(worker, signal.SIGKILL)
+        for _ in range(4):
+            refused = client.post("/classify", content=small)
+            assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+            assert refused.text.count("\n") == 1 and "no worker process can be started" in refused.json()["error"]
+        not_ready = client.get("/readyz")
+        assert not_ready.status_code == 503 and not_ready.json() == refused.json()
+        assert client.get("/healthz").status_code == 200
+        model.write_bytes(good)
+        end = time.monotonic() + 60
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert client.post("/classify", content=small).json() == expected
+    reasons = [e["event"] for e in running.events() if "cannot be started: " in e["event"]]
+    assert len(reasons) == 2 and all(str(model) in reason for reason in reasons)
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_a_worker_that_cannot_start_again_leaves_the_work_to_the_others(serving, small: bytes, tmp_path) -> None:
+    model = tmp_path / "model.onnx"
+    shutil.copy(find_model(), model)
+    with serving(*TWO, "--model", model) as running, running.client() as client:
+        model.unlink()
+        os.kill(running.workers()[0], signal.SIGKILL)
+        codes = [client.post("/classify", content=small).status_code for _ in range(6)]
+        assert codes.count(503) <= 1 and codes[-1] == 200 and client.get("/readyz").status_code == 200
