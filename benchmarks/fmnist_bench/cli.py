@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_runtime.cli.parsers import SHELLS
 from fmnist_runtime.console import printable, run_argparse
 from fmnist_runtime.errors import ConfigError
-from fmnist_runtime.options import CommandParser
+from fmnist_runtime.options import CommandParser, path_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,12 +45,14 @@ def _add_contestants(parser: CommandParser) -> None:
     add(
         "--float",
         dest="float_model",
+        type=path_text,
         default="artifacts/improved/model.onnx",
         metavar="FILE",
         help="float model of the same weights (default: artifacts/improved/model.onnx)",
     )
     add(
         "--checkpoint",
+        type=path_text,
         default="artifacts/improved",
         metavar="FOLDER",
         help="PyTorch checkpoint of the same weights (default: artifacts/improved)",

@@ -13,7 +13,7 @@ from fmnist_export.settings import ExportOptions, Limits, QuantizationSettings
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.console import Version, run_typer
 from fmnist_train.help_pages import Command, Group
-from fmnist_train.options import chosen_settings, with_settings
+from fmnist_train.options import chosen_settings, path_argument, path_option, with_settings
 from fmnist_train.run_options import DataOptions
 
 __all__ = ["app", "main"]
@@ -54,7 +54,7 @@ def _group(version: Version = False) -> None:
 def export(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(help="Run folder or checkpoint.", show_default="the newest under runs/"),
+        path_argument("CHECKPOINT", help="Run folder or checkpoint.", show_default="the newest under runs/"),
     ] = None,
     as_json: _Json = False,
     **settings: Any,
@@ -117,7 +117,7 @@ app.command(cls=Command, short_help="Compute a file's stated figures again.")(wi
 
 def c(
     model: _File,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the C files.")],
+    output: Annotated[Path, path_option("--output", "-o", help="Folder of the C files.")],
     name: Annotated[str | None, typer.Option(help="Part of all C names.", show_default="the model's")] = None,
     as_json: _Json = False,
     **data: Any,
@@ -142,7 +142,7 @@ app.command(cls=Command, short_help="Write an int8 model as plain C99.")(with_se
 @app.command(cls=Command, short_help="Embed a model in the runtime package.")
 def publish(
     name: Annotated[str, typer.Argument(help="Name of the model: that of its folder.")],
-    artifacts: Annotated[Path, typer.Option(help="Folder of the model folders.")] = Path("artifacts"),
+    artifacts: Annotated[Path, path_option(help="Folder of the model folders.")] = Path("artifacts"),
 ) -> None:
     """Check an int8 model of the artifacts, and embed it in the runtime package under its name."""
     from fmnist_export.artifacts import publish_model

@@ -9,9 +9,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from fmnist_runtime.errors import FileError
+from fmnist_runtime.errors import ConfigError, FileError
 
-__all__ = ["check_folder", "make_folder", "read_at_most", "standard_input", "write_atomically", "write_together"]
+__all__ = [
+    "check_folder",
+    "make_folder",
+    "parse_path",
+    "read_at_most",
+    "standard_input",
+    "write_atomically",
+    "write_together",
+]
 
 
 _PIECE = 1 << 20
@@ -57,6 +65,17 @@ def standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise OSError("standard input is closed")
     return sys.stdin.buffer
+
+
+def parse_path(text: str) -> Path:
+    """Converts an argument of a command to a path. ``Path("")`` would be the current folder.
+
+    Raises:
+        ConfigError: The text is empty, as from an unset variable of a shell.
+    """
+    if not text:
+        raise ConfigError("the path is empty; name a file or folder, or . for the current folder")
+    return Path(text)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fmnist_runtime.errors import printable
+from fmnist_runtime.errors import ConfigError, printable
 
 __all__ = [
     "CommandParser",
     "add_careful_option",
     "add_model_options",
     "model_arguments",
+    "path_text",
     "positive_int",
     "positive_int_up_to",
     "positive_number",
@@ -75,6 +76,7 @@ class CommandParser(argparse.ArgumentParser):
         # A fixed width until the help is printed: reading the terminal's takes longer than the rest of the parser.
         formatter = partial(_HelpFormatter, width=_MAX_COLUMNS)
         super().__init__(prog, None, description, epilog, formatter_class=formatter, allow_abbrev=False)
+        self.register("type", Path, _to_path)
         self._commands = tuple(commands)
         self._environment: list[tuple[argparse.Action, str, Any]] = []
         self.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
@@ -144,6 +146,11 @@ class CommandParser(argparse.ArgumentParser):
             return action.type(text) if callable(action.type) else text
         except (argparse.ArgumentTypeError, ValueError) as error:
             self.error(f"environment variable {env}: {error}")
+
+
+def _to_path(text: str) -> Path:
+    """Converts the text of an argument with ``type=Path``; raises an error as ``path_text``."""
+    return Path(path_text(text))
 
 
 def _mark_names(args: Sequence[str]) -> list[str]:
@@ -228,6 +235,21 @@ def model_arguments(chosen: argparse.Namespace) -> dict[str, Any]:
     """Returns the arguments of ``Classifier.load`` from the options of ``add_model_options``."""
     names = ("threads", "provider", "sha256", "careful")
     return {"path": chosen.model} | {name: getattr(chosen, name) for name in names}
+
+
+def path_text(text: str) -> str:
+    """Returns a path, URL or ``-`` unchanged; for ``type=``.
+
+    Raises:
+        ArgumentTypeError: The text is empty.
+    """
+    from fmnist_runtime.files import parse_path
+
+    try:
+        parse_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def positive_int(text: str) -> int:

@@ -69,3 +69,31 @@ def test_names_after_two_hyphens_are_no_options(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         BUILDERS["completion"]().parse_arguments(["--", "--fish"])
     assert "invalid choice: '--fish'" in capsys.readouterr().err
+
+
+EMPTY_PATHS = {
+    "fmnist-infer": [
+        ("web", ""),
+        ("ray", "x", ""),
+        ("ray", "", "x"),
+        ("--show=", "x"),
+        ("--watch", ""),
+        ("--files-from", ""),
+        ("--model=", "x"),
+    ],
+    "fmnist-serve": [("--token-file=",), ("--model=",)],
+    "fmnist-drift": [("", "x"), ("x", ""), ("x", "x", "--picture", ""), ("x", "x", "--since=")],
+    "fmnist-bench": [("--picture=",), ("--float=",), ("--checkpoint", ""), ("compare", "", "x")],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [(command, each) for command, cases in EMPTY_PATHS.items() for each in cases]
+)
+def test_an_empty_path_is_refused_and_writes_nothing(
+    command: str, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(COMMANDS[command], *arguments)
+    assert done.returncode in (1, 2) and done.stdout == "" and done.stderr.count("\n") == 1
+    assert "is empty; name a" in done.stderr and not list(tmp_path.iterdir())

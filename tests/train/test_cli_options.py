@@ -167,3 +167,26 @@ def test_a_tilde_after_an_equals_sign_is_expanded(monkeypatch: pytest.MonkeyPatc
     given = parse("--data-dir=~/data", "--output=~/run", "--teacher=~/a", "--teacher=~/b")
     assert (given["data_dir"], given["output"]) == (tmp_path / "data", tmp_path / "run")
     assert list(given["teachers"]) == [tmp_path / "a", tmp_path / "b"]
+
+
+def _path_parameters(app: typer.Typer) -> list[tuple[str, typer.core.TyperArgument | typer.core.TyperOption]]:
+    """Parameters that typer converts to paths, with the names of their subcommands."""
+    group = typer.main.get_command(app)
+    commands = {"": group, **group.commands}
+    converted = ("Path", "_path")
+    return [
+        (name, each) for name, command in commands.items() for each in command.params if each.type.name in converted
+    ]
+
+
+def test_every_path_of_every_command_refuses_an_empty_text(capsys: pytest.CaptureFixture[str]) -> None:
+    from fmnist_export.cli import app as export_app
+
+    parameters = [*_path_parameters(app), *_path_parameters(export_app)]
+    assert {"output", "data_dir", "model", "checkpoint", "artifacts", "clone"} <= {each.name for _, each in parameters}
+    for command, parameter in parameters:
+        with pytest.raises(typer.BadParameter, match="the path is empty"):
+            parameter.type.convert("", parameter, None)
+        assert parameter.type.name == "_path", (command, parameter.name)
+    assert run_typer(app, args=["explore", "--output", ""]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

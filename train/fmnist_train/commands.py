@@ -9,7 +9,7 @@ import typer
 from fmnist_runtime.console import counted
 from fmnist_runtime.errors import MissingExtraError, extra_hint
 from fmnist_train.files import expand_path
-from fmnist_train.options import Json, Quiet, chosen_settings, current_recipe, path_option, recipe_names
+from fmnist_train.options import Json, Quiet, chosen_settings, current_recipe, path_argument, path_option, recipe_names
 from fmnist_train.recipes import DEFAULT_RECIPE
 from fmnist_train.run_options import DataOptions, RunOptions
 
@@ -57,7 +57,7 @@ def _dataset_tables(result: dict[str, Any]) -> str:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder, checkpoint, or .onnx file.")],
+    model: Annotated[Path, path_argument("MODEL", help="Run folder, checkpoint, or .onnx file.")],
     output: Annotated[
         Path | None,
         path_option(
@@ -226,8 +226,8 @@ def compare(
 
 
 def photos(
-    clone: Annotated[Path, typer.Argument(help="Clone of github.com/alexeygrigorev/clothing-dataset.")],
-    folder: Annotated[Path, typer.Argument(help="Folder for the table and the photos.")],
+    clone: Annotated[Path, path_argument("CLONE", help="Clone of github.com/alexeygrigorev/clothing-dataset.")],
+    folder: Annotated[Path, path_argument("FOLDER", help="Folder for the table and the photos.")],
 ) -> None:
     """Convert a clone of the public Clothing dataset (CC0) to the folder that --photos takes."""
     from fmnist_train.data.clothing_dataset import convert_clothing_dataset

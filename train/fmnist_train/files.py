@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fmnist_runtime.errors import ConfigError, DataError, FileError
-from fmnist_runtime.files import write_atomically
+from fmnist_runtime.files import parse_path, write_atomically
 
 __all__ = [
     "bounded_lines",
@@ -37,9 +37,13 @@ _MOST_LINES = 3_000_000
 
 
 def expand_path(path: str | Path) -> Path:
-    """Returns the path with a leading ``~`` expanded: a shell does not expand it in ``--option=~/x``."""
+    """Returns the path with a leading ``~`` expanded: a shell does not expand it in ``--option=~/x``.
+
+    Raises:
+        ConfigError: The text is empty.
+    """
     try:
-        return Path(path).expanduser()
+        return parse_path(str(path)).expanduser()
     except RuntimeError:  # no such user
         return Path(path)
 

@@ -22,6 +22,7 @@ __all__ = [
     "Quiet",
     "chosen_settings",
     "current_recipe",
+    "path_argument",
     "path_option",
     "recipe_names",
     "with_settings",
@@ -30,7 +31,19 @@ __all__ = [
 
 def path_option(*names: str, **details: Any) -> Any:
     """Returns a typer option that takes a path, with ``~`` expanded."""
-    return typer.Option(*names, parser=expand_path, metavar="<path>", **details)
+    return typer.Option(*names, parser=_path, metavar="<path>", **details)
+
+
+def path_argument(metavar: str, **details: Any) -> Any:
+    """Returns a typer argument that takes a path, as ``path_option``."""
+    return typer.Argument(parser=_path, metavar=metavar, **details)
+
+
+def _path(text: str) -> Path:
+    try:
+        return expand_path(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def current_recipe(name: str) -> str:
@@ -141,7 +154,7 @@ def _annotation(name: str, field_type: Any, documented: Setting, default: Any) -
         kind = _enum(name, documented.choices)
     elif kind in (Path, tuple[Path, ...]):
         kind = kind if kind is Path else list[Path]
-        details = {"parser": expand_path, "metavar": "<path>"}
+        details = {"parser": _path, "metavar": "<path>"}
     elif typing.get_origin(kind) is tuple:
         kind, details = str, {"metavar": f"<{typing.get_args(kind)[0].__name__},...>"}
     bounds = documented.bounds()

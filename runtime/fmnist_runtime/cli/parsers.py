@@ -9,6 +9,7 @@ from fmnist_runtime.options import (
     CommandParser,
     add_careful_option,
     add_model_options,
+    path_text,
     positive_int,
     positive_int_up_to,
     positive_number,
@@ -68,7 +69,12 @@ def _add_inputs(parser: CommandParser) -> None:
         nargs="*",
         help="image files, folders with all folders below them, quoted patterns such as '*.jpg', or - for standard input",
     )
-    add("--files-from", metavar="FILE", help="read more paths from this file, one a line; - reads standard input")
+    add(
+        "--files-from",
+        type=path_text,
+        metavar="FILE",
+        help="read more paths from this file, one a line; - reads standard input",
+    )
     add(
         "--null",
         action="store_true",
@@ -141,8 +147,8 @@ def _build_models() -> CommandParser:
 def _build_ray() -> CommandParser:
     parser = CommandParser("fmnist-infer ray", "Classify a folder or object store with many workers of a Ray cluster.")
     add = parser.add_argument
-    add("source", metavar="PICTURES", help="folder or URL of the images")
-    add("output", metavar="ANSWERS", help="new folder for the answers, as Parquet files")
+    add("source", type=path_text, metavar="PICTURES", help="folder or URL of the images")
+    add("output", type=path_text, metavar="ANSWERS", help="new folder for the answers, as Parquet files")
     add(
         "--workers",
         type=positive_int_up_to(MAX_PROCESSES),

@@ -53,6 +53,8 @@ def find_model(model: str | Path | None = None) -> Path:
     Raises:
         ModelError: No such model.
     """
+    if model == "":
+        raise ModelError("the model's name is empty; name a model file, a folder, or an embedded model")
     path = Path(DEFAULT_MODEL if model is None else model)
     known = embedded_models()
     if str(path) in known:
