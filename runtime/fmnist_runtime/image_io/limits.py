@@ -23,12 +23,34 @@ MAX_PIXELS = 100_000_000
 """Pixels. Larger images are refused as decompression bombs: decoded, they take 300 MB and more."""
 MAX_JPEG_PIXELS = 300_000_000
 """Pixels of a baseline JPEG, which is decoded at a reduced scale, row by row; phones take photos of 200 megapixels."""
-MAX_SLOW_PIXELS = {"python": 4_000_000, "jpeg2k": 20_000_000}
-"""Largest number of pixels by costly decoder: those written in Python take about 1 µs a pixel, and JPEG 2000 takes 20 bytes
-of memory, so that 500 MB are enough."""
-MAX_FORMAT_PIXELS = {"WEBP": 25_000_000, "AVIF": 50_000_000, "HEIF": 50_000_000}
-"""Largest number of pixels by format whose decoder holds several copies, so that 500 MB are enough: WebP takes 16 bytes a
-pixel, AVIF and HEIF up to 9. Phones take HEIF photos of 48 megapixels."""
+MAX_PYTHON_PIXELS = 4_000_000
+"""Largest number of pixels for Pillow's decoders that are written in Python, which take about 1 µs a pixel."""
+MAX_DECODED_BYTES = 450_000_000
+"""Bytes in which one image must be decodable. With those of Python and the libraries, the process needs up to 500 MB."""
+_MODE_BYTES = {
+    "1": 2,
+    "L": 2,
+    "P": 5,
+    "RGB": 4,
+    "YCbCr": 4,
+    "LAB": 5,
+    "I": 5,
+    "F": 5,
+    "I;16": 6,
+    "I;16B": 6,
+    "CMYK": 8,
+    "RGBA": 8,
+}
+"""Bytes a pixel at the peak of decoding and shrinking, by Pillow's mode; measured, as are all the following."""
+_OTHER_MODE_BYTES = 12
+"""Bytes a pixel of any other mode, such as LA: Pillow keeps 4 bytes a pixel, and makes two more copies of 4 bytes."""
+_TRANSPARENT_BYTES = {"1": 9, "L": 9, "P": 9}
+"""Bytes a pixel of images with one transparent color, by mode: they become RGBA."""
+_FORMAT_BYTES = {"WEBP": (18, 18), "AVIF": (10.3, 12.9), "HEIF": (9.2, 12.5), "JPEG2000": (22.5, 28)}
+"""Bytes a pixel, without and with transparency, of formats whose decoder holds several copies. Phones take HEIF photos of 48
+megapixels, which take 450 MB."""
+_PROGRESSIVE_BYTES = 2
+"""Bytes a pixel and color component of a progressive JPEG: all its coefficients are in memory at the same time."""
 MAX_SCANS = 100
 """Largest number of scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
 _MAX_HEADER_MARKERS = 1000
@@ -86,11 +108,23 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
         raise ImageError(_REFUSED[image.format])
     by_rows = image.format == "JPEG" and not image.info.get("progressive")
     limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS)
-    limit = min(limit, MAX_FORMAT_PIXELS.get(image.format or "", limit))
-    for tile in getattr(image, "tile", ()):
-        limit = min(limit, MAX_SLOW_PIXELS.get("python" if tile[0] in Image.DECODERS else tile[0], limit))
+    if image.format and not by_rows:
+        limit = min(limit, int(MAX_DECODED_BYTES / _bytes_per_pixel(image)))
+    if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
+        limit = min(limit, MAX_PYTHON_PIXELS)
     if width * height > limit:
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: refused as a decompression bomb")
+
+
+def _bytes_per_pixel(image: Image.Image) -> float:
+    """Returns the memory at the peak of decoding, in bytes a pixel."""
+    if image.format == "JPEG":
+        return _PROGRESSIVE_BYTES * len(image.getbands())
+    if image.format in _FORMAT_BYTES:
+        return _FORMAT_BYTES[image.format][image.mode == "RGBA"]
+    if "transparency" in image.info:
+        return _TRANSPARENT_BYTES.get(image.mode, _OTHER_MODE_BYTES)
+    return _MODE_BYTES.get(image.mode, _OTHER_MODE_BYTES)
 
 
 def refuse_many_pieces(data: bytes) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zlib
@@ -72,15 +74,83 @@ def test_a_webp_that_would_take_more_than_500_megabytes() -> None:
         open_image(file.getvalue())
 
 
-@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
-def test_formats_with_several_copies_in_memory_get_smaller_pictures(kind: str) -> None:
-    image = Image.new("1", (8064, 6048))  # 48 megapixels, as of phones
-    image.format = kind
-    limits.refuse_too_much(image)
-    image = Image.new("1", (8064, 8064))
-    image.format = kind
-    with pytest.raises(ImageError, match="over the limit of 50,000,000"):
-        limits.refuse_too_much(image)
+@pytest.mark.parametrize(
+    ("kind", "mode", "limit"),
+    [
+        ("HEIF", "RGB", "48,913,043"),
+        ("HEIF", "RGBA", "36,000,000"),
+        ("AVIF", "RGB", "43,689,320"),
+        ("AVIF", "RGBA", "34,883,720"),
+        ("JPEG2000", "L", "20,000,000"),
+        ("JPEG2000", "RGB", "20,000,000"),
+        ("JPEG2000", "RGBA", "16,071,428"),
+    ],
+)
+def test_formats_with_several_copies_in_memory_get_smaller_pictures(kind: str, mode: str, limit: str) -> None:
+    for megapixels in (48 if (kind, mode) == ("HEIF", "RGB") else 16, 49):  # phones take HEIF photos of 8064×6048
+        image = Image.new(mode, (8064, 6048) if megapixels == 48 else (megapixels * 1000, 1000))
+        image.format = kind
+        if megapixels == 49:
+            with pytest.raises(ImageError, match=f"over the limit of {limit}: refused"):
+                limits.refuse_too_much(image)
+        else:
+            limits.refuse_too_much(image)
+
+
+def test_a_jpeg_2000_over_its_limit_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.new("RGB", (300, 200)), "JPEG2000")
+    assert open_image(data).size == (300, 200)
+    monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 300 * 200 * 22)
+    monkeypatch.setattr("PIL.Jpeg2KImagePlugin.Jpeg2KImageFile.load", lambda *a: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="300×200 pixels is over the limit of 58,666: refused"):
+        open_image(data)
+
+
+WRITE = """
+import sys
+from PIL import Image
+kind, mode, width, height, path, options = sys.argv[1:]
+image = Image.new(mode, (int(width), int(height)))
+if mode == "P":
+    image.putpalette(bytes(range(255, -1, -1)) * 3)
+image.save(path, kind, **eval(options))
+"""
+READ = """
+import resource, sys
+from fmnist_runtime.errors import ImageError
+from fmnist_runtime.image_io.decode import open_image
+try:
+    open_image(sys.argv[1])
+except ImageError as error:
+    print(error, file=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss has other units")
+@pytest.mark.parametrize("excess", [-20, 20], ids=["under", "over"])
+@pytest.mark.parametrize(
+    ("kind", "mode", "megapixels", "options"),
+    [
+        ("PNG", "LA", 37.5, {}),
+        ("PNG", "RGBA", 56.25, {}),
+        ("PNG", "RGB", 37.5, {"transparency": (3, 3, 3)}),
+        ("GIF", "P", 90, {}),
+        ("GIF", "P", 50, {"transparency": 3}),
+        ("JPEG", "RGB", 75, {"progressive": True, "subsampling": 0}),
+        ("JPEG2000", "RGBA", 16.071, {}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else None,
+)
+def test_no_picture_takes_more_than_500_megabytes(
+    kind: str, mode: str, megapixels: float, options: dict[str, object], excess: int, tmp_path: Path
+) -> None:
+    path, height = str(tmp_path / "picture"), round(megapixels * 200) + excess
+    subprocess.run([sys.executable, "-c", WRITE, kind, mode, "5000", str(height), path, repr(options)], check=True)
+    done = subprocess.run([sys.executable, "-c", READ, path], check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 500e6 / (1 << 20)
+    assert ("refused as a decompression bomb" in done.stderr) == (excess > 0)
+    assert done.stderr.count("\n") == (excess > 0)
 
 
 def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
