@@ -255,3 +255,26 @@ def test_mutated_csv_is_right_or_refused(place: float, removed: int, inserted: b
         assert "\n" not in str(error)
     else:
         assert images.shape == (len(labels), 28, 28) and images.dtype == labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "cell", ["1_0", "１２", "٣", "0x10", "nan", "1e1_0", "1,5", "1;5", "\u00a07", "1 2", "--1", "-0x1", "²"]
+)
+@pytest.mark.parametrize("column", ["label", "pixel3"])
+def test_a_cell_that_is_no_number_is_named_with_its_line(cell: str, column: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], np.zeros((3, 785), int))
+    lines = path.read_text().splitlines()
+    cells = lines[2].split(",")
+    cells[["label", *NUMBERED].index(column)] = f'"{cell}"'
+    lines[2] = ",".join(cells)
+    path.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(DataError) as error:
+        read_csv(path)
+    assert str(error.value) == f"{path}: line 3, {column}: '{cell}' is not a whole number from 0 to 255"
+
+
+@pytest.mark.parametrize("cell", ["9", "9.0", "9.", "+9", "9e0", " 9", "0.9e1", "09"])
+def test_other_spellings_of_a_whole_number_are_accepted(cell: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["label", *NUMBERED], np.zeros((3, 785), int))
+    path.write_text(path.read_text().replace("\n0,0,", f"\n{cell},0,", 1))
+    assert read_csv(path)[1].tolist() == [9, 0, 0]

@@ -27,6 +27,10 @@ _BY_ROW_AND_COLUMN = re.compile(r"(?:pixel|px)?[ _-]?(\d{1,2})x(\d{1,2})")
 _LONGEST_LINE = 40_000
 """Largest length of a line in characters: twice that of 785 numbers from ``numpy.savetxt``, the longest known format.
 Without a limit, a file without line ends would fill the memory."""
+_NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
+"""A number in ASCII digits. ``float`` also accepts ``1_0`` and digits of other scripts."""
+_FOREIGN = re.compile(r"[^0-9.eE+\-, \t\r\n\"]")
+"""A character that no line of numbers contains."""
 _CHUNK = 1000
 """Lines parsed at a time, which bounds memory."""
 _EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, with commas between"
@@ -120,6 +124,8 @@ def _read_rows(lines: Iterable[str], columns: int) -> np.ndarray:
 
 
 def _parse(lines: list[str]) -> np.ndarray:
+    if any(map(_FOREIGN.search, lines)):
+        raise ValueError("a value is not a number")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # older NumPy only warns when it cuts 0.5 to 0
         try:
@@ -149,7 +155,4 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
 
 
 def _is_byte(value: str) -> bool:
-    try:
-        return 0 <= float(value) <= 255 and float(value).is_integer()
-    except ValueError:
-        return False
+    return _NUMBER.fullmatch(value) is not None and 0 <= float(value) <= 255 and float(value).is_integer()
