@@ -12,7 +12,9 @@ from typing import BinaryIO, Protocol
 from fmnist_runtime.errors import ConfigError, FileError
 
 __all__ = [
+    "SUBSTITUTE_BYTES",
     "check_folder",
+    "describe_substitute",
     "make_folder",
     "parse_path",
     "read_at_most",
@@ -30,6 +32,14 @@ _UNFINISHED = ".fmnist-unfinished-"
 """Beginning of the name of a folder in which files are completed."""
 _ABANDONED_SECONDS = 3600
 """Age from which such a folder is one of a process that was killed: writing takes seconds."""
+
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+"""First bytes of a pointer of Git LFS (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)."""
+_HTML = (b"<!doctype html", b"<html")
+"""Beginnings of a web page, in lower case."""
+SUBSTITUTE_BYTES = 1024
+"""Bytes examined for a substitute: blank lines or a byte order mark may precede a web page."""
 
 
 class _Readable(Protocol):
@@ -54,6 +64,22 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
     while length <= limit and (piece := file.read(min(_PIECE, limit + 1 - length))):
         length += whole.write(piece)
     return whole.getvalue()
+
+
+def describe_substitute(data: bytes) -> str | None:
+    """Returns what a file is, and what to do, if it was saved in place of the wanted one: a pointer of Git LFS, or a web page.
+
+    Args:
+        data: Content of the file; ``SUBSTITUTE_BYTES`` of its beginning are enough.
+
+    Returns:
+        The description; None for any other file.
+    """
+    if data.startswith(_LFS):
+        return "a pointer of Git LFS, not the file itself: run 'git lfs pull' in its repository"
+    if data[:SUBSTITUTE_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
+        return "a web page, not the file itself: download the raw file"
+    return None
 
 
 def standard_input() -> BinaryIO:

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.errors import FileError
+from fmnist_runtime.classifier import Classifier
+from fmnist_runtime.drift.counts import read_counts
+from fmnist_runtime.errors import DataError, FileError, ImageError, ModelError
 from fmnist_runtime.files import check_folder, make_folder, read_at_most, write_atomically, write_together
+from fmnist_runtime.image_io.decode import open_image
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 473000\n"
+PAGE = b"\xef\xbb\xbf\r\n\n<!DOCTYPE html>\n<html lang=en><title>Page not found</title>" + b"<p>x</p>" * 500
 
 
 class Pipe:
@@ -157,3 +163,19 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"earlier")
     write_together(tmp_path, {"a": b"whole"}, remove=["b", "gone"])
     assert {path.name for path in tmp_path.iterdir()} == {"a", ".fmnist-unfinished-young"}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.ort"])
+@pytest.mark.parametrize(
+    ("content", "advice"), [(POINTER, "git lfs pull"), (PAGE, "a web page.*download the raw file")]
+)
+def test_what_was_saved_in_place_of_a_file_is_named(content: bytes, advice: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
+    with pytest.raises(ModelError, match=advice):
+        Classifier.load(path)
+    with pytest.raises(DataError, match=advice):
+        read_counts(path)
+    with pytest.raises(ImageError, match=advice):
+        open_image(path)

@@ -143,3 +143,14 @@ def test_the_sum_is_that_of_the_weights_that_were_read(tmp_path: Path, monkeypat
     found = load_checkpoint(tmp_path / "a")
     assert found.sha256 == before
     assert all(torch.equal(found.model.state_dict()[key], value) for key, value in first.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"), (b"<html>404", "a web page")],
+)
+def test_what_was_saved_in_place_of_a_checkpoint_is_named(content: bytes, advice: str, tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=advice):
+        load_checkpoint(path)

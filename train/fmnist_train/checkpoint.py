@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_runtime.files import read_at_most, write_atomically
+from fmnist_runtime.files import describe_substitute, read_at_most, write_atomically
 from fmnist_train.files import read_object
 from fmnist_train.models import build_model
 
@@ -103,6 +103,8 @@ def _read(path: Path) -> bytes:
 
 def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Returns tensors and description of a file's content; see ``read_tensors``."""
+    if substitute := describe_substitute(data):
+        raise CheckpointError(f"{path}: {substitute}")
     try:
         tensors = load(data)  # checks the header, too
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

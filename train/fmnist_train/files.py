@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fmnist_runtime.errors import ConfigError, DataError, FileError
-from fmnist_runtime.files import parse_path, write_atomically
+from fmnist_runtime.files import SUBSTITUTE_BYTES, describe_substitute, parse_path, write_atomically
 
 __all__ = [
     "bounded_lines",
@@ -115,11 +115,13 @@ def open_unpacked(path: Path) -> Iterator[io.BufferedReader]:
     """Opens a file in binary mode, and decompresses it if its name ends in ``.gz``.
 
     Raises:
-        DataError: The file is unreadable or damaged, or unpacks to more than ``UNPACKED_LIMIT`` bytes. A later read
-            raises the error, too.
+        DataError: The file is unreadable or damaged, is a pointer of Git LFS or a web page, or unpacks to more than
+            ``UNPACKED_LIMIT`` bytes. A later read raises the error, too.
     """
     try:
         with path.open("rb") as file:
+            if substitute := describe_substitute(file.peek(SUBSTITUTE_BYTES)):
+                raise DataError(f"{path}: {substitute}")
             yield io.BufferedReader(_Unpacked(path, file), 1 << 20) if path.suffix == ".gz" else file
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None)

@@ -14,7 +14,7 @@ import numpy as np
 
 from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, label_text
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.files import read_at_most, standard_input
+from fmnist_runtime.files import describe_substitute, read_at_most, standard_input
 
 __all__ = ["EDGES", "AnswerCounts", "read_counts"]
 
@@ -84,6 +84,8 @@ def read_counts(path: Path) -> AnswerCounts:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > _MAX_BYTES:
         raise DataError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; compare a part of the answers")
+    if substitute := describe_substitute(data):
+        raise DataError(f"{path}: {substitute}")
     text = _decode(path, data)
     try:
         counts = _from_answers(text) if text.lstrip().startswith("{") else _from_metrics(text)

@@ -3,6 +3,8 @@
 A message states the format and how to convert the file.
 """
 
+from fmnist_runtime.files import describe_substitute
+
 __all__ = ["describe_unsupported", "heif_is_readable"]
 
 _HEIF_BRANDS = frozenset([b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
@@ -38,9 +40,7 @@ def describe_unsupported(data: bytes) -> str:
     text = data[:_TEXT_BYTES].lower()
     if b"<svg" in text:
         return "an SVG drawing; export it as PNG"
-    if text.lstrip().startswith((b"<!doctype html", b"<html")):
-        return "a web page, not a picture; download the picture itself"
-    return "not a picture, or in a format that this Pillow does not read"
+    return describe_substitute(data) or "not a picture, or in a format that this Pillow does not read"
 
 
 def _describe_ftyp(data: bytes) -> str:

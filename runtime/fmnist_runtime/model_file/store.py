@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnist_runtime.errors import ModelError
-from fmnist_runtime.files import read_at_most
+from fmnist_runtime.files import describe_substitute, read_at_most
 from fmnist_runtime.model_file.integrity import verify_sha256
 
 __all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "prefix_model_errors", "read_model"]
@@ -79,7 +79,7 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
     """Reads a model file, and verifies it against ``sha256`` and a ``SHA256SUMS`` in the same folder.
 
     Raises:
-        ModelError: Unreadable, empty, too large, or with another hash.
+        ModelError: Unreadable, empty, too large, a pointer of Git LFS, a web page, or with another hash.
     """
     try:
         with path.open("rb") as file:
@@ -90,6 +90,8 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
         raise ModelError(f"{path}: the model file is empty")
     if len(data) > MAX_BYTES:
         raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB: refused")
+    if substitute := describe_substitute(data):
+        raise ModelError(f"{path}: {substitute}")
     with prefix_model_errors(path):
         for digits in filter(None, (sha256, _listed_sha256(path))):
             verify_sha256(data, digits)

@@ -10,7 +10,7 @@ from torchvision.datasets import FashionMNIST
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data import sources
-from fmnist_train.data.fashion_mnist import read_idx_part
+from fmnist_train.data.fashion_mnist import CSV_FILES, PUBLISHED, read_idx_part
 from fmnist_train.data.sample import write_sample
 from fmnist_train.data.sources import SAMPLE_FOLDER, find_dataset
 
@@ -168,3 +168,20 @@ def test_full_data_is_the_published_one(full_data, caplog):
         assert split.images.shape == (count, 28, 28)
         assert np.bincount(split.labels).tolist() == [count // 10] * 10
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("names", [list(PUBLISHED), list(CSV_FILES.values())], ids=["IDX", "CSV"])
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html><title>404</title></html>", "download the raw file"),
+    ],
+)
+def test_what_was_saved_in_place_of_the_files_is_named(content, advice, names, suffix, tmp_path):
+    for name in names:
+        (tmp_path / f"{name}{suffix}").write_bytes(content)
+    with pytest.raises(DataError, match=advice) as error:
+        find_dataset(data_dir=tmp_path).load("train")
+    assert any(f"{name}{suffix}: " in one_line(error) for name in names)
