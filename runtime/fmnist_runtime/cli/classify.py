@@ -26,13 +26,16 @@ def classify(chosen: Namespace) -> int:
 
     form = "json" if chosen.json else "csv" if chosen.csv else "table"
     progress = _progress(chosen)
-    with closing(_answers(chosen)) as answers:
+    on_input = _comparison_writer(chosen.show)
+    with closing(_answers(chosen, on_input)) as answers:
         if not gc.isenabled():  # main() disables it; objects of imports live until the end, so they are not collected
             gc.freeze()
             gc.enable()
         totals = print_answers(answers, form=form, quiet=chosen.quiet, progress=progress)
     if chosen.verbose:
         print_summary(totals, chosen.model)
+    if on_input is not None and on_input.failure is not None:
+        raise on_input.failure
     return int(totals.unreadable > 0)
 
 
@@ -63,7 +66,7 @@ def _paths(chosen: Namespace) -> Iterator[str]:
     return chain(paths, read_paths(chosen.files_from, b"\0" if chosen.null else b"\n"))
 
 
-def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
+def _answers(chosen: Namespace, on_input: Any) -> Generator[Answer, None, None]:
     if chosen.show:
         from fmnist_runtime.files import make_folder
 
@@ -85,7 +88,7 @@ def _answers(chosen: Namespace) -> Generator[Answer, None, None]:
     from fmnist_runtime.classifier import Classifier
 
     classifier = Classifier.load(**model_arguments(chosen))
-    call = partial(classifier.results, **options, on_input=_comparison_writer(chosen.show))
+    call = partial(classifier.results, **options, on_input=on_input)
     answers = classify_sources(call, sources, threads=1 if chosen.workers == 1 else None)
     if chosen.watch is None:
         return answers
@@ -102,12 +105,12 @@ def _refuse_as_input(folder: Path, inputs: Iterable[str | Path]) -> None:
 
 
 def _comparison_writer(folder: Path | None) -> Any:
-    """Returns the callback that writes the images of ``--show`` (see ``OnInput``); None without a folder."""
+    """Returns the callback that writes the images of ``--show`` (a ``ComparisonFolder``); None without a folder."""
     if folder is None:
         return None
-    from fmnist_runtime.image_io.comparison_image import comparison_writer
+    from fmnist_runtime.image_io.comparison_image import ComparisonFolder
 
-    return comparison_writer(folder)
+    return ComparisonFolder(folder)
 
 
 def _concatenate(first: Iterator[Answer], second: Iterator[Answer]) -> Generator[Answer, None, None]:

@@ -27,8 +27,8 @@ _RESTARTED = "the service was restarted since the earlier reading, so its counts
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 Value = TypeVar("Value", bool, float, str)
 
-_MAX_BYTES = 1 << 30
-"""Largest file in bytes, which is held in memory: about four million answers."""
+_MAX_BYTES = 1 << 27
+"""Largest file in bytes: about half a million answers. The bytes and up to two copies of their text are in memory."""
 _MAX_COUNT = 1 << 53
 """Largest count: metrics are written as floats, which represent every whole number up to this one exactly."""
 

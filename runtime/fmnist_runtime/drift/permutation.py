@@ -17,9 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fmnist_runtime.drift.counts import AnswerCounts
+from fmnist_runtime.errors import DataError
 
 __all__ = ["DRAWS", "Finding", "chi_square", "detect_drift", "kolmogorov_smirnov"]
 
+_FEW_LABELS = 10
+"""Number of different labels from which two files without a common or repeated label are not of one model: few answers may
+all differ by chance."""
 DRAWS = 9999
 """Number of draws; the smallest possible p is 1 / (DRAWS + 1)."""
 _MAX_IMAGES = 10**9
@@ -93,6 +97,9 @@ def detect_drift(
 
     Returns:
         One finding for each test. The test of the labels is left out if all images of one set were rejected.
+
+    Raises:
+        DataError: The labels cannot be compared.
     """
     rng = np.random.default_rng(0)
     comparisons = [
@@ -101,9 +108,18 @@ def detect_drift(
     ]
     if any(reference.labels.values()) and any(today.labels.values()):
         names = sorted({*reference.labels, *today.labels})
+        if len(names) >= _FEW_LABELS and not _have_common_or_repeated_labels(reference, today):
+            raise DataError("no label is in both files, and none occurs twice: these are not answers of one model")
         before, now = (np.array([counts.labels.get(name, 0) for name in names]) for counts in (reference, today))
         comparisons.insert(0, _Comparison("labels", before, now, chi_square))
     return _holm([_test(comparison, rng) for comparison in comparisons], alpha, least)
+
+
+def _have_common_or_repeated_labels(reference: AnswerCounts, today: AnswerCounts) -> bool:
+    """Returns whether the labels can be compared: without either, every random division differs as much as the real one."""
+    counts = [counts.labels.get(name, 0) for counts in (reference, today) for name in counts.labels]
+    common = any(reference.labels.get(name) for name in today.labels if today.labels[name])
+    return common or max(counts) > 1
 
 
 def _rejections(counts: AnswerCounts) -> np.ndarray:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmnist_runtime.image_io import comparison_image
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
@@ -201,3 +203,13 @@ def test_a_pipe_that_is_named() -> None:
 def test_a_model_that_never_ends() -> None:
     done = infer("x.png", "--model", "/dev/zero")
     assert done.returncode == 1 and b"larger than 256 MiB" in done.stderr
+
+
+def test_answers_come_before_one_line_about_a_folder_of_show_that_is_full(tmp_path: Path) -> None:
+    photos = [EXAMPLES / "shirt.jpg", EXAMPLES / "trouser.jpg"]
+    for folder in photos:  # a folder in place of each file: as from a full disk, the image cannot be written
+        (tmp_path / f"{comparison_image._stem(str(folder))}.png").mkdir()
+    expected = infer(*photos, "--json")
+    done = infer(*photos, "--json", "--show", tmp_path)
+    assert done.stdout == expected.stdout and done.returncode == 1
+    assert done.stderr.count(b"\n") == 1 and b"--show: cannot write" in done.stderr

@@ -148,3 +148,18 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "day").write_text(LINES)
     with pytest.raises(DataError, match="larger than"):
         read_counts(tmp_path / "day")
+
+
+def test_labels_without_anything_in_common_are_not_called_as_before(tmp_path: Path) -> None:
+    for name in ("before", "now"):
+        lines = [json.dumps(ANSWER | {"label": f"{name}{number}"}) for number in range(20)]
+        (tmp_path / name).write_text("\n".join(lines))
+    with pytest.raises(DataError, match="not answers of one model"):
+        detect_drift(read_counts(tmp_path / "before"), read_counts(tmp_path / "now"))
+
+
+def test_a_file_that_would_take_gigabytes_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "day").open("wb") as file:
+        file.truncate((1 << 27) + 1)  # takes no space on the disk
+    with pytest.raises(DataError, match="larger than 128 MiB; compare a part"):
+        read_counts(tmp_path / "day")
