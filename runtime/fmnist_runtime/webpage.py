@@ -9,7 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import write_together
 from fmnist_runtime.network.page_model import page_model
 from fmnist_runtime.preprocessing.parameters import parameters_json
@@ -18,6 +18,8 @@ __all__ = ["page_files", "write_page"]
 
 _SOURCES = (Path(__file__).parent / "web", Path(__file__).parents[1] / "web")
 _WORKER = "sw.js"
+_OWN_FILES = ("model.bin", "parameters.js")
+"""Files that every page has, and other web sites hardly ever: they mark a folder that this module has written."""
 
 
 def page_files(model: bytes) -> dict[str, bytes]:
@@ -53,11 +55,22 @@ def write_page(model: bytes, folder: Path) -> int:
     The service worker is written last, so that a browser loads the complete new page or keeps the old one.
 
     Raises:
+        ConfigError: The folder has another web site's files of the same names.
         FmnistError: The folder cannot be written, or see ``page_files``.
     """
     files = page_files(model)
     try:
+        _check_folder(folder, files)
         write_together(folder, files)
     except OSError as error:
         raise FmnistError(f"web: cannot write {folder}: {error.strerror or error}") from error
     return sum(map(len, files.values()))
+
+
+def _check_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Raises ConfigError if files of another web site would be replaced."""
+    if any((folder / name).exists() for name in _OWN_FILES):
+        return
+    for name in sorted(files):
+        if (folder / name).exists():
+            raise ConfigError(f"web: {folder / name} belongs to another web site; name a new folder")

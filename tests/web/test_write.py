@@ -12,7 +12,7 @@ from PIL import Image
 
 from fmnist_runtime.cli.infer import infer
 from fmnist_runtime.console import run_argparse
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.webpage import page_files, write_page
@@ -62,3 +62,15 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(FmnistError, match="web: cannot write"):
         write_page(find_model("nano").read_bytes(), tmp_path / "file")
+
+
+def test_another_site_is_not_overwritten_but_an_earlier_page_is(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(ConfigError, match=r"index\.html belongs to another web site; name a new folder"):
+        write_page(find_model("nano").read_bytes(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    assert (tmp_path / "index.html").read_text() == "mine"
+    write_page(find_model("nano").read_bytes(), tmp_path / "page")
+    model = (tmp_path / "page" / "model.bin").read_bytes()
+    write_page(find_model("micro").read_bytes(), tmp_path / "page")
+    assert (tmp_path / "page" / "model.bin").read_bytes() != model
