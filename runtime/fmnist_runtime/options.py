@@ -136,6 +136,8 @@ class CommandParser(argparse.ArgumentParser):
         for option in options:
             if near := get_close_matches(option, [*known, *commands], 1, 0.7):
                 return f"there is no option {option}; did you mean {commands.get(near[0], near[0])}?"
+        if files := [argument for argument in unknown if argument.startswith("-") and os.path.lexists(argument)]:
+            return f"write ./{files[0]} for the file of that name"
         return f"{self.prog} does not take {' '.join(unknown)}: leave out {', '.join(options or unknown)}"
 
     def _from_environment(self, action: argparse.Action, env: str, default: Any) -> Any:

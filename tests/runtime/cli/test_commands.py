@@ -100,6 +100,15 @@ def test_usage_errors_are_one_line_with_a_suggestion(
     assert message in error and error.count("\n") == 1
 
 
+def test_a_file_whose_name_begins_with_a_dash_is_not_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "-n.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    assert run("-n.jpg") == 2
+    assert "write ./-n.jpg for the file of that name" in capsys.readouterr().err
+
+
 def test_options_and_pictures_come_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(EXAMPLE, "--json", EXAMPLE, "--top-k", "1") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
