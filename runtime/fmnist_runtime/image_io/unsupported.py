@@ -24,6 +24,8 @@ _SIGNATURES = {
     b"PK\x03\x04": "a ZIP archive or office document; unpack it first",
     b"\x1f\x8b": "a gzip archive; unpack it first",
     b"\0\5\x16\7": "a Mac's AppleDouble file of metadata; the picture is in the file whose name lacks the leading ._",
+    b"book\0\0\0\0mark": "a Mac's alias, which only points at the picture; name the original file",
+    b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",
     b"\x1aE\xdf\xa3": "a video; export a frame as PNG or JPEG",
 }
 _TEXT_BYTES = 1024

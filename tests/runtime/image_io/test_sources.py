@@ -91,3 +91,13 @@ def test_hidden_files_of_systems_are_left_out(tmp_path: Path) -> None:
     assert list(find_images(tmp_path)) == [tmp_path / "a.png"]
     hidden = tmp_path / ".Trash-1000"  # given by name, it is searched
     assert list(find_images(hidden)) == [Path(os.fspath(hidden), "e.png")]
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [(b"book\0\0\0\0mark\0\0", "alias.*name the original"), (b"bplist00\xd3", "iCloud, download the photo")],
+)
+def test_stand_ins_of_a_mac_are_named(content: bytes, advice: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=advice):
+        open_image(tmp_path / "a.jpg")
