@@ -3,7 +3,7 @@
 import sys
 
 import fmnist_runtime
-from fmnist_runtime.console import run_main
+from fmnist_runtime.console import exit_code_of, run_main
 
 __all__ = ["main"]
 
@@ -11,8 +11,7 @@ __all__ = ["main"]
 def main() -> None:
     """Entry point."""
     if sys.argv[1:] == ["--version"]:  # needs no extra
-        print(fmnist_runtime.__version__)
-        return
+        sys.exit(exit_code_of(lambda: print(fmnist_runtime.__version__)))
     sys.exit(run_main("fmnist_export.cli", extra="export"))
 
 

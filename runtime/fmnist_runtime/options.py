@@ -104,6 +104,10 @@ class CommandParser(argparse.ArgumentParser):
             self.usage = _wrap_usage(self.prog, self.usage, width)
         return super().format_help()
 
+    def print_help(self, file: Any = None) -> None:
+        """Prints the help; ``argparse`` would ignore a write that fails."""
+        (file or sys.stdout).write(self.format_help())
+
     def parse_arguments(self, args: Sequence[str] | None = None) -> argparse.Namespace:
         """Parses options and positional arguments in any order; an unknown or malformed one ends the process.
 

@@ -4,6 +4,8 @@ import errno
 import importlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,23 @@ def test_sigterm_ends_a_forked_process_as_usual() -> None:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     assert run_argparse(command) == -signal.SIGTERM
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fmnist_runtime.cli.infer",
+        "fmnist_runtime.serve.cli",
+        "fmnist_runtime.drift.cli",
+        "fmnist_bench.cli",
+        "fmnist_train.__main__",
+        "fmnist_export.__main__",
+    ],
+)
+def test_help_and_version_that_cannot_be_written(module: str, option: str) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; from {module} import main; main()", option]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
