@@ -61,7 +61,8 @@ def print_answers(
         totals.unreadable += answer.error is not None
         totals.rejected += answer.prediction is not None and answer.prediction.rejected
         if answer.error is not None and not quiet:
-            print(f"error: {printable(f'{answer.path}: {answer.error}')}", file=sys.stderr)
+            name = answer.path or "''"  # an empty path, as of a variable of the shell that is not set
+            print(f"error: {printable(f'{name}: {answer.error}')}", file=sys.stderr)
         print_one(answer)
     totals.seconds = time.monotonic() - begin
     if progress:
