@@ -82,7 +82,7 @@ def test_a_defect_is_no_error_value(classifier: Classifier, monkeypatch: pytest.
 
 
 def test_processes_and_threads_take_one_path(classifier: Classifier) -> None:
-    options = {"top_k": 3, "reject": True, "show": None}
+    options = {"top_k": 3, "reject": True}
     in_processes = classify_in_processes(expand([EXAMPLES]), 2, load={"path": "nano"}, options=options)
     assert list(in_processes) == list(classifier.stream([EXAMPLES]))
 

@@ -81,8 +81,8 @@ def _answers(chosen: Namespace, on_input: Any) -> Generator[Answer, None, None]:
     if processes > 1:
         from fmnist_runtime.workers.pool import classify_in_processes
 
-        options["show"] = chosen.show and str(chosen.show)
-        return classify_in_processes(sources, processes, load=model_arguments(chosen), options=options)
+        load = model_arguments(chosen)
+        return classify_in_processes(sources, processes, load=load, options=options, on_input=on_input)
     from functools import partial
 
     from fmnist_runtime.classifier import Classifier
@@ -110,7 +110,7 @@ def _comparison_writer(folder: Path | None) -> Any:
         return None
     from fmnist_runtime.image_io.comparison_image import ComparisonFolder
 
-    return ComparisonFolder(folder)
+    return ComparisonFolder(str(folder))
 
 
 def _concatenate(first: Iterator[Answer], second: Iterator[Answer]) -> Generator[Answer, None, None]:

@@ -4,7 +4,6 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +13,34 @@ from PIL import Image
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.files import write_atomically
 
-__all__ = ["ComparisonFolder", "comparison_writer", "side_by_side", "write_comparison"]
+__all__ = ["ComparisonFolder", "side_by_side", "write_comparison"]
 
 _SIDE = 280
 """Side of each half of the image in pixels: ten for each pixel of the network's input."""
 
 
-def comparison_writer(folder: str | Path) -> Callable[[Any, Image.Image, np.ndarray], None]:
-    """Returns a callback for ``Classifier.results`` that writes each photo beside the network's input into a folder."""
-    return lambda path, image, network_input: write_comparison(image, network_input, Path(folder), str(path))
-
-
 class ComparisonFolder:
-    """Callback as of ``comparison_writer``, which keeps the first failure and then writes nothing more.
+    """Callback for ``Classifier.results`` that writes each photo beside the network's input into a folder.
+
+    After the first failure it writes nothing more.
 
     Args:
-        folder: See ``comparison_writer``.
+        folder: Folder for the images; created if it does not exist.
 
     Attributes:
+        folder: The folder.
         failure: Why the first image that could not be written was not; None without a failure.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._write = comparison_writer(folder)
-        self.failure: FmnistError | None = None
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.failure: Exception | None = None
 
     def __call__(self, path: Any, image: Image.Image, network_input: np.ndarray) -> None:
         """Writes one comparison image."""
         if self.failure is None:
             try:
-                self._write(path, image, network_input)
+                write_comparison(image, network_input, Path(self.folder), str(path))
             except FmnistError as error:
                 self.failure = error
 

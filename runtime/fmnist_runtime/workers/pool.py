@@ -17,7 +17,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from fmnist_runtime.batching.batch import to_answers
 from fmnist_runtime.batching.ordered_map import map_ordered
@@ -26,6 +26,9 @@ from fmnist_runtime.errors import FmnistError, ImageError, WorkerError
 from fmnist_runtime.image_io.sources import Source
 from fmnist_runtime.prediction import Answer, PredictionOrError
 from fmnist_runtime.workers.process import receive, send, unpack, unpack_error
+
+if TYPE_CHECKING:
+    from fmnist_runtime.image_io.comparison_image import ComparisonFolder
 
 __all__ = ["WorkerPool", "classify_in_processes"]
 
@@ -45,7 +48,12 @@ _log = logging.getLogger(__name__)
 
 
 def classify_in_processes(
-    sources: Iterable[Source], processes: int, *, load: dict[str, Any], options: dict[str, Any]
+    sources: Iterable[Source],
+    processes: int,
+    *,
+    load: dict[str, Any],
+    options: dict[str, Any],
+    on_input: "ComparisonFolder | None" = None,
 ) -> Generator[Answer, None, None]:
     """Classifies sources in their order, as ``batch.classify_sources``, in several processes; see ``WorkerPool``.
 
@@ -54,15 +62,18 @@ def classify_in_processes(
         processes: Number of processes.
         load: Arguments of ``Classifier.load``, plain values only.
         options: See ``WorkerPool.classify``.
+        on_input: Folder into which the processes write comparison images. After the last answer it has their first failure.
 
     Raises:
         FmnistError: What ``Classifier.load`` raises, or the processes cannot be started.
     """
     with WorkerPool(processes, load) as pool:
-        classify = partial(pool.classify, **options)
+        classify = partial(pool.classify, **options, show=on_input and on_input.folder)
         yield from map_ordered(
             lambda batch: to_answers(batch, classify), sources, threads=processes, chunk=_CHUNK, stop=pool.close
         )
+        if on_input is not None:
+            on_input.failure = pool.show_failure
 
 
 class WorkerPool:
@@ -161,6 +172,11 @@ class WorkerPool:
         """Number of processes that have died or were killed because they hung."""
         return sum(worker.deaths for worker in self._all)
 
+    @property
+    def show_failure(self) -> Exception | None:
+        """Why a process could not write a comparison image; None without a failure."""
+        return next((worker.show_failure for worker in self._all if worker.show_failure is not None), None)
+
     def _watch(self, interval: float) -> None:
         while not self._closing.wait(interval):
             for worker in self._all:
@@ -197,6 +213,7 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self.labels: list[str] = []
         self.failure: FmnistError | None = None
+        self.show_failure: Exception | None = None
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Starts the process, sends the settings, and waits until it has loaded the model.
@@ -260,7 +277,10 @@ class _Worker:
             return [result for picture in pictures for result in self.classify([picture], options, again=True)]
         if isinstance(reply, dict):
             raise unpack_error(**reply)
-        return unpack(reply)
+        results, failure = reply
+        if failure is not None:
+            self.show_failure = unpack_error(**failure)
+        return unpack(results)
 
     def _exchange(self, process: "subprocess.Popen[bytes]", message: Any, seconds: float | None) -> Any:
         """Sends a message and waits for the reply; ``kill_if_late`` ends the wait after ``seconds``."""

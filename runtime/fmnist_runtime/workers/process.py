@@ -149,15 +149,20 @@ def _load_classifier(arguments: dict[str, Any], *, checked: bool, lock: int | No
 
 
 def _answer_requests(classifier: "Classifier", requests: BinaryIO, answers: BinaryIO) -> None:
-    from fmnist_runtime.image_io.comparison_image import comparison_writer
+    """Replies to each request with the packed results and the failure of ``show``, or with an error in place of both."""
+    from fmnist_runtime.image_io.comparison_image import ComparisonFolder
 
+    on_input: ComparisonFolder | None = None
     while True:
         images, options = receive(requests)
         show = options.pop("show", None)
-        on_input = None if show is None else comparison_writer(show)
-        reply: list[Any] | PackedError
+        if show is None or on_input is None or on_input.folder != show:
+            on_input = None if show is None else ComparisonFolder(show)
+        reply: tuple[list[Any], PackedError | None] | PackedError
         try:
-            reply = pack(classifier.results(images, **options, on_input=on_input))
+            results = pack(classifier.results(images, **options, on_input=on_input))
+            failure = None if on_input is None else on_input.failure
+            reply = results, None if failure is None else pack_error(failure)
         except Exception as defect:  # the model call failed, not the preparation of one image
             reply = pack_error(defect)
         send(answers, reply)

@@ -160,9 +160,6 @@ def test_output_that_cannot_be_written() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([*COMMAND, str(EXAMPLES / "shirt.jpg")], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE)
-    assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
@@ -205,11 +202,18 @@ def test_a_model_that_never_ends() -> None:
     assert done.returncode == 1 and b"larger than 256 MiB" in done.stderr
 
 
-def test_answers_come_before_one_line_about_a_folder_of_show_that_is_full(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_answers_come_before_one_line_about_a_folder_of_show_that_is_full(tmp_path: Path, workers: int) -> None:
     photos = [EXAMPLES / "shirt.jpg", EXAMPLES / "trouser.jpg"]
     for folder in photos:  # a folder in place of each file: as from a full disk, the image cannot be written
         (tmp_path / f"{comparison_image._stem(str(folder))}.png").mkdir()
     expected = infer(*photos, "--json")
-    done = infer(*photos, "--json", "--show", tmp_path)
+    done = infer(*photos, "--json", "--show", tmp_path, "--workers", workers)
     assert done.stdout == expected.stdout and done.returncode == 1
     assert done.stderr.count(b"\n") == 1 and b"--show: cannot write" in done.stderr
+
+
+def test_an_empty_path_is_named() -> None:
+    done = infer("", EXAMPLES / "shirt.jpg")
+    assert done.returncode == 1 and b"Shirt" in done.stdout
+    assert done.stderr == b"error: '': cannot be read: the path is empty\n"

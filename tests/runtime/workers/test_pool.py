@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="lo
 
 COMMAND = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
 PHOTO = str(next((Path(__file__).parents[3] / "examples").glob("*.jpg")))
-OPTIONS = {"top_k": 3, "reject": True, "show": None}
+OPTIONS = {"top_k": 3, "reject": True}
 
 
 @pytest.fixture
