@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_runtime.errors import printable
+from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
 
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
@@ -21,9 +22,6 @@ EXTENSIONS = frozenset([
 """Extensions of images in a folder. A file given by name is opened whatever its extension.
 
 HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
-
-_SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
-"""Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
 
 
 class Source(NamedTuple):
@@ -64,16 +62,12 @@ def expand(
             found = True
             yield Source(path, path)
         if not found:
-            yield Source(name, name, "the folder holds no pictures")
-        if hidden and report:
+            left_out = f"; {describe_hidden(hidden)}" if hidden else ""
+            yield Source(name, name, f"the folder holds no pictures{left_out}")
+        elif hidden and report:
             import logging  # not at start-up
 
             logging.getLogger(__name__).warning("%s: %s", printable(name), describe_hidden(hidden))
-
-
-def describe_hidden(paths: Sequence[str]) -> str:
-    """Returns a clause with the number of names that were left out, and the first of them."""
-    return f"left out {len(paths):,} hidden or system names and links to folders, such as {printable(paths[0])}"
 
 
 def count_pictures(pictures: Iterable["Picture"], output: str | Path | None = None) -> int:
@@ -91,7 +85,8 @@ def find_images(
 
     Args:
         folder: Folder to search; its own name may be anything.
-        hidden: List to which the paths of the images and folders that are left out are appended.
+        hidden: List to which the paths that are left out are appended: hidden images and folders, links to folders, and
+            photos in files of other names (see ``is_passed_over``).
         output: Folder below it that is left out, too, because the caller writes images into it.
     """
     root = os.fspath(folder)
@@ -121,15 +116,6 @@ def _is_same(path: str, other: str | Path) -> bool:
         return False
 
 
-def is_hidden(name: str) -> bool:
-    """Returns whether a name is that of a program's internal file or folder, not of the user's.
-
-    Editors and systems use a leading dot (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of a Mac). Archives
-    made on a Mac have the folder ``__MACOSX``.
-    """
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
-
-
 def _list_folder(folder: str, hidden: list[str] | None) -> tuple[list[str], set[str]]:
     """Returns the names of images and folders in reverse order, and which of them are folders; see ``find_images``."""
     names, folders = [], set()
@@ -138,7 +124,7 @@ def _list_folder(folder: str, hidden: list[str] | None) -> tuple[list[str], set[
             is_folder = entry.is_dir(follow_symlinks=False)
             is_content = is_folder or _is_image(entry)
             if is_hidden(entry.name) or not is_content:
-                if hidden is not None and (is_content or (entry.is_symlink() and entry.is_dir())):
+                if hidden is not None and (is_content or _is_worth_a_line(entry)):
                     hidden.append(entry.path)
                 continue
             if is_folder:
@@ -146,6 +132,11 @@ def _list_folder(folder: str, hidden: list[str] | None) -> tuple[list[str], set[
             names.append(entry.name)
     names.sort(reverse=True)
     return names, folders
+
+
+def _is_worth_a_line(entry: "os.DirEntry[str]") -> bool:
+    """Returns whether the user may expect answers for what is neither an image nor a folder."""
+    return (entry.is_symlink() and entry.is_dir()) or (entry.is_file() and is_passed_over(entry.path))
 
 
 def _is_image(entry: "os.DirEntry[str]") -> bool:

@@ -101,3 +101,24 @@ def test_stand_ins_of_a_mac_are_named(content: bytes, advice: str, tmp_path: Pat
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ImageError, match=advice):
         open_image(tmp_path / "a.jpg")
+
+
+def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder of raw photos once held "no pictures"."""
+    Image.new("L", (4, 4)).save(tmp_path / "IMG_1", "PNG")
+    for name in ("a.DNG", "b.cr3", "c.NEF", ".d.HEIC.icloud", "e.pdf", "notes.txt", "LICENSE", "f.xmp", ".g.dng"):
+        (tmp_path / name).write_bytes(b"II*\0" if name[0] in "abc" else b"text")
+    (source,) = expand([str(tmp_path)], report=True)
+    assert source.error is not None and not caplog.records
+    assert source.error.startswith("the folder holds no pictures; left out 3 camera raw files, such as ")
+    for part in (
+        "(export as JPEG or PNG); 1 placeholder of a photo in iCloud, such as ",
+        ".d.HEIC.icloud (download the photos first); 1 SVG, PDF or JPEG XL file, such as ",
+        "1 picture without an extension, such as ",
+        "IMG_1 (add .jpg or .png to the name)",
+    ):
+        assert part in source.error
+    Image.new("L", (4, 4)).save(tmp_path / "h.png")
+    assert [source.name for source in expand([str(tmp_path)], report=True)] == [str(tmp_path / "h.png")]
+    (record,) = caplog.records
+    assert "left out 3 camera raw files" in record.message

@@ -286,3 +286,14 @@ def test_files_too_large_for_pictures_are_not_read_to_find_copies(tmp_path, writ
     assert peak < 100_000_000
     with pytest.raises(DataError, match=r"film\.gif: cannot be read as an image \(larger than 256 MiB: refused\)"):
         source.load("train")
+
+
+def test_raw_photos_in_a_class_folder_are_counted(tmp_path, write_pictures, caplog):
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    (folder / "hat" / "a.dng").write_bytes(b"II*\0")
+    find_dataset(str(folder))
+    assert "left out 1 camera raw file, such as" in caplog.text and "export as JPEG" in caplog.text
+    (folder / "boot").mkdir()
+    (folder / "boot" / "b.nef").write_bytes(b"II*\0")
+    with pytest.raises(DataError, match=r"class folder 'boot' \(left out 1 camera raw file, .*export as JPEG"):
+        find_dataset(str(folder))

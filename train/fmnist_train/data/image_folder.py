@@ -135,7 +135,9 @@ def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, lis
         images = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
         classes[name] = [*classes.get(name, ()), *images]
     if empty := [name for name, images in classes.items() if not images]:
-        raise DataError(f"{folder}: no images in the class folder '{empty[0]}'; add some, or remove it")
+        left_out = [path for path in hidden if (folder / empty[0]) in Path(path).parents]
+        found = f" ({describe_hidden(left_out)})" if left_out else ""
+        raise DataError(f"{folder}: no images in the class folder '{empty[0]}'{found}; add some, or remove it")
     if not classes:
         raise DataError(f"{folder}: must hold one folder of images for each class")
     return dict(sorted(classes.items()))  # by the composed names: both splits have the same order

@@ -1,0 +1,95 @@
+"""What a folder holds beside the images that are read: hidden names, and photos in formats that need converting first."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from fmnist_runtime.errors import printable
+
+__all__ = ["describe_hidden", "is_hidden", "is_passed_over"]
+
+_SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
+"""Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
+_RAW = frozenset([
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
+    ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+])  # fmt: skip
+"""Extensions of the raw files of cameras."""
+_CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
+"""Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
+"""First bytes of JPEG, PNG, GIF and TIFF files; ``_is_picture`` also recognizes WebP and HEIF."""
+_PLACEHOLDER = ".icloud"
+"""Extension of the small file that stands for a photo which is stored in iCloud only."""
+_ADVICE = {
+    "raw": ("camera raw file", "camera raw files", "export as JPEG or PNG"),
+    "icloud": ("placeholder of a photo in iCloud", "placeholders of photos in iCloud", "download the photos first"),
+    "other": ("SVG, PDF or JPEG XL file", "SVG, PDF or JPEG XL files", "export as JPEG or PNG"),
+    "unnamed": ("picture without an extension", "pictures without an extension", "add .jpg or .png to the name"),
+}
+"""For each kind of file: its name in the singular and plural, and what to do."""
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a name is that of a program's internal file or folder, not of the user's.
+
+    Editors and systems use a leading dot (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of a Mac). Archives
+    made on a Mac have the folder ``__MACOSX``.
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def is_passed_over(path: str) -> bool:
+    """Returns whether a file shows a photo although its name is not that of a readable image; see ``describe_hidden``."""
+    name = os.path.basename(path)  # noqa: PTH119 (a Path would take longer; so below)
+    if is_hidden(name):
+        return _kind(name) == "icloud"
+    kind = _kind(name)
+    return kind != "" and (kind != "unnamed" or _is_picture(path))
+
+
+def describe_hidden(paths: Sequence[str]) -> str:
+    """Returns a clause with the number of names that were left out, by kind, the first of each kind, and what to do."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_kind_left_out(path), []).append(path)
+    return "left out " + "; ".join(_describe(groups))
+
+
+def _describe(groups: dict[str, list[str]]) -> Iterator[str]:
+    for kind in ("", *_ADVICE):
+        if not (paths := groups.get(kind, [])):
+            continue
+        one = len(paths) == 1
+        if kind:
+            what, advice = _ADVICE[kind][0 if one else 1], f" ({_ADVICE[kind][2]})"
+        else:
+            what, advice = "hidden or system names and links to folders", ""
+            what = "hidden or system name or link to a folder" if one else what
+        yield f"{len(paths):,} {what}, such as {printable(paths[0])}{advice}"
+
+
+def _kind(name: str) -> str:
+    """Returns the kind of a file by its extension: a key of ``_ADVICE``, or an empty text for any other file."""
+    extension = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    if extension in _RAW:
+        return "raw"
+    if extension in _CONVERTIBLE:
+        return "other"
+    return {_PLACEHOLDER: "icloud", "": "unnamed"}.get(extension, "")
+
+
+def _kind_left_out(path: str) -> str:
+    """Returns the kind of a path that was left out; an empty text for hidden names and for folders."""
+    name = os.path.basename(path)  # noqa: PTH119
+    kind = _kind(name)
+    return kind if os.path.isfile(path) and (kind == "icloud" or not is_hidden(name)) else ""  # noqa: PTH113
+
+
+def _is_picture(path: str) -> bool:
+    """Returns whether the first bytes of a file are those of a common image format."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            start = file.read(12)
+    except OSError:
+        return False
+    return start.startswith(_STARTS) or start[8:] == b"WEBP" or start[4:11] in (b"ftyphei", b"ftypmif", b"ftypavi")
