@@ -297,3 +297,13 @@ def test_raw_photos_in_a_class_folder_are_counted(tmp_path, write_pictures, capl
     (folder / "boot" / "b.nef").write_bytes(b"II*\0")
     with pytest.raises(DataError, match=r"class folder 'boot' \(left out 1 camera raw file, .*export as JPEG"):
         find_dataset(str(folder))
+
+
+def test_a_damaged_test_image_is_found_before_training(tmp_path, write_pictures):
+    """Training once reported it after the last epoch."""
+    write_pictures(tmp_path / "train", hat=2, scarf=2)
+    write_pictures(tmp_path / "test", hat=2, scarf=2)
+    (tmp_path / "test" / "hat" / "001.png").write_bytes(b"no picture")
+    refused(tmp_path, r"001\.png: cannot be read as an image \(.*\); replace or remove the file")
+    (tmp_path / "train" / "hat" / "000.png").write_bytes(b"no picture")
+    refused(tmp_path, r"train.hat.000\.png: cannot be read .*; nor can 1 more: .*test.hat.001\.png; convert or remove")

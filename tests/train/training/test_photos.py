@@ -104,6 +104,11 @@ def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> No
     (tmp_path / "1.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"line 3: .*1\.jpg: cannot be read as an image"):
         read_photos(tmp_path, DATASET_LABELS)
+    (tmp_path / "2.jpg").write_bytes(b"no picture")
+    with pytest.raises(
+        DataError, match=r"line 3: .*; 1 more missing or unreadable: line 4; replace the photos, or remove"
+    ):
+        read_photos(tmp_path, DATASET_LABELS)
     write_folder(tmp_path, header=["file", "answers", "label", "who", "part"])
     with pytest.raises(DataError, match="line 1: no column 'sender'"):
         read_photos(tmp_path, DATASET_LABELS)

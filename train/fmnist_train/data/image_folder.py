@@ -64,23 +64,33 @@ class ClassFolders:
         samples = {name: _number(classes.values()) for name, classes in found.items()}
         self.samples: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
         report_copies(path, self.samples)
+        self._splits: dict[str, Split] = {}
 
     def load(self, part: str) -> Split:
-        """Reads ``"train"`` or ``"test"``.
+        """Reads ``"train"`` or ``"test"``; with the former also the latter, so that its faults are found before training.
 
         Raises:
-            DataError: An image cannot be read.
+            DataError: An image cannot be read. One message names the images of both splits.
         """
-        samples = self.samples[part]
-        images, faults = [], []
-        for file, _ in samples:
-            try:
-                images.append(to_network_input(open_image(file)))
-            except ImageError as error:
-                faults.append(f"{file}: cannot be read as an image ({error})")
+        faults: list[str] = []
+        for name in ("train", "test") if part == "train" else ("test",):
+            if name not in self._splits:
+                images = [_read(file, faults) for file, _ in self.samples[name]]
+                if not faults:
+                    labels = np.array([label for _, label in self.samples[name]], np.int64)
+                    self._splits[name] = Split(np.stack([image for image in images if image is not None]), labels)
         if faults:
             raise DataError(_list_faults(faults))
-        return Split(np.stack(images), np.array([label for _, label in samples], np.int64))
+        return self._splits[part]
+
+
+def _read(file: Path, faults: list[str]) -> np.ndarray | None:
+    """Returns the network's input uint8 ``[28, 28]``; appends a message to the faults if the image cannot be read."""
+    try:
+        return to_network_input(open_image(file))
+    except ImageError as error:
+        faults.append(f"{file}: cannot be read as an image ({error})")
+        return None
 
 
 def _list(folder: Path) -> list[Path]:
@@ -176,6 +186,6 @@ def _list_faults(faults: Sequence[str]) -> str:
     """Returns one line with the first fault, and the number and names of the other files."""
     names = [fault.partition(": cannot")[0] for fault in faults[1:]]
     if not names:
-        return faults[0]
+        return f"{faults[0]}; replace or remove the file"
     shown = ", ".join(names[:_SHOWN_FAULTS]) + (", ..." if len(names) > _SHOWN_FAULTS else "")
     return f"{faults[0]}; nor can {len(names):,} more: {shown}; convert or remove them"

@@ -40,6 +40,8 @@ PHOTOS_ORIGIN = (
 
 _COLUMNS = ("file", "answers", "label", "sender")
 _PARTS = ("train", "validation")
+_SHOWN_FAULTS = 10
+"""Largest number of further faulty lines that a message names."""
 _SPLIT_SALT = 1781
 """Number hashed with each sender: of 2,000 candidates, the one whose validation photos best match the class shares of all."""
 _VALIDATION_SHARE = 0.15
@@ -146,9 +148,14 @@ def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:
             raise DataError(f"{place}: {photo.path.name} is in the table twice, first in {seen[resolved]}")
         seen[resolved] = place.rpartition(": ")[2]
     with ThreadPoolExecutor() as threads:
-        for place, fault in zip(places, threads.map(_fault, photos), strict=True):
-            if fault:
-                raise DataError(f"{place}: {fault}")
+        found = zip(places, threads.map(_fault, photos), strict=True)
+        faults = [(place, fault) for place, fault in found if fault]
+    if faults:
+        (place, fault), *others = faults
+        shown = ", ".join(place.rpartition(": ")[2] for place, _ in others[:_SHOWN_FAULTS])
+        more = f"; {len(others):,} more missing or unreadable: {shown}" if others else ""
+        more += ", ..." if len(others) > _SHOWN_FAULTS else ""
+        raise DataError(f"{place}: {fault}{more}; replace the photos, or remove their lines")
 
 
 def _fault(photo: Photo) -> str | None:
