@@ -112,6 +112,9 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
         limit = min(limit, int(MAX_DECODED_BYTES / _bytes_per_pixel(image)))
     if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
         limit = min(limit, MAX_PYTHON_PIXELS)
+    if width * height > limit == max_pixels:
+        advice = "send a smaller picture, or raise the limit (--max-pixels of fmnist-serve)"
+        raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: {advice}")
     if width * height > limit:
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: refused as a decompression bomb")
 

@@ -105,9 +105,9 @@ def _add_limits(parser: CommandParser) -> None:
     add(
         "--max-pixels",
         type=positive_int_up_to(_MAX_VALUE),
-        default=50,
+        default=51,
         metavar="MILLIONS",
-        help="largest number of pixels of an image, in millions; a larger one is answered with 422 (default: 50)",
+        help="largest number of pixels of an image, in millions; a larger one is answered with 422 (default: 51)",
     )
     add(
         "--max-in-flight",

@@ -22,8 +22,9 @@ class RequestLimits:
     """Bytes of one request's body; a larger one is answered with 413."""
     files: int = 32
     """Images in one request; more are answered with 413."""
-    pixels: int = 50_000_000
-    """Pixels of one image, read from its header before it is decoded; more are answered with 422."""
+    pixels: int = 51_000_000
+    """Pixels of one image, read from its header before it is decoded; more are answered with 422. A phone's photo of 50
+    megapixels has up to 8,192×6,144, which are 50.3 million."""
     body_seconds: float = 20.0
     """Seconds from the first header to the last byte of the body; a slower one is answered with 408."""
     in_flight: int = 256
