@@ -278,3 +278,16 @@ def test_other_spellings_of_a_whole_number_are_accepted(cell: str, tmp_path: Pat
     path = write(tmp_path / "a.csv", ["label", *NUMBERED], np.zeros((3, 785), int))
     path.write_text(path.read_text().replace("\n0,0,", f"\n{cell},0,", 1))
     assert read_csv(path)[1].tolist() == [9, 0, 0]
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_named(separator: str, name: str, rows: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"the columns are separated by {name}: save the file with commas"):
+        read_csv(write(tmp_path / "a.csv", ["label", *NUMBERED], rows, delimiter=separator))
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_an_index_of_pandas_is_named(name: str, rows: np.ndarray, tmp_path: Path) -> None:
+    indexed = np.column_stack([np.arange(5), rows])
+    with pytest.raises(DataError, match=r"an index of pandas .*index=False"):
+        read_csv(write(tmp_path / "a.csv", [name, "label", *NUMBERED], indexed))

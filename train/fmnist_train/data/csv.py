@@ -78,6 +78,8 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
     """
     if names and all(re.fullmatch(r"[\d.]+", name) for name in names) and len(names) in (_PIXELS, _PIXELS + 1):
         raise DataError(f"{path}: the first line holds numbers in place of column names: {_EXPECTED}")
+    if fault := _describe_separator(names):
+        raise DataError(f"{path}: {fault}")
     labels = [place for place, name in enumerate(names) if name in _LABELS]
     if len(labels) != 1:
         fault = "several columns for the label" if labels else "no column 'label'"
@@ -93,6 +95,14 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
     )
 
 
+def _describe_separator(names: Sequence[str]) -> str | None:
+    """Returns what to do if the names are separated by semicolons, tabs or bars; None if they are not."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) < _PIXELS and sum(text.count(separator) for text in names) >= _PIXELS:
+            return f"the columns are separated by {name}: save the file with commas between them"
+    return None
+
+
 def _number(match: re.Match[str]) -> int:
     """Returns the number of a pixel in row-major order; the first pixel has 0 or 1, and ``1x1`` has 29."""
     first, *rest = map(int, match.groups())
@@ -101,6 +111,8 @@ def _number(match: re.Match[str]) -> int:
 
 def _describe_columns(names: Sequence[str]) -> str:
     """Describes the first column whose name is not that of a pixel; if there is none, the number of columns."""
+    if any(not name or name.startswith("unnamed:") for name in names):
+        return "a column without a name, as of an index of pandas (leave it out: to_csv(..., index=False)),"
     for name in names:
         if not _NUMBERED.fullmatch(name) and not _BY_ROW_AND_COLUMN.fullmatch(name):
             return f"a column '{name[:40]}'"
