@@ -72,6 +72,9 @@ def find_model(model: str | Path | None = None) -> Path:
     for name in FOLDER_FILES:
         if (path / name).is_file():
             return path / name
+    for name in FOLDER_FILES:
+        if (path / "export" / name).is_file():
+            raise ModelError(f"{path}: the folder of a training; its exported model is in {path / 'export'}: name that")
     raise ModelError(f"{path}: the folder holds no model ({' or '.join(FOLDER_FILES)})")
 
 

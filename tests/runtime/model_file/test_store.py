@@ -87,3 +87,10 @@ def test_a_list_is_read_in_bounded_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
+
+
+def test_the_folder_of_a_training_names_its_export(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "model.onnx").touch()
+    with pytest.raises(ModelError, match=r"its exported model is in .*export: name that"):
+        find_model(tmp_path)
