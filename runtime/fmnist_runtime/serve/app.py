@@ -39,6 +39,9 @@ __all__ = ["REFUSAL_SECONDS", "Service"]
 _OVERLOADED = error_response(busy(OVERLOADED))
 _NO_WORKER = "unavailable: no worker process can be started; the service's log has the reason"
 _TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
+_PARAMETERS = frozenset(["top_k", "reject"])
+"""Names in the query of a classification."""
+_POST = "send the picture with POST, as with curl: --data-binary @photo.jpg, or -F file=@photo.jpg"
 REFUSAL_SECONDS = 0.2
 """Seconds before a refusal is sent: without it, clients that retry at once would use most of the event loop's time."""
 
@@ -163,7 +166,11 @@ class Service:
 
 
 def _options(request: Request, classes: int, max_pixels: int) -> RequestOptions:
-    """Reads ``top_k`` and ``reject`` from the query."""
+    """Reads ``top_k`` and ``reject`` from the query; refuses other names, which are probably misspelled."""
+    for name in request.query_params:
+        if name not in _PARAMETERS:
+            near = "top_k" if "k" in name.lower() else "reject"
+            raise HTTPException(422, f"unknown parameter {name[:40]!a}; did you mean {near}? Known: top_k, reject")
     top_k = request.query_params.get("top_k", "3")
     if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
         raise HTTPException(422, f"top_k must be a whole number from 1 to {classes}")
@@ -199,6 +206,8 @@ def _error_with_name(answer: dict[str, Any]) -> str:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405 and request.url.path == "/classify":
+        return JsonLine({"error": f"{error.detail}: {_POST}"}, 405, error.headers)
     return error_response(error)
 
 

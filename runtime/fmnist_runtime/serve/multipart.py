@@ -58,7 +58,9 @@ def read_files(content_type: str, body: bytes, limit: int) -> list[File]:
     if not form.complete:
         raise HTTPException(422, "truncated multipart/form-data: the closing boundary is missing")
     if not form.files:
-        raise HTTPException(422, "multipart/form-data without a file: no part has a file name")
+        raise HTTPException(
+            422, "multipart/form-data without a file: no part has a file name (with curl: -F file=@photo.jpg)"
+        )
     return form.files
 
 

@@ -44,6 +44,20 @@ def test_parameters(service, photo: bytes) -> None:
         for query in ("top_k=0", "top_k=11", "top_k=x", "top_k=", "reject=no"):
             response = client.post(f"/classify?{query}", content=photo)
             assert response.status_code == 422 and query.split("=")[0] in response.json()["error"]
+        for name, near in {"topk": "top_k", "rejects": "reject"}.items():
+            response = client.post(f"/classify?{name}=1", content=photo)
+            assert response.status_code == 422
+            assert response.json()["error"] == f"unknown parameter '{name}'; did you mean {near}? Known: top_k, reject"
+
+
+def test_usual_mistakes_of_curl_have_advice(service, photo: bytes) -> None:
+    with service.client() as client:
+        upload = client.put("/classify", content=photo)
+        assert upload.status_code == 405 and upload.headers["allow"] == "POST"
+        assert "send the picture with POST" in upload.json()["error"]
+        field = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nphoto.jpg\r\n--x--\r\n'
+        no_file = client.post("/classify", content=field, headers={"content-type": "multipart/form-data; boundary=x"})
+        assert no_file.status_code == 422 and "-F file=@photo.jpg" in no_file.json()["error"]
 
 
 def test_one_bad_picture_does_not_spoil_the_others(service, photo: bytes) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 
 from fmnist_runtime import Classifier
+from fmnist_runtime.image_io.limits import refuse_too_much
 from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.multipart import read_files
@@ -86,8 +87,14 @@ def test_each_limit_has_its_status(strict, small: bytes) -> None:
             response = client.post("/classify", **request)
             assert response.status_code == status, (request.keys(), response.text)
             assert status == 200 or set(response.json()) == {"error"}
+        assert "--max-pixels" in client.post("/classify", content=wide).json()["error"]
         assert client.get("/classify").status_code == 405
         assert client.get("/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("size", [(8160, 6120), (8192, 6144)])
+def test_photos_of_50_megapixels_pass_by_default(size: tuple[int, int]) -> None:
+    refuse_too_much(Image.frombytes("1", (8, 8), bytes(8)).resize(size), RequestLimits().pixels)
 
 
 def test_a_form_cut_anywhere_is_refused(small: bytes) -> None:
