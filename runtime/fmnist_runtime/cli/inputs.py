@@ -15,6 +15,7 @@ from fmnist_runtime.batching.batch import Classify, to_answers
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import FileError
 from fmnist_runtime.files import standard_input
+from fmnist_runtime.image_io.left_out import starts_picture
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
 from fmnist_runtime.prediction import Answer
 
@@ -74,13 +75,17 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
         separator: Byte after each path: NUL, or a line feed, before which a carriage return is removed.
 
     Raises:
-        FileError: The list cannot be read, has a NUL byte that is not the separator, or has a line, or a row of empty lines,
-            of more than ``_LONGEST_PATH`` bytes.
+        FileError: The list cannot be read or is a picture, has a NUL byte that is not the separator, or has a line, or a row
+            of empty lines, of more than ``_LONGEST_PATH`` bytes.
     """
     try:
         with ExitStack() as stack:
             stream = standard_input() if file == "-" else stack.enter_context(Path(file).open("rb"))
             for number, line in enumerate(_split(stream, separator)):
+                if not number and starts_picture(line):
+                    raise FileError(
+                        f"--files-from: {file}: a picture, not a list of paths; name it without --files-from"
+                    )
                 if separator != b"\0" and b"\0" in line:
                     raise FileError(_HAS_NULL)
                 path = line.removesuffix(b"\r") if separator == b"\n" else line

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from fmnist_runtime.errors import printable
 
-__all__ = ["describe_hidden", "is_hidden", "is_passed_over"]
+__all__ = ["describe_hidden", "is_hidden", "is_passed_over", "starts_picture"]
 
 _SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
 """Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
@@ -16,8 +16,8 @@ _RAW = frozenset([
 """Extensions of the raw files of cameras."""
 _CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*")
-"""First bytes of JPEG, PNG, GIF and TIFF files; ``_is_picture`` also recognizes WebP and HEIF."""
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
+"""First bytes of JPEG, PNG, GIF and TIFF files; ``starts_picture`` also recognizes WebP and HEIF."""
 _PLACEHOLDER = ".icloud"
 """Extension of the small file that stands for a photo which is stored in iCloud only."""
 _ADVICE = {
@@ -92,4 +92,9 @@ def _is_picture(path: str) -> bool:
             start = file.read(12)
     except OSError:
         return False
-    return start.startswith(_STARTS) or start[8:] == b"WEBP" or start[4:11] in (b"ftyphei", b"ftypmif", b"ftypavi")
+    return starts_picture(start)
+
+
+def starts_picture(start: bytes) -> bool:
+    """Returns whether these are the first bytes of a file in a common image format; twelve are enough."""
+    return start.startswith(_STARTS) or start[8:12] == b"WEBP" or start[4:11] in (b"ftyphei", b"ftypmif", b"ftypavi")

@@ -1,7 +1,7 @@
 """Sources of images: files, folders, standard input and images in memory. Imports no module that is slow to import."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,16 @@ from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_pass
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
 
-__all__ = ["EXTENSIONS", "Source", "count_pictures", "describe_hidden", "expand", "find_images", "is_hidden"]
+__all__ = [
+    "EXTENSIONS",
+    "Source",
+    "count_pictures",
+    "describe_hidden",
+    "describe_missing",
+    "expand",
+    "find_images",
+    "is_hidden",
+]
 
 EXTENSIONS = frozenset([
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
@@ -54,7 +63,8 @@ def expand(
             yield Source(name, name, "cannot be read: the path is empty")
             continue
         if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
-            yield Source(name, name)
+            missing = None if os.path.exists(name) else describe_missing(name)  # noqa: PTH110
+            yield Source(name, name, missing and f"cannot be read: No such file or directory ({missing})")
             continue
         found = False
         hidden: list[str] = []
@@ -68,6 +78,25 @@ def expand(
             import logging  # not at start-up
 
             logging.getLogger(__name__).warning("%s: %s", printable(name), describe_hidden(hidden))
+
+
+def describe_missing(name: str) -> str | None:
+    """Returns why a path that does not exist was probably given, and what to do; None without a probable cause."""
+    if os.path.islink(name):  # noqa: PTH114 (see find_images; so below)
+        return f"a link to {printable(os.readlink(name))}, which does not exist"  # noqa: PTH115
+    scheme, mark, rest = name.partition("://")
+    if mark and scheme.isalpha():
+        path = f"a file:// address; name the path alone: {printable(rest)}"
+        return path if scheme.lower() == "file" else "a web address; download the picture, and name the file"
+    if len(name) > 1 and name[0] in "\"'" and name[-1] == name[0]:
+        return "the quotes are part of the name; remove them"
+    if name[0] == "~":
+        return "shells expand ~ outside of quotes only; remove the quotes, or write the folder in full"
+    if "*" in name or "?" in name or "[" in name:
+        return "a pattern that no file matches"
+    if os.sep == "/" and "\\" in name:
+        return "a path of Windows; the separator here is /"
+    return "the name begins or ends with a space" if name != name.strip() else None
 
 
 def count_pictures(pictures: Iterable["Picture"], output: str | Path | None = None) -> int:

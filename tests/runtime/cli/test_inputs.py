@@ -104,6 +104,12 @@ def test_images_that_the_command_writes_are_not_classified(tmp_path: Path) -> No
     assert same.returncode == 1 and b"is classified itself; name another folder" in same.stderr
 
 
+def test_a_picture_in_place_of_a_list_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with pytest.raises(FileError, match=r"a\.png: a picture, not a list"):
+        list(read_paths(str(tmp_path / "a.png")))
+
+
 class Clock:
     """Time that a test sets."""
 

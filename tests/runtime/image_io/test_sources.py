@@ -122,3 +122,30 @@ def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytes
     assert [source.name for source in expand([str(tmp_path)], report=True)] == [str(tmp_path / "h.png")]
     (record,) = caplog.records
     assert "left out 3 camera raw files" in record.message
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("https://example.org/a.jpg?x=1", "a web address; download the picture"),
+        ("file:///tmp/none.jpg", "name the path alone: /tmp/none.jpg"),
+        ("~/none.jpg", "remove the quotes, or write the folder in full"),
+        ("none*.jpg", "a pattern that no file matches"),
+        pytest.param("photos\\a.jpg", "a path of Windows", marks=pytest.mark.skipif(os.sep != "/", reason="separator")),
+        ('"none.jpg"', "the quotes are part of the name"),
+        ("none.jpg ", "begins or ends with a space"),
+        ("link.jpg", "a link to gone.jpg, which does not exist"),
+    ],
+)
+def test_a_missing_file_has_its_probable_cause(
+    name: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.jpg").symlink_to("gone.jpg")
+    (answer,) = Classifier.load("nano").stream([name])
+    assert answer.error is not None and answer.error.startswith("cannot be read: No such file or directory (")
+    assert cause in answer.error
+
+
+def test_a_missing_file_without_a_probable_cause_is_only_missing(tmp_path: Path) -> None:
+    assert [source.error for source in expand([str(tmp_path / "none.jpg")])] == [None]
