@@ -72,9 +72,11 @@ def expand(
             found = True
             yield Source(path, path)
         if not found:
-            left_out = f"; {describe_hidden(hidden)}" if hidden else ""
+            photos = [path for path in hidden if is_passed_over(path)]
+            hidden = sorted(set(hidden).difference(photos))
+            left_out = f"; {describe_hidden(photos)}" if photos else ""
             yield Source(name, name, f"the folder holds no pictures{left_out}")
-        elif hidden and report:
+        if hidden and report:
             import logging  # not at start-up
 
             logging.getLogger(__name__).warning("%s: %s", printable(name), describe_hidden(hidden))
