@@ -32,6 +32,11 @@ __all__ = [
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
 """Packages of this project. If a module of one of them is missing, that is a defect, not a missing extra."""
 
+_OUT_OF_MEMORY = "out of memory: the command needs more than is available"
+
+_OUT_OF_MEMORY_TEXTS = ("allocate memory", "out of memory", "bad_alloc", "bad allocation")
+"""Parts of the messages by which PyTorch (CPU and CUDA), the C++ library and onnxruntime name a lack of memory."""
+
 
 def run_argparse(
     command: Callable[[Sequence[str] | None], int | None],
@@ -89,16 +94,18 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
         short = "; the limit on processes or threads is reached" if error.errno == errno.EAGAIN else ""
         return _fail(f"{name}{error.strerror or error}{short}")
     except MemoryError:
-        return _fail("out of memory: the command needs more than is available")
+        return _fail(_OUT_OF_MEMORY)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if extra is None or missing in _OWN_PACKAGES:
             raise
         return _fail(f"{missing} is not installed; this command needs: {extra_hint(extra)}")
     except Exception as error:
-        if not is_library_error(error):
+        if is_library_error(error):
+            return _fail(describe_library_error(error))
+        if not _is_out_of_memory(error):
             raise
-        return _fail(describe_library_error(error))
+        return _fail(_OUT_OF_MEMORY)
     return code if isinstance(code, int) else 0
 
 
@@ -153,6 +160,29 @@ def is_library_error(error: BaseException) -> bool:
 def describe_library_error(error: BaseException) -> str:
     """Returns one line about a library that cannot be loaded; see ``is_library_error``."""
     return f"a library cannot be loaded: {_root_cause(error)}; memory is short, or the installation damaged"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether a lack of memory caused an exception; libraries raise exceptions of their own types for it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        own_words = type(cause).__name__, str(cause)
+        if isinstance(cause, MemoryError) or any(part in own_words[1].lower() for part in _OUT_OF_MEMORY_TEXTS):
+            return True
+        # PyTorch's oneDNN gives no reason. Under a limit on memory, the limit is the only known one.
+        if own_words == ("RuntimeError", "could not create a primitive") and _limits_address_space():
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _limits_address_space() -> bool:
+    """Returns whether this process has a limit on its memory (``ulimit -v``)."""
+    try:
+        import resource  # absent on Windows
+    except ImportError:
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

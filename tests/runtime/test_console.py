@@ -85,6 +85,39 @@ def test_a_library_that_fails_in_its_import_is_one_line(
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc",
+    ],
+)
+def test_a_library_without_memory_is_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(RuntimeError(text)) == 1
+    assert capsys.readouterr().err == "error: out of memory: the command needs more than is available\n"
+
+
+def test_a_lack_of_memory_behind_a_library_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """PyTorch's exporter raises an error of its own from the MemoryError."""
+    error = RuntimeError("Failed to export the model")
+    error.__cause__ = MemoryError()
+    assert ending(error) == 1
+    assert capsys.readouterr().err == "error: out of memory: the command needs more than is available\n"
+
+
+def test_a_primitive_that_cannot_be_made_is_a_lack_of_memory_under_a_limit_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    error = RuntimeError("could not create a primitive")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (4 << 30, resource.RLIM_INFINITY))
+    assert ending(error) == 1
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with pytest.raises(RuntimeError):
+        ending(error)
+
+
 def test_what_the_command_returns_is_the_exit_code() -> None:
     assert run_argparse(lambda args: 5) == 5 and run_argparse(lambda args: None) == 0
     assert ending(SystemExit(2)) == 2 and ending(SystemExit()) == 0
