@@ -61,7 +61,15 @@ def run_main(module: str, *, extra: str) -> int:
         module: Full name of the module, which may import packages of ``extra``.
         extra: See ``run_argparse``.
     """
-    return exit_code_of(lambda: import_module(module).main(), extra=extra)
+    return exit_code_of(lambda: _import_and_call(module), extra=extra)
+
+
+def _import_and_call(module: str) -> Any:
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # PyTorch's MKL looks for its libraries from here, and ends the process
+        raise FmnistError("the current folder no longer exists; change to another with cd") from None
+    return import_module(module).main()
 
 
 def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:

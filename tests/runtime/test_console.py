@@ -172,3 +172,17 @@ def test_help_and_version_that_cannot_be_written(module: str, option: str) -> No
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1 and done.stderr == b"error: No space left on device\n"
+
+
+@pytest.mark.parametrize("module", ["fmnist_train", "fmnist_export"])
+def test_a_deleted_current_folder_is_one_line(module: str, tmp_path: Path) -> None:
+    """PyTorch's MKL reports there that a library cannot be loaded, which exists."""
+    pytest.importorskip("torch")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = [sys.executable, "-m", module, "--data", "sample", "--data-dir", str(tmp_path / "none"), "none"]
+    script = 'rmdir "$PWD" && exec "$@"'
+    variables = os.environ | {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(["sh", "-c", script, "sh", *command], cwd=gone, env=variables, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "error: the current folder no longer exists; change to another with cd\n"
