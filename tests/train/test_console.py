@@ -1,7 +1,5 @@
 """Endings of the commands that use typer."""
 
-import errno
-import sys
 from enum import Enum
 from typing import Annotated
 
@@ -66,18 +64,3 @@ def test_a_usage_error_is_one_line_that_names_the_help(
     assert written.out == "" and written.err.count("\n") == 1
     assert written.err.startswith("error: ") and part in written.err
     assert written.err.endswith("--help lists the options\n")
-
-
-def test_a_reader_that_has_ended_is_no_error() -> None:
-    """Click ends such a command with code 1; the commands of the runtime end with 0."""
-    app = typer.Typer()
-
-    @app.command()
-    def answer() -> None:
-        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
-
-    stdout, stderr = sys.stdout, sys.stderr
-    try:
-        assert run_typer(app, args=[]) == 0
-    finally:
-        sys.stdout, sys.stderr = stdout, stderr  # click has replaced both

@@ -48,10 +48,6 @@ def _call(app: typer.Typer, args: Sequence[str] | None) -> Any:
         code = app(args=args, standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # click ends with code 1; the other commands end with 0
-            raise end.__context__ from None
-        raise
     except _CLICK_ERROR as error:
         print(_usage_message(error), file=sys.stderr)
         return error.exit_code
