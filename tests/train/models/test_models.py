@@ -9,19 +9,20 @@ from torchvision.transforms.functional import resize
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.models import MODELS, build_model, count_macs, count_parameters
-from fmnist_train.models.layers import Resize
+from fmnist_train.models.layers import ResidualBlock, Resize
 from fmnist_train.recipes import CLAIMS, RECIPES
 
 PARAMETERS = {
     "improved": 437_162,
-    "batchnorm": 18_494,
     "best": 435_882,
+    "batchnorm": 18_494,
     "fashion": 421_642,
     "feedforward": 568_330,
     "hybrid": 369_930,
     "simple": 241_546,
     "custom": 421_866,
     "residual": 423_146,
+    "resnet": 381_778,
 }
 OURS = {
     "nano": (18_186, 20_000, 3e6),
@@ -65,19 +66,18 @@ def test_resizing_is_that_of_pillow() -> None:
         assert (found[0] - expected).abs().max() <= 1.01  # Pillow rounds once along each axis
 
 
-def test_pooling_halves_residual_with_the_same_weights_and_more_multiplications() -> None:
-    pixels = torch.zeros(2, 1, 28, 28)
-    counts = []
-    for pools in (0, 1, 2):
-        model = build_model("residual", widths=[8, 16, 22], pools=pools)
-        assert sum(isinstance(layer, torch.nn.MaxPool2d) for layer in model.modules()) == pools
-        assert model(pixels).shape == (2, 10) and count_parameters(model) == 18186
-        counts.append(count_macs(model))
-    first, second = 28 * 28 * 9 * 8 * 16, 14 * 14 * 9 * 16 * 22  # a convolution at the size before the halving
-    assert counts == [counts[0], counts[0] + first * 3 // 4, counts[0] + (first + second) * 3 // 4]
-    for pools in (-1, 3):
-        with pytest.raises(ConfigError, match="--pools must be 0, 1 or 2"):
-            build_model("residual", pools=pools)
+def test_resnet_has_the_blocks_that_it_is_given() -> None:
+    model = build_model("resnet", widths=[8, 12, 16], blocks=[1, 2, 3])
+    blocks = [layer for layer in model.modules() if isinstance(layer, ResidualBlock)]
+    assert [len(block.shortcut) for block in blocks] == [0, 2, 0, 2, 0, 0], "projections where width or size change"
+    features, sizes = torch.zeros(2, 1, 28, 28), []
+    for layer in model:
+        features = layer(features)
+        sizes += [tuple(features.shape[1:])] if isinstance(layer, ResidualBlock) else []
+    assert sizes == [(8, 28, 28), *[(12, 14, 14)] * 2, *[(16, 7, 7)] * 3] and features.shape == (2, 10)
+    for options in ({"blocks": [1, 2]}, {"blocks": [0, 1, 1]}, {"widths": [8, 8]}, {"dropout": 1.0}):
+        with pytest.raises(ConfigError, match="--"):
+            build_model("resnet", **options)
 
 
 def test_custom_is_built_from_its_options() -> None:

@@ -10,7 +10,7 @@ from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, RENAMED, get_recipe, r
 def test_improved_is_as_published() -> None:
     assert count_parameters(build_model("improved")) == 437_162
     with pytest.raises(ConfigError, match="known models: batchnorm"):
-        build_model("resnet")
+        build_model("vgg")
     with pytest.raises(ConfigError, match="improved-published"):
         get_recipe("nothing")
 

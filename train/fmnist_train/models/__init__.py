@@ -24,6 +24,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "feedforward": networks.feedforward,
     "hybrid": networks.hybrid,
     "residual": networks.residual,
+    "resnet": networks.resnet,
     "simple": networks.simple,
     "custom": networks.custom,
 }

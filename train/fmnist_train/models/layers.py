@@ -97,27 +97,29 @@ class SqueezeExcitation(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with a shortcut (He et al. 2016, arXiv:1512.03385).
 
-    The shortcut is the identity, or a 1×1 convolution if the number of channels changes.
+    The shortcut is the identity, or a 1×1 convolution if the number of channels or the size changes.
 
     Args:
         inputs: Input channels.
         outputs: Output channels.
         side: Height and width of the features, for squeeze-and-excitation after the convolutions; None: without it.
+        stride: Divisor of height and width.
     """
 
-    def __init__(self, inputs: int, outputs: int, side: int | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, side: int | None = None, stride: int = 1) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            *conv_bn_relu(inputs, outputs),
+            *conv_bn_relu(inputs, outputs, stride=stride),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
         )
         if side:
             self.residual.append(SqueezeExcitation(outputs, side))
         self.shortcut = nn.Sequential()
-        if inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        if inputs != outputs or stride > 1:
+            projection = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Maps float32 ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``."""
+        """Maps float32 ``[N, inputs, H, W]`` to ``[N, outputs, H, W]``, or to half the size with a stride of 2."""
         return torch.relu(self.residual(features) + self.shortcut(features))

@@ -13,10 +13,23 @@ from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.models.layers import Normalize, ResidualBlock, Resize, conv_bn_relu
 
-__all__ = ["batchnorm", "best", "custom", "fashion", "feedforward", "hybrid", "improved", "residual", "simple"]
+__all__ = [
+    "batchnorm",
+    "best",
+    "custom",
+    "fashion",
+    "feedforward",
+    "hybrid",
+    "improved",
+    "residual",
+    "resnet",
+    "simple",
+]
 
 _WIDEST = 65_536
 """Largest number of channels or units; a larger one is a typing error."""
+_MOST_BLOCKS = 100
+"""Largest number of residual blocks at one resolution; a larger one is a typing error."""
 
 
 def improved(classes: int = 10, spatial_dropout: float = 0.25, head_dropout: float = 0.5) -> nn.Sequential:
@@ -142,42 +155,77 @@ def hybrid(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     )
 
 
-def residual(
-    classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0, pools: int = 0
-) -> nn.Sequential:
+def residual(classes: int = 10, widths: Sequence[int] = (32, 64, 120), dropout: float = 0.0) -> nn.Sequential:
     """A small residual network with a residual block at each of the two lower resolutions.
 
-    Strides of 2 halve the resolution, or max pooling, which is more accurate and computes the convolution before it at all
-    pixels. With strides, the full resolution has only one convolution, because a layer costs most time there.
+    Strides of 2 halve the resolution. The full resolution has only one convolution, because a layer costs most time there.
     The recipes ``improved-lite``, ``micro`` and ``nano`` are sizes of this network.
 
     Args:
         classes: Number of logits.
         widths: Channels at 28×28, 14×14 and 7×7.
         dropout: Probability of dropping a feature before the last layer, at least 0 and below 1.
-        pools: Number of halvings by pooling, 0..2; the first ones.
 
     Raises:
-        ConfigError: There are not three widths, a width is not from 1 to 65,536, or another value is out of range.
+        ConfigError: There are not three widths, a width is not from 1 to 65,536, or the dropout is out of range.
     """
     _check_widths("widths", widths)
     _check_dropout(dropout)
     if len(widths) != 3:
         raise ConfigError(f"--widths must be three numbers, as in 32,64,120; not {list(widths)}")
-    if not 0 <= pools <= 2:
-        raise ConfigError(f"--pools must be 0, 1 or 2, because residual halves the resolution twice; not {pools}")
     full, half, quarter = widths
     return nn.Sequential(
         Normalize(),
         *conv_bn_relu(1, full),
-        *_halve(full, half, pool=pools > 0),
+        *conv_bn_relu(full, half, stride=2),
         ResidualBlock(half, half),
-        *_halve(half, quarter, pool=pools > 1),
+        *conv_bn_relu(half, quarter, stride=2),
         ResidualBlock(quarter, quarter),
         nn.AvgPool2d(7),
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(quarter, classes),
+    )
+
+
+def resnet(
+    classes: int = 10,
+    widths: Sequence[int] = (24, 48, 96),
+    blocks: Sequence[int] = (1, 2, 2),
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """A residual network with blocks at all three resolutions, as for CIFAR-10 (He et al. 2016, arXiv:1512.03385).
+
+    It has 381,778 parameters and 37M MACs. The first block of each lower resolution has a stride of 2.
+
+    Args:
+        classes: Number of logits.
+        widths: Channels at 28×28, 14×14 and 7×7.
+        blocks: Number of residual blocks at each resolution.
+        dropout: Probability of dropping a feature before the last layer, at least 0 and below 1.
+
+    Raises:
+        ConfigError: There are not three widths or not three numbers of blocks, or a value is out of range.
+    """
+    _check_widths("widths", widths)
+    _check_dropout(dropout)
+    if len(widths) != 3:
+        raise ConfigError(f"--widths must be three numbers, as in 24,48,96; not {list(widths)}")
+    if len(blocks) != 3 or not all(1 <= count <= _MOST_BLOCKS for count in blocks):
+        raise ConfigError(f"--blocks must be three numbers from 1 to {_MOST_BLOCKS}, as in 1,2,2; not {list(blocks)}")
+    inputs, layers = widths[0], list[nn.Module]()
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for block in range(count):
+            layers.append(ResidualBlock(inputs, width, stride=2 if stage and not block else 1))
+            inputs = width
+    return nn.Sequential(
+        Normalize(),
+        *conv_bn_relu(1, widths[0]),
+        *layers,
+        nn.AvgPool2d(7),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(inputs, classes),
     )
 
 
@@ -257,11 +305,6 @@ def _two_blocks(spatial_dropout: float) -> list[nn.Module]:
         nn.MaxPool2d(2),
         nn.Dropout2d(spatial_dropout),
     ]
-
-
-def _halve(inputs: int, outputs: int, *, pool: bool) -> list[nn.Module]:
-    """Returns a convolution with batch norm and ReLU that halves height and width, by pooling or by its stride."""
-    return [*conv_bn_relu(inputs, outputs), nn.MaxPool2d(2)] if pool else conv_bn_relu(inputs, outputs, stride=2)
 
 
 def _conv_relu_pool(inputs: int, outputs: int, kernel: int = 3) -> list[nn.Module]:

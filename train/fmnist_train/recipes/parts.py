@@ -106,11 +106,11 @@ class NetworkOptions:
     )
     widths: tuple[int, ...] | None = setting(
         None,
-        "Channels of residual on 28, 14 and 7 pixels, as in 32,64,120.",
+        "Channels of residual and resnet on 28, 14 and 7 pixels, as in 32,64,120.",
         panel="Network",
     )
-    pools: int | None = setting(
-        None, "Halvings of residual by max pooling in place of strides, 0 to 2.", panel="Network", ge=0, le=2
+    blocks: tuple[int, ...] | None = setting(
+        None, "Residual blocks of resnet on 28, 14 and 7 pixels, as in 1,2,2.", panel="Network"
     )
     dropout: float | None = setting(
         None,

@@ -98,6 +98,15 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=_DATA_SET_AUGMENTATION,
     ),
     Recipe(
+        name="resnet",  # blocks at full resolution make it the most accurate network, and too slow to ship
+        model="resnet",
+        model_options={"widths": [32, 64, 128], "blocks": [2, 2, 2], "dropout": 0.2},
+        **_SHIPPED,
+        label_smoothing=0.05,
+        monitor="last",
+        augmentation=_DATA_SET_AUGMENTATION,
+    ),
+    Recipe(
         name="best",
         model="best",
         **_SHIPPED,
