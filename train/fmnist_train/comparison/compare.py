@@ -20,7 +20,7 @@ from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
 from fmnist_train.files import read_object, split_at_section
 from fmnist_train.models import count_macs, count_parameters
-from fmnist_train.recipes import CLAIMS, Recipe, get_recipe, recipe_from_dict
+from fmnist_train.recipes import CLAIMS, Recipe, current_name, get_recipe, recipe_from_dict
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
 
@@ -192,7 +192,8 @@ def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[s
     seconds = [json.loads(path.read_text("utf-8"))["training_seconds"] for path in metrics if path.exists()]
     sizes = [_size(checkpoint) for checkpoint in checkpoints]
     return {
-        "name": "mean of " + ", ".join(f"{c.info['recipe']['name']} {c.info['seed']}" for c in checkpoints),
+        "name": "mean of "
+        + ", ".join(f"{current_name(c.info['recipe']['name'])} {c.info['seed']}" for c in checkpoints),
         "dataset": source.name,
         "runs": [str(run) for run in runs],
         "accuracy": correct / len(test),
