@@ -39,7 +39,7 @@ __all__ = ["REFUSAL_SECONDS", "Service"]
 _OVERLOADED = error_response(busy(OVERLOADED))
 _NO_WORKER = "unavailable: no worker process can be started; the service's log has the reason"
 _TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
-_PARAMETERS = frozenset(["top_k", "reject"])
+_PARAMETERS = ("top_k", "reject")
 """Names in the query of a classification."""
 _POST = "send the picture with POST, as with curl: --data-binary @photo.jpg, or -F file=@photo.jpg"
 REFUSAL_SECONDS = 0.2
@@ -60,8 +60,7 @@ class Service:
     Attributes:
         asgi: The ASGI application.
         settings: Settings of the service.
-        ready: Whether ``/readyz`` answers 200; False while the service drains. It answers
-            503 without workers, too.
+        ready: Whether ``/readyz`` answers 200, as long as a worker can be started; False while the service drains.
         connections: Returns the number of open connections; set by the server.
     """
 
@@ -169,8 +168,11 @@ def _options(request: Request, classes: int, max_pixels: int) -> RequestOptions:
     """Reads ``top_k`` and ``reject`` from the query; refuses other names, which are probably misspelled."""
     for name in request.query_params:
         if name not in _PARAMETERS:
-            near = "top_k" if "k" in name.lower() else "reject"
-            raise HTTPException(422, f"unknown parameter {name[:40]!a}; did you mean {near}? Known: top_k, reject")
+            from difflib import get_close_matches
+
+            near = get_close_matches(name[:40], _PARAMETERS, 1)
+            meant = f"did you mean {near[0]}? Known" if near else "known"
+            raise HTTPException(422, f"unknown parameter {name[:40]!a}; {meant}: {', '.join(_PARAMETERS)}")
     top_k = request.query_params.get("top_k", "3")
     if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
         raise HTTPException(422, f"top_k must be a whole number from 1 to {classes}")

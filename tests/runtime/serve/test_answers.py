@@ -48,6 +48,11 @@ def test_parameters(service, photo: bytes) -> None:
             response = client.post(f"/classify?{name}=1", content=photo)
             assert response.status_code == 422
             assert response.json()["error"] == f"unknown parameter '{name}'; did you mean {near}? Known: top_k, reject"
+        unlike = client.post("/classify?v=2", content=photo)
+        assert unlike.status_code == 422
+        assert unlike.json()["error"] == "unknown parameter 'v'; known: top_k, reject", (
+            "no guess without a similar name"
+        )
 
 
 def test_usual_mistakes_of_curl_have_advice(service, photo: bytes) -> None:
