@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from fmnist_runtime.console import printable, use_color
+from fmnist_runtime.console import printable
+from fmnist_runtime.streams import use_color
 
 __all__ = ["LiveTable", "terminal_table"]
 

@@ -16,17 +16,16 @@ from types import FrameType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError, extra_hint, printable
+from fmnist_runtime.streams import discard_stdout, prepare_streams
 
 __all__ = [
     "counted",
     "describe_library_error",
     "exit_code_of",
     "is_library_error",
-    "keep_stdout",
     "printable",
     "run_argparse",
     "run_main",
-    "use_color",
 ]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
@@ -84,12 +83,12 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     Raises:
         Exception: Any exception that is a defect of this project.
     """
-    _prepare_streams()
+    prepare_streams()
     try:
         with _interrupted_by_sigterm():
             code = _call(call)
     except BrokenPipeError:  # the program that reads the output has ended (`| head`)
-        _discard_stdout()
+        discard_stdout()
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -97,7 +96,7 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     except FmnistError as error:
         return _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk or a missing permission, not a defect
-        _discard_stdout()
+        discard_stdout()
         name = f"{error.filename}: " if error.filename is not None else ""
         short = "; the limit on processes or threads is reached" if error.errno == errno.EAGAIN else ""
         return _fail(f"{name}{error.strerror or error}{short}")
@@ -121,8 +120,10 @@ def _call(call: Callable[[], Any]) -> Any:
     """Calls a function, flushes stdout, and returns the exit code, also where argparse raises ``SystemExit``."""
     try:
         code = call()
-    except SystemExit as end:  # argparse has printed its message
-        code = end.code
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # click and rich exit with code 1 because of it
+            raise end.__context__ from None
+        code = end.code  # argparse has printed its message
     sys.stdout.flush()
     return code
 
@@ -204,11 +205,6 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def use_color(stream: Any) -> bool:
-    """Returns whether a stream is a terminal that shows colors; ``NO_COLOR`` disables them (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
-
-
 def _fail(message: str, code: int = 1) -> int:
     print(f"error: {printable(message)}", file=sys.stderr)
     return code
@@ -219,37 +215,3 @@ def _root_cause(error: BaseException) -> str:
     while cause := error.__cause__ or error.__context__:
         error = cause
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _prepare_streams() -> None:
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the parent process
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (open as long as the process lives)
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # escapes characters that the terminal's encoding lacks
-
-
-def keep_stdout() -> None:
-    """Reserves standard output for ``sys.stdout``; what libraries write to file descriptor 1 goes to standard error.
-
-    Has no effect if the caller has replaced ``sys.stdout``.
-    """
-    if sys.stdout is not sys.__stdout__:
-        return
-    try:
-        reserved = os.dup(1)
-        os.dup2(2, 1)
-    except OSError:  # one of the two is closed
-        return
-    encoding = getattr(sys.stdout, "encoding", None)
-    # closefd=False keeps the descriptor open until the process ends. A terminal is line-buffered, as by default in Python.
-    sys.stdout = os.fdopen(reserved, "w", buffering=1 if os.isatty(reserved) else -1, encoding=encoding, closefd=False)
-
-
-def _discard_stdout() -> None:
-    """Discards unwritable output, so that Python reports no error when it flushes at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

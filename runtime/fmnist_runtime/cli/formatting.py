@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmnist_runtime.console import counted, printable, use_color
+from fmnist_runtime.console import counted, printable
 from fmnist_runtime.prediction import Answer, Prediction
+from fmnist_runtime.streams import use_color
 
 if TYPE_CHECKING:
     from fmnist_runtime.cli.progress import Progress

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from fmnist_runtime.cli.parsers import COMMANDS, build_parser
-from fmnist_runtime.console import keep_stdout, run_argparse
+from fmnist_runtime.console import run_argparse
+from fmnist_runtime.streams import keep_stdout
 
 __all__ = ["infer", "main"]
 

@@ -10,9 +10,10 @@ import pytest
 
 from fmnist_runtime.cli.formatting import CSV_COLUMNS, print_answers
 from fmnist_runtime.cli.infer import infer
-from fmnist_runtime.console import run_argparse, use_color
+from fmnist_runtime.console import run_argparse
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.prediction import Answer, Prediction, Top
+from fmnist_runtime.streams import use_color
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 TOP = (Top("Bag", 8, 0.9), Top("Shirt", 6, 0.05))
