@@ -6,7 +6,7 @@ from typing import Any
 
 from fmnist_export.verify import Claim
 from fmnist_runtime.console import printable
-from fmnist_runtime.errors import ModelError
+from fmnist_runtime.errors import ModelError, reason_of
 
 __all__ = ["format_claims", "format_curve", "format_export", "format_inspection", "format_step"]
 
@@ -107,7 +107,9 @@ def format_inspection(found: dict[str, Any]) -> str:
     try:
         lines = [*_describe(found), "", *_layer_table(found["layers"]), "", *_execution(found["executed"])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{found['file']}: the metadata are malformed ({error!r}); export it again") from error
+        raise ModelError(
+            f"{found['file']}: the metadata are malformed ({reason_of(error)}); export it again"
+        ) from error
     return _printable_lines(lines)
 
 

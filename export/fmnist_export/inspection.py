@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from fmnist_export.graph import layers, quiet_session
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import FmnistError, ModelError
+from fmnist_runtime.errors import FmnistError, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.session import first_line
 from fmnist_runtime.model_file.store import find_model, read_model
@@ -72,7 +72,7 @@ def _stated_macs(document: Mapping[str, Any]) -> int:
     try:
         return int(document["model"]["macs"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"the model's metadata are malformed ({error!r}); export it again") from error
+        raise ModelError(f"the model's metadata are malformed ({reason_of(error)}); export it again") from error
 
 
 def executed_nodes(data: bytes) -> list[Executed]:

@@ -27,6 +27,7 @@ __all__ = [
     "WorkerError",
     "extra_hint",
     "printable",
+    "reason_of",
 ]
 
 
@@ -94,3 +95,12 @@ def extra_hint(extra: str) -> str:
 def printable(text: str) -> str:
     """Returns the text as one line, with control characters escaped: file names may contain them."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def reason_of(error: Exception) -> str:
+    """Returns the message of an exception without its type; a ``KeyError`` has the missing key only."""
+    return (
+        f"'{error.args[0]}' is missing"
+        if isinstance(error, KeyError) and error.args
+        else str(error) or "no reason given"
+    )

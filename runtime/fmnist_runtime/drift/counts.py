@@ -125,8 +125,8 @@ def _from_answers(text: str) -> AnswerCounts:
                     rejected += 1
                 else:
                     labels[label_text(_typed(answer, "label", str))] += 1
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(f"line {line} is not an answer of fmnist-infer --json ({error!r})") from error
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"line {line} is not an answer of fmnist-infer --json: {error}") from error
     bins = np.searchsorted(EDGES, probabilities)
     return AnswerCounts(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1))
 
@@ -140,7 +140,8 @@ def _values(text: str) -> Iterator[tuple[int, Any]]:
         try:
             value, at = decoder.raw_decode(text, start)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {line} is not JSON ({error})") from error
+            # A JSONDecodeError counts its lines from the last value, and repeats them in its text.
+            raise ValueError(f"line {line} is not JSON ({getattr(error, 'msg', error)})") from error
         yield line, value
         line += text.count("\n", start, at)
 
@@ -149,9 +150,11 @@ def _typed(answer: Mapping[str, Any], key: str, kind: type[Value]) -> Value:
     """Returns a value of an answer; whole numbers count as ``float``.
 
     Raises:
-        KeyError: The answer has no such key.
+        ValueError: The answer has no such key.
         TypeError: The value is of another type, such as the text "false".
     """
+    if key not in answer:
+        raise ValueError(f"'{key}' is missing")
     value = answer[key]
     if kind is float and type(value) is int:
         value = float(value)
@@ -167,10 +170,16 @@ def _probability(value: float) -> float:
 
 
 def _answers(value: Any) -> list[dict[str, Any]]:
-    """Returns the answers of one line of the command, or of one response of the service."""
-    found = value.get("answers", [value])
+    """Returns the answers of one line of the command, or of one response of the service.
+
+    Raises:
+        TypeError: The value is neither.
+    """
+    found = value.get("answers", [value]) if isinstance(value, dict) else [value]
     if not isinstance(found, list):
         raise TypeError("'answers' is not a list")
+    if not all(isinstance(answer, dict) for answer in found):
+        raise TypeError("an answer is not an object in braces")
     return found
 
 

@@ -30,7 +30,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fmnist_runtime.errors import ModelError
+from fmnist_runtime.errors import ModelError, reason_of
 
 __all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata"]
 
@@ -80,7 +80,9 @@ class Metadata(NamedTuple):
                 document=MappingProxyType(document),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError(f"the model's metadata is incomplete or malformed ({error!r}); export it again") from error
+            raise ModelError(
+                f"the model's metadata is incomplete or malformed ({reason_of(error)}); export it again"
+            ) from error
         if not labels or not 0 < temperature < float("inf"):
             raise ModelError("the model's metadata has no labels or no positive temperature; export it again")
         return metadata

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fmnist_runtime.errors import ModelError
+from fmnist_runtime.errors import ModelError, reason_of
 from fmnist_runtime.network.convolutions import read_logits
 from fmnist_runtime.network.layers import Logits, Network, Quantization, Tensor
 from fmnist_runtime.network.onnx_graph import Node, read_graph
@@ -41,7 +41,7 @@ def read_network(data: bytes) -> Network:
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"the graph is malformed ({error!r}); export it again") from error
+        raise ModelError(f"the graph is malformed ({reason_of(error)}); export it again") from error
 
 
 class _Reader(Activations):

@@ -163,3 +163,30 @@ def test_a_file_that_would_take_gigabytes_is_refused(tmp_path: Path) -> None:
         file.truncate((1 << 27) + 1)  # takes no space on the disk
     with pytest.raises(DataError, match="larger than 128 MiB; compare a part"):
         read_counts(tmp_path / "day")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"probability": 1.5, "label": "Coat", "rejected": false}', "1.5 is not a probability from 0 to 1"),
+        ('{"label": "Coat", "rejected": false}', "'probability' is missing"),
+        ('{"answers": 5}', "'answers' is not a list"),
+        ('{"answers": ["an error"]}', "an answer is not an object in braces"),
+        ('{"answers": [5]}', "an answer is not an object in braces"),
+        ('{} ["Coat"]', "'probability' is missing"),
+        ('{"probability": 1' + 400 * "0" + "}", "int too large to convert to float"),
+    ],
+)
+def test_the_reason_is_in_plain_words(line: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "day").write_text(f"\n{line}")
+    with pytest.raises(DataError) as refusal:
+        read_counts(tmp_path / "day")
+    assert str(refusal.value) == f"{tmp_path / 'day'}: line 2 is not an answer of fmnist-infer --json: {reason}"
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}x', '{"a": }', "{" * 10, '{"a":' * 100_000])
+def test_text_that_is_not_json_names_its_line_once(text: str, tmp_path: Path) -> None:
+    (tmp_path / "day").write_text(json.dumps({"error": "gone"}) + "\n" + text)
+    with pytest.raises(DataError, match=r"line 2 is not (JSON|an answer)") as refusal:
+        read_counts(tmp_path / "day")
+    assert "line 1" not in str(refusal.value) and "Error" not in str(refusal.value)
