@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.files import read_at_most, standard_input
-from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, refuse_many_pieces, refuse_too_much
+from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
 from fmnist_runtime.image_io.unsupported import describe_unsupported, heif_is_readable
@@ -63,6 +63,8 @@ def open_image(
             return _decode(source, max_pixels, large_lock or _one_large)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(describe_bomb(error)) from error
     except MemoryError as error:
         raise ImageError("the picture needs more memory than is available") from error
     except Exception as error:
@@ -166,8 +168,6 @@ def _open(data: bytes) -> Image.Image:
         return PngImageFile(Metered(drop_long_text(data)))
     try:
         return Image.open(Metered(data))
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{error}: refused") from error
     except UnidentifiedImageError as error:
         if heif_is_readable(data):
             return _open_heif(data)

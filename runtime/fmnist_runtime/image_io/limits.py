@@ -15,7 +15,7 @@ from PIL import Image
 
 from fmnist_runtime.errors import ImageError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Metered", "refuse_many_pieces", "refuse_too_much"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Metered", "describe_bomb", "refuse_many_pieces", "refuse_too_much"]
 
 MAX_BYTES = 1 << 28
 """Bytes. Larger files are refused; the largest files of cameras have tens of MiB."""
@@ -117,6 +117,12 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: {advice}")
     if width * height > limit:
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: refused as a decompression bomb")
+
+
+def describe_bomb(error: Image.DecompressionBombError) -> str:
+    """Returns one line about an image that Pillow refuses before its size is known here; two numbers are in its message."""
+    pixels, limit = [int(number) for number in re.findall(r"\d+", str(error))[:2]]
+    return f"{pixels:,} pixels is over the limit of {min(limit, MAX_PIXELS):,}: refused as a decompression bomb"
 
 
 def _bytes_per_pixel(image: Image.Image) -> float:

@@ -49,8 +49,19 @@ def test_gigapixels_in_a_small_file(kind: str) -> None:
     if kind == "PNG":
         data = data[:29] + struct.pack(">L", zlib.crc32(data[12:29])) + data[33:]
     assert len(data) < 1_000_000
-    with pytest.raises(ImageError, match="bomb"):
+    with pytest.raises(ImageError, match=r"pixels is over the limit of [\d,]+: refused as a decompression bomb$"):
         open_image(data)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PPM", "TGA", "PCX"])
+def test_the_largest_sizes_have_the_same_message(kind: str) -> None:
+    """Pillow refuses some of them before their size is known here."""
+    small = saved(Image.new("L", (64, 64)), "GIF")
+    sizes = {"GIF": small[:6] + b"\xff" * 4 + small[10:], "PPM": b"P5 65535 65535 255 "}
+    sizes["TGA"] = bytes((0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)) + b"\xff" * 4 + bytes((8, 0))
+    sizes["PCX"] = bytes((10, 5, 1, 8, 0, 0, 0, 0)) + b"\xfe\xff" * 2 + bytes(53) + b"\1\0\0" + bytes(58)
+    with pytest.raises(ImageError, match=r"pixels is over the limit of [\d,]+: refused as a decompression bomb$"):
+        open_image(sizes[kind] + bytes(1000))
 
 
 def test_a_bomb_inside_an_icon() -> None:
