@@ -82,7 +82,8 @@ def _kind_left_out(path: str) -> str:
     """Returns the kind of a path that was left out; an empty text for hidden names and for folders."""
     name = os.path.basename(path)  # noqa: PTH119
     kind = _kind(name)
-    return kind if os.path.isfile(path) and (kind == "icloud" or not is_hidden(name)) else ""  # noqa: PTH113
+    # A path in an object store is no local folder either.
+    return kind if not os.path.isdir(path) and (kind == "icloud" or not is_hidden(name)) else ""  # noqa: PTH112
 
 
 def _is_picture(path: str) -> bool:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.image_io.sources import EXTENSIONS, describe_hidden, is_hidden
+from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
+from fmnist_runtime.image_io.sources import EXTENSIONS
 from fmnist_runtime.prediction import PredictionOrError
 
 if TYPE_CHECKING:
@@ -136,7 +137,6 @@ def _read_files(sources: Sequence[str]) -> Any:
         [*sources, *_skipped_by_ray(sources)],
         include_paths=True,
         partition_filter=visible,
-        file_extensions=sorted(extension.removeprefix(".") for extension in EXTENSIONS),
         num_cpus=_TASK_CPUS,
     )
     visible.report()
@@ -144,26 +144,43 @@ def _read_files(sources: Sequence[str]) -> Any:
 
 
 class _Visible:
-    """Filter that removes hidden names (see ``is_hidden``) below the sources from a list of paths, and counts them.
+    """Filter that keeps the images below the sources in a list of paths, and counts what it leaves out.
 
-    Ray calls it once, in this process.
+    It leaves out hidden names (see ``is_hidden``) and photos in files of other names (see ``is_passed_over``). Ray calls it
+    once, in this process.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
         bare = [source.partition("://")[2] or source for source in sources]
         self._roots = sorted({root.rstrip("/") for path in bare for root in (path, os.path.abspath(path))}, key=len)  # noqa: PTH100
-        self._hidden: list[str] = []
+        self._left_out: set[str] = set()
 
     def __call__(self, paths: list[str]) -> list[str]:
-        kept = [path for path in paths if not any(map(is_hidden, self._relative(path).split("/")))]
-        images = [path for path in set(paths).difference(kept) if os.path.splitext(path)[1].lower() in EXTENSIONS]  # noqa: PTH122
-        self._hidden += sorted(images)
+        """Returns the paths of the images.
+
+        Raises:
+            DataError: There are none.
+        """
+        kept = []
+        for path in paths:
+            *folders, name = self._relative(path).split("/")
+            is_image = os.path.splitext(path)[1].lower() in EXTENSIONS  # noqa: PTH122
+            is_below_hidden = any(map(is_hidden, folders))
+            if is_image and not is_below_hidden and not is_hidden(name):
+                kept.append(path)
+            elif is_image or (not is_below_hidden and is_passed_over(path)):
+                self._left_out.add(path)
+        if not kept:
+            raise DataError("; ".join(["no pictures in the source", *self._describe()]))
         return kept
 
     def report(self) -> None:
-        """Logs how many images were left out."""
-        if self._hidden:
-            logging.getLogger(__name__).warning("%s", describe_hidden(self._hidden))
+        """Logs how many files were left out."""
+        for text in self._describe():
+            logging.getLogger(__name__).warning("%s", text)
+
+    def _describe(self) -> list[str]:
+        return [describe_hidden(sorted(self._left_out))] if self._left_out else []
 
     def _relative(self, path: str) -> str:
         root = next((root for root in reversed(self._roots) if path.startswith(root + "/")), path)
@@ -171,9 +188,9 @@ class _Visible:
 
 
 def _skipped_by_ray(folders: Sequence[str]) -> list[str]:
-    """Returns the images and folders directly in a folder whose names begin with ``_`` or a dot: Ray's listing skips them.
+    """Returns the photos and folders directly in a folder whose names begin with ``_`` or a dot: Ray's listing skips them.
 
-    ``_Visible`` then leaves out the hidden ones.
+    ``_Visible`` then leaves out the hidden ones, and those in files of other names.
     """
     found = []
     for folder in folders:
@@ -197,8 +214,10 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     found = []
     for info in infos:
         is_folder = info.type == FileType.Directory
-        if info.base_name[:1] in ("_", ".") and (is_folder or f".{info.extension.lower()}" in EXTENSIONS):
-            found.append((f"{folder.rstrip('/')}/{info.base_name}", is_folder))
+        path = f"{folder.rstrip('/')}/{info.base_name}"
+        is_image = f".{info.extension.lower()}" in EXTENSIONS
+        if info.base_name[:1] in ("_", ".") and (is_folder or is_image or is_passed_over(path)):
+            found.append((path, is_folder))
     return found
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.cli.inputs import FolderWatch
+from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import expand, find_images, is_hidden
 from fmnist_runtime.workers.ray_batch import _skipped_by_ray, _Visible
@@ -65,6 +66,36 @@ def test_ray_lists_the_same_pictures(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert kept == list(map(str, find_images_of(tmp_path, names)))
     visible.report()
     assert "left out 3 hidden" in caplog.records[-1].message
+
+
+def test_ray_counts_photos_in_files_of_other_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("pyarrow", reason="needs the extra `ray`")
+    for name in (
+        "a.png",
+        "IMG_1.CR2",
+        "_IMG_2.CR2",
+        "sub/b.svg",
+        ".c.heic.icloud",
+        "notes.txt",
+        ".trash/d.CR2",
+        "bare",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name, "PNG")
+    paths = [str(path) for path in sorted(tmp_path.rglob("*")) if path.is_file() and path.name[0] not in "_."]
+    visible = _Visible([str(tmp_path)])
+    assert visible([*paths, *_skipped_by_ray([str(tmp_path)])]) == [str(tmp_path / "a.png")]
+    visible.report()
+    (line,) = [record.message for record in caplog.records]
+    assert "2 camera raw files, such as" in line and "1 SVG, PDF or JPEG XL file" in line
+    assert "1 placeholder of a photo in iCloud" in line and "1 picture without an extension" in line
+
+
+def test_ray_names_what_it_found_instead_of_pictures() -> None:
+    with pytest.raises(
+        DataError, match=r"no pictures in the source; left out 2 camera raw files, such as shop/a/1\.CR2"
+    ):
+        _Visible(["s3://shop/a"])(["shop/a/1.CR2", "shop/a/2.nef", "shop/a/notes.txt"])
 
 
 def find_images_of(folder: Path, names: list[str]) -> list[Path]:

@@ -173,6 +173,20 @@ def test_images_outside_the_class_folders_are_reported(tmp_path, write_pictures,
     assert "left out 1 images and folders in no class folder, such as stray.png" in caplog.text
 
 
+@pytest.mark.parametrize("splits", [False, True])
+def test_raw_photos_outside_the_class_folders_are_reported(splits, tmp_path, write_pictures, caplog):
+    for split in ("train", "test") if splits else ("",):
+        write_pictures(tmp_path / split, hat=5, scarf=5)
+    for name in ("IMG_1.CR2", "IMG_2.cr2", ".IMG_3.HEIC.icloud", "notes.txt"):
+        (tmp_path / name).touch()
+    if splits:
+        (tmp_path / "train" / "IMG_4.NEF").touch()
+    find_dataset(str(tmp_path))
+    count = 3 if splits else 2
+    assert f"left out {count} camera raw files, such as {tmp_path / 'IMG_1.CR2'} (export as JPEG" in caplog.text
+    assert "1 placeholder of a photo in iCloud" in caplog.text
+
+
 @pytest.mark.parametrize("run", ["runs/custom-seed0", "run"])
 def test_runs_in_the_data_folder_are_no_class(run, tmp_path, write_pictures, caplog):
     write_pictures(tmp_path, hat=5, scarf=5, **{run: 3})

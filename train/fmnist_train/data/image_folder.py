@@ -14,7 +14,8 @@ import numpy as np
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError, ImageError
 from fmnist_runtime.image_io.decode import open_image
-from fmnist_runtime.image_io.sources import EXTENSIONS, describe_hidden, find_images, is_hidden
+from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
+from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_train.data.folder_checks import Sample, report_copies, report_layout
 from fmnist_train.data.splits import Split, stratified_draw
@@ -45,12 +46,12 @@ class ClassFolders:
 
     def __init__(self, path: Path) -> None:
         outside: list[Path] = []
-        halves = _find_splits(path, outside)
+        hidden: list[str] = []
+        halves = _find_splits(path, hidden, outside)
         present = list(halves)
         if len(present) == 1:
             (missing,) = {"train", "test"} - set(present)
             raise DataError(f"{path}: has a folder '{present[0]}' but no folder '{missing}'; make both, or neither")
-        hidden: list[str] = []
         found = {name: _find(folder, hidden, outside) for name, folder in (halves or {"train": path}).items()}
         if hidden:
             logger.warning("%s: %s", printable(str(path)), describe_hidden(hidden))
@@ -100,10 +101,11 @@ def _list(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
 
 
-def _find_splits(path: Path, outside: list[Path]) -> dict[str, Path]:
+def _find_splits(path: Path, hidden: list[str], outside: list[Path]) -> dict[str, Path]:
     """Returns the folders ``train`` and ``test``, in upper or lower case, as a Mac finds them.
 
-    If there is one, the other folders and images are appended to ``outside``.
+    If there is one, the other folders and images are appended to ``outside``, and photos in files of other names to
+    ``hidden``.
     """
     entries = _list(path)
     by_name = {
@@ -113,6 +115,7 @@ def _find_splits(path: Path, outside: list[Path]) -> dict[str, Path]:
     if splits:
         others = (entry for entry in entries if entry not in splits.values() and not is_hidden(entry.name))
         outside.extend(entry for entry in others if entry.is_dir() or _has_image_name(entry))
+        hidden.extend(str(entry) for entry in entries if entry.is_file() and is_passed_over(str(entry)))
     return splits
 
 
@@ -132,6 +135,8 @@ def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, lis
         if not entry.is_dir():
             if _has_image_name(entry) and not is_hidden(entry.name):
                 outside.append(entry)
+            elif entry.is_file() and is_passed_over(str(entry)):
+                hidden.append(str(entry))
             continue
         if is_hidden(entry.name) or entry.is_symlink():
             hidden.append(str(entry))
