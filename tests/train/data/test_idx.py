@@ -90,6 +90,7 @@ def test_damaged_images_are_refused(tmp_path, write_idx_folder, content, message
     folder = write_idx_folder(tmp_path / "own", suffix)
     (folder / (IMAGES + suffix)).write_bytes(gzip.compress(content) if suffix else content)
     assert_refused(folder, message)
+    assert_refused(folder, f"{IMAGES}{suffix}: ")
 
 
 def test_truncated_gzip_is_refused(tmp_path, write_idx_folder):
@@ -118,14 +119,20 @@ def test_plain_file_named_gz_is_refused(tmp_path, write_idx_folder, small):
 def test_labels_outside_the_classes_are_refused(tmp_path, write_idx_folder):
     folder = write_idx_folder(tmp_path / "own")
     write_idx(folder / f"{LABELS}.gz", np.full(60, 10, np.uint8))
-    assert_refused(folder, "a label is 10, but the classes are 0 to 9")
+    assert_refused(folder, f"{LABELS}.gz: a label is 10, but the classes are 0 to 9")
 
 
 def test_no_images_at_all_are_refused(tmp_path, write_idx_folder):
     folder = write_idx_folder(tmp_path / "own")
     write_idx(folder / f"{IMAGES}.gz", np.empty((0, 28, 28), np.uint8))
     write_idx(folder / f"{LABELS}.gz", np.empty(0, np.uint8))
-    assert_refused(folder, "holds no images")
+    assert_refused(folder, f"{IMAGES}.gz: holds no images")
+
+
+def test_no_labels_at_all_are_refused(tmp_path, write_idx_folder):
+    folder = write_idx_folder(tmp_path / "own")
+    write_idx(folder / f"{LABELS}.gz", np.empty(0, np.uint8))
+    assert_refused(folder, f"{LABELS}.gz: holds no labels")
 
 
 NAMES = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])

@@ -60,15 +60,16 @@ def read_idx_part(folder: Path, part: str, published: bool = True) -> Split:
     Raises:
         DataError: A file is damaged, truncated or mislabeled, or its images have another shape.
     """
-    arrays, foreign = [], []
+    arrays, paths, foreign = [], [], []
     for name, dimensions in zip(IDX_FILES[part], (3, 1), strict=True):
         path = _find(folder, name)
         array, digest = read_idx(path, dimensions)
         if published and digest != PUBLISHED[name]:
             foreign.append((path, digest))
         arrays.append(array)
+        paths.append(path)
     images, labels = arrays
-    split = _checked(folder / IDX_FILES[part][0], images, labels)
+    split = _checked(paths, images, labels)
     if foreign:
         _warn(part, images, labels, foreign)
     return split
@@ -78,7 +79,7 @@ def read_csv_part(folder: Path, part: str) -> Split:
     """Reads ``"train"`` or ``"test"`` from Kaggle's two CSV files; warnings and errors as in ``read_idx_part``."""
     path = _find(folder, CSV_FILES[part])
     images, labels = read_csv(path)
-    split = _checked(path, images, labels)
+    split = _checked([path], images, labels)
     digests = [idx_sha256(images), idx_sha256(labels)]
     if digests != [PUBLISHED[name] for name in IDX_FILES[part]]:
         _warn(part, images, labels, [(path, digests[0])])
@@ -120,13 +121,26 @@ def _unordered_sha256(images: np.ndarray, labels: np.ndarray) -> str:
     return f"{sum(int.from_bytes(digest, 'big') for digest in digests) % 2**256:064x}"
 
 
-def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> Split:
+def _checked(paths: Sequence[Path], images: np.ndarray, labels: np.ndarray) -> Split:
+    """Checks a part of the data set.
+
+    Args:
+        paths: File of the images, and that of the labels; or the only file.
+        images: uint8 ``[N, H, W]``.
+        labels: uint8 ``[N]``.
+
+    Raises:
+        DataError: There are no images, the numbers differ, or a value or shape is not one of Fashion-MNIST.
+    """
+    path = paths[0]
     if not len(labels):
-        raise DataError(f"{path}: holds no images")
+        raise DataError(
+            f"{path if not len(images) else paths[-1]}: holds no {'images' if not len(images) else 'labels'}"
+        )
     if len(images) != len(labels):
         raise DataError(f"{path}: {len(images):,} images but {len(labels):,} labels; the files do not belong together")
     if labels.max() >= len(DATASET_LABELS):
-        raise DataError(f"{path}: a label is {labels.max()}, but the classes are 0 to {len(DATASET_LABELS) - 1}")
+        raise DataError(f"{paths[-1]}: a label is {labels.max()}, but the classes are 0 to {len(DATASET_LABELS) - 1}")
     try:
         return Split(images, labels.astype(np.int64))
     except DataError as error:
