@@ -15,7 +15,7 @@ from fmnist_runtime.batching.batch import Classify, to_answers
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import FileError
 from fmnist_runtime.files import standard_input
-from fmnist_runtime.image_io.left_out import starts_picture
+from fmnist_runtime.image_io.left_out import is_passed_over, is_unfinished, starts_picture
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
 from fmnist_runtime.prediction import Answer
 
@@ -72,7 +72,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
 
     Args:
         file: Path of the list.
-        separator: Byte after each path: NUL, or a line feed, before which a carriage return is removed.
+        separator: Byte after each path: NUL, or a line feed; with the latter, a carriage return ends a path, too.
 
     Raises:
         FileError: The list cannot be read or is a picture, has a NUL byte that is not the separator, or has a line, or a row
@@ -88,8 +88,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
                     )
                 if separator != b"\0" and b"\0" in line:
                     raise FileError(_HAS_NULL)
-                path = line.removesuffix(b"\r") if separator == b"\n" else line
-                if path := path if number else path.removeprefix(codecs.BOM_UTF8):
+                if path := line if number else line.removeprefix(codecs.BOM_UTF8):
                     yield os.fsdecode(path)
     except OSError as error:
         raise FileError(f"--files-from: {file}: cannot be read: {error.strerror or error}") from error
@@ -97,11 +96,13 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
 
 def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:
     rest, empty = b"", 0
+    lines = separator == b"\n"
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)  # read1 returns what a pipe holds so far
     while block := read(_BLOCK):
-        *complete, rest = (rest + block).split(separator)
+        joined = rest + block
+        *complete, rest = (joined.replace(b"\r", b"\n") if lines else joined).split(separator)
         yield from complete
-        empty = 0 if rest or any(line.strip(b"\r") for line in complete) else empty + len(block)
+        empty = 0 if rest or any(complete) else empty + len(block)
         if max(len(rest), empty) > _LONGEST_PATH:
             raise FileError(
                 f"--files-from: a line has more than {_LONGEST_PATH:,} bytes, so the file is not a list of paths"
@@ -146,15 +147,18 @@ class FolderWatch:
             raise FileError(f"--watch: {folder}: no such folder")
         self.interval = interval
         self._folder, self._clock, self._output = folder, clock, output
+        self._passed_over: dict[str, bool] = {}
         hidden: list[str] = []
         self._known = {path: _FileState(signature, clock(), True) for path, signature in self._signatures(hidden)}
         if hidden:
-            logging.getLogger(__name__).warning("%s: %s", printable(str(folder)), describe_hidden(hidden))
+            self._report(hidden)
+            self._passed_over = dict.fromkeys(hidden, True)
 
     def poll(self) -> list[str]:
         """Returns the images that are complete and were not returned before, sorted."""
         now, known, ready = self._clock(), {}, []
-        for path, signature in self._signatures():
+        hidden: list[str] = []
+        for path, signature in self._signatures(hidden):
             state = self._known.get(path)
             if state is None or state.signature != signature:
                 state = _FileState(signature, now, False)
@@ -163,6 +167,7 @@ class FolderWatch:
                 state = state._replace(done=True)
             known[path] = state
         self._known = known
+        self._report_added(hidden)
         return ready
 
     def retry(self, path: str) -> bool:
@@ -172,6 +177,16 @@ class FolderWatch:
             return False
         self._known[path] = state._replace(done=False)
         return True
+
+    def _report_added(self, hidden: list[str]) -> None:
+        """Logs photos in files of other names, each once: at its second scan, because programs rename what they have copied."""
+        added = [path for path in hidden if self._passed_over.get(path) is False and is_passed_over(path)]
+        if added := [path for path in added if not is_unfinished(path)]:
+            self._report(added)
+        self._passed_over = {path: path in self._passed_over for path in hidden}
+
+    def _report(self, hidden: list[str]) -> None:
+        logging.getLogger(__name__).warning("%s: %s", printable(str(self._folder)), describe_hidden(hidden))
 
     def _signatures(self, hidden: list[str] | None = None) -> Iterator[tuple[str, tuple[int, int]]]:
         for path in map(str, find_images(self._folder, hidden, self._output)):

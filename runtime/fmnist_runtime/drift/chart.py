@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fmnist_runtime.console import counted, printable
 from fmnist_runtime.drift.counts import EDGES, AnswerCounts
 from fmnist_runtime.drift.permutation import Finding
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import write_atomically
 
 __all__ = ["draw_chart", "write_chart"]
@@ -70,14 +70,23 @@ def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findin
     """Writes the image of ``draw_chart`` as a PNG file, whole or not at all.
 
     Raises:
+        ConfigError: The file exists and is no PNG image.
         FmnistError: The file cannot be written.
     """
+    _refuse_other_file(path)
     file = io.BytesIO()
     draw_chart(reference, today, findings).save(file, "PNG")
     try:
         write_atomically(path, file.getvalue())
     except OSError as error:
         raise FmnistError(f"--picture: cannot write {path}: {error.strerror or error}") from error
+
+
+def _refuse_other_file(path: Path) -> None:
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(4) != b"\x89PNG":
+                raise ConfigError(f"--picture: {path} exists and is no PNG image; name another file")
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, top: int, panel: _Panel) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from fmnist_runtime.errors import printable
 
-__all__ = ["describe_hidden", "is_hidden", "is_passed_over", "starts_picture"]
+__all__ = ["describe_hidden", "is_hidden", "is_passed_over", "is_unfinished", "starts_picture"]
 
 _SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
 """Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
@@ -20,9 +20,12 @@ _STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 """First bytes of JPEG, PNG, GIF and TIFF files; ``starts_picture`` also recognizes WebP and HEIF."""
 _PLACEHOLDER = ".icloud"
 """Extension of the small file that stands for a photo which is stored in iCloud only."""
+_UNFINISHED = frozenset([".crdownload", ".part", ".partial"])
+"""Extensions that browsers give to files while they download them, in lower case."""
 _ADVICE = {
     "raw": ("camera raw file", "camera raw files", "export as JPEG or PNG"),
     "icloud": ("placeholder of a photo in iCloud", "placeholders of photos in iCloud", "download the photos first"),
+    "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
     "other": ("SVG, PDF or JPEG XL file", "SVG, PDF or JPEG XL files", "export as JPEG or PNG"),
     "unnamed": ("picture without an extension", "pictures without an extension", "add .jpg or .png to the name"),
 }
@@ -45,6 +48,11 @@ def is_passed_over(path: str) -> bool:
         return _kind(name) == "icloud"
     kind = _kind(name)
     return kind != "" and (kind != "unnamed" or _is_picture(path))
+
+
+def is_unfinished(path: str) -> bool:
+    """Returns whether the name is that of a file which a browser has not downloaded to its end."""
+    return _kind(path) == "unfinished"
 
 
 def describe_hidden(paths: Sequence[str]) -> str:
@@ -75,6 +83,8 @@ def _kind(name: str) -> str:
         return "raw"
     if extension in _CONVERTIBLE:
         return "other"
+    if extension in _UNFINISHED:
+        return "unfinished"
     return {_PLACEHOLDER: "icloud", "": "unnamed"}.get(extension, "")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_runtime.errors import printable
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
+from fmnist_runtime.image_io.missing import describe_missing
 
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
@@ -17,7 +18,6 @@ __all__ = [
     "Source",
     "count_pictures",
     "describe_hidden",
-    "describe_missing",
     "expand",
     "find_images",
     "is_hidden",
@@ -80,25 +80,6 @@ def expand(
             import logging  # not at start-up
 
             logging.getLogger(__name__).warning("%s: %s", printable(name), describe_hidden(hidden))
-
-
-def describe_missing(name: str) -> str | None:
-    """Returns why a path that does not exist was probably given, and what to do; None without a probable cause."""
-    if os.path.islink(name):  # noqa: PTH114 (see find_images; so below)
-        return f"a link to {printable(os.readlink(name))}, which does not exist"  # noqa: PTH115
-    scheme, mark, rest = name.partition("://")
-    if mark and scheme.isalpha():
-        path = f"a file:// address; name the path alone: {printable(rest)}"
-        return path if scheme.lower() == "file" else "a web address; download the picture, and name the file"
-    if len(name) > 1 and name[0] in "\"'" and name[-1] == name[0]:
-        return "the quotes are part of the name; remove them"
-    if name[0] == "~":
-        return "shells expand ~ outside of quotes only; remove the quotes, or write the folder in full"
-    if "*" in name or "?" in name or "[" in name:
-        return "a pattern that no file matches"
-    if os.sep == "/" and "\\" in name:
-        return "a path of Windows; the separator here is /"
-    return "the name begins or ends with a space" if name != name.strip() else None
 
 
 def count_pictures(pictures: Iterable["Picture"], output: str | Path | None = None) -> int:

@@ -4,6 +4,7 @@ A message states the format and how to convert the file.
 """
 
 from fmnist_runtime.files import describe_substitute
+from fmnist_runtime.image_io.left_out import starts_picture
 
 __all__ = ["describe_unsupported", "heif_is_readable"]
 
@@ -42,6 +43,8 @@ def describe_unsupported(data: bytes) -> str:
     text = data[:_TEXT_BYTES].lower()
     if b"<svg" in text:
         return "an SVG drawing; export it as PNG"
+    if starts_picture(data):
+        return "a damaged or truncated picture"
     return describe_substitute(data) or "not a picture, or in a format that this Pillow does not read"
 
 
@@ -51,6 +54,10 @@ def _describe_ftyp(data: bytes) -> str:
     if brand in _HEIF_BRANDS:
         return "a HEIC photo, which Pillow does not read; pip install pillow-heif, or convert it to JPEG"
     if brand in (b"avif", b"avis"):
+        from PIL import features  # not at start-up
+
+        if features.check("avif"):
+            return "a damaged or truncated AVIF image"
         return "an AVIF image, which this Pillow does not read; pip install --upgrade pillow, or convert it to JPEG"
     if brand == b"crx ":
         return _RAW

@@ -41,7 +41,12 @@ _NO_WORKER = "unavailable: no worker process can be started; the service's log h
 _TOO_MANY_CONNECTIONS = error_response(busy("busy: too many connections; try again", close=True))
 _PARAMETERS = ("top_k", "reject")
 """Names in the query of a classification."""
-_POST = "send the picture with POST, as with curl: --data-binary @photo.jpg, or -F file=@photo.jpg"
+_POST = "send the picture with POST, as curl -F file=@photo.jpg does"
+_KINDS = (
+    "send image/*, application/octet-stream or multipart/form-data; with curl, either -F file=@photo.jpg, "
+    "or --data-binary @photo.jpg -H Content-Type:image/jpeg"
+)
+_PATHS = "pictures go to /classify, and /openapi.json describes all paths"
 REFUSAL_SECONDS = 0.2
 """Seconds before a refusal is sent: without it, clients that retry at once would use most of the event loop's time."""
 
@@ -93,6 +98,7 @@ class Service:
                 Exception: _fault,
             },
         )
+        self._app.router.redirect_slashes = False  # curl prints nothing for a redirect
         known = {route.path for route in routes} | {"/"}
         self.asgi = RequestLog(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
 
@@ -186,7 +192,7 @@ def _media_type(request: Request) -> str:
     kind = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
     if kind in ("multipart/form-data", "application/octet-stream") or kind.startswith("image/"):
         return kind
-    raise HTTPException(415, f"cannot take '{kind}': send image/*, application/octet-stream or multipart/form-data")
+    raise HTTPException(415, f"cannot take '{kind}': {_KINDS}")
 
 
 def _response(files: list[File], results: list[PredictionOrError]) -> Response:
@@ -210,6 +216,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405 and request.url.path == "/classify":
         return JsonLine({"error": f"{error.detail}: {_POST}"}, 405, error.headers)
+    if error.status_code == 404:
+        return JsonLine({"error": f"{error.detail}: {_PATHS}"}, 404, error.headers)
     return error_response(error)
 
 

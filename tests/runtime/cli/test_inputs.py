@@ -47,7 +47,7 @@ def test_quoted_patterns_stand_for_their_matches_in_order(tmp_path: Path) -> Non
     assert missing.returncode == 1 and "*.gif" in paths(missing)[0]
 
 
-@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\0"])
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\r", b"\0"])
 def test_paths_come_from_a_list(tmp_path: Path, separator: bytes) -> None:
     names = ["a b.png", "é.png", os.fsdecode(b"\xff.png")] + (["new\nline.png"] if separator == b"\0" else [])
     for name in names:
@@ -145,6 +145,22 @@ def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
     assert after(1) == []
     new.write_bytes(png())
     assert after(1) == [] and after(1) == ["new.png"]
+
+
+def test_photos_in_files_of_other_names_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "old.dng").write_bytes(b"II*\0")
+    watch = FolderWatch(tmp_path, 0)
+    assert "left out 1 camera raw file, such as " in caplog.messages[0]
+    for name in ("new.dng", ".a.heic.icloud", "renamed", "a.jpg.crdownload", "a.mov", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"II*\0")
+    caplog.clear()
+    assert watch.poll() == []
+    (tmp_path / "renamed").rename(tmp_path / "renamed.png")
+    assert [*watch.poll(), *watch.poll(), *watch.poll()] == [str(tmp_path / "renamed.png")]
+    (message,) = caplog.messages
+    assert "left out 1 camera raw file, such as " in message and "new.dng" in message
+    assert "1 placeholder of a photo in iCloud, such as " in message
+    assert not any(name in message for name in ("crdownload", "renamed", "hidden", "mov"))
 
 
 def test_images_written_into_a_watched_folder_are_not_found(tmp_path: Path) -> None:

@@ -168,6 +168,17 @@ def test_the_command(tmp_path: Path) -> None:
         assert drawn.width == 900 and {(0xCF, 0x22, 0x2E), (0x1F, 0x6F, 0xEB)} <= colors
 
 
+def test_a_chart_replaces_charts_only(tmp_path: Path) -> None:
+    reference, same = write(tmp_path / "a", day(1)), write(tmp_path / "b", day(2))
+    content = reference.read_bytes()
+    refused = drift(reference, same, "--picture", reference)
+    assert refused.returncode == 2 and "exists and is no PNG image; name another file" in refused.stderr
+    assert reference.read_bytes() == content
+    chart = tmp_path / "chart.png"
+    chart.touch()
+    assert [drift(reference, same, "--picture", chart).returncode for _ in range(2)] == [0, 0]
+
+
 def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
     done = drift(tmp_path / "picture", tmp_path / "picture")

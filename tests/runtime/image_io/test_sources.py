@@ -155,6 +155,14 @@ def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytes
     assert "left out 3 camera raw files" in record.message
 
 
+def test_unfinished_downloads_are_counted(tmp_path: Path) -> None:
+    for name in ("a.jpg.crdownload", "b.jpg.PART", "c.txt"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+    (source,) = expand([str(tmp_path)])
+    assert source.error is not None
+    assert "left out 2 unfinished downloads, such as " in source.error and "(finish or repeat" in source.error
+
+
 @pytest.mark.parametrize(
     ("name", "cause"),
     [

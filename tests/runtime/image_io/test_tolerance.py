@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io import repair
@@ -105,7 +105,6 @@ def ftyp(brand: bytes) -> bytes:
     ("data", "name", "advice"),
     [
         (ftyp(b"heic"), "HEIC", "pip install pillow-heif"),
-        (ftyp(b"avif"), "AVIF", "upgrade pillow"),
         (ftyp(b"crx "), "raw", "JPEG"),
         (ftyp(b"isom"), "video", "frame"),
         (b"%PDF-1.7\n", "PDF", "export"),
@@ -125,6 +124,25 @@ def test_their_names_reach_the_user(data: bytes) -> None:
     with pytest.raises(ImageError) as refusal:
         open_image(data)
     assert str(refusal.value) == describe_unsupported(data)
+
+
+@pytest.mark.parametrize(
+    ("readable", "advice"), [(True, "a damaged or truncated AVIF image"), (False, "upgrade pillow")]
+)
+def test_avif_is_damaged_where_pillow_reads_it(readable: bool, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.features.check", lambda feature: readable)
+    assert "AVIF" in describe_unsupported(ftyp(b"avif")) and advice in describe_unsupported(ftyp(b"avif"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("kept", [16, 60, 300])
+def test_the_beginning_of_a_picture_is_a_damaged_picture(kind: str, kept: int) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow does not read AVIF")
+    file = io.BytesIO()
+    Image.open(EXAMPLES / "dress.jpg").save(file, kind)
+    with pytest.raises(ImageError, match="damaged or truncated"):
+        open_image(file.getvalue()[:kept])
 
 
 def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,14 @@ def test_usual_mistakes_of_curl_have_advice(service, photo: bytes) -> None:
         upload = client.put("/classify", content=photo)
         assert upload.status_code == 405 and upload.headers["allow"] == "POST"
         assert "send the picture with POST" in upload.json()["error"]
+        assert "--data-binary" not in upload.json()["error"], "curl sends it as a form's fields, which are refused"
+        fields = client.post("/classify", content=photo, headers={"content-type": "application/x-www-form-urlencoded"})
+        assert fields.status_code == 415
+        assert "--data-binary @photo.jpg -H Content-Type:image/jpeg" in fields.json()["error"]
+        for path in ("/classify/", "/clasify", "/healthz/"):
+            missing = client.post(path, content=photo, follow_redirects=False)
+            assert missing.status_code == 404, "curl shows nothing of a redirect"
+            assert "pictures go to /classify" in missing.json()["error"]
         field = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nphoto.jpg\r\n--x--\r\n'
         no_file = client.post("/classify", content=field, headers={"content-type": "multipart/form-data; boundary=x"})
         assert no_file.status_code == 422 and "-F file=@photo.jpg" in no_file.json()["error"]

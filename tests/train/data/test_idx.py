@@ -167,6 +167,18 @@ def assert_refused(folder, message):
     assert "\n" not in str(error.value)
 
 
+def test_what_was_named_in_place_of_the_files_has_advice(tmp_path, write_idx_folder):
+    file = write_idx_folder(tmp_path / "idx") / f"{LABELS}.gz"
+    with pytest.raises(DataError, match=r"labels-idx1-ubyte\.gz': a file; name the folder that holds it"):
+        find_dataset(data_dir=file)
+    (tmp_path / "things" / "sofa").mkdir(parents=True)
+    with pytest.raises(DataError, match="class folders are read with --data;"):
+        find_dataset(data_dir=tmp_path / "things")
+    (tmp_path / "things" / "fashion-mnist_train.XLSX").touch()
+    with pytest.raises(DataError, match=r"export fashion-mnist_train\.XLSX as CSV;"):
+        find_dataset(data_dir=tmp_path / "things")
+
+
 def test_missing_files_are_named(tmp_path, write_idx_folder, write_csv_folder):
     folder = write_idx_folder(tmp_path / "idx")
     (folder / f"{LABELS}.gz").unlink()

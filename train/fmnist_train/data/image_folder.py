@@ -6,7 +6,7 @@ stratified draw of 20% is the test split. The device's preprocessing reduces eve
 
 import logging
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +58,11 @@ class ClassFolders:
         self.labels = tuple(found["train"])
         report_layout(path, self.labels, found["train"], outside)
         if present and self.labels != tuple(found["test"]):
-            differing = sorted(set(self.labels) ^ set(found["test"]))
-            raise DataError(f"{path}: train and test differ in their classes: {', '.join(differing)}")
+            raise DataError(f"{path}: train and test differ in their classes: {_differences(found)}")
         if len(self.labels) < 2:
             raise DataError(f"{path}: has one class folder only; a classifier needs at least two{_hint(path)}")
         samples = {name: _number(classes.values()) for name, classes in found.items()}
-        self.samples: dict[str, list[Sample]] = samples if present else _divide(path, samples["train"])
+        self.samples: dict[str, list[Sample]] = samples if present else _divide(path, self.labels, samples["train"])
         report_copies(path, self.samples)
         self._splits: dict[str, Split] = {}
 
@@ -162,7 +161,13 @@ def _number(classes: Iterable[Sequence[Path]]) -> list[Sample]:
     return [(image, label) for label, images in enumerate(classes) for image in images]
 
 
-def _divide(path: Path, samples: list[Sample]) -> dict[str, list[Sample]]:
+def _differences(found: Mapping[str, Iterable[str]]) -> str:
+    """Returns the classes that only one split has, each with the name of that split."""
+    train, test = set(found["train"]), set(found["test"])
+    return ", ".join(f"{name} (only in {'train' if name in train else 'test'})" for name in sorted(train ^ test))
+
+
+def _divide(path: Path, names: Sequence[str], samples: list[Sample]) -> dict[str, list[Sample]]:
     labels = np.array([label for _, label in samples])
     drawn = set(stratified_draw(labels, round(TEST_SHARE * len(samples)), SEED).tolist())
     parts = {
@@ -170,8 +175,10 @@ def _divide(path: Path, samples: list[Sample]) -> dict[str, list[Sample]]:
         "test": [sample for index, sample in enumerate(samples) if index in drawn],
     }
     if {label for _, label in parts["train"]} != {label for _, label in parts["test"]}:
+        fewest = min(range(len(names)), key=np.bincount(labels).__getitem__)
         raise DataError(
-            f"{path}: too few images to hold out 20% of every class; add some, or make folders 'train' and 'test'"
+            f"{path}: too few images to hold out 20% of every class: '{names[fewest]}' has "
+            f"{np.bincount(labels)[fewest]}; add some, or make folders 'train' and 'test'"
         )
     return parts
 
