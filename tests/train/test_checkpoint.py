@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train import checkpoint
-from fmnist_train.checkpoint import load_checkpoint, newest_run, read_tensors, save_checkpoint, write_tensors
+from fmnist_train.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    newest_run,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
 from fmnist_train.models import build_model
 
 
@@ -76,6 +83,17 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         load_checkpoint(tmp_path / "nowhere")
+
+
+def test_no_other_file_than_the_named_one_is_read(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    save_checkpoint(run / "best", build_model("improved"), {"model": {"name": "improved", "options": {}}})
+    assert find_checkpoint(run / "best") == find_checkpoint(run / "best.json") == run / "best.safetensors"
+    for name in ("best.safetensor", "best.onnx", "best.v2"):
+        with pytest.raises(CheckpointError, match="no checkpoint here"):
+            find_checkpoint(run / name)
+    with pytest.raises(CheckpointError, match=r"the quotes are part of the name"):
+        find_checkpoint(f"'{run}'")
 
 
 def test_a_small_file_cannot_take_gigabytes(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

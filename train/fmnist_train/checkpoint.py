@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_runtime.files import describe_substitute, read_at_most, write_atomically
+from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_train.files import read_object
 from fmnist_train.models import build_model
 
@@ -141,7 +142,9 @@ def find_checkpoint(path: Path | str) -> Path:
     elif path.suffix == ".safetensors":
         file = path
     else:
-        file = path.with_suffix(".safetensors")
+        file = (
+            path.with_suffix(".safetensors") if path.suffix == ".json" else path.with_name(f"{path.name}.safetensors")
+        )
         foreign = path.is_file() and path.suffix != ".json"
         if foreign or path.suffix.lower() in _PICKLES:
             raise CheckpointError(
@@ -149,7 +152,8 @@ def find_checkpoint(path: Path | str) -> Path:
                 "docs/models.md, 'Weights from elsewhere', shows how to convert it"
             )
     if not file.is_file():
-        raise CheckpointError(f"{path}: no checkpoint here; train one with fmnist-train, or name its folder")
+        cause = f" ({hint})" if not path.exists() and (hint := describe_missing(str(path))) else ""
+        raise CheckpointError(f"{path}: no checkpoint here{cause}; train one with fmnist-train, or name its folder")
     return file
 
 

@@ -63,7 +63,7 @@ def find_model(model: str | Path | None = None) -> Path:
     if model is None or not os.path.exists(path):  # noqa: PTH110
         from difflib import get_close_matches
 
-        near = get_close_matches(str(path), known, 1)
+        near = get_close_matches(str(path).lower(), known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         listed = ", ".join(known) or "none"
         raise ModelError(f"{path}: no such model file, and no embedded model of that name (embedded: {listed}){hint}")

@@ -20,12 +20,12 @@ def test_names_files_and_folders(tmp_path: Path) -> None:
     assert find_model(tmp_path / "model.onnx") == tmp_path / "model.onnx"
 
 
-@pytest.mark.parametrize("name", ["improvd", "a" * 5000, "no/such/file.onnx"])
+@pytest.mark.parametrize("name", ["improvd", "IMPROVED", "a" * 5000, "no/such/file.onnx"])
 def test_an_unknown_model_lists_the_embedded_ones(name: str) -> None:
     with pytest.raises(ModelError, match="no such model file") as refusal:
         find_model(name)
     assert all(known in str(refusal.value) for known in embedded_models())
-    assert ("did you mean improved?" in str(refusal.value)) == (name == "improvd")
+    assert ("did you mean improved?" in str(refusal.value)) == (name in ("improvd", "IMPROVED"))
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -81,6 +81,19 @@ def test_wrong_data_dir_is_an_error_even_if_other_places_have_data(tmp_path, bar
         assert str(wrong) in one_line(error)
 
 
+def test_a_missing_folder_has_its_probable_cause(tmp_path):
+    (tmp_path / "things").mkdir()
+    (tmp_path / "things.zip").write_bytes(b"PK")
+    for name, cause in {
+        f"'{tmp_path}/things'": "the quotes are part of the name",
+        f"{tmp_path}/things.zip": "unpack it if it is an archive",
+        "https://example.org/things.zip": "a web address",
+        f"{tmp_path}/things ": "begins or ends with a space",
+    }.items():
+        with pytest.raises(DataError, match=rf"no data set '.*' \(.*{cause}.*: name fashion-mnist, sample"):
+            find_dataset(name)
+
+
 def test_unknown_name_lists_what_there_is():
     with pytest.raises(DataError) as error:
         find_dataset("mnist")

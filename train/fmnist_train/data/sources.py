@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from fmnist_runtime.errors import ConfigError, DataError
+from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.download import download
 from fmnist_train.data.fashion_mnist import missing_files, read_idx_part, reader_for
@@ -84,7 +85,9 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
         return _find_fashion_mnist(expand_path(data_dir) if data_dir is not None else None)
     path = expand_path(data)
     if not path.is_dir():
-        raise DataError(f"no data set '{data}': name fashion-mnist, sample, or an existing folder with class folders")
+        cause = "a file; unpack it if it is an archive" if path.exists() else describe_missing(data)
+        known = "name fashion-mnist, sample, or an existing folder with class folders"
+        raise DataError(f"no data set '{data}'{f' ({cause})' if cause else ''}: {known}")
     folders = ClassFolders(path)
     return DataSource(path.resolve().name, folders.labels, str(path), folders.load)
 
