@@ -39,6 +39,15 @@ def test_a_text_file_object_is_refused(classifier: Classifier) -> None:
         classifier(io.StringIO("text"))
 
 
+def test_a_file_object_at_its_end_is_not_an_empty_file(classifier: Classifier) -> None:
+    file = io.BytesIO(PHOTO.read_bytes())
+    file.seek(0, io.SEEK_END)
+    with pytest.raises(ImageError, match=r"at its end: call its method seek\(0\)"):
+        classifier(file)
+    with pytest.raises(ImageError, match="the file is empty"):
+        classifier(io.BytesIO())
+
+
 def test_float_arrays_are_refused_with_what_to_do(classifier: Classifier) -> None:
     pixels = np.random.default_rng(0).random((28, 28))
     with pytest.raises(ImageError, match=r"must be uint8.*not float64.*255 \* x") as refusal:

@@ -9,7 +9,7 @@ scale, which is several times faster and enough for a 28×28 network input.
 import os
 import threading
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,11 +133,21 @@ def _read_file_object(source: BinaryReader) -> bytes:
     try:
         binary = isinstance(source.read(0), bytes)
         data = read_at_most(source, MAX_BYTES) if binary else b""
+        at_end = binary and not data and _is_past_start(source)
     except (OSError, ValueError) as error:  # ValueError: a closed file
         raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not binary:
         raise ImageError("a file object must be opened in binary mode: open(path, 'rb')")
+    if at_end:
+        raise ImageError("the file object is at its end: call its method seek(0) after writing or reading it")
     return data
+
+
+def _is_past_start(file: BinaryReader) -> bool:
+    tell = getattr(file, "tell", None)
+    with suppress(OSError):  # a pipe has no position
+        return tell is not None and tell() > 0
+    return False
 
 
 def _read_path(path: str | os.PathLike[str]) -> bytes:
