@@ -116,11 +116,7 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
         advice = "send a smaller picture, or raise the limit (--max-pixels of fmnist-serve)"
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: {advice}")
     if width * height > limit:
-        raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: {_ADVICE}")
-
-
-_ADVICE = "refused as a decompression bomb; if it is a photo, shrink it"
-"""What happens to an image of too many pixels, and what to do with a panorama."""
+        raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: refused as a decompression bomb")
 
 
 def describe_bomb(error: Image.DecompressionBombError) -> str:
