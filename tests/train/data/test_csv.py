@@ -291,3 +291,40 @@ def test_an_index_of_pandas_is_named(name: str, rows: np.ndarray, tmp_path: Path
     indexed = np.column_stack([np.arange(5), rows])
     with pytest.raises(DataError, match=r"an index of pandas .*index=False"):
         read_csv(write(tmp_path / "a.csv", [name, "label", *NUMBERED], indexed))
+
+
+def spreadsheet(rows: np.ndarray, change: Callable[[list[list[str]]], object], end: str = "\r\n") -> str:
+    """The file with its cells changed, as Excel writes it: a byte order mark and CRLF."""
+    cells = [["label", *NUMBERED], *([str(value) for value in row] for row in rows.tolist())]
+    change(cells)
+    return "\ufeff" + "".join(",".join(row) + end for row in cells)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda cells: cells.insert(0, ["sep="]), r"the first line is Excel's 'sep=': delete it"),
+        (lambda cells: [row.extend(["", ""]) for row in cells], "2 columns without a name at the end, as of a spreadsheet"),
+        (lambda cells: cells[0].append(""), "1 column without a name at the end"),
+        (lambda cells: [row.append("") for row in cells[1:]], "line 2 has 786 columns, not 785; the last are empty"),
+        (lambda cells: cells[3].append("7"), "line 4 has 786 columns, not 785; the file is damaged"),
+        (lambda cells: cells[2].__setitem__(0, "Ankle boot"), "line 3, label: 'Ankle boot' is not .*; write the class's number, 9"),
+        (lambda cells: cells[2].__setitem__(9, '"9,0"'), "line 3, pixel9: '9,0' is not a whole number"),
+        (lambda cells: cells[2].__setitem__(9, ""), "line 3, pixel9: '' is not a whole number"),
+    ],
+)  # fmt: skip
+def test_what_a_spreadsheet_did_to_the_file_is_named(
+    change: Callable[[list[list[str]]], object], fault: str, rows: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "train.csv").write_text(spreadsheet(rows, change), "utf-8", newline="")
+    with pytest.raises(DataError, match=fault):
+        read_csv(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_empty_rows_of_a_spreadsheet_are_left_out(
+    end: str, rows: np.ndarray, matches: Callable[[Path], bool], tmp_path: Path
+) -> None:
+    text = spreadsheet(rows, lambda cells: [cells.insert(place, [""] * 785) for place in (3, 5, 8)], end)
+    (tmp_path / "train.csv").write_text(text, "utf-8", newline="")
+    assert matches(tmp_path / "train.csv")

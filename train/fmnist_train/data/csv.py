@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_runtime.spec import DATASET_LABELS, IMAGE_SIZE
 from fmnist_train.files import bounded_lines, open_unpacked
 
 __all__ = ["read_csv"]
@@ -97,6 +98,8 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
 
 def _describe_separator(names: Sequence[str]) -> str | None:
     """Returns what to do if the names are separated by semicolons, tabs or bars; None if they are not."""
+    if names and names[0].startswith("sep="):
+        return "the first line is Excel's 'sep=': delete it, so that the names of the columns come first"
     for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(names) < _PIXELS and sum(text.count(separator) for text in names) >= _PIXELS:
             return f"the columns are separated by {name}: save the file with commas between them"
@@ -111,6 +114,8 @@ def _number(match: re.Match[str]) -> int:
 
 def _describe_columns(names: Sequence[str]) -> str:
     """Describes the first column whose name is not that of a pixel; if there is none, the number of columns."""
+    if empty := _empty_at_end(names):
+        return f"{counted(empty, 'column')} without a name at the end, as of a spreadsheet (delete them there),"
     if any(not name or name.startswith("unnamed:") for name in names):
         return "a column without a name, as of an index of pandas (leave it out: to_csv(..., index=False)),"
     for name in names:
@@ -119,13 +124,18 @@ def _describe_columns(names: Sequence[str]) -> str:
     return f"{len(names)} columns that are not the {_PIXELS} pixels once each"
 
 
+def _empty_at_end(cells: Sequence[str]) -> int:
+    """Returns how many of the last cells of a row are empty."""
+    return next((count for count, cell in enumerate(reversed(cells)) if cell.strip()), len(cells))
+
+
 def _read_rows(lines: Iterable[str], columns: int) -> np.ndarray:
-    """Parses lines into uint8 ``[N, columns]``.
+    """Parses lines into uint8 ``[N, columns]``. Empty lines, and rows of empty cells, are left out.
 
     Raises:
         ValueError: A line has another number of columns, or a value is not a byte.
     """
-    filled = (line for line in lines if line.strip())
+    filled = (line for line in lines if line.strip(", \t\r\n"))
     parts = []
     while chunk := list(islice(filled, _CHUNK)):
         rows = _parse(chunk)
@@ -156,13 +166,26 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
         try:
             next(reader, None)
             for row in reader:
-                if row and len(row) != len(names):
-                    return f"line {reader.line_num} has {len(row)} columns, not {len(names)}; the file is damaged"
-                for name, value in zip(names, row, strict=False):
-                    if not _is_byte(value):
-                        return f"line {reader.line_num}, {name}: '{value[:20]}' is not a whole number from 0 to 255"
+                if fault := _describe_row(names, row):
+                    return f"line {reader.line_num}{fault}"
         except (csv.Error, ValueError) as error:
             return f"line {reader.line_num + 1}: {error}"
+    return None
+
+
+def _describe_row(names: Sequence[str], row: Sequence[str]) -> str | None:
+    """Describes the fault of a row, to follow its number; None without a fault, and for a row of empty cells."""
+    if not any(map(str.strip, row)):
+        return None
+    if len(row) != len(names):
+        spare = len(row) - _empty_at_end(row) == len(names)
+        advice = "the last are empty: delete them in the spreadsheet" if spare else "the file is damaged"
+        return f" has {len(row)} columns, not {len(names)}; {advice}"
+    for name, value in zip(names, row, strict=True):
+        if not _is_byte(value):
+            is_class = name in _LABELS and value.strip() in DATASET_LABELS
+            advice = f"; write the class's number, {DATASET_LABELS.index(value.strip())}" if is_class else ""
+            return f", {name}: '{value[:20]}' is not a whole number from 0 to 255{advice}"
     return None
 
 
