@@ -20,6 +20,8 @@ _OTHER_PARTS = 16
 """Largest number of further parts in a form, without a file name: a few form fields."""
 _PARAMETER = re.compile(rb';\s*(?P<name>[^\s=;"]+)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^;]*)')
 """One parameter of a header value (RFC 9110, section 5.6.6)."""
+_IDENTITY = frozenset([b"7bit", b"8bit", b"binary"])
+"""Values of Content-Transfer-Encoding that leave the bytes as they are. RFC 7578, section 4.7, deprecates the header."""
 _CHARSETS = {b"utf-8": "utf-8", b"iso-8859-1": "iso-8859-1"}
 """Character sets of an extended parameter that RFC 5987 requires."""
 
@@ -114,7 +116,7 @@ class _Form:
         self.parts += 1
         self.name, self.header, self.value, self.pieces = "", b"", b"", []
         if self.parts > self.limit + _OTHER_PARTS:
-            raise HTTPException(413, f"more than {counted(self.limit, 'file')} in one request")
+            raise HTTPException(413, f"more than {counted(self.limit + _OTHER_PARTS, 'part')} in one request")
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self.header += data[start:end]
@@ -125,6 +127,9 @@ class _Form:
     def on_header_end(self) -> None:
         if self.header.lower() == b"content-disposition":
             self.name = _file_name(self.value)
+        if self.header.lower() == b"content-transfer-encoding" and self.value.strip().lower() not in _IDENTITY:
+            encoding = self.value.decode("ascii", "backslashreplace")[:40]
+            raise HTTPException(422, f"Content-Transfer-Encoding {encoding}: send the bytes of the file as they are")
         self.header, self.value = b"", b""
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:

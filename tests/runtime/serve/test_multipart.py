@@ -43,6 +43,25 @@ def test_a_preamble_is_discarded(preamble: bytes) -> None:
     assert (file.name, file.data) == ("a", b"data")
 
 
+@pytest.mark.parametrize("encoding", [b"base64", b"Quoted-Printable", b"\xff"])
+def test_encoded_files_are_refused_as_such(encoding: bytes) -> None:
+    body = part(b"filename=a\r\nContent-Transfer-Encoding: " + encoding) + b"--x--"
+    with pytest.raises(HTTPException) as refusal:
+        read_files(HEADER, body, 1)
+    assert refusal.value.status_code == 422 and "send the bytes of the file" in refusal.value.detail
+
+
+@pytest.mark.parametrize("encoding", [b"binary", b"8BIT", b"7bit"])
+def test_other_encodings_leave_the_bytes_as_they_are(encoding: bytes) -> None:
+    (file,) = read_files(HEADER, part(b"filename=a\r\ncontent-transfer-encoding: " + encoding) + b"--x--", 1)
+    assert file.data == b"data"
+
+
+def test_many_fields_are_not_called_files() -> None:
+    with pytest.raises(HTTPException, match="more than 18 parts in one request"):
+        read_files(HEADER, part(b"name=f") * 100 + b"--x--", 2)
+
+
 PIECES = [
     b"--x", b"--x--", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Disposition: form-data", b"; filename=a", b"; filename=\"",
     b"; filename*=UTF-8''%", b"; filename*=''", b"; name=f", b"Content-Type: image/png", b": ", b"\0", b"\xff\xfe",
