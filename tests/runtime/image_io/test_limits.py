@@ -90,8 +90,8 @@ def test_a_webp_that_would_take_more_than_500_megabytes() -> None:
     [
         ("HEIF", "RGB", "48,913,043"),
         ("HEIF", "RGBA", "36,000,000"),
-        ("AVIF", "RGB", "43,689,320"),
-        ("AVIF", "RGBA", "34,883,720"),
+        ("AVIF", "RGB", "33,333,333"),
+        ("AVIF", "RGBA", "26,785,714"),
         ("JPEG2000", "L", "20,000,000"),
         ("JPEG2000", "RGB", "20,000,000"),
         ("JPEG2000", "RGBA", "16,071,428"),
@@ -106,6 +106,34 @@ def test_formats_with_several_copies_in_memory_get_smaller_pictures(kind: str, m
                 limits.refuse_too_much(image)
         else:
             limits.refuse_too_much(image)
+
+
+@pytest.mark.parametrize(
+    ("mode", "depth", "chroma", "limit"),
+    [
+        ("RGB", 10, 444, "29,220,779"),
+        ("RGB", 12, 422, "29,220,779"),
+        ("RGBA", 10, 444, "21,951,219"),
+        ("RGB", 10, 420, "48,913,043"),
+        ("RGB", 8, 444, "48,913,043"),
+    ],
+)
+def test_deep_heif_takes_more_memory(mode: str, depth: int, chroma: int, limit: str) -> None:
+    image = Image.new(mode, (10_000, 4_900))
+    image.format = "HEIF"
+    image.info.update(bit_depth=depth, chroma=chroma)
+    with pytest.raises(ImageError, match=f"over the limit of {limit}: refused"):
+        limits.refuse_too_much(image)
+
+
+@pytest.mark.parametrize("chroma", [420, 444])
+def test_pillow_heif_states_depth_and_colors(chroma: int) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra `heic`")
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (64, 64), bytes(64 * 64 * 6)).save(file, chroma=chroma)
+    pillow_heif.register_heif_opener()
+    with Image.open(file) as image:
+        assert image.format == "HEIF" and image.info["bit_depth"] > 8 and image.info["chroma"] == chroma
 
 
 def test_a_jpeg_2000_over_its_limit_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
