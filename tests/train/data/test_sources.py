@@ -61,6 +61,19 @@ def test_cache_folder_follows_xdg(tmp_path, monkeypatch):
         assert sources.cache_folder() == tmp_path / "fmnist-edge" / "fashion-mnist"
 
 
+def test_cache_folder_of_a_user_without_a_home(tmp_path, monkeypatch):
+    """As in a container with ``--user 12345``; platformdirs raises there."""
+    monkeypatch.undo()
+
+    def homeless(name):
+        raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("platformdirs.user_cache_path", homeless)
+        patch.chdir(tmp_path)
+        assert sources.cache_folder() == tmp_path / ".cache" / "fmnist-edge" / "fashion-mnist"
+
+
 # -- nothing found
 
 

@@ -57,8 +57,15 @@ class DataSource:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of downloads, which may also be filled by hand; follows ``XDG_CACHE_HOME``."""
-    return platformdirs.user_cache_path("fmnist-edge") / "fashion-mnist"
+    """Returns the folder of downloads, which may also be filled by hand; follows ``XDG_CACHE_HOME``.
+
+    A user without a home folder, as in a container with ``--user``, has it in the current folder.
+    """
+    try:
+        cache = platformdirs.user_cache_path("fmnist-edge")
+    except RuntimeError:
+        cache = Path.cwd() / ".cache" / "fmnist-edge"
+    return cache / "fashion-mnist"
 
 
 def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None) -> DataSource:
