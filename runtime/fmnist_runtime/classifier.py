@@ -15,7 +15,14 @@ from fmnist_runtime.errors import ImageError, ModelError
 from fmnist_runtime.image_io.decode import Picture, open_image
 from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
 from fmnist_runtime.model_file.metadata import Metadata
-from fmnist_runtime.model_file.session import OUTPUTS, PROVIDERS, check_signature, first_line, open_session
+from fmnist_runtime.model_file.session import (
+    OUTPUTS,
+    PROVIDERS,
+    check_signature,
+    first_line,
+    metadata_props,
+    open_session,
+)
 from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.prediction import Answer, Prediction, PredictionOrError, Top
 from fmnist_runtime.preprocessing.pipeline import careful_inputs, to_network_input
@@ -106,7 +113,7 @@ class Classifier:
         refuse_external_data(data)
         verify_checksum(data)
         session = open_session(data, threads=threads, provider=provider)
-        metadata = Metadata.from_props(session.get_modelmeta().custom_metadata_map)
+        metadata = Metadata.from_props(metadata_props(session))
         check_signature(session, len(metadata.labels))
         return cls(session, metadata, careful=careful, large_lock=large_lock)
 

@@ -98,9 +98,6 @@ def printable(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the message of an exception without its type; a ``KeyError`` has the missing key only."""
-    return (
-        f"'{error.args[0]}' is missing"
-        if isinstance(error, KeyError) and error.args
-        else str(error) or "no reason given"
-    )
+    """Returns the message of an exception, up to 200 characters; a ``KeyError`` has the missing key only."""
+    missing = isinstance(error, KeyError) and error.args
+    return (f"'{error.args[0]}' is missing" if missing else str(error) or "no reason given")[:200]

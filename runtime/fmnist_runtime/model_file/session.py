@@ -9,7 +9,15 @@ from fmnist_runtime.cpus import MAX_THREADS, start_threads
 from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
-__all__ = ["OUTPUTS", "PROVIDERS", "check_signature", "first_line", "open_session", "turn_off_tracing"]
+__all__ = [
+    "OUTPUTS",
+    "PROVIDERS",
+    "check_signature",
+    "first_line",
+    "metadata_props",
+    "open_session",
+    "turn_off_tracing",
+]
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -72,6 +80,18 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
         raise ModelError(f"onnxruntime cannot load the model: {first_line(error)}") from error
     session._model_bytes = None
     return session
+
+
+def metadata_props(session: onnxruntime.InferenceSession) -> dict[str, str]:
+    """Returns the metadata values of a model by key.
+
+    Raises:
+        ModelError: A key or value is not UTF-8 text.
+    """
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeError as error:
+        raise ModelError("the model's metadata is not UTF-8 text; the file is damaged") from error
 
 
 def check_signature(session: onnxruntime.InferenceSession, classes: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_runtime import Classifier, ModelError
+from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 from fmnist_runtime.model_file.metadata import Metadata
 
 Make = Callable[..., Path]
@@ -45,3 +46,21 @@ def test_metadata_without_end_are_refused(make_model: Make, monkeypatch: pytest.
     monkeypatch.setattr("json.dumps", lambda value: "[" * 100_000)
     with pytest.raises(ModelError, match="not JSON"):
         Classifier.load(make_model())
+
+
+@pytest.mark.parametrize("replaced", [b"RRRR", b"fmnist.extra"])
+def test_metadata_that_is_not_text_is_refused(replaced: bytes, make_model: Make) -> None:
+    """Onnxruntime gives its bytes to Python only where they are UTF-8."""
+    path = make_model(extra="RRRR")
+    data = bytearray(path.read_bytes().replace(replaced, b"\xff" * len(replaced)))
+    span = checksum_span(bytes(data))
+    data[span] = file_checksum(bytes(data), span).encode()
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="metadata is not UTF-8 text"):
+        Classifier.load(path)
+
+
+def test_a_long_value_makes_no_long_message(make_model: Make) -> None:
+    with pytest.raises(ModelError) as refusal:
+        Classifier.load(make_model(temperature="x" * 1_000_000))
+    assert len(str(refusal.value)) < 1000
