@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from fmnist_runtime.errors import ImageError, WorkerError
 from fmnist_runtime.prediction import Answer, PredictionOrError
 from fmnist_runtime.serve.auth import require_token
-from fmnist_runtime.serve.batcher import Batcher, RequestOptions
+from fmnist_runtime.serve.batcher import Batcher, RequestOptions, start_pool
 from fmnist_runtime.serve.capacity import OVERLOADED, Capacity, cancel_on_disconnect
 from fmnist_runtime.serve.metrics import Metrics
 from fmnist_runtime.serve.multipart import File, read_files
@@ -62,6 +62,9 @@ class Service:
         replaced: Returns the number of worker processes replaced so far, for the metrics.
         available: Returns whether images can be classified; False where no worker process can be started.
 
+    Raises:
+        FmnistError: The system grants no threads.
+
     Attributes:
         asgi: The ASGI application.
         settings: Settings of the service.
@@ -87,6 +90,7 @@ class Service:
         self._capacity = Capacity(self.settings.limits)
         self._metrics = Metrics(labels, self._capacity, replaced)
         self._batcher = Batcher(classify, self.settings.workers)
+        self._forms, _ = start_pool(1, "forms")
         self._document = describe(labels, self.settings)
         routes = self._routes()
         self._app = Starlette(
@@ -103,8 +107,9 @@ class Service:
         self.asgi = RequestLog(self._admit, known, self._metrics.request, log_requests=self.settings.log_requests)
 
     def close(self) -> None:
-        """Ends the threads that call ``classify``."""
+        """Ends the threads."""
         self._batcher.close()
+        self._forms.shutdown(wait=False, cancel_futures=True)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuses requests over the limits before any other work, because refusals must be cheap under overload."""
@@ -142,7 +147,8 @@ class Service:
         if kind != "multipart/form-data":
             return [File("-", body)]
         header = request.headers["content-type"]
-        return await asyncio.to_thread(read_files, header, body, self.settings.limits.files)
+        limit = self.settings.limits.files
+        return await asyncio.get_running_loop().run_in_executor(self._forms, read_files, header, body, limit)
 
     async def _results(self, request: Request, files: list[File], options: RequestOptions) -> list[PredictionOrError]:
         seconds = self.settings.limits.answer_seconds

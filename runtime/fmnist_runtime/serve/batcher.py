@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import NamedTuple
 
+from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.prediction import PredictionOrError
 
-__all__ = ["Batcher", "RequestOptions"]
+__all__ = ["Batcher", "RequestOptions", "start_pool"]
 
 _MAX_BATCH = 16
 """Images of one model call: more would delay the first answers."""
@@ -32,18 +34,42 @@ class RequestOptions(NamedTuple):
     """Upper bound of an image's pixels."""
 
 
+def start_pool(threads: int, name: str) -> tuple[ThreadPoolExecutor, int]:
+    """Returns an executor with running threads, and their number: as many as the system grants, up to ``threads``.
+
+    An executor that starts its threads later would fail in the middle of a request.
+
+    Raises:
+        FmnistError: The system grants no thread.
+    """
+    pool, release = ThreadPoolExecutor(threads, name), Event()
+    for started in range(threads):
+        try:
+            pool.submit(release.wait)
+        except RuntimeError as error:
+            release.set()
+            pool.shutdown()
+            if not started:
+                raise FmnistError("cannot start a thread: the system's limit on processes is reached") from error
+            return start_pool(started, name)
+    release.set()
+    return pool, threads
+
+
 class Batcher:
     """Combines images of several requests into calls of ``classify``; used from one event loop.
 
     Args:
         classify: Takes a list of images and the fields of ``RequestOptions``; returns one result for each image.
         threads: Largest number of calls at the same time.
+
+    Raises:
+        FmnistError: See ``start_pool``.
     """
 
     def __init__(self, classify: Callable[..., list[PredictionOrError]], threads: int) -> None:
         self._classify = classify
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="classify")
-        self._idle = threads
+        self._pool, self._idle = start_pool(threads, "classify")
         self._waiting: deque[tuple[bytes, RequestOptions, asyncio.Future[PredictionOrError]]] = deque()
 
     async def classify(self, images: Sequence[bytes], options: RequestOptions) -> list[PredictionOrError]:

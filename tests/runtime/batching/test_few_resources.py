@@ -69,6 +69,14 @@ def test_worker_processes_without_threads(few_threads: str) -> None:
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "cannot start a thread" in refused.stderr
 
 
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_service_without_threads_ends_in_one_line(few_threads: str, left: int) -> None:
+    """It needs one for images and one for forms; later it would answer 500 to every request."""
+    done = run(SERVE, few_threads, left, "--workers", 1, "--port", 0, "--model", "nano")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "error: cannot start a thread: the system's limit on processes is reached\n"
+
+
 def limited(megabytes: int, *arguments: object, command: list[str] = INFER) -> "subprocess.CompletedProcess[str]":
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.model_file.store import find_model
-from fmnist_runtime.serve.batcher import Batcher, RequestOptions
+from fmnist_runtime.serve.batcher import Batcher, RequestOptions, start_pool
 
 TWO = ("--workers", 2)
 MARK = b"the end of me"
@@ -252,6 +253,29 @@ def test_a_batch_holds_one_kind_of_request_and_no_more_than_it_should() -> None:
     assert [count for count, _, _ in calls] == [1, 16, 4, 1, 1, 1, 1]
     assert [options["top_k"] for _, _, options in calls] == [1, 1, 1, 3, 1, 1, 3]
     assert calls[0][2] == {"top_k": 1, "reject": True, "max_pixels": 5}
+
+
+@pytest.mark.parametrize("granted", [0, 1, 2, 3])
+def test_an_executor_has_the_threads_that_the_system_grants(granted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        alive[:] = [each for each in alive if each.is_alive()]
+        if len(alive) == granted:
+            raise RuntimeError("can't start new thread")
+        alive.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    if not granted:
+        with pytest.raises(FmnistError, match="cannot start a thread"):
+            start_pool(2, "test")
+        return
+    pool, threads = start_pool(2, "test")
+    assert threads == min(granted, 2) and len(alive) >= threads
+    assert [pool.submit(abs, -1).result(30) for _ in range(5)] == [1] * 5
+    pool.shutdown()
 
 
 @pytest.mark.parametrize("bad", [b"no model", None], ids=["damaged", "removed"])
