@@ -157,6 +157,8 @@ def is_library_error(error: BaseException) -> bool:
     """
     if isinstance(error, ImportError | SystemError):
         return True
+    if type(error) is LookupError and str(error).startswith("unknown encoding"):  # Python could not import its module
+        return True
     packages, importing = ["__main__"], False
     traceback = error.__traceback__
     while traceback is not None:

@@ -50,6 +50,11 @@ def ending(error: BaseException) -> int:
             1,
             "error: a library cannot be loaded: error return without exception set; memory is short, or the installation damaged",
         ),
+        (
+            LookupError("unknown encoding: idna"),
+            1,
+            "error: a library cannot be loaded: unknown encoding: idna; memory is short, or the installation damaged",
+        ),
         (MemoryError(), 1, "error: out of memory: the command needs more than is available"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (BrokenPipeError(), 0, ""),

@@ -50,7 +50,9 @@ def start_pool(threads: int, name: str) -> tuple[ThreadPoolExecutor, int]:
             release.set()
             pool.shutdown()
             if not started:
-                raise FmnistError("cannot start a thread: the system's limit on processes is reached") from error
+                raise FmnistError(
+                    "cannot start a thread: the system's limit on processes or memory is reached"
+                ) from error
             return start_pool(started, name)
     release.set()
     return pool, threads

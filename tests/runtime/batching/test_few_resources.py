@@ -74,7 +74,7 @@ def test_a_service_without_threads_ends_in_one_line(few_threads: str, left: int)
     """It needs one for images and one for forms; later it would answer 500 to every request."""
     done = run(SERVE, few_threads, left, "--workers", 1, "--port", 0, "--model", "nano")
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == "error: cannot start a thread: the system's limit on processes is reached\n"
+    assert done.stderr == "error: cannot start a thread: the system's limit on processes or memory is reached\n"
 
 
 def limited(megabytes: int, *arguments: object, command: list[str] = INFER) -> "subprocess.CompletedProcess[str]":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_runtime import Classifier, Prediction
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.serve.build import build_service
@@ -22,6 +23,23 @@ def test_the_model_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with build_service("nano", Settings()):
         pass
     assert [path for path in opened if path.suffix == ".onnx"] == [find_model("nano")]
+
+
+def test_a_photo_is_classified_before_the_service_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries take their memory at the first photo, and may end the process."""
+    sides: list[int] = []
+    original = Classifier.results
+
+    def spy(classifier: Classifier, pictures: list, **options: object) -> list:
+        found = original(classifier, pictures, **options)
+        sides.extend(
+            len(picture) for picture, result in zip(pictures, found, strict=True) if isinstance(result, Prediction)
+        )
+        return found
+
+    monkeypatch.setattr(Classifier, "results", spy)
+    with build_service("nano", Settings(workers=1)):
+        assert sides == [64]  # larger than the network's input, so that it is segmented
 
 
 def test_a_model_that_the_page_cannot_run_is_served_without_the_page(
