@@ -18,8 +18,17 @@ from fmnist_train.run_options import RunOptions
 from fmnist_train.training.loop import Training
 from fmnist_train.training.run import read_inputs
 from fmnist_train.training.step import TrainingStep
-from fmnist_train.training.teacher import ImageTeacher, StoredViews, ViewTeacher, distillation_loss, find_teachers
+from fmnist_train.training.teacher import (
+    ImageTeacher,
+    StoredViews,
+    ViewTeacher,
+    distillation_loss,
+    find_photo_teachers,
+    find_start,
+    find_teachers,
+)
 
+ROOT = Path(__file__).parents[3]
 LABELS = list(find_dataset("sample").labels)
 PLAIN = dataclasses.replace(
     RECIPES["custom"], model_options={"channels": [8, 16], "hidden": [32]}, epochs=6, batch_size=64, patience=0
@@ -165,6 +174,17 @@ def test_a_run_names_every_checkpoint_that_it_learns_from(tmp_path: Path) -> Non
     notes: list[str] = []
     read_inputs(recipe, RunOptions(data="sample", start=start, teachers=(teacher,)), notes.append)
     assert notes[1:] == [f"first weights: {start}/best.safetensors", f"teachers: {teacher}/best.safetensors"]
+
+
+def test_the_repository_holds_what_the_recipes_of_shipped_models_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    students = [recipe for recipe in RECIPES.values() if recipe.distillation]
+    assert {"improved", "improved-lite", "micro", "nano", "improved-photos"} <= {each.name for each in students}
+    for recipe in students:
+        start = find_start(recipe, None, LABELS)
+        assert (start is None) is not bool(recipe.start)
+        assert len(find_teachers(recipe, (), LABELS, start)) == len(recipe.teacher.split(","))
+        assert bool(find_photo_teachers(recipe, (), LABELS)) is bool(recipe.photo_teacher)
 
 
 def test_missing_photo_teachers_are_named_before_the_photos_are_read(

@@ -282,12 +282,13 @@ def _check_classes(checkpoints: Sequence[Checkpoint], labels: Sequence[str], opt
 def _find(name: str) -> Path:
     """Returns the folder of a recipe's finished run, or of its checkpoint in this repository.
 
-    Networks that ship after a second phase of training have their first phase in ``artifacts/first-phase``.
+    ``artifacts/first-phase`` has the first phase of networks that ship after a second one; ``artifacts/teachers`` has networks
+    that do not ship.
     """
     name = current_name(name)
     run = Path("runs") / f"{name}-seed0"
     kept = Path("artifacts") / name
-    for place in (run, kept.parent / "first-phase" / name, kept):
+    for place in (run, kept.parent / "first-phase" / name, kept.parent / "teachers" / name, kept):
         if (place / "best.safetensors").is_file() and (place != run or is_finished(run)):
             return place
     raise CheckpointError(
