@@ -92,6 +92,7 @@ app.callback()(with_settings(train, RunOptions, Recipe, Augmentation, NetworkOpt
 app.command("explore", cls=Command)(with_settings(commands.explore, DataOptions))
 app.command("evaluate", cls=Command)(with_settings(commands.evaluate, DataOptions))
 app.command("tune", cls=Command)(with_settings(commands.tune, RunOptions, without=("resume", "tensorboard")))
+app.command("average", cls=Command)(with_settings(commands.average, DataOptions))
 app.command("compare", cls=Command)(with_settings(commands.compare, DataOptions))
 app.command("photos", cls=Command)(commands.photos)
 

@@ -13,7 +13,7 @@ from fmnist_train.options import Json, Quiet, chosen_settings, current_recipe, p
 from fmnist_train.recipes import DEFAULT_RECIPE
 from fmnist_train.run_options import DataOptions, RunOptions
 
-__all__ = ["compare", "evaluate", "explore", "photos", "tune"]
+__all__ = ["average", "compare", "evaluate", "explore", "photos", "tune"]
 
 
 def _current_recipes(names: list[str] | None) -> list[str]:
@@ -173,6 +173,37 @@ def _best(results: dict[str, Any]) -> str:
         f"It trains for {counted(results['epochs'], 'epoch')}, as the recipe did before{shorter}; --epochs changes that.\n"
         f"page: {results['history']}"
     )
+
+
+def average(
+    runs: Annotated[list[Path], path_argument("RUN...", help="Folders of finished runs that differ in their seeds.")],
+    output: Annotated[Path, path_option("--output", "-o", help="Folder of the average.")],
+    photos: Annotated[
+        Path | None, path_option(help="Folder of labeled photos, if the runs learned from photos.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    **data: Any,
+) -> None:
+    """Average the weights of fine-tuned runs from the same first weights, and test the average once."""
+    from fmnist_train.training.average import AverageOptions, average_runs
+    from fmnist_train.training.progress import Progress
+
+    options = AverageOptions(DataOptions(**chosen_settings(DataOptions, data)), photos)
+    metrics = average_runs(runs, output, options, Progress(quiet=quiet))
+    if as_json:
+        print(json.dumps(metrics))
+        return
+    average_row = {
+        "seed": "average",
+        "validation": metrics["validation"]["accuracy"],
+        "test": metrics["test"]["accuracy"],
+    }
+    print(f"{'seed':>7} {'validation':>10} {'test':>7}")
+    for row in (*metrics["averaged"], average_row):
+        validation = "–" if row["validation"] is None else f"{row['validation']:.2%}"
+        print(f"{row['seed']:>7} {validation:>10} {row['test']:>7.2%}")
+    print(f"written to {output}")
 
 
 def compare(

@@ -8,7 +8,7 @@ import math
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ from fmnist_train.training.state import Epoch
 from fmnist_train.training.teacher import find_photo_teachers, find_start, find_teachers
 from fmnist_train.training.tensorboard import event_writer
 
-__all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "read_inputs", "stop_on_interrupt", "train"]
+__all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "evaluate_checkpoint", "read_inputs", "stop_on_interrupt", "train"]
 
 SPLIT_SEED = 20170828
 """Seed of the validation split, which is the same for all seeds of a recipe. A smaller split is a subset of a larger one, so
@@ -180,54 +180,59 @@ def _run(
     progress.note(
         "interrupted; testing the best epoch so far (--resume goes on)" if interrupted else "testing the best epoch"
     )
-    return finish(
-        folder,
-        source,
-        training,
-        {"interrupted": interrupted, "training_seconds": seconds},
-    )
+    more = {
+        "epochs_trained": len(training.history),
+        "interrupted": interrupted,
+        "training_seconds": seconds,
+    }
+    return evaluate_checkpoint(folder, source, training.device, more, history=training.history)
 
 
-def finish(folder: Path, source: DataSource, training: Training, timing: dict[str, Any]) -> dict[str, Any]:
-    """Evaluates the best checkpoint on the test set, and writes metrics and plots."""
+def evaluate_checkpoint(
+    folder: Path, source: DataSource, device: torch.device, more: Mapping[str, Any], *, history: Sequence[Epoch] = ()
+) -> dict[str, Any]:
+    """Evaluates a folder's checkpoint on the test set, and writes metrics and plots.
+
+    Args:
+        folder: Folder of ``best.safetensors``.
+        source: Data set.
+        device: Device of the evaluation.
+        more: Further fields of ``metrics.json``.
+        history: Epochs of the run; without them, no training curves are drawn.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
     checkpoint = load_checkpoint(folder)
     test = source.load("test")
-    logits = predict_logits(checkpoint.model.to(training.device), test.images)
+    logits = predict_logits(checkpoint.model.to(device), test.images)
     metrics = {
         **{key: checkpoint.info[key] for key in ("model", "recipe", "seed", "epoch", "dataset", "validation")},
-        "epochs_trained": len(training.history),
         "checkpoint_sha256": checkpoint.sha256,
         "test": classification_metrics(logits, test.labels, source.labels),
-        **timing,
+        **more,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "machine": {
-            "device": str(training.device),
-            "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-        },
+        "machine": {"device": str(device), "threads": torch.get_num_threads(), "platform": platform.platform()},
     }
-    _write_history(training.history, folder)
+    if history:
+        _write_history(history, folder)
+        plots.write_training_curves([dataclasses.asdict(epoch) for epoch in history], folder / "training_curves.png")
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _write_plots(folder, training.history, metrics, source=source, logits=logits)
+    _write_plots(folder, metrics, test, softmax(logits), source.labels)
     return metrics
 
 
 def _write_plots(
-    folder: Path, history: list[Epoch], metrics: dict[str, Any], source: DataSource, logits: np.ndarray
+    folder: Path, metrics: dict[str, Any], test: Split, probabilities: np.ndarray, labels: Sequence[str]
 ) -> None:
-    test = source.load("test")
-    probabilities = softmax(logits)
-    plots.write_training_curves([dataclasses.asdict(epoch) for epoch in history], folder / "training_curves.png")
-    plots.write_confusion_matrix(
-        np.array(metrics["test"]["confusion_matrix"]), source.labels, folder / "confusion_matrix.png"
-    )
-    predictions = plots.Predictions(test.images, test.labels, probabilities, source.labels)
+    plots.write_confusion_matrix(np.array(metrics["test"]["confusion_matrix"]), labels, folder / "confusion_matrix.png")
+    predictions = plots.Predictions(test.images, test.labels, probabilities, labels)
     plots.write_sample_predictions(predictions, folder / "sample_predictions.png")
     plots.write_worst_mistakes(predictions, folder / "worst_mistakes.png")
     plots.write_reliability_diagram(probabilities, test.labels, folder / "reliability.png")
 
 
-def _write_history(history: list[Epoch], folder: Path) -> None:
+def _write_history(history: Sequence[Epoch], folder: Path) -> None:
     rows = [dataclasses.asdict(epoch) for epoch in history]
     write_atomically(folder / "history.json", json.dumps(rows, indent=1) + "\n")
     text = io.StringIO()

@@ -22,6 +22,7 @@ from fmnist_train.training.photos import PhotoViews
 __all__ = [
     "average_weights",
     "choose_average",
+    "describe_network",
     "load_first_weights",
     "pack_logits",
     "photo_accuracy",
@@ -102,18 +103,34 @@ def choose_average(
         tried.append({"share": share, **found, "photos": photo_share, "photo_class_mean": class_mean})
     chosen = _choose_share(tried, accuracy_before - recipe.weight_drop)
     network.load_state_dict(average_weights(first, last, chosen["share"]))
-    return network, {
-        "weight_share": chosen["share"],
-        "validation": {"accuracy": chosen["accuracy"], "loss": chosen["loss"]},
-        "photos": {
-            "accuracy": chosen["photos"],
-            "class_mean": chosen["photo_class_mean"],
-            "accuracy_before": validate_photos(start.model, photos)[0],
-            "validation_accuracy_before": accuracy_before,
-            "shares": tried,
-            **pack_logits(predict_logits(network, photos.images[:, 0]), photos.answers),
-        },
+    figures = describe_network(network, images, photos)
+    figures["photos"] |= {
+        "accuracy_before": validate_photos(start.model, photos)[0],
+        "validation_accuracy_before": accuracy_before,
+        "shares": tried,
     }
+    return network, {"weight_share": chosen["share"], **figures}
+
+
+def describe_network(network: nn.Module, images: Split | None, photos: PhotoViews | None) -> dict[str, Any]:
+    """Returns validation figures of a network, for its checkpoint's description.
+
+    Args:
+        network: Network.
+        images: Validation images of the data set; None if none were held out.
+        photos: Validation photos; None for a network that learned from none.
+
+    Returns:
+        ``validation`` (``accuracy``, ``loss``), and with photos ``photos`` (``accuracy`` and ``class_mean`` over all views, and
+        the packed logits of the unchanged photos).
+    """
+    accuracy_and_loss = _validate_images(network, images) if images else {"accuracy": None, "loss": None}
+    found: dict[str, Any] = {"validation": accuracy_and_loss}
+    if photos is not None:
+        accuracy, class_mean = validate_photos(network, photos)
+        logits = predict_logits(network, photos.images[:, 0])
+        found["photos"] = {"accuracy": accuracy, "class_mean": class_mean, **pack_logits(logits, photos.answers)}
+    return found
 
 
 def _choose_share(tried: Sequence[dict[str, Any]], least_accuracy: float) -> dict[str, Any]:

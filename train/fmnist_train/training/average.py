@@ -1,0 +1,130 @@
+"""Average of finished runs: one network from several fine-tunings of the same first weights.
+
+Model soups, Wortsman et al. 2022 (arXiv:2203.05482). Runs that start from the same weights and differ in their seeds end near one
+minimum, so the mean of their weights is a network, too, and is usually more accurate than each of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.files import make_folder
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint, save_checkpoint
+from fmnist_train.data.sources import cache_folder, find_dataset, split_validation
+from fmnist_train.files import lock_folder, read_object
+from fmnist_train.recipes import recipe_from_dict
+from fmnist_train.run_options import DataOptions
+from fmnist_train.training.photos import load_photo_data
+from fmnist_train.training.progress import Progress
+from fmnist_train.training.run import SPLIT_SEED, evaluate_checkpoint
+from fmnist_train.training.weight_average import average_weights, describe_network
+
+__all__ = ["AverageOptions", "average_runs"]
+
+_SAME = {
+    "model": "networks",
+    "labels": "classes",
+    "dataset": "data sets",
+    "start": "first weights",
+    "recipe": "recipes",
+    "teachers": "teachers",
+    "photos_sha256": "photos",
+}
+"""Fields of a checkpoint's description that all runs must share, with their names in messages."""
+
+
+@dataclass(frozen=True)
+class AverageOptions:
+    """Data of an average, which are those of its runs."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    """Data set."""
+    photos: Path | None = None
+    """Folder of labeled photos, for runs that were fine-tuned with photos."""
+
+
+def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, progress: Progress) -> dict[str, Any]:
+    """Averages the weights of finished runs, validates the average, and tests it once.
+
+    Args:
+        runs: Folders of at least two runs with the same recipe and the same first weights.
+        output: Folder of the average: its checkpoint, ``metrics.json`` and plots. It must not contain a run.
+        options: Data of the runs.
+        progress: Receives notes.
+
+    Returns:
+        The content of ``metrics.json``. ``seed`` is that of the first run; ``averaged`` has a row for each run, with its seed,
+        epoch, validation and test accuracy.
+
+    Raises:
+        CheckpointError: A run is not finished.
+        ConfigError: There are fewer than two runs, they differ in more than their seeds, or ``output`` contains a run.
+    """
+    checkpoints = [load_checkpoint(run) for run in runs]
+    unfinished = [run for run in runs if not is_finished(run)]
+    if unfinished:
+        raise CheckpointError(f"{unfinished[0]} is no finished run: continue it with --resume")
+    _check_alike(checkpoints)
+    if any((output / name).exists() for name in ("best.safetensors", "last.safetensors")):
+        raise ConfigError(f"{output} holds a run already: give another --output")
+    info = checkpoints[0].info
+    recipe = recipe_from_dict(info["recipe"])
+    source = find_dataset(options.data.data, options.data.data_dir)
+    images, validation = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
+    photo_cache = cache_folder().with_name("photos")
+    photos = load_photo_data(recipe, options.photos, source.labels, images, photo_cache, progress.note)
+    network = checkpoints[0].model
+    network.load_state_dict(_mean_weights(checkpoints))
+    found = describe_network(network, validation if len(validation) else None, photos.validation if photos else None)
+    rows = [_row(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)]
+    info = {key: value for key, value in info.items() if key not in ("photos", "weight_share")}
+    make_folder(output)
+    with lock_folder(output):
+        save_checkpoint(output / "best", network, {**info, **found, "averaged": rows})
+        progress.note("testing the average")
+        seconds = sum(row["training_seconds"] for row in rows)
+        more = {"averaged": rows, "interrupted": False, "training_seconds": seconds}
+        return evaluate_checkpoint(output, source, torch.device("cpu"), more)
+
+
+def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:
+    if len(checkpoints) < 2:
+        raise ConfigError("an average needs at least two runs")
+    first, *others = checkpoints
+    if "start" not in first.info:
+        raise ConfigError(
+            f"{first.path}: only runs from the same first weights have a useful average, and this one began with random weights"
+        )
+    for other in others:
+        for key, name in _SAME.items():
+            if other.info.get(key) != first.info.get(key):
+                raise ConfigError(
+                    f"{first.path} and {other.path} have different {name}: average runs that differ in their seeds"
+                )
+        if other.sha256 == first.sha256:
+            raise ConfigError(f"{first.path} and {other.path} are the same: average runs that differ in their seeds")
+
+
+def _mean_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, torch.Tensor]:
+    mean = {name: tensor.clone() for name, tensor in checkpoints[0].model.state_dict().items()}
+    for count, checkpoint in enumerate(checkpoints[1:], start=2):
+        mean = average_weights(mean, checkpoint.model.state_dict(), 1 / count)
+    return mean
+
+
+def _row(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns the figures of one run, as model cards list them."""
+    metrics = read_object(run / "metrics.json")
+    return {
+        "seed": metrics["seed"],
+        "epoch": metrics["epoch"],
+        "weight_share": checkpoint.info.get("weight_share"),
+        "validation": metrics["validation"]["accuracy"],
+        "test": metrics["test"]["accuracy"],
+        "checkpoint_sha256": checkpoint.sha256,
+        "training_seconds": metrics["training_seconds"],
+    }
