@@ -1,6 +1,5 @@
-"""Evidence beside shipped models: copies of the run's files, metrics of all seeds, and a model card."""
+"""Model cards: what a model is for, how it was trained, and how accurate it is."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -9,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from fmnist_runtime.console import counted
-from fmnist_runtime.errors import CheckpointError
-from fmnist_runtime.files import write_atomically
-from fmnist_train.files import read_object
 from fmnist_train.recipes import current_name
-from fmnist_train.training.weight_average import photo_accuracy, unpack_logits
+from fmnist_train.training.weight_average import photo_accuracy
 
-__all__ = ["collect_evidence", "model_card"]
+__all__ = ["model_card"]
 
 _INTENDED = """\
 Classifies a photo of one garment, shoe or bag on a small device without PyTorch and without a network connection.
@@ -38,70 +34,13 @@ github.com/alexeygrigorev/clothing-dataset; CC0). No photo is part of this folde
 _LICENSE = "MIT for the weights. Fashion-MNIST is MIT (Zalando SE)."
 
 
-def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Copies a run's checkpoint, metrics, history and plots to its exported files, and writes a model card.
-
-    ``metrics.json`` gets three more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of
-    the same recipe beside this run; and ``teachers``, the SHA-256 of the teachers' files.
-
-    Raises:
-        CheckpointError: The run's ``metrics.json`` is damaged.
-    """
-    previous = read_object(folder / "metrics.json")
-    for pattern in ("best.*", "history.*", "*.png"):
-        for path in sorted(run.glob(pattern)):
-            if path.resolve() != (folder / path.name).resolve():
-                write_atomically(folder / path.name, path.read_bytes())
-    if not (run / "metrics.json").is_file():
-        return
-    metrics = read_object(run / "metrics.json")
-    if not metrics:
-        raise CheckpointError(f"{run / 'metrics.json'} is damaged: 'fmnist-train --resume' writes it anew")
-    metrics["exported"] = {
-        name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
-    }
-    seeds = (
-        {row["seed"]: row for row in previous.get("seeds", [])} if previous.get("recipe") == metrics["recipe"] else {}
-    )
-    metrics["seeds"] = sorted((seeds | _seeds(run, metrics)).values(), key=lambda row: row["seed"])
-    info = read_object(folder / "best.json")
-    metrics["teachers"] = info.get("teachers", [])
-    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomically(folder / "README.md", model_card(metrics, report, photos=_photo_answers(info)))
-
-
-def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed."""
-    rows = {}
-    for path in sorted(run.resolve().parent.glob("*/metrics.json")):
-        other = read_object(path)
-        if other.get("recipe") != metrics["recipe"] or other.get("interrupted"):
-            continue
-        parity = read_object(path.parent / "export" / "parity.json")
-        current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
-        rows[other["seed"]] = _seed_row(other, parity["accuracy"] if current else other.get("exported", {}))
-    rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
-    return rows
-
-
-def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:
-    row = {key: metrics[key] for key in ("seed", "epoch")}
-    row |= {"validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
-    return row | ({"int8": exported["int8"]["accuracy"]} if "int8" in exported else {})
-
-
-def _photo_answers(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns logits and accepted answers of the validation photos in a checkpoint's description; None without photos."""
-    return unpack_logits(info["photos"]) if "photos" in info else None
-
-
 def model_card(
     metrics: dict[str, Any], report: dict[str, Any], *, photos: tuple[np.ndarray, np.ndarray] | None = None
 ) -> str:
     """Returns a model card in Markdown (Mitchell et al. 2019, arXiv:1810.03993).
 
     Args:
-        metrics: Content of the run's ``metrics.json``, with ``seeds`` and ``teachers``.
+        metrics: Content of the run's ``metrics.json``, with the keys that ``evidence.collect_evidence`` adds.
         report: Content of the export's ``parity.json``.
         photos: Logits ``[N, classes]`` and accepted answers, bool ``[N, classes]``, of the validation photos of a network
             that was fine-tuned with photos.
@@ -117,7 +56,9 @@ def model_card(
         "Evaluation by class": _classes(metrics["test"]),
         **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
         "Limits": _limits(metrics, photos=tuned),
-        "How to make it again": _reproduction(phases, metrics["seed"], photos=tuned),
+        "How to make it again": _reproduction(
+            phases, [row["seed"] for row in metrics.get("averaged", [metrics])], photos=tuned
+        ),
         "How to cite": "Cite this project with its CITATION.cff, and Fashion-MNIST.",
         "License": _LICENSE + (" The photos are CC0." if tuned else ""),
     }
@@ -145,16 +86,70 @@ def _training(metrics: dict[str, Any], *, photos: bool) -> str:
         share = recipe["validation"]
         held_out = f"{share:.0%} of the training images" if share < 1 else f"{share:,.0f} training images"
         text = (
-            f"{held_out}, the same for every seed, were held out for validation. Of {counted(metrics['epochs_trained'], 'epoch')}, "
-            f"epoch {metrics['epoch']} was taken (validation accuracy {validation:.2%})."
+            f"{held_out}, the same for every seed, were held out for validation. {_choice(metrics)} "
+            f"(validation accuracy {validation:.2%})."
         )
     else:
         text = f"No image was held out. The last of {counted(metrics['epochs_trained'], 'epoch')} was taken."
-    if teachers := ", ".join(sha256[:12] for sha256 in metrics["teachers"]):
-        text += f" The loss includes the answers of other checkpoints (SHA-256 {teachers})."
+    parts = [text, _distillation(recipe, metrics["teachers"])]
     if photos:
-        text += " A finished network was fine-tuned with photos. No sender is in both training and validation photos."
-    return text + " The test set chose neither recipe nor epoch. Training reads it once, at its end."
+        parts.append(_fine_tuning(metrics))
+    parts.append("The test set chose neither recipe nor epoch. Training reads it once, at its end.")
+    return " ".join(part for part in parts if part)
+
+
+def _choice(metrics: dict[str, Any]) -> str:
+    """Returns which weights of which epoch were taken, without a full stop."""
+    if rows := metrics.get("averaged"):
+        seeds, epochs = (" and ".join(str(row[key]) for row in rows) for key in ("seed", "epoch"))
+        return (
+            f"The weights are the mean of {len(rows)} runs that differ in their seeds, {seeds} (epochs {epochs} of "
+            f"{metrics['recipe']['epochs']}; Wortsman et al. 2022, arXiv:2203.05482)"
+        )
+    return f"Of {counted(metrics['epochs_trained'], 'epoch')}, epoch {metrics['epoch']} was taken"
+
+
+def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
+    """Returns which networks' outputs are targets, with their weight in the loss; "" without teachers."""
+    if not teachers:
+        return ""
+    names, photo_names = (
+        [name for name in recipe.get(key, "").split(",") if name] for key in ("teacher", "photo_teacher")
+    )
+    photo_names = photo_names if recipe.get("photo_distillation") else []
+    named = [f"{current_name(name)} " for name in (*names, *photo_names)]
+    if len(named) != len(teachers):  # the run was given other teachers than its recipe names
+        return f"The loss includes the outputs of other networks (SHA-256 {', '.join(sha[:12] for sha in teachers)})."
+    networks = [f"{name}({sha[:12]})" for name, sha in zip(named, teachers, strict=True)]
+    share, copies = recipe["distillation"], recipe.get("stored_views", 0)
+    views = f"the same changed images, {copies} copies of the training set" if copies else "the same changed images"
+    text = (
+        f"{'The only targets' if share == 1 else f'{share:.0%} of the targets'} are the mean outputs of "
+        f"{', '.join(networks[: len(names)])} for {views if recipe['teacher_sees'] == 'views' else 'the unchanged images'}, "
+        f"at temperature {recipe['temperature']:g}; in brackets is the start of each file's SHA-256."
+    )
+    if photo_names:
+        share, outputs = recipe["photo_distillation"], ", ".join(networks[len(names) :])
+        text += f" {share:.0%} of the targets of photos are the outputs of {outputs}."
+    return text
+
+
+def _fine_tuning(metrics: dict[str, Any]) -> str:
+    """Returns how a finished network was fine-tuned with photos, and how its weights were chosen."""
+    recipe = metrics["recipe"]
+    text = (
+        f"Fine-tuning with photos began with the weights of {current_name(recipe['start']) or 'another network'} "
+        f"({metrics['start'][:12]}). No sender is in both training and validation photos. The epoch was chosen by the mean "
+        "accuracy on validation images and photos."
+    )
+    chosen = [row["weight_share"] for row in metrics.get("averaged", [metrics])]
+    if tried := ", ".join(f"{share:.0%}" for share in recipe.get("weight_shares", ())):
+        shares, runs = " and ".join(f"{share:.0%}" for share in chosen), "of each run " if len(chosen) > 1 else ""
+        text += (
+            f" The weights {runs}are {shares} of the way from the first to the fine-tuned ones: of {tried}, the share with the "
+            f"most correct validation photos that costs at most {100 * recipe['weight_drop']:.2g} points of validation images."
+        )
+    return text
 
 
 def _evaluation(metrics: dict[str, Any], report: dict[str, Any]) -> str:
@@ -168,12 +163,15 @@ def _evaluation(metrics: dict[str, Any], report: dict[str, Any]) -> str:
         file = report["files"].get(name)
         title, size = (file["file"], f"{file['bytes'] / 1000:,.0f}") if file else ("PyTorch", "–")
         lines.append(f"| {title} | {share['accuracy']:.2%} | {low:.2%} to {high:.2%} | {agreement} | {size} |")
-    return "\n".join([*lines, "", _seed_table(metrics["seeds"])])
+    return "\n".join([*lines, "", _seed_table(metrics)])
 
 
-def _seed_table(rows: list[dict[str, Any]]) -> str:
+def _seed_table(metrics: dict[str, Any]) -> str:
+    rows = metrics["seeds"]
     lines = ["| seed | validation | test | test, int8 |", "|---:|---:|---:|---:|"]
-    for row in rows:
+    average = {"seed": "their average", "validation": metrics["validation"]["accuracy"]}
+    average |= {"test": metrics["test"]["accuracy"], "int8": metrics["exported"].get("int8", {}).get("accuracy")}
+    for row in (*rows, average) if "averaged" in metrics else rows:
         figures = (f"{row[key]:.2%}" if row.get(key) is not None else "–" for key in ("validation", "test", "int8"))
         lines.append(f"| {row['seed']} | {' | '.join(figures)} |")
     if len(rows) > 1:
@@ -239,8 +237,16 @@ def _phases(recipe: dict[str, Any]) -> list[str]:
     return [current_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
 
 
-def _reproduction(phases: list[str], seed: int, *, photos: bool) -> str:
-    commands = [f"fmnist-train --recipe {recipe} --seed {seed}" for recipe in phases]
-    commands[-1] += " --photos FOLDER" if photos else ""
-    commands.append(f"fmnist-export runs/{phases[-1]}-seed{seed} --quantize --evidence")
+def _reproduction(phases: list[str], seeds: Sequence[int], *, photos: bool) -> str:
+    """Returns the commands that train and export the network again; an average has several seeds of the last phase."""
+    given = " --photos FOLDER" if photos else ""
+    commands = [f"fmnist-train --recipe {recipe} --seed {seeds[0]}" for recipe in phases[:-1]]
+    runs = [f"runs/{phases[-1]}-seed{seed}" for seed in seeds]
+    start = f" --start runs/{phases[0]}-seed{seeds[0]}" if len(phases) > 1 and seeds[0] else ""
+    commands += [f"fmnist-train --recipe {phases[-1]} --seed {seed}{start}{given}" for seed in seeds]
+    result = runs[0]
+    if len(runs) > 1:
+        result = f"runs/{phases[-1]}-average"
+        commands.append(f"fmnist-train average {' '.join(runs)}{given} --output {result}")
+    commands.append(f"fmnist-export {result} --quantize --evidence")
     return "\n".join(["```sh", *commands, "```"])

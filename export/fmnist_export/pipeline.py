@@ -13,10 +13,10 @@ from fmnist_export.artifacts import all_files, publish, write_variants
 from fmnist_export.calibration import calibrate
 from fmnist_export.convert import to_onnx
 from fmnist_export.evaluation import Evaluation, Evaluator
+from fmnist_export.evidence import collect_evidence
 from fmnist_export.gate import gate_failures
 from fmnist_export.graph import count_macs
 from fmnist_export.metadata import build_metadata
-from fmnist_export.model_card import collect_evidence
 from fmnist_export.quantization.fallback import FallbackSearch
 from fmnist_export.quantization.integer_form import to_integer_form
 from fmnist_export.quantization.quantize import describe_calibration, quantize

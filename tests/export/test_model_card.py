@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_export.model_card import collect_evidence, model_card
+from fmnist_export.evidence import collect_evidence
+from fmnist_export.model_card import model_card
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.recipes import get_recipe
+from fmnist_train.recipes import current_name, get_recipe
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
 
@@ -66,6 +67,7 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
 def test_card_counts_validation_photos_by_accepted_answers() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    metrics |= {"start": "ef" * 32, "weight_share": 1.0}
     logits = np.eye(10, dtype=np.float32)[[1, 1, 4, 6, 3]]  # the predicted classes
     answers = np.zeros((5, 10), bool)
     for photo, accepted in enumerate([(1,), (1,), (2, 4), (2, 4), ()]):  # the last photo shows no garment
@@ -76,3 +78,51 @@ def test_card_counts_validation_photos_by_accepted_answers() -> None:
     rows = [line for line in section.splitlines() if line.endswith(" 2 |")]
     assert rows == ["| Trouser | 100.0% | 2 |", "| Pullover or Coat | 50.0% | 2 |"]
     assert "Evaluation on photos" not in model_card(metrics, report)
+
+
+def test_card_names_teachers_first_weights_and_what_was_chosen_on_what() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    info = json.loads((shipped / "best.json").read_text())
+    metrics |= {key: info[key] for key in ("teachers", "start", "weight_share")}
+    photos = np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)
+    text = model_card(metrics, report, photos=photos).split("## Training")[1].split("\n## ")[0]
+    names = [*metrics["recipe"]["teacher"].split(","), metrics["recipe"]["photo_teacher"]]
+    for name, sha256 in zip([*map(current_name, names), "improved"], [*info["teachers"], info["start"]], strict=True):
+        assert f"{name} ({sha256[:12]})" in text
+    share = f"{info['weight_share']:.0%} of the way"
+    assert "The only targets are the mean outputs" in text and share in text and "50% of the targets of photos" in text
+    # Teachers that the recipe does not name, and targets that are labels in part.
+    metrics["teachers"] = ["ab" * 32]
+    assert "outputs of other networks (SHA-256 abababababab)" in model_card(metrics, report, photos=photos)
+    nano = json.loads((shipped.parent / "first-phase" / "nano" / "metrics.json").read_text())
+    card = model_card({**nano, "teachers": ["ab" * 32, "cd" * 32], "exported": {}, "seeds": []}, report)
+    assert (
+        "70% of the targets are the mean outputs of teacher (abababababab), hybrid (cdcdcdcdcdcd) for the unch" in card
+    )
+    assert "outputs" not in model_card({**metrics, "teachers": []}, report).split("## Training")[1].split("\n## ")[0]
+
+
+def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    metrics |= {"start": "ef" * 32, "teachers": []}
+    metrics["averaged"] = [
+        {"seed": seed, "epoch": 5 + seed, "weight_share": 1 - seed / 10, "validation": 0.9 + seed / 100, "test": 0.8}
+        for seed in (0, 1)
+    ]
+    metrics["seeds"] = metrics["averaged"]
+    metrics.pop("weight_share", None)
+    card = model_card(metrics, report, photos=(np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)))
+    assert "mean of 2 runs that differ in their seeds, 0 and 1 (epochs 5 and 6 of" in card
+    assert "The weights of each run are 100% and 90% of the way" in card
+    assert "| 0 | 90.00% | 80.00% | – |\n| 1 | 91.00% | 80.00% | – |\n| their average | " in card
+    commands = card.split("```sh\n")[1].split("```")[0].splitlines()
+    assert commands == [
+        "fmnist-train --recipe improved --seed 0",
+        "fmnist-train --recipe improved-photos --seed 0 --photos FOLDER",
+        "fmnist-train --recipe improved-photos --seed 1 --photos FOLDER",
+        "fmnist-train average runs/improved-photos-seed0 runs/improved-photos-seed1 --photos FOLDER "
+        "--output runs/improved-photos-average",
+        "fmnist-export runs/improved-photos-average --quantize --evidence",
+    ]

@@ -1,0 +1,80 @@
+"""Evidence beside shipped models: copies of the run's files, metrics of all seeds, and a model card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist_export.model_card import model_card
+from fmnist_runtime.errors import CheckpointError
+from fmnist_runtime.files import write_atomically
+from fmnist_train.files import read_object
+from fmnist_train.training.weight_average import unpack_logits
+
+__all__ = ["collect_evidence"]
+
+
+def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
+    """Copies a run's checkpoint, metrics, history and plots to its exported files, and writes a model card.
+
+    ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of the
+    same recipe beside this run, or for each run that an average is the mean of; ``teachers``, the SHA-256 of the teachers'
+    files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights, and ``weight_share``.
+
+    Raises:
+        CheckpointError: The run's ``metrics.json`` is damaged.
+    """
+    previous = read_object(folder / "metrics.json")
+    for pattern in ("best.*", "history.*", "*.png"):
+        for path in sorted(run.glob(pattern)):
+            if path.resolve() != (folder / path.name).resolve():
+                write_atomically(folder / path.name, path.read_bytes())
+    if not (run / "metrics.json").is_file():
+        return
+    metrics = read_object(run / "metrics.json")
+    if not metrics:
+        raise CheckpointError(f"{run / 'metrics.json'} is damaged: 'fmnist-train --resume' writes it anew")
+    metrics["exported"] = {
+        name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
+    }
+    metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, previous)
+    info = read_object(folder / "best.json")
+    metrics["teachers"] = info.get("teachers", [])
+    metrics |= {key: info[key] for key in ("start", "weight_share") if key in info}
+    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_atomically(folder / "README.md", model_card(metrics, report, photos=_photo_answers(info)))
+
+
+def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns a row for each seed of the recipe, from the runs beside this one and from the evidence that is replaced."""
+    kept = (
+        previous.get("seeds", []) if previous.get("recipe") == metrics["recipe"] and "averaged" not in previous else []
+    )
+    rows = {row["seed"]: row for row in kept} | _seeds(run, metrics)
+    return sorted(rows.values(), key=lambda row: row["seed"])
+
+
+def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed."""
+    rows = {}
+    for path in sorted(run.resolve().parent.glob("*/metrics.json")):
+        other = read_object(path)
+        if other.get("recipe") != metrics["recipe"] or other.get("interrupted") or "averaged" in other:
+            continue
+        parity = read_object(path.parent / "export" / "parity.json")
+        current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
+        rows[other["seed"]] = _seed_row(other, parity["accuracy"] if current else other.get("exported", {}))
+    rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
+    return rows
+
+
+def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:
+    row = {key: metrics[key] for key in ("seed", "epoch")}
+    row |= {"validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
+    return row | ({"int8": exported["int8"]["accuracy"]} if "int8" in exported else {})
+
+
+def _photo_answers(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns logits and accepted answers of the validation photos in a checkpoint's description; None without photos."""
+    return unpack_logits(info["photos"]) if "photos" in info else None
