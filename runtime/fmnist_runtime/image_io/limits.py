@@ -47,7 +47,7 @@ _OTHER_MODE_BYTES = 12
 _TRANSPARENT_BYTES = {"1": 9, "L": 9, "P": 9}
 """Bytes a pixel of images with one transparent color, by mode: they become RGBA."""
 _FORMAT_BYTES = {"WEBP": (18, 18), "AVIF": (13.5, 16.8), "HEIF": (9.2, 12.5), "JPEG2000": (22.5, 28)}
-"""Bytes a pixel, without and with transparency, of formats whose decoder holds several copies. Measured at 1 to 48 megapixels.
+"""Bytes a pixel, without and with transparency, of formats whose decoder holds several copies. Measured at 1 to 43 megapixels.
 AVIF: with 10 bits and a color for each pixel (4:4:4), because Pillow states neither; with 8 bits 10.4 and 12.7. HEIF: with 8
 bits. Phones take HEIF photos of 48 megapixels, which take 450 MB."""
 _DEEP_HEIF_BYTES = (15.4, 20.5)
