@@ -4,15 +4,16 @@
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["Search", "Setting", "check_settings", "setting", "settings_of"]
+__all__ = ["LARGEST", "Search", "Setting", "check_settings", "setting", "settings_of", "show_number"]
 
+LARGEST = 1e15
+"""Largest value of a number without a bound of its own: counts must fit 64 bits, and PyTorch computes in float32."""
 _KEY = "setting"
 """Key of the ``Setting`` in a field's metadata."""
 
@@ -107,9 +108,16 @@ def check_settings(instance: Any) -> None:
             _check_number(option, value, documented)
 
 
+def show_number(value: float) -> str:
+    """Returns a number for a message; of a large integer, which ``format`` refuses, the number of digits."""
+    large = isinstance(value, int) and abs(value) > LARGEST
+    return f"a number of {len(str(abs(value)))} digits" if large else f"{value:g}"
+
+
 def _check_number(option: str, value: float, documented: Setting) -> None:
+    shown = show_number(value)
     bounded_above = documented.le is not None or documented.lt is not None
-    if not math.isfinite(value) and not bounded_above:
-        raise ConfigError(f"{option} must be a number, not {value:g}")
+    if not bounded_above and not value <= LARGEST:  # NaN is not, either
+        raise ConfigError(f"{option} must be a number up to {LARGEST:g}, not {shown}")
     if not documented.permits(value):
-        raise ConfigError(f"{option} must be {documented.wording.format(documented.bounds())}, not {value:g}")
+        raise ConfigError(f"{option} must be {documented.wording.format(documented.bounds())}, not {shown}")

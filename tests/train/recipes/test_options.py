@@ -40,6 +40,13 @@ def run(*args: object) -> int:
         ({"validation": math.inf}, "--validation must be a number"),
         ({"class_weights": (1.0, math.inf)}, "finite"),
         ({"batch_size": 1}, "at least 2"),
+        ({"epochs": 10**20}, "--epochs must be a number up to 1e[+]15, not a number of 21 digits"),
+        ({"epochs": -(10**400)}, "--epochs must be at least 1, not a number of 401 digits"),
+        ({"momentum": 10**400}, "--momentum must be from 0 to 1, not a number of 401 digits"),
+        ({"learning_rate": 1e300}, "--learning-rate must be a number up to 1e[+]15, not 1e[+]300"),
+        ({"weight_decay": 1e39}, "--weight-decay must be a number up to"),
+        ({"class_weights": (1.0, 10**400)}, "finite"),
+        ({"mix": 1e-4}, "--mix must be at least 0.01, not 0.0001"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict, message: str) -> None:
@@ -60,6 +67,7 @@ def test_what_cannot_be_is_refused(changes: dict, message: str) -> None:
         ({"erase": -0.1}, "--erase must be a share"),
         ({"photo": 30.0}, "--photo must be a share"),
         ({"outliers": 2.0}, "--outliers must be a share"),
+        ({"scale": (10**400, 1.0)}, "not 'a number of 401 digits,1'"),
     ],
 )
 def test_augmentation_that_cannot_be_is_refused(changes: dict, message: str) -> None:
@@ -106,6 +114,9 @@ def test_bad_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         (("--recipe", "magic"), "known recipes: batchnorm"),
         (("--model", "magic"), "known models: batchnorm"),
         (("--batch-size", "4000"), "lower --batch-size"),
+        (("--epoch-images", "100"), "larger than the 100 images of an epoch; lower --batch-size, or raise"),
+        (("--epochs", "1" + 400 * "0"), "--epochs must be a number up to 1e+15"),
+        (("--dropout", "9"), "--dropout must be at least 0 and below 1, not 9"),
         (("--class-weights", "1,2"), "2 class weights for 10 classes"),
         (("--scale", "0.9"), "--scale must be two factors"),
         (("--scale", "small,large"), "--scale must be numbers"),

@@ -75,6 +75,10 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 def test_impossible_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="larger than the 256"):
         start(tmp_path, dataclasses.replace(quick(), batch_size=1000))
+    with pytest.raises(ConfigError, match="larger than the 63 images of an epoch; lower --batch-size, or raise"):
+        start(tmp_path, quick(epoch_images=63))
+    with pytest.raises(ConfigError, match="less than one photo beside 64 images; raise --photo-share"):
+        start(tmp_path, quick(start="nano", photo_share=1e-9))
     for changes in ({"epochs": 0}, {"learning_rate": 0}, {"validation": 0}, {"optimizer": "magic"}, {"scheduler": "x"}):
         with pytest.raises(ConfigError):
             dataclasses.replace(RECIPES["improved-published"], **changes)

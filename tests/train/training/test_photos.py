@@ -262,8 +262,29 @@ def test_photos_are_required_and_refused(tmp_path: Path) -> None:
         load_photo_data(RECIPES["improved-photos"], None, DATASET_LABELS, split, tmp_path)
     with pytest.raises(ConfigError, match="does not learn from photos"):
         load_photo_data(RECIPES["improved-published"], tmp_path, DATASET_LABELS, split, tmp_path)
-    with pytest.raises(ConfigError, match="starts from random weights"):
+    with pytest.raises(ConfigError, match="starts from random weights; take one with first weights, such as"):
         dataclasses.replace(RECIPES["improved-published"], photo_share=0.3)
+    with pytest.raises(ConfigError, match="chosen by validation, too: set --validation"):
+        dataclasses.replace(RECIPES["improved-photos"], validation=0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "visible", "message"),
+    [
+        (["coat", "dress", "none", "none"], [1, 1, 1, 1], "to validate with shows one of the classes"),
+        (["coat", "dress", "coat", "none"], [1, 1, 0, 1], "to validate with shows one of the classes"),
+        (["coat", "dress", "coat", "none"], [0, 0, 1, 1], "to train on shows anything"),
+    ],
+)
+def test_photos_that_no_figure_can_be_computed_from_are_refused_before_training(
+    answers: list[str], visible: list[int], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = np.full((4, 2, 28, 28), 9, np.uint8) * np.array(visible, np.uint8)[:, None, None, None]
+    monkeypatch.setattr("fmnist_train.training.photos.load_views", lambda *_, **__: views)
+    rows = [[row[0], answer, *row[2:]] for row, answer in zip(ROWS, answers, strict=True)]
+    split = find_dataset("sample").load("train")
+    with pytest.raises(ConfigError, match=message):
+        load_photo_data(RECIPES["improved-photos"], write_folder(tmp_path, rows), DATASET_LABELS, split, tmp_path)
 
 
 def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:

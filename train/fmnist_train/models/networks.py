@@ -12,6 +12,7 @@ from torch import nn
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.models.layers import Normalize, ResidualBlock, Resize, conv_bn_relu
+from fmnist_train.settings import show_number
 
 __all__ = [
     "batchnorm",
@@ -331,4 +332,4 @@ def _check_widths(what: str, widths: Sequence[int]) -> None:
 
 def _check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
-        raise ConfigError(f"--dropout must be at least 0 and below 1, not {dropout:g}")
+        raise ConfigError(f"--dropout must be at least 0 and below 1, not {show_number(dropout)}")

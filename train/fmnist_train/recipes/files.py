@@ -6,6 +6,7 @@ Missing fields have their defaults: ``{"model": "custom", "epochs": 20, "augment
 import dataclasses
 import json
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,10 +147,12 @@ def _value(key: str, hint: Any, value: Any) -> Any:
 
 
 def _is(kind: type, value: Any) -> bool:
-    """Returns whether a JSON value has this type: an integer is also a float, and a boolean is neither."""
+    """Returns whether a JSON value has this type: an integer that a float can hold is also one, and a boolean is neither."""
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if kind is float and isinstance(value, int):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
 
 
 def _check_names(recipe: Recipe) -> None:

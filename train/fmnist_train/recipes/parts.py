@@ -6,7 +6,7 @@ from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.spec import IMAGE_SIZE
-from fmnist_train.settings import Search, check_settings, setting
+from fmnist_train.settings import Search, check_settings, setting, show_number
 
 __all__ = ["SHARE", "Augmentation", "NetworkOptions"]
 
@@ -92,7 +92,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         check_settings(self)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            found = ",".join(f"{factor:g}" for factor in self.scale)
+            found = ",".join(map(show_number, self.scale))
             raise ConfigError(f"--scale must be two factors over 0, the smaller first, as in 0.9,1.1; not '{found}'")
 
 

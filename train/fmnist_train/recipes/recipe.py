@@ -1,14 +1,13 @@
 """The fields of a recipe, each with its help, range and option (see ``settings.py``)."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.recipes.parts import SHARE, Augmentation
-from fmnist_train.settings import Search, check_settings, setting, settings_of
+from fmnist_train.settings import LARGEST, Search, check_settings, setting, settings_of
 
 __all__ = ["Recipe"]
 
@@ -120,7 +119,7 @@ class Recipe:
         0.2,
         "Both parameters of the beta distribution that draws the shares of a mixed pair.",
         panel="Loss",
-        gt=0,
+        ge=0.01,  # PyTorch draws from another distribution below, in float32
         search=Search(0.1, 1.0, log=True, used_by=lambda recipe: recipe.targets == "soft"),
     )
     distillation: float = setting(
@@ -217,7 +216,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if any(not 0 <= weight < math.inf for weight in self.class_weights) or (
+        if any(not 0 <= weight <= LARGEST for weight in self.class_weights) or (
             self.class_weights and not any(self.class_weights)
         ):
             raise ConfigError("class weights must be at least 0 and finite, and one of them over 0")
@@ -245,11 +244,16 @@ class Recipe:
 
     def _check_photos(self) -> None:
         if self.photo_share and not self.start:
-            raise ConfigError(f"photos are for fine-tuning: recipe '{self.name}' starts from random weights")
+            raise ConfigError(
+                f"photos are for fine-tuning: recipe '{self.name}' starts from random weights; take one with first weights, "
+                "such as improved-photos, or set 'start' in a recipe file"
+            )
         if self.photo_distillation and not self.photo_share:
             raise ConfigError("teachers of photos need photos: set --photo-share")
         if self.weight_shares and not self.photo_share:
             raise ConfigError("shares of the weights are chosen on photos: set --photo-share")
+        if self.weight_shares and not self.validation:
+            raise ConfigError("shares of the weights are chosen by validation, too: set --validation 0.1")
         if any(not 0 < share <= 1 for share in self.weight_shares):
             raise ConfigError("shares of the weights are over 0 and at most 1")
         if self.monitor == "photos" and not self.photo_share:

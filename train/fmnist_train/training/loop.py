@@ -32,7 +32,7 @@ from fmnist_train.training.distributed import (
 )
 from fmnist_train.training.loss import Loss
 from fmnist_train.training.optim import Schedule, make_optimizer
-from fmnist_train.training.photos import PhotoData, PhotoSampler
+from fmnist_train.training.photos import PhotoData, PhotoSampler, photos_in_batch
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
 from fmnist_train.training.teacher import StoredViews, ViewTeacher, make_teacher
@@ -64,10 +64,8 @@ class Training:
         photo_teachers: Sequence[Checkpoint] = (),
         description: Mapping[str, Any],
     ) -> None:
-        if recipe.batch_size > len(train):
-            raise ConfigError(
-                f"batch size {recipe.batch_size} is larger than the {len(train)} training images; lower --batch-size"
-            )
+        self.epoch_images = min(recipe.epoch_images or len(train), len(train))
+        _check_batches(recipe, len(train), self.epoch_images)
         self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
         self.validation, self.start, self.photos = validation, start, photos
         self.data_sha256 = arrays_sha256(train.images, train.labels, validation.images, validation.labels)
@@ -80,7 +78,6 @@ class Training:
         self.model_info = {"name": recipe.model, "options": options}
         if start is not None:
             load_first_weights(self.model, start)
-        self.epoch_images = min(recipe.epoch_images or len(train), len(train))
         self.state = _make_state(self.model, recipe, self.epoch_images // recipe.batch_size)
         self.step = self._make_step(train, teachers, photo_teachers, mixed_precision=mixed_precision)
         images, cache = self.step.data.images, cache_folder().with_name("views")
@@ -279,6 +276,23 @@ class Training:
         named = {"teachers": "teacher", "start": "start", "photos_sha256": "photos"}
         identity |= {name: self.description[key] for key, name in named.items() if key in self.description}
         self.history = self.state.restore(self.folder / "last.safetensors", identity)
+
+
+def _check_batches(recipe: Recipe, images: int, epoch_images: int) -> None:
+    """Raises an error if the images of an epoch do not fill one batch, or a batch would have no photo."""
+    if recipe.batch_size > images:
+        raise ConfigError(
+            f"batch size {recipe.batch_size} is larger than the {images} training images; lower --batch-size"
+        )
+    if recipe.batch_size > epoch_images:
+        raise ConfigError(
+            f"batch size {recipe.batch_size} is larger than the {epoch_images} images of an epoch; "
+            "lower --batch-size, or raise --epoch-images"
+        )
+    if recipe.photo_share and not photos_in_batch(recipe.photo_share, recipe.batch_size):
+        raise ConfigError(
+            f"a share of {recipe.photo_share:g} is less than one photo beside {recipe.batch_size} images; raise --photo-share"
+        )
 
 
 def _inputs(teachers: Sequence[Checkpoint], start: Checkpoint | None, photos: PhotoData | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "PhotoViews",
     "load_photo_data",
     "photo_loss",
+    "photos_in_batch",
 ]
 
 _AUGMENTATION = Augmentation(shift=1, flip=0.5)
@@ -86,7 +87,8 @@ def load_photo_data(
         note: Called with a line before each long step.
 
     Raises:
-        ConfigError: Photos are needed and none are given, or they are given and not needed.
+        ConfigError: Photos are needed and none are given, or they are given and not needed; or no photo to train on shows
+            anything, or none to validate with shows a class.
         DataError: See ``read_photos``.
     """
     if not recipe.photo_share:
@@ -105,8 +107,17 @@ def load_photo_data(
         PhotoViews(views[[place[photo.path] for photo in part]], _answers(part, len(labels)))
         for part in split_by_sender(photos)
     ]
+    _check_visible(*parts)
     train = _add_pasted_views(parts[0], recipe, images, [photo.path for photo in photos], settings, cache, note)
     return PhotoData(train, parts[1])
+
+
+def _check_visible(train: PhotoViews, validation: PhotoViews) -> None:
+    """Raises an error if nothing is left of the photos to train on, or of those to validate with that show a class."""
+    shown = validation.images[validation.answers.any(axis=1)]
+    for images, use in ((train.images, "train on shows anything"), (shown, "validate with shows one of the classes")):
+        if not images.any():
+            raise ConfigError(f"none of the photos to {use}: add photos, or change the column 'part' of their table")
 
 
 def _add_pasted_views(
@@ -204,6 +215,11 @@ class PhotoSampler:
         return PhotoBatch(
             images, self._answers[chosen], None if self._teacher_logits is None else self._teacher_logits[chosen]
         )
+
+
+def photos_in_batch(share: float, images: int) -> int:
+    """Returns the number of photos that have this share of a batch beside a number of data set images."""
+    return round(images * share / (1 - share))
 
 
 def photo_loss(logits: Tensor, answers: Tensor) -> Tensor:

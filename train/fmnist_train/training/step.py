@@ -13,7 +13,7 @@ from fmnist_train.augmentation.photo import as_photographed
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import autocast
 from fmnist_train.training.loss import Loss, mix_pairs
-from fmnist_train.training.photos import PhotoBatch, PhotoSampler, photo_loss
+from fmnist_train.training.photos import PhotoBatch, PhotoSampler, photo_loss, photos_in_batch
 from fmnist_train.training.state import TrainingState
 from fmnist_train.training.teacher import Teacher, View, distillation_loss
 
@@ -121,10 +121,7 @@ class TrainingStep:
         return logits[has_teacher], has_teacher
 
     def _draw_photos(self, images: int) -> PhotoBatch | None:
-        if self.sampler is None:
-            return None
-        share = self.recipe.photo_share
-        return self.sampler.draw(round(images * share / (1 - share)))
+        return None if self.sampler is None else self.sampler.draw(photos_in_batch(self.recipe.photo_share, images))
 
     def _photo_loss(self, logits: Tensor, photos: PhotoBatch) -> Tensor:
         loss = photo_loss(logits, photos.answers)
