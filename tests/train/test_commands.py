@@ -126,10 +126,21 @@ def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(
     assert "lower --batch-size" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "{", "5", "[5]", '[{"name": "x"}]', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "5", "[5]", '[{"name": "x"}]', '[{"name": "x", "dataset": "sample", "runs": ["x"]}]', "[" * 100_000],
+)
 def test_a_damaged_earlier_comparison_is_one_line(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "comparison.json").write_text(content)
     assert run_typer(app, args=[*COMPARE, "--reuse-only", "--output", str(tmp_path)]) == 1
     assert "comparison.json: not a comparison of this command; remove it" in capsys.readouterr().err
+
+
+def test_a_run_with_damaged_figures_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / RUNS[0].name
+    run.mkdir()
+    (run / "metrics.json").write_text('{"seed": 0}')
+    assert run_typer(app, args=[*COMPARE, "--reuse-only", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 1
+    assert "metrics.json is missing or damaged: 'fmnist-train --resume' writes it anew" in capsys.readouterr().err

@@ -30,6 +30,7 @@ __all__ = [
     "is_finished",
     "load_checkpoint",
     "newest_run",
+    "read_metrics",
     "read_tensors",
     "save_checkpoint",
     "write_tensors",
@@ -212,6 +213,31 @@ def is_finished(run: Path) -> bool:
     """Returns whether a run folder holds a run that was trained to the end and tested."""
     metrics = read_object(run / "metrics.json")
     return bool(metrics) and not metrics.get("interrupted")
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Returns the content of a run's ``metrics.json``.
+
+    Raises:
+        CheckpointError: The file is missing or damaged: a part that others read is missing, or has another type.
+    """
+    path = run / "metrics.json"
+    metrics = read_object(path)
+    whole = all(isinstance(metrics.get(name), kind) for name, kind in _PARTS.items())
+    whole = whole and isinstance(metrics["validation"].get("accuracy", ""), int | float | None)
+    whole = whole and isinstance(metrics["test"].get("accuracy"), int | float)
+    if not whole:
+        raise CheckpointError(f"{path} is missing or damaged: 'fmnist-train --resume' writes it anew")
+    return metrics
+
+
+_PARTS: dict[str, Any] = {
+    **dict.fromkeys(("recipe", "validation", "test"), dict),
+    **dict.fromkeys(("dataset", "checkpoint_sha256"), str),
+    **dict.fromkeys(("seed", "epoch"), int),
+    "training_seconds": int | float,
+}
+"""Types of the parts of ``metrics.json``."""
 
 
 def newest_run(runs: Path = Path("runs")) -> Path:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
@@ -109,3 +111,23 @@ def test_the_command_prints_a_row_for_each_run(runs: Path, tmp_path: Path, capsy
     metrics = json.loads((tmp_path / "average" / "metrics.json").read_text())
     assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "average"]
     assert lines[3].split()[2] == f"{metrics['test']['accuracy']:.2%}" and lines[4].endswith("average")
+
+
+def test_an_average_is_tested_on_the_data_set_of_its_runs(runs: Path, tmp_path: Path) -> None:
+    members, things = [runs / "seed0", runs / "seed1"], tmp_path / "things"
+    for label in LABELS:
+        (things / label.replace("/", " ")).mkdir(parents=True)
+        for number in range(5):
+            Image.new("L", (28, 28), 60 * number).save(things / label.replace("/", " ") / f"{number}.png")
+    with pytest.raises(ConfigError, match="the runs were trained on sample, not on things: name it with --data"):
+        average_runs(members, tmp_path / "average", AverageOptions(DataOptions(str(things))), QUIET)
+    assert not (tmp_path / "average").exists()
+
+
+@pytest.mark.parametrize("damage", [{"validation": {}}, {"test": None}, {"seed": "0"}])
+def test_damaged_figures_of_a_run_are_named(damage: dict, runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "seed1", tmp_path / "damaged")
+    path = tmp_path / "damaged" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(CheckpointError, match=r"damaged/metrics\.json is missing or damaged: .*--resume"):
+        average_runs([runs / "seed0", tmp_path / "damaged"], tmp_path / "average", OPTIONS, QUIET)

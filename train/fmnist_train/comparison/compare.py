@@ -12,7 +12,7 @@ import numpy as np
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
-from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint, read_metrics
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.sources import DataSource, Split, find_dataset
@@ -128,7 +128,7 @@ def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
     Raises:
         ConfigError: It was trained with another recipe, and ``reuse_only`` is not set.
     """
-    stored = recipe_from_dict(read_object(run / "metrics.json")["recipe"])
+    stored = recipe_from_dict(read_metrics(run)["recipe"])
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
     if others and not settings.reuse_only:
         raise ConfigError(f"{run} was trained with another recipe ({', '.join(others)}): give another --runs")
@@ -136,7 +136,7 @@ def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
 
 
 def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[str, Any]:
-    metrics = [json.loads((run / "metrics.json").read_text("utf-8")) for run in runs]
+    metrics = [read_metrics(run) for run in runs]
     for run, figures in zip(runs, metrics, strict=True):
         if figures["dataset"] != source.name:
             raise ConfigError(f"{run} was trained on {figures['dataset']}, not {source.name}; give another --runs")
@@ -170,12 +170,12 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns the figures of the run's export if it was made from this checkpoint."""
     found: dict[str, Any] = dict.fromkeys(("float_bytes", "int8_bytes", "int8_accuracy"))
     path = run / "export" / "parity.json"
-    report = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    report = read_object(path)
     if report.get("checkpoint_sha256") != checkpoint.sha256:
         return found
     for precision, written in (("float", "float32"), ("int8", "int8")):
-        found[f"{precision}_bytes"] = report["files"].get(written, {}).get("bytes")
-    found["int8_accuracy"] = report["accuracy"].get("int8", {}).get("accuracy")
+        found[f"{precision}_bytes"] = report.get("files", {}).get(written, {}).get("bytes")
+    found["int8_accuracy"] = report.get("accuracy", {}).get("int8", {}).get("accuracy")
     return found
 
 
@@ -188,8 +188,7 @@ def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[s
             raise ConfigError(f"the classes of {run} differ from those of {source.name}")
     probabilities = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
     correct = int((probabilities.argmax(axis=1) == test.labels).sum())
-    metrics = [run / "metrics.json" for run in runs]
-    seconds = [json.loads(path.read_text("utf-8"))["training_seconds"] for path in metrics if path.exists()]
+    seconds = [read_metrics(run)["training_seconds"] for run in runs if (run / "metrics.json").exists()]
     sizes = [_size(checkpoint) for checkpoint in checkpoints]
     return {
         "name": "mean of "

@@ -14,9 +14,13 @@ from fmnist_runtime.errors import FileError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.evaluation.predictor import open_predictor
+from fmnist_train.files import read_object
 
 __all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency"]
 
+_FIELDS = {"accuracy", "accuracy_std", "interval", "parameters", "macs", "float_bytes", "int8_bytes", "int8_accuracy"}
+_FIELDS |= {"latency_us", "latency_measured", "training_seconds", "claim"}
+"""Figures of a row (see ``compare_recipes``)."""
 _EVIDENCE = ("metrics.json", "history.csv")
 _MODEL = "model.int8.onnx"
 _ROUNDS, _CALLS = 40, 10
@@ -33,8 +37,10 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        rows = json.loads(path.read_text("utf-8"))
-        return {row["name"]: row for row in rows if row["dataset"] == dataset and row["runs"]}
+        rows = [row for row in json.loads(path.read_text("utf-8")) if row["dataset"] == dataset and row["runs"]]
+        if any(not row.keys() >= _FIELDS for row in rows):
+            raise KeyError("a figure")
+        return {row["name"]: row for row in rows}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileError(f"{path}: not a comparison of this command; remove it, or give another --output") from error
 
@@ -50,8 +56,8 @@ def _is_newer(run: Path, kept: Path) -> bool:
     """Returns whether a run has figures that are not in its copy."""
     if not (kept / "metrics.json").is_file() or (run / "export" / "parity.json").exists():
         return True
-    first, second = (json.loads((place / "metrics.json").read_text("utf-8")) for place in (run, kept))
-    return bool(first["checkpoint_sha256"] != second["checkpoint_sha256"])
+    first, second = (read_object(place / "metrics.json").get("checkpoint_sha256") for place in (run, kept))
+    return bool(first != second)
 
 
 def keep_evidence(run: Path, folder: Path, *, exported: bool) -> None:

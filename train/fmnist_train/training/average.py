@@ -13,9 +13,9 @@ import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder
-from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint, save_checkpoint
+from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint, read_metrics, save_checkpoint
 from fmnist_train.data.sources import cache_folder, find_dataset, split_validation
-from fmnist_train.files import lock_folder, read_object
+from fmnist_train.files import lock_folder
 from fmnist_train.recipes import recipe_from_dict
 from fmnist_train.run_options import DataOptions
 from fmnist_train.training.photos import load_photo_data
@@ -61,34 +61,46 @@ def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, pr
         epoch, validation and test accuracy.
 
     Raises:
-        CheckpointError: A run is not finished.
-        ConfigError: There are fewer than two runs, they differ in more than their seeds, or ``output`` contains a run.
+        CheckpointError: A run is not finished, or its ``metrics.json`` is damaged.
+        ConfigError: There are fewer than two runs, they differ in more than their seeds or were trained on another data set,
+            or ``output`` contains a run.
     """
     checkpoints = [load_checkpoint(run) for run in runs]
     unfinished = [run for run in runs if not is_finished(run)]
     if unfinished:
         raise CheckpointError(f"{unfinished[0]} is no finished run: continue it with --resume")
     _check_alike(checkpoints)
-    if any((output / name).exists() for name in ("best.safetensors", "last.safetensors")):
-        raise ConfigError(f"{output} holds a run already: give another --output")
+    _check_output(output)
+    rows = [_row(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)]
     info = checkpoints[0].info
     recipe = recipe_from_dict(info["recipe"])
     source = find_dataset(options.data.data, options.data.data_dir)
+    if info["dataset"] != source.name:
+        raise ConfigError(f"the runs were trained on {info['dataset']}, not on {source.name}: name it with --data")
     images, validation = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
     photo_cache = cache_folder().with_name("photos")
     photos = load_photo_data(recipe, options.photos, source.labels, images, photo_cache, progress.note)
+    if photos is not None and photos.sha256 != info["photos_sha256"]:
+        progress.note(
+            "the photos are not those of the runs, or are prepared by other code: the figures on photos differ"
+        )
     network = checkpoints[0].model
     network.load_state_dict(_mean_weights(checkpoints))
     found = describe_network(network, validation if len(validation) else None, photos.validation if photos else None)
-    rows = [_row(run, checkpoint) for run, checkpoint in zip(runs, checkpoints, strict=True)]
     info = {key: value for key, value in info.items() if key not in ("photos", "weight_share")}
     make_folder(output)
     with lock_folder(output):
+        _check_output(output)  # once more: another process may have ended since
         save_checkpoint(output / "best", network, {**info, **found, "averaged": rows})
         progress.note("testing the average")
         seconds = sum(row["training_seconds"] for row in rows)
         more = {"averaged": rows, "interrupted": False, "training_seconds": seconds}
         return evaluate_checkpoint(output, source, torch.device("cpu"), more)
+
+
+def _check_output(output: Path) -> None:
+    if any((output / name).exists() for name in ("best.safetensors", "last.safetensors")):
+        raise ConfigError(f"{output} holds a run already: give another --output")
 
 
 def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:
@@ -118,7 +130,7 @@ def _mean_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, torch.Tensor]:
 
 def _row(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns the figures of one run, as model cards list them."""
-    metrics = read_object(run / "metrics.json")
+    metrics = read_metrics(run)
     return {
         "seed": metrics["seed"],
         "epoch": metrics["epoch"],
