@@ -1,6 +1,5 @@
 """Progress of a training on standard error: a live line on a terminal, plain lines elsewhere."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,7 +62,7 @@ class Progress:
         self.note(
             f"{epoch.epoch:>4}/{self._epochs:<4}  {epoch.train_loss:7.4f}  {epoch.train_accuracy:8.2%}  "
             f"{_or_dash(epoch.validation_loss, '8.4f')}  {_or_dash(epoch.validation_accuracy, '7.2%')}  "
-            f"{epoch.learning_rate:8.2g}  {epoch.seconds:7.1f}  {time.strftime('%H:%M:%S', time.gmtime(left))}"
+            f"{epoch.learning_rate:8.2g}  {epoch.seconds:7.1f}  {_clock(left)}"
             f"{'' if epoch.photo_accuracy is None else f'  photos {epoch.photo_accuracy:.2%}'}{'  best' if best else ''}"
         )
         if self._bar is not None:
@@ -72,6 +71,12 @@ class Progress:
     def note(self, text: str) -> None:
         """Prints a line."""
         self.console.print(text, soft_wrap=True, markup=False, emoji=False)
+
+
+def _clock(seconds: float) -> str:
+    """Returns a duration in hours, minutes and seconds; a training may take more than a day."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"
 
 
 def _or_dash(value: float | None, form: str) -> str:
