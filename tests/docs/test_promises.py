@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from fmnist_runtime.image_io import limits
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,3 +30,12 @@ def test_the_readme_makes_these_promises() -> None:
         "Nothing is uploaded",
     ):
         assert promise in text
+
+
+def test_the_limits_of_formats_are_stated_once_and_as_they_are() -> None:
+    text = (ROOT / "docs" / "robustness.md").read_text("utf-8")
+    names = {"HEIF": "HEIC", "WEBP": "WebP", "JPEG2000": "JPEG 2000"}
+    for kind, (opaque, _) in limits._FORMAT_BYTES.items():
+        name, millions = names.get(kind, kind), int(limits.MAX_DECODED_BYTES / opaque) // 1_000_000
+        rows = re.findall(rf"^\| pixels, {name} \| (.*?) \|", text, re.MULTILINE)
+        assert rows == [f"{millions} million"], name

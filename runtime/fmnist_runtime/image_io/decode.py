@@ -20,6 +20,7 @@ from fmnist_runtime.files import read_at_most, standard_input
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
+from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, prepare_tiff
 from fmnist_runtime.image_io.unsupported import describe_unsupported, heif_is_readable
 
 __all__ = ["BinaryReader", "Picture", "open_image"]
@@ -86,10 +87,14 @@ def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContext
     refuse_too_much(image, max_pixels)
     if data:
         _reduce(image)
+    if image.format == "TIFF":
+        prepare_tiff(image)
     with large_lock if image.width * image.height > _LARGE_PIXELS else nullcontext():
         try:
             image.load()
-        except OSError:
+        except OSError as error:
+            if image.format == "TIFF":
+                raise ImageError(f"{UNREADABLE_TIFF} ({error})") from error
             if image.format != "JPEG" or not data:
                 raise
             image = _load_without_end(data)

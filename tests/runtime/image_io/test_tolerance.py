@@ -169,3 +169,45 @@ def test_heic_with_its_extra() -> None:
     assert np.abs(np.asarray(opened, int) - np.asarray(photo, int)).mean() < 6
     with pytest.raises(ImageError):
         open_image(file.getvalue()[: len(file.getvalue()) // 2])
+
+
+def tiff(planes: np.ndarray, compression: int = 1, kind: int = 1) -> bytes:
+    """A TIFF file of separate planes ``[3, H, W]``, which are stored as they are, whatever the compression stated."""
+    count, height, width = planes.shape
+    data, values = planes.tobytes(), 8 + 2 + 11 * 12 + 4
+    size = len(data) // count
+    sixes = [planes.dtype.itemsize * 8] * count + [kind] * count
+    offsets = [values + 4 * len(sixes) + 8 * count + size * number for number in range(count)]
+    longs = [*sixes, *offsets, *[size] * count]  # every value as a LONG
+    entries = [
+        *[(256, 1, width), (257, 1, height), (258, count, values), (259, 1, compression), (262, 1, 2)],
+        *[(273, count, values + 8 * count), (277, 1, count), (278, 1, height), (279, count, values + 12 * count)],
+        *[(284, 1, 2), (339, count, values + 4 * count)],
+    ]
+    directory = b"".join(struct.pack("<HHLL", tag, 4, number, value) for tag, number, value in entries)
+    header = b"II*\0" + struct.pack("<LH", 8, len(entries)) + directory + bytes(4)
+    return header + struct.pack(f"<{len(longs)}L", *longs) + data
+
+
+def test_a_tiff_whose_pixels_pillow_gets_wrong_is_refused() -> None:
+    planes = np.asarray(Image.open(EXAMPLES / "dress.jpg").convert("RGB"), np.uint8).transpose(2, 0, 1)
+    assert np.array_equal(open_image(tiff(planes)), planes.transpose(1, 2, 0))
+    with pytest.raises(ImageError, match="wrong pixels; save it with 8 bits"):
+        open_image(tiff(planes.astype("<u2") * 257))
+
+
+@pytest.mark.parametrize(("dtype", "kind", "compression"), [("<f4", 3, 1), ("<f8", 3, 1), ("u1", 1, 34934)])
+def test_a_tiff_that_pillow_does_not_read_is_not_only_called_damaged(dtype: str, kind: int, compression: int) -> None:
+    data = tiff(np.zeros((3, 20, 30), dtype), compression, kind)
+    with pytest.raises(ImageError, match="of a kind that Pillow does not read; export it as PNG or JPEG"):
+        open_image(data)
+
+
+def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    file = io.BytesIO()
+    Image.open(EXAMPLES / "dress.jpg").save(file, "TIFF", compression="tiff_adobe_deflate")
+    data = file.getvalue()
+    for damaged in (data[:8] + bytes(2000) + data[2008:], tiff(np.zeros((3, 20, 30), "u1"), compression=8)):
+        with pytest.raises(ImageError, match="damaged or truncated TIFF"):
+            open_image(damaged)
+    assert capfd.readouterr() == ("", "")
