@@ -1,4 +1,4 @@
-"""What a folder holds beside the images that are read: hidden names, and photos in formats that need converting first."""
+"""What a folder holds beside the images that are read: hidden names, archives, and photos in formats that need converting."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,8 @@ _RAW = frozenset([
 """Extensions of the raw files of cameras."""
 _CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
+_ARCHIVES = frozenset([".7z", ".rar", ".tar", ".tgz", ".zip"])
+"""Extensions of archives, which may hold photos, or a whole class of a data set."""
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 """First bytes of JPEG, PNG, GIF and TIFF files; ``starts_picture`` also recognizes WebP and HEIF."""
 _PLACEHOLDER = ".icloud"
@@ -26,6 +28,7 @@ _ADVICE = {
     "raw": ("camera raw file", "camera raw files", "export as JPEG or PNG"),
     "icloud": ("placeholder of a photo in iCloud", "placeholders of photos in iCloud", "download the photos first"),
     "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
+    "archive": ("archive", "archives", "unpack first"),
     "other": ("SVG, PDF or JPEG XL file", "SVG, PDF or JPEG XL files", "export as JPEG or PNG"),
     "unnamed": ("picture without an extension", "pictures without an extension", "add .jpg or .png to the name"),
 }
@@ -42,7 +45,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_passed_over(path: str) -> bool:
-    """Returns whether a file shows a photo although its name is not that of a readable image; see ``describe_hidden``."""
+    """Returns whether a file may hold photos although its name is not that of a readable image; see ``describe_hidden``."""
     name = os.path.basename(path)  # noqa: PTH119 (a Path would take longer; so below)
     if is_hidden(name):
         return _kind(name) == "icloud"
@@ -83,6 +86,8 @@ def _kind(name: str) -> str:
         return "raw"
     if extension in _CONVERTIBLE:
         return "other"
+    if extension in _ARCHIVES:
+        return "archive"
     if extension in _UNFINISHED:
         return "unfinished"
     return {_PLACEHOLDER: "icloud", "": "unnamed"}.get(extension, "")

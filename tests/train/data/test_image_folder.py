@@ -302,6 +302,13 @@ def test_files_too_large_for_pictures_are_not_read_to_find_copies(tmp_path, writ
         source.load("train")
 
 
+def test_a_class_that_is_still_packed_is_reported(tmp_path, write_pictures, caplog):
+    write_pictures(tmp_path, bag=5, boot=5)
+    (tmp_path / "shirt.zip").write_bytes(b"PK")
+    assert find_dataset(str(tmp_path)).labels == ("bag", "boot")
+    assert f"left out 1 archive, such as {tmp_path / 'shirt.zip'} (unpack first)" in caplog.text
+
+
 def test_raw_photos_in_a_class_folder_are_counted(tmp_path, write_pictures, caplog):
     folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
     (folder / "hat" / "a.dng").write_bytes(b"II*\0")
