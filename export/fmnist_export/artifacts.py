@@ -15,14 +15,18 @@ from fmnist_export.graph import count_macs
 from fmnist_export.metadata import build_proof, build_selftest, logit_tolerance, stamp
 from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import GateError, ModelError
+from fmnist_runtime.errors import ConfigError, GateError, ModelError
 from fmnist_runtime.files import make_folder, write_atomically, write_together
 from fmnist_runtime.model_file.store import CHECKSUM_FILE, NAMES_FILE, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
 from fmnist_train.files import lock_folder
 
-__all__ = ["all_files", "publish", "publish_model", "write_variants"]
+__all__ = ["all_files", "publish", "publish_model", "refuse_others", "write_variants"]
+
+_REPORT = "parity.json"
+"""File that every export writes after its models: it marks a folder of an earlier export."""
+_MODEL_FILES = tuple(name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name))
 
 
 def write_variants(
@@ -105,6 +109,19 @@ def all_files(files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [file for entry in files.values() for file in (entry, entry.get("ort")) if file]
 
 
+def refuse_others(folder: Path) -> None:
+    """Checks that no model of the user's would be replaced.
+
+    Raises:
+        ConfigError: The folder has a model file that no export wrote.
+    """
+    if (folder / _REPORT).exists():
+        return
+    for path in (folder / name for name in _MODEL_FILES):
+        if path.exists() and _checkpoint_of(path) is None:
+            raise ConfigError(f"{path} exists and was not written by this command: choose another --output")
+
+
 def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
     """Copies checked files into their folder: models, float first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
 
@@ -129,7 +146,7 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
         contents = {entry["file"]: (staged / entry["file"]).read_bytes() for entry in written}
         contents |= {
             CHECKSUM_FILE: "".join(f"{digits}  {name}\n" for name, digits in sums.items()).encode(),
-            "parity.json": f"{json.dumps(report, indent=2)}\n".encode(),
+            _REPORT: f"{json.dumps(report, indent=2)}\n".encode(),
             "parity.txt": f"{format_export(report)}\n".encode(),
         }
         write_together(folder, contents, stale)
@@ -147,8 +164,11 @@ def _listed_sums(path: Path) -> dict[str, str]:
 
 def _files_of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
     """Returns the names of model files in a folder that are damaged or were exported from another checkpoint."""
-    names = [name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name)]
-    return {name for name in names if (folder / name).is_file() and _checkpoint_of(folder / name) != checkpoint_sha256}
+    return {
+        name
+        for name in _MODEL_FILES
+        if (folder / name).is_file() and _checkpoint_of(folder / name) != checkpoint_sha256
+    }
 
 
 def _checkpoint_of(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_export.artifacts import all_files, publish, write_variants
+from fmnist_export.artifacts import all_files, publish, refuse_others, write_variants
 from fmnist_export.calibration import calibrate
 from fmnist_export.convert import to_onnx
 from fmnist_export.evaluation import Evaluation, Evaluator
@@ -77,10 +77,13 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
+        ConfigError: The output folder has a model that no export wrote.
         FileError: The output folder cannot be written into.
         GateError: A limit was exceeded; nothing is written.
     """
-    check_folder(options.output or find_checkpoint(checkpoint_path).parent / "export")
+    folder = options.output or find_checkpoint(checkpoint_path).parent / "export"
+    check_folder(folder)
+    refuse_others(folder)
     inputs = _prepare(checkpoint_path, options)
     variants = _convert(inputs, half=options.half)
     if options.quantize:
@@ -90,7 +93,6 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     variants, evaluation, curve = _pass_gate(
         inputs, variants, evaluation, evaluator, options=options, progress=progress
     )
-    folder = options.output or inputs.checkpoint.path.parent / "export"
     with tempfile.TemporaryDirectory() as staged:
         report = _write(inputs, variants, evaluation, Path(staged), ort=options.ort) | {"rescue": curve}
         publish(Path(staged), folder, report)

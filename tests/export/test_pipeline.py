@@ -63,12 +63,25 @@ def test_each_model_is_stamped_once_and_loaded_twice(tmp_path: Path, monkeypatch
 def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     good = tmp_path / "model.int8.onnx"
     good.write_bytes(b"the good one")
+    (tmp_path / "parity.json").touch()
     settings, limits = QuantizationSettings(images=256), Limits(max_drop=-100)
     options = ExportOptions(output=tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
     with pytest.raises(GateError, match="layers that add most noise") as failure:
         export(ROOT / "artifacts" / "improved", options)
     assert failure.value.exit_code == 3
-    assert [p.name for p in tmp_path.iterdir()] == ["model.int8.onnx"] and good.read_bytes() == b"the good one"
+    assert (
+        sorted(p.name for p in tmp_path.iterdir()) == ["model.int8.onnx", "parity.json"]
+        and good.read_bytes() == b"the good one"
+    )
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.ort"])
+def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
+    """Many tools name their file ``model.onnx``."""
+    (tmp_path / name).write_bytes(b"of another tool")
+    with pytest.raises(ConfigError, match=rf"{name} exists and was not written by this command: choose another"):
+        export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample"))
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"of another tool")]
 
 
 def test_no_file_of_other_weights_stays(exported: Path, tmp_path: Path) -> None:
