@@ -55,8 +55,8 @@ export class View {
     write("label", label ?? "I don't know");
     if (!rejected) write("sure", `${share} sure`);
     else if (input.some((tone) => tone))
-      write("sure", `Unlike the garments in the training data. Perhaps ${labels[best]} (${share}).`);
-    else write("sure", "No garment was found in this picture.");
+      write("sure", `Unlike the pictures of the model's classes. Perhaps ${labels[best]} (${share}).`);
+    else write("sure", "Nothing in this picture stands out from its background.");
     this.#bars.forEach(({ row, bar, share }, i) => {
       row.classList.toggle("best", i === best && !rejected);
       bar.style.setProperty("--share", String(probabilities[i]));
