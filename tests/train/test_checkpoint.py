@@ -147,6 +147,16 @@ def test_a_part_of_another_type_is_refused(name: str, changes: dict, tmp_path: P
         load_checkpoint(tmp_path / "a")
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_weights_of_a_training_that_diverged_are_refused(weight: float, tmp_path: Path) -> None:
+    model = build_model("custom", channels=[4], hidden=[8])
+    with torch.no_grad():
+        next(model.parameters())[0] = weight
+    save_checkpoint(tmp_path / "best", model, described())
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: weights are infinite or no numbers"):
+        load_checkpoint(tmp_path)
+
+
 def test_the_sum_is_that_of_the_weights_that_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training replaces the file while it is read."""
     first, second = (build_model("custom", channels=[4], hidden=[8]) for _ in range(2))

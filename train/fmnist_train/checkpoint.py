@@ -165,7 +165,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         path: A run folder with its best checkpoint, or a ``.safetensors`` file, or the ``.json`` beside it.
 
     Raises:
-        CheckpointError: A missing or damaged file, or weights that do not fit the description.
+        CheckpointError: A missing or damaged file, weights that do not fit the description, or a weight that is not finite.
     """
     file = find_checkpoint(path)
     data = _read(file)  # once: a training may replace the file at any moment
@@ -180,6 +180,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(
             f"{file}: the weights do not fit their description: {next(iter(str(error).splitlines()), type(error).__name__)}"
         ) from error
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise CheckpointError(
+            f"{file}: weights are infinite or no numbers, as after a training that diverged; train with a lower --learning-rate"
+        )
     _check_types(file, info)
     sha256 = hashlib.sha256(data).hexdigest()
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), _Description(file, info), sha256, file)

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 from torch import nn
 
+from fmnist_runtime.errors import ModelError
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import (
     classification_metrics,
@@ -34,6 +35,12 @@ def metrics():
 def test_accuracy_and_confusion(metrics):
     assert (metrics["images"], metrics["correct"], metrics["accuracy"]) == (6, 4, 4 / 6)
     assert metrics["confusion_matrix"] == [[2, 1, 1], [0, 2, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("logit", [math.nan, math.inf])
+def test_logits_of_a_training_that_diverged_are_refused(logit):
+    with pytest.raises(ModelError, match="infinite or no numbers"):
+        classification_metrics(np.where(LOGITS == LOGITS.max(), logit, LOGITS), LABELS, NAMES)
 
 
 def test_per_class_scores(metrics):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from fmnist_runtime.errors import ModelError
+
 __all__ = [
     "calibration_error",
     "classification_metrics",
@@ -107,7 +109,15 @@ def classification_metrics(
         undivided logits), ``temperature``, ``nll`` and ``ece`` (at that temperature), ``per_class`` (``label``, ``precision``,
         ``recall``, ``f1``, ``support``), ``macro`` (means over the classes), ``confusion_matrix`` (rows are true classes,
         columns predicted ones), ``most_confused`` (``label``, ``predicted``, ``count``, ``share`` of that label's images).
+
+    Raises:
+        ModelError: A logit is not finite.
     """
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the model computes logits that are infinite or no numbers, as after a training that diverged; "
+            "train with a lower --learning-rate"
+        )
     ids = list(range(len(class_names)))
     predicted = np.asarray(logits).argmax(axis=1)
     correct = int((predicted == labels).sum())
