@@ -14,7 +14,7 @@ from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data.sources import Split
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import softmax
-from fmnist_train.training.weight_average import unpack_logits
+from fmnist_train.training.validation import unpack_logits
 
 __all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_temperature", "imitate_photos"]
 

@@ -10,7 +10,7 @@ from fmnist_export.model_card import model_card
 from fmnist_runtime.errors import CheckpointError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import read_object
-from fmnist_train.training.weight_average import unpack_logits
+from fmnist_train.training.validation import unpack_logits
 
 __all__ = ["collect_evidence"]
 
@@ -20,7 +20,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
 
     ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of the
     same recipe beside this run, or for each run that an average is the mean of; ``teachers``, the SHA-256 of the teachers'
-    files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights, and ``weight_share``.
+    files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights.
 
     Raises:
         CheckpointError: The run's ``metrics.json`` is damaged.
@@ -41,7 +41,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, previous)
     info = read_object(folder / "best.json")
     metrics["teachers"] = info.get("teachers", [])
-    metrics |= {key: info[key] for key in ("start", "weight_share") if key in info}
+    metrics |= {key: info[key] for key in ("start",) if key in info}
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", model_card(metrics, report, photos=_photo_answers(info)))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnist_runtime.console import counted
 from fmnist_train.recipes import current_name
-from fmnist_train.training.weight_average import photo_accuracy
+from fmnist_train.training.validation import photo_accuracy
 
 __all__ = ["model_card"]
 
@@ -135,21 +135,12 @@ def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
 
 
 def _fine_tuning(metrics: dict[str, Any]) -> str:
-    """Returns how a finished network was fine-tuned with photos, and how its weights were chosen."""
-    recipe = metrics["recipe"]
-    text = (
-        f"Fine-tuning with photos began with the weights of {current_name(recipe['start']) or 'another network'} "
+    """Returns how a finished network was fine-tuned with photos, and how the epoch was chosen."""
+    return (
+        f"Fine-tuning with photos began with the weights of {current_name(metrics['recipe']['start']) or 'another network'} "
         f"({metrics['start'][:12]}). No sender is in both training and validation photos. The epoch was chosen by the mean "
         "accuracy on validation images and photos."
     )
-    chosen = [row["weight_share"] for row in metrics.get("averaged", [metrics])]
-    if tried := ", ".join(f"{share:.0%}" for share in recipe.get("weight_shares", ())):
-        shares, runs = " and ".join(f"{share:.0%}" for share in chosen), "of each run " if len(chosen) > 1 else ""
-        text += (
-            f" The weights {runs}are {shares} of the way from the first to the fine-tuned ones: of {tried}, the share with the "
-            f"most correct validation photos that costs at most {100 * recipe['weight_drop']:.2g} points of validation images."
-        )
-    return text
 
 
 def _evaluation(metrics: dict[str, Any], report: dict[str, Any]) -> str:

@@ -67,7 +67,7 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
 def test_card_counts_validation_photos_by_accepted_answers() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
-    metrics |= {"start": "ef" * 32, "weight_share": 1.0}
+    metrics |= {"start": "ef" * 32}
     logits = np.eye(10, dtype=np.float32)[[1, 1, 4, 6, 3]]  # the predicted classes
     answers = np.zeros((5, 10), bool)
     for photo, accepted in enumerate([(1,), (1,), (2, 4), (2, 4), ()]):  # the last photo shows no garment
@@ -84,14 +84,13 @@ def test_card_names_teachers_first_weights_and_what_was_chosen_on_what() -> None
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
     info = json.loads((shipped / "best.json").read_text())
-    metrics |= {key: info[key] for key in ("teachers", "start", "weight_share")}
+    metrics |= {key: info[key] for key in ("teachers", "start")}
     photos = np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)
     text = model_card(metrics, report, photos=photos).split("## Training")[1].split("\n## ")[0]
     names = [*metrics["recipe"]["teacher"].split(","), metrics["recipe"]["photo_teacher"]]
     for name, sha256 in zip([*map(current_name, names), "improved"], [*info["teachers"], info["start"]], strict=True):
         assert f"{name} ({sha256[:12]})" in text
-    share = f"{info['weight_share']:.0%} of the way"
-    assert "The only targets are the mean outputs" in text and share in text and "50% of the targets of photos" in text
+    assert "The only targets are the mean outputs" in text and "50% of the targets of photos" in text
     # Teachers that the recipe does not name, and targets that are labels in part.
     metrics["teachers"] = ["ab" * 32]
     assert "outputs of other networks (SHA-256 abababababab)" in model_card(metrics, report, photos=photos)
@@ -108,14 +107,11 @@ def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
     metrics |= {"start": "ef" * 32, "teachers": []}
     metrics["averaged"] = [
-        {"seed": seed, "epoch": 5 + seed, "weight_share": 1 - seed / 10, "validation": 0.9 + seed / 100, "test": 0.8}
-        for seed in (0, 1)
+        {"seed": seed, "epoch": 5 + seed, "validation": 0.9 + seed / 100, "test": 0.8} for seed in (0, 1)
     ]
     metrics["seeds"] = metrics["averaged"]
-    metrics.pop("weight_share", None)
     card = model_card(metrics, report, photos=(np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)))
     assert "mean of 2 runs that differ in their seeds, 0 and 1 (epochs 5 and 6 of" in card
-    assert "The weights of each run are 100% and 90% of the way" in card
     assert "| 0 | 90.00% | 80.00% | – |\n| 1 | 91.00% | 80.00% | – |\n| their average | " in card
     commands = card.split("```sh\n")[1].split("```")[0].splitlines()
     assert commands == [

@@ -1,10 +1,13 @@
 """Published recipes: their fields, names and stored form."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from fmnist_runtime.errors import ConfigError
 from fmnist_train.models import build_model, count_parameters
-from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, RENAMED, get_recipe, recipe_from_dict
+from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, RENAMED, get_recipe, read_recipe, recipe_from_dict
 
 
 def test_improved_is_as_published() -> None:
@@ -21,6 +24,13 @@ def test_a_renamed_recipe_keeps_its_stored_runs_and_its_name_as_an_alias() -> No
     first, second = RECIPES["improved"].to_dict(), RECIPES["improved-photos"].to_dict()
     assert recipe_from_dict({**first, "name": "improved-best"}) == RECIPES["improved"]
     assert recipe_from_dict({**second, "start": "improved-best"}) == RECIPES["improved-photos"]
+
+
+def test_fields_that_recipes_no_longer_have_are_ignored(tmp_path: Path) -> None:
+    gone = {"weight_shares": [0.5, 1.0], "weight_drop": 0.006}
+    assert recipe_from_dict({**RECIPES["micro-photos"].to_dict(), **gone}) == RECIPES["micro-photos"]
+    (tmp_path / "old.json").write_text(json.dumps({"model": "custom", **gone}))
+    assert read_recipe(tmp_path / "old.json").model == "custom"
 
 
 def test_the_default_recipe_needs_no_other_run() -> None:

@@ -24,6 +24,8 @@ __all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 """Form of a recipe's name, which is part of the name of the run's folder."""
+_GONE = frozenset({"weight_shares", "weight_drop"})
+"""Fields of earlier recipes that are ignored: averages with the first weights, which no recipe used in the end."""
 _MAX_BYTES = 1 << 20
 """Largest recipe file, bytes: 300 times a complete recipe."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
@@ -43,7 +45,7 @@ def read_recipe(path: Path | str) -> Recipe:
     """
     path = expand_path(path)
     try:
-        values = _read_object(path)
+        values = {name: value for name, value in _read_object(path).items() if name not in _GONE}
         values.setdefault("name", path.stem)
         if "model" not in values:
             raise ConfigError("the field 'model' is missing")
@@ -76,7 +78,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: A field is unknown, or a value is impossible.
     """
-    fields = dict(values)
+    fields = {name: value for name, value in values.items() if name not in _GONE}
     if fields.get("distillation"):
         fields.setdefault("teacher_sees", "views")  # runs stored before this field existed used views
     fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
@@ -86,8 +88,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     try:
         augmentation = dict(fields.pop("augmentation"))
         augmentation["scale"] = tuple(augmentation["scale"])
-        for name in ("class_weights", "weight_shares"):
-            fields[name] = tuple(fields.get(name, ()))
+        fields["class_weights"] = tuple(fields.get("class_weights", ()))
         return Recipe(**fields, augmentation=Augmentation(**augmentation))
     except (TypeError, KeyError) as error:
         raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error

@@ -200,18 +200,6 @@ class Recipe:
         "Recipes whose finished runs are the teachers for photos and imitated photos, separated by commas.",
         panel="",
     )
-    # WiSE-FT, Wortsman et al. 2021, arXiv:2109.01903
-    weight_shares: tuple[float, ...] = setting(
-        (),
-        "Shares of the way from the first to the last weights, as in 0.6,0.8, among which validation chooses.",
-        panel="Photos",
-    )
-    weight_drop: float = setting(
-        0.001,
-        "Largest drop of accuracy on validation images, against the first weights, for the chosen share.",
-        panel="Photos",
-        ge=0,
-    )
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -250,12 +238,6 @@ class Recipe:
             )
         if self.photo_distillation and not self.photo_share:
             raise ConfigError("teachers of photos need photos: set --photo-share")
-        if self.weight_shares and not self.photo_share:
-            raise ConfigError("shares of the weights are chosen on photos: set --photo-share")
-        if self.weight_shares and not self.validation:
-            raise ConfigError("shares of the weights are chosen by validation, too: set --validation 0.1")
-        if any(not 0 < share <= 1 for share in self.weight_shares):
-            raise ConfigError("shares of the weights are over 0 and at most 1")
         if self.monitor == "photos" and not self.photo_share:
             raise ConfigError("--monitor photos needs photos: set --photo-share, or another --monitor")
 

@@ -21,7 +21,7 @@ from fmnist_train.run_options import DataOptions
 from fmnist_train.training.photos import load_photo_data
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import SPLIT_SEED, evaluate_checkpoint
-from fmnist_train.training.weight_average import average_weights, describe_network
+from fmnist_train.training.validation import describe_photos, validate_images
 
 __all__ = ["AverageOptions", "average_runs"]
 
@@ -86,8 +86,9 @@ def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, pr
         )
     network = checkpoints[0].model
     network.load_state_dict(_mean_weights(checkpoints))
-    found = describe_network(network, validation if len(validation) else None, photos.validation if photos else None)
-    info = {key: value for key, value in info.items() if key not in ("photos", "weight_share")}
+    found: dict[str, Any] = {"validation": validate_images(network, validation)}
+    if photos is not None:
+        found["photos"] = describe_photos(network, photos.validation)
     make_folder(output)
     with lock_folder(output):
         _check_output(output)  # once more: another process may have ended since
@@ -124,7 +125,8 @@ def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:
 def _mean_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, torch.Tensor]:
     mean = {name: tensor.clone() for name, tensor in checkpoints[0].model.state_dict().items()}
     for count, checkpoint in enumerate(checkpoints[1:], start=2):
-        mean = average_weights(mean, checkpoint.model.state_dict(), 1 / count)
+        for name, tensor in checkpoint.model.state_dict().items():
+            mean[name] = torch.lerp(mean[name].float(), tensor.float(), 1 / count).to(tensor.dtype)
     return mean
 
 
@@ -134,7 +136,6 @@ def _row(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "seed": metrics["seed"],
         "epoch": metrics["epoch"],
-        "weight_share": checkpoint.info.get("weight_share"),
         "validation": metrics["validation"]["accuracy"],
         "test": metrics["test"]["accuracy"],
         "checkpoint_sha256": checkpoint.sha256,

@@ -12,15 +12,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.spec import DATASET_LABELS
-from fmnist_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fmnist_train.checkpoint import Checkpoint, save_checkpoint
 from fmnist_train.data.sources import Split, cache_folder
 from fmnist_train.data.splits import arrays_sha256
-from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.distributed import (
@@ -36,7 +34,7 @@ from fmnist_train.training.photos import PhotoData, PhotoSampler, photos_in_batc
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
 from fmnist_train.training.teacher import StoredViews, ViewTeacher, make_teacher
-from fmnist_train.training.weight_average import choose_average, load_first_weights, validate_photos
+from fmnist_train.training.validation import describe_photos, validate_images, validate_photos
 
 __all__ = ["Training", "TrainingError"]
 
@@ -77,7 +75,7 @@ class Training:
         self.model = build_model(recipe.model, **options).to(device).to(memory_format=torch.channels_last)
         self.model_info = {"name": recipe.model, "options": options}
         if start is not None:
-            load_first_weights(self.model, start)
+            _load_first_weights(self.model, start)
         self.state = _make_state(self.model, recipe, self.epoch_images // recipe.batch_size)
         self.step = self._make_step(train, teachers, photo_teachers, mixed_precision=mixed_precision)
         images, cache = self.step.data.images, cache_folder().with_name("views")
@@ -138,14 +136,14 @@ class Training:
         start = time.perf_counter()
         train_loss, train_accuracy = self._train_epoch(number, tick)
         share_buffers(self.model, self.state.average)
-        validation_loss, validation_accuracy = self._validate()
+        validation = validate_images(self.shipped_model(), self.validation)
         photo_accuracy, photo_class_mean = self._validate_photos()
         return Epoch(
             epoch=number,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
-            validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
+            validation_loss=validation["loss"],
+            validation_accuracy=validation["accuracy"],
             learning_rate=self.state.optimizer.param_groups[0]["lr"],
             seconds=time.perf_counter() - start,
             photo_accuracy=photo_accuracy,
@@ -155,7 +153,9 @@ class Training:
     def _save(self, epoch: Epoch) -> None:
         """Writes the last state, and the best checkpoint if this epoch is the best."""
         if self.best_epoch() == epoch.epoch:
-            save_checkpoint(self.folder / self._best_name, self.shipped_model(), self.describe())
+            model = self.shipped_model()
+            photos = {} if self.photos is None else {"photos": describe_photos(model, self.photos.validation)}
+            save_checkpoint(self.folder / "best", model, {**self.describe(), **photos})
         info = {**self.describe(), "data_sha256": self.data_sha256}
         self.state.save(self.folder / "last.safetensors", info, self.history)
 
@@ -181,13 +181,6 @@ class Training:
         if not torch.isfinite(total_loss):
             self._refuse_nan(number, batches - 1)
         return total_loss.item() / batches, total_correct.item() / (batches * size)
-
-    def _validate(self) -> tuple[float | None, float | None]:
-        if not len(self.validation):
-            return None, None
-        logits = torch.from_numpy(predict_logits(self.shipped_model(), self.validation.images))
-        labels = torch.from_numpy(self.validation.labels)
-        return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
 
     def _validate_photos(self) -> tuple[float | None, float | None]:
         """Returns the accuracy on all views of the validation photos: over all photos, and as the mean over answer sets."""
@@ -232,19 +225,6 @@ class Training:
             else:
                 since += 1
         return since >= self.recipe.patience
-
-    @property
-    def _best_name(self) -> str:
-        """File name of the best epoch's checkpoint. If weights are averaged afterwards, ``best`` is the average."""
-        return "fine-tuned" if self.recipe.weight_shares else "best"
-
-    def write_averaged(self) -> None:
-        """Writes ``best``, the average of the first and the fine-tuned weights; the share is chosen by validation."""
-        if not self.recipe.weight_shares or self.start is None or self.photos is None:
-            return
-        end = load_checkpoint(self.folder / f"{self._best_name}.safetensors")
-        averaged, found = choose_average(self.start, end, self.recipe, self.validation, photos=self.photos.validation)
-        save_checkpoint(self.folder / "best", averaged, {**end.info, **found})
 
     # -- saving and resuming ----------------------------------------------------------------------------------------
 
@@ -293,6 +273,18 @@ def _check_batches(recipe: Recipe, images: int, epoch_images: int) -> None:
         raise ConfigError(
             f"a share of {recipe.photo_share:g} is less than one photo beside {recipe.batch_size} images; raise --photo-share"
         )
+
+
+def _load_first_weights(model: nn.Module, start: Checkpoint) -> None:
+    """Copies a checkpoint's weights and statistics into a network.
+
+    Raises:
+        ConfigError: The checkpoint is of another network.
+    """
+    try:
+        model.load_state_dict(start.model.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"{start.path}: not the recipe's network; name another --start") from error
 
 
 def _inputs(teachers: Sequence[Checkpoint], start: Checkpoint | None, photos: PhotoData | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Fine-tuning with photos: data, samples of a step, and loss.
 
 A network that was trained on the data set alone is trained further with data set images and views of photos. A photo may have
-several correct answers. At the end, ``weight_average`` averages the weights before and after.
+several correct answers.
 """
 
 from collections.abc import Callable, Sequence

@@ -175,7 +175,6 @@ def _run(
         raise CheckpointError("interrupted before the first epoch was finished; nothing to evaluate yet")
     if not is_first():
         return None
-    training.write_averaged()
     seconds = sum(epoch.seconds for epoch in training.history)
     progress.note(
         "interrupted; testing the best epoch so far (--resume goes on)" if interrupted else "testing the best epoch"

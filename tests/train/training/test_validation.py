@@ -1,10 +1,9 @@
-"""The average of the weights before and after fine-tuning, and the answers that a checkpoint keeps."""
+"""Figures on validation photos, and the logits that a checkpoint contains."""
 
 import numpy as np
 import pytest
-import torch
 
-from fmnist_train.training.weight_average import average_weights, pack_logits, photo_accuracy, unpack_logits
+from fmnist_train.training.validation import pack_logits, photo_accuracy, unpack_logits
 
 
 def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:
@@ -12,12 +11,6 @@ def test_accuracy_of_photos_is_by_photo_and_by_kind() -> None:
     answers = np.zeros((4, 10), bool)
     answers[0, 0] = answers[1, 0] = answers[2, [2, 4]] = True
     assert photo_accuracy(logits, answers) == (pytest.approx(2 / 3), 0.5)
-
-
-def test_weights_are_averaged_with_their_statistics() -> None:
-    start, end = {"w": torch.zeros(2), "count": torch.tensor(2)}, {"w": torch.ones(2), "count": torch.tensor(4)}
-    average = average_weights(start, end, 0.75)
-    assert torch.equal(average["w"], torch.full((2,), 0.75)) and average["count"].dtype == torch.int64
 
 
 def test_packed_answers_come_back() -> None:
