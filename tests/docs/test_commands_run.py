@@ -63,7 +63,7 @@ ELSEWHERE = {
     "fmnist-serve": "docs/test_commands_run.py::test_the_service_s_commands",
     "fmnist-train --data things --recipe custom --output runs/things": "docs/test_own_photos.py::test_every_step_of_the_guide_runs",
     "fmnist-train --recipe improved-photos --photos FOLDER": (
-        "train/training/test_photos.py::test_fine_tuning_writes_an_average_of_the_weights"
+        "train/training/test_photos.py::test_fine_tuning_starts_from_the_first_weights_and_keeps_the_photos_logits"
     ),
     "fmnist-train compare": "train/test_commands.py::test_commands",
     "torchrun --nproc-per-node=2 -m fmnist_train --recipe improved": (
