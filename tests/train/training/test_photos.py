@@ -264,8 +264,6 @@ def test_photos_are_required_and_refused(tmp_path: Path) -> None:
         load_photo_data(RECIPES["improved-published"], tmp_path, DATASET_LABELS, split, tmp_path)
     with pytest.raises(ConfigError, match="starts from random weights; take one with first weights, such as"):
         dataclasses.replace(RECIPES["improved-published"], photo_share=0.3)
-    with pytest.raises(ConfigError, match="chosen by validation, too: set --validation"):
-        dataclasses.replace(RECIPES["improved-photos"], validation=0)
 
 
 @pytest.mark.parametrize(
