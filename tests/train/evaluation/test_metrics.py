@@ -40,7 +40,7 @@ def test_accuracy_and_confusion(metrics):
 @pytest.mark.parametrize("logit", [math.nan, math.inf])
 def test_logits_of_a_training_that_diverged_are_refused(logit):
     with pytest.raises(ModelError, match="infinite or no numbers"):
-        classification_metrics(np.where(LOGITS == LOGITS.max(), logit, LOGITS), LABELS, NAMES)
+        classification_metrics(np.where(LOGITS.max() == LOGITS, logit, LOGITS), LABELS, NAMES)
 
 
 def test_per_class_scores(metrics):
