@@ -92,12 +92,19 @@ class Measurement:
         return {name: result for name, result in self.results.items() if "missing" not in result}
 
     def _convert(self, files: Files) -> None:
-        for name, entry_point in self.contestants.items():
+        for number, (name, entry_point) in enumerate(self.contestants.items()):
             self.progress(f"preparing {name}", self.results)
-            own = self.folder / name.replace(" ", "-")
-            own.mkdir(exist_ok=True)
+            own = self.folder / str(number)  # a name may hold a slash
+            own.mkdir()
             with ContestantProcess("convert", entry_point, json.dumps(asdict(files)), str(own)) as process:
                 self.results[name] = process.reply()
+
+    def _has_ended(self, name: str, reply: Any) -> bool:
+        """Returns whether a contestant's process has ended instead of replying; the contestant is missing then."""
+        ended = isinstance(reply, dict) and "missing" in reply
+        if ended:
+            self.results[name] = reply
+        return ended
 
     def _start(self, name: str, threads: int) -> ContestantProcess:
         return ContestantProcess("serve", self.contestants[name], self.results[name]["model"], str(threads))
@@ -110,9 +117,7 @@ class Measurement:
             for name in self._present():
                 process = stack.enter_context(self._start(name, threads))
                 first_reply = process.reply()
-                if "missing" in first_reply:
-                    self.results[name] = first_reply
-                else:
+                if not self._has_ended(name, first_reply):
                     ready[name] = process
             yield ready
 
@@ -121,19 +126,20 @@ class Measurement:
             for name, process in processes.items():
                 self.progress(f"answers of {name}", self.results)
                 answers = process.request(images=str(images))
-                if "missing" in answers:
-                    self.results[name] = answers
-                else:
+                if not self._has_ended(name, answers):
                     self.results[name]["answers"] = answers
 
     def _cold_starts(self) -> None:
         times: dict[str, dict[str, Rounds]] = {name: {"cold_start": [], "first_call": []} for name in self._present()}
         for number in range(self.plan.starts):
             self.progress(f"cold start {number + 1} of {self.plan.starts}", self.results)
-            for name, rounds in times.items():
+            for name, rounds in list(times.items()):
                 begin = time.perf_counter()
                 with self._start(name, threads=1) as process:
                     first_reply = process.reply()
+                    if self._has_ended(name, first_reply):
+                        del times[name]
+                        continue
                     rounds["cold_start"].append(np.array([time.perf_counter() - begin]))
                     rounds["first_call"].append(np.array([first_reply["first"]]))
         for name, kinds in times.items():
@@ -150,14 +156,21 @@ class Measurement:
                 process.request(**modes["hot"])  # warms up, not counted
             replies: dict[str, dict[str, list[Any]]] = {name: {mode: [] for mode in modes} for name in processes}
             for number in range(self.plan.rounds):
-                for name, process in processes.items():
+                for name, process in list(processes.items()):
                     self.progress(f"round {number + 1} of {self.plan.rounds}: {name}", self.results)
                     for mode, request in modes.items():
-                        replies[name][mode].append(process.request(**request))
-                    self._preview(name, replies[name]["hot"])
+                        reply = process.request(**request)
+                        if self._has_ended(name, reply):
+                            del processes[name]
+                            break
+                        replies[name][mode].append(reply)
+                    else:
+                        self._preview(name, replies[name]["hot"])
             for name, process in processes.items():
-                self.results[name]["peak_rss"] = process.request(rss=True)
-        self._describe_latencies(replies)
+                peak = process.request(rss=True)
+                if not self._has_ended(name, peak):
+                    self.results[name]["peak_rss"] = peak
+        self._describe_latencies({name: replies[name] for name in self._present()})
 
     def _preview(self, name: str, hot: list[Any]) -> None:
         """Sets the median of the hot calls so far, for the display; ``_describe_latencies`` replaces it."""

@@ -34,8 +34,9 @@ class ContestantProcess:
         return {"missing": f"its process ended with code {self._process.wait()}"}
 
     def request(self, **request: Any) -> Any:
-        """Sends one request and returns its reply."""
+        """Sends one request and returns its reply; see ``reply`` for a process that has ended."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
         return self.reply()

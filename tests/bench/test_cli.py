@@ -15,6 +15,7 @@ from fmnist_runtime.console import run_argparse
 
 ROOT = Path(__file__).parents[2]
 RIVALS = """
+import os
 from pathlib import Path
 import numpy as np
 class Wrong:
@@ -25,6 +26,17 @@ WRONG = Wrong()
 class Absent(Wrong):
     def load(self, model, threads): import a_runtime_that_is_not_installed
 ABSENT = Absent()
+class Once(Wrong):
+    def load(self, model, threads):
+        Path(__file__).with_name("started").mkdir()
+        return super().load(model, threads)
+ONCE = Once()
+class Tired(Wrong):
+    def load(self, model, threads):
+        calls = iter(range(300))
+        answer = super().load(model, threads)
+        return lambda pixels: os._exit(3) if next(calls, None) is None else answer(pixels)
+TIRED = Tired()
 """
 
 
@@ -37,14 +49,17 @@ def bench(*arguments: object, **environment: str) -> "subprocess.CompletedProces
 def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None:
     (tmp_path / "rivals.py").write_text(RIVALS)
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    own = [a for name in ("WRONG", "ABSENT") for a in ("--contestant", f"{name.lower()}=rivals:{name}")]
-    only = [a for name in ("int8", "eager", "wrong", "absent") for a in ("--only", name)]
+    names = ("wrong", "absent", "once", "tired")
+    own = [a for name in names for a in ("--contestant", f"a/{name}=rivals:{name.upper()}")]
+    only = [a for name in ("int8", "eager", *names) for a in ("--only", name)]
     done = bench("--quick", "--json", *own, *only, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     results = document["results"]
-    assert results["wrong"]["wrong"] and not results["onnxruntime int8"]["wrong"]
-    assert "a_runtime_that_is_not_installed" in results["absent"]["missing"]
+    assert results["a/wrong"]["wrong"] and not results["onnxruntime int8"]["wrong"]
+    assert "a_runtime_that_is_not_installed" in results["a/absent"]["missing"]
+    assert "FileExistsError" in results["a/once"]["missing"]
+    assert results["a/tired"] == {"missing": "its process ended with code 3"}
     assert results["onnxruntime int8"]["ratio"]["ratio"] == 1 and results["onnxruntime int8"]["peak_rss"] > 1e7
     assert results["onnxruntime int8"]["installed"]["onnxruntime"] > 1e6
     (tmp_path / "run.json").write_text(done.stdout)
