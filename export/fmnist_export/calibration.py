@@ -20,10 +20,10 @@ __all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_tem
 
 ACCEPTANCE = 0.95
 """Share of garment images that the reject option accepts."""
-PHOTO_ACCEPTANCE = 0.885
+PHOTO_ACCEPTANCE = 0.84
 """Share of validation photos of garments that is accepted, for a network that was trained with photos. Among the least
 certain photos are most of its errors, and most photos of other things. The value was chosen on other images: it is the
-largest with which ``improved`` accepts at most 15% of text, of scenes, of faces, and of photos of other things."""
+largest with which ``improved`` accepts at most 15% of text, of scenes and of faces."""
 _MOST_IMITATED = 0.5
 """Largest share of imitated photos among the images that set the threshold."""
 
