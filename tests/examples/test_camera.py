@@ -73,7 +73,7 @@ def test_only_changes_are_printed(camera, opencv, capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2, "two photos, each shown for two seconds"
     for line, photo in zip(lines, PHOTOS, strict=True):
-        assert line.startswith(classifier(photo).top[0].label)
+        assert line.startswith(classifier(photo).label or "I don't know")
 
 
 def test_it_stops_after_a_number_of_answers(camera, opencv, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Devices with few threads or little memory: a result or one clear line, in bounded time."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -59,7 +60,9 @@ def test_many_pictures_with_fewer_threads_than_cpus(few_threads: str, left: int)
 def test_threads_of_a_call_that_the_system_does_not_grant(few_threads: str, left: int) -> None:
     done = run(INFER, few_threads, left, EXAMPLES / "shirt.jpg", "--json", "--threads", 4)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr == f"error: the system grants {left + 1} of 4 threads; use one: --threads 1\n"
+    line = re.fullmatch(r"error: the system grants (\d) of 4 threads; use one: --threads 1\n", done.stderr)
+    # On some processors, onnxruntime starts a thread of its own before.
+    assert line and left <= int(line[1]) <= left + 1, done.stderr
 
 
 def test_worker_processes_without_threads(few_threads: str) -> None:
