@@ -8,6 +8,7 @@ import marshal
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -20,8 +21,13 @@ from fmnist_runtime.prediction import Prediction, PredictionOrError, Top
 if TYPE_CHECKING:
     from fmnist_runtime.classifier import Classifier
 
-__all__ = ["PackedError", "main", "pack", "pack_error", "receive", "send", "unpack", "unpack_error"]
+__all__ = ["PackedError", "end_if_stuck", "main", "pack", "pack_error", "receive", "send", "unpack", "unpack_error"]
 
+_STUCK_SECONDS = 10.0
+"""Seconds without processor time after which an import of libraries is taken as stuck; reading a slow disk uses some."""
+_IDLE_SECONDS = 1e-3
+"""Processor time in that interval, seconds, below which nothing happened."""
+_TOO_LITTLE = "a worker process needs more memory than is available"
 PackedError = dict[str, str]
 """Arguments of ``unpack_error``."""
 
@@ -107,6 +113,25 @@ class FileLock:
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
 
+def end_if_stuck(answers: BinaryIO, seconds: float) -> None:
+    """Ends this process with an error as its answer if it uses no processor time for ``seconds``; 0 stops watching.
+
+    Where memory runs out in the middle of an import, Python may wait forever for a lock of its own. Only for POSIX.
+    """
+    used = -1.0
+
+    def check(*_: object) -> None:
+        nonlocal used
+        before, used = used, time.process_time()
+        if used - before < _IDLE_SECONDS:
+            send(answers, pack_error(FmnistError(_TOO_LITTLE)))
+            os._exit(1)
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, check)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
 def main() -> None:
     """Answers requests until the input ends."""
     # A service may be stopped by a signal to all its processes, and must still finish its images in progress.
@@ -121,12 +146,16 @@ def main() -> None:
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     arguments, checked, lock = receive(requests)
     try:
+        end_if_stuck(answers, _STUCK_SECONDS)
+        import fmnist_runtime.classifier  # noqa: F401 (the libraries, whose import is what is watched)
+
+        end_if_stuck(answers, 0)
         classifier = _load_classifier(arguments, checked=checked, lock=lock)
     except FmnistError as refusal:
         send(answers, pack_error(refusal))
         return
     except MemoryError:
-        send(answers, pack_error(FmnistError("a worker process needs more memory than is available")))
+        send(answers, pack_error(FmnistError(_TOO_LITTLE)))
         return
     except Exception as error:
         if not is_library_error(error):

@@ -1,6 +1,7 @@
 """Many pictures in worker processes: in order, whole whatever dies, and nothing left over."""
 
 import fcntl
+import io
 import marshal
 import os
 import signal
@@ -21,7 +22,7 @@ from fmnist_runtime.errors import FmnistError, ImageError, ModelError
 from fmnist_runtime.image_io.sources import expand
 from fmnist_runtime.prediction import Answer, Prediction, Top
 from fmnist_runtime.workers.pool import WorkerPool, classify_in_processes
-from fmnist_runtime.workers.process import pack, unpack
+from fmnist_runtime.workers.process import pack, receive, unpack, unpack_error
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
@@ -233,3 +234,20 @@ def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:
         holder.kill()
         holder.communicate()
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the timer is POSIX's")
+@pytest.mark.parametrize(("waits", "code"), [(True, 1), (False, 0)])
+def test_a_process_that_waits_for_itself_ends_with_an_error(waits: bool, code: int) -> None:
+    """As an import does whose memory runs out; one that computes is left alone, and so is one that is ready."""
+    script = (
+        "import sys, threading, time; from fmnist_runtime.workers.process import end_if_stuck\n"
+        "end_if_stuck(sys.stdout.buffer, 1)\n"
+        f"lock = threading.Lock(); lock.acquire(); {waits} and lock.acquire()\n"
+        "while time.process_time() < 2: pass\n"
+        "end_if_stuck(sys.stdout.buffer, 0); time.sleep(1.5)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    if waits:
+        assert "needs more memory" in str(unpack_error(**receive(io.BytesIO(done.stdout))))
