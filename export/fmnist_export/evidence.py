@@ -41,7 +41,8 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, previous)
     info = read_object(folder / "best.json")
     metrics["teachers"] = info.get("teachers", [])
-    metrics |= {key: info[key] for key in ("start",) if key in info}
+    if "start" in info:
+        metrics["start"] = info["start"]
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", model_card(metrics, report, photos=_photo_answers(info)))
 

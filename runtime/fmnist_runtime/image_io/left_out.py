@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from fmnist_runtime.errors import printable
 
-__all__ = ["describe_hidden", "is_hidden", "is_passed_over", "is_unfinished", "starts_picture"]
+__all__ = ["TIFF_STARTS", "describe_hidden", "is_hidden", "is_passed_over", "is_unfinished", "starts_picture"]
 
 _SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
 """Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
@@ -18,7 +18,9 @@ _CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
 _ARCHIVES = frozenset([".7z", ".rar", ".tar", ".tgz", ".zip"])
 """Extensions of archives, which may hold photos, or a whole class of a data set."""
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+"""First bytes of TIFF files, with the low and the high byte first."""
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", *TIFF_STARTS)
 """First bytes of JPEG, PNG, GIF and TIFF files; ``starts_picture`` also recognizes WebP and HEIF."""
 _PLACEHOLDER = ".icloud"
 """Extension of the small file that stands for a photo which is stored in iCloud only."""

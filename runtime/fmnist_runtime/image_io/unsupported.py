@@ -4,7 +4,7 @@ A message states the format and how to convert the file.
 """
 
 from fmnist_runtime.files import describe_substitute
-from fmnist_runtime.image_io.left_out import starts_picture
+from fmnist_runtime.image_io.left_out import TIFF_STARTS, starts_picture
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF
 
 __all__ = ["describe_unsupported", "heif_is_readable"]
@@ -44,7 +44,7 @@ def describe_unsupported(data: bytes) -> str:
     text = data[:_TEXT_BYTES].lower()
     if b"<svg" in text:
         return "an SVG drawing; export it as PNG"
-    if data.startswith((b"II*\0", b"MM\0*")):
+    if data.startswith(TIFF_STARTS):
         return UNREADABLE_TIFF
     if starts_picture(data):
         return "a damaged or truncated picture"

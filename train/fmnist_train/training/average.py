@@ -21,7 +21,7 @@ from fmnist_train.run_options import DataOptions
 from fmnist_train.training.photos import load_photo_data
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import SPLIT_SEED, evaluate_checkpoint
-from fmnist_train.training.validation import describe_photos, validate_images
+from fmnist_train.training.validation import describe_photos, validate_images, validate_photos
 
 __all__ = ["AverageOptions", "average_runs"]
 
@@ -88,7 +88,7 @@ def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, pr
     network.load_state_dict(_mean_weights(checkpoints))
     found: dict[str, Any] = {"validation": validate_images(network, validation)}
     if photos is not None:
-        found["photos"] = describe_photos(network, photos.validation)
+        found["photos"] = describe_photos(network, photos.validation, *validate_photos(network, photos.validation))
     make_folder(output)
     with lock_folder(output):
         _check_output(output)  # once more: another process may have ended since

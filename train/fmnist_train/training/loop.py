@@ -153,9 +153,11 @@ class Training:
     def _save(self, epoch: Epoch) -> None:
         """Writes the last state, and the best checkpoint if this epoch is the best."""
         if self.best_epoch() == epoch.epoch:
-            model = self.shipped_model()
-            photos = {} if self.photos is None else {"photos": describe_photos(model, self.photos.validation)}
-            save_checkpoint(self.folder / "best", model, {**self.describe(), **photos})
+            model, info = self.shipped_model(), self.describe()
+            if self.photos is not None:
+                figures = epoch.photo_accuracy, epoch.photo_class_mean
+                info["photos"] = describe_photos(model, self.photos.validation, *figures)
+            save_checkpoint(self.folder / "best", model, info)
         info = {**self.describe(), "data_sha256": self.data_sha256}
         self.state.save(self.folder / "last.safetensors", info, self.history)
 

@@ -48,12 +48,13 @@ def validate_photos(model: nn.Module, photos: PhotoViews) -> tuple[float, float]
     return photo_accuracy(predict_logits(model, photos.images[photo, view]), photos.answers[photo])
 
 
-def describe_photos(network: nn.Module, photos: PhotoViews) -> dict[str, Any]:
-    """Returns the entry ``photos`` of a checkpoint's description: accuracy over all views, and logits of the unchanged photos.
+def describe_photos(
+    network: nn.Module, photos: PhotoViews, accuracy: float | None, class_mean: float | None
+) -> dict[str, Any]:
+    """Returns the entry ``photos`` of a checkpoint's description, with the logits of the unchanged photos.
 
-    Its keys are ``accuracy``, ``class_mean`` and those of ``pack_logits``.
+    Its keys are ``accuracy`` and ``class_mean``, as ``validate_photos`` returned them, and those of ``pack_logits``.
     """
-    accuracy, class_mean = validate_photos(network, photos)
     logits = predict_logits(network, photos.images[:, 0])
     return {"accuracy": accuracy, "class_mean": class_mean, **pack_logits(logits, photos.answers)}
 
