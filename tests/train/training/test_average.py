@@ -78,6 +78,15 @@ def test_three_runs_weigh_the_same(runs: Path, tmp_path: Path) -> None:
     assert np.allclose(np.mean(weights[:3], axis=0), weights[3], atol=1e-6)
 
 
+def test_a_run_whose_recipe_was_stored_with_fields_that_are_gone_counts(runs: Path, tmp_path: Path) -> None:
+    older = load_checkpoint(runs / "seed1")
+    shutil.copytree(runs / "seed1", tmp_path / "older")
+    recipe = {**RECIPE.to_dict(), "weight_drop": 0.0}
+    save_checkpoint(tmp_path / "older" / "best", older.model, {**older.info, "recipe": recipe})
+    metrics = average_runs([runs / "seed0", tmp_path / "older"], tmp_path / "average", OPTIONS, QUIET)
+    assert [row["seed"] for row in metrics["averaged"]] == [0, 1]
+
+
 def test_runs_that_differ_in_more_than_their_seeds_are_refused(runs: Path, tmp_path: Path) -> None:
     first, output = runs / "seed0", tmp_path / "average"
     with pytest.raises(ConfigError, match="at least two"):

@@ -114,12 +114,17 @@ def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:
         )
     for other in others:
         for key, name in _SAME.items():
-            if other.info.get(key) != first.info.get(key):
+            if _field(other, key) != _field(first, key):
                 raise ConfigError(
                     f"{first.path} and {other.path} have different {name}: average runs that differ in their seeds"
                 )
         if other.sha256 == first.sha256:
             raise ConfigError(f"{first.path} and {other.path} are the same: average runs that differ in their seeds")
+
+
+def _field(checkpoint: Checkpoint, key: str) -> Any:
+    """Returns a field of a checkpoint's description; a recipe as it is read, since older files have fields that are gone."""
+    return recipe_from_dict(checkpoint.info["recipe"]) if key == "recipe" else checkpoint.info.get(key)
 
 
 def _mean_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, torch.Tensor]:
