@@ -9,6 +9,17 @@ const DRAFT_SIDE = 256; // see fmnist_runtime/image_io/decode.py
 const LARGE_SIDE = 2048; // see fmnist_runtime/image_io/pixel_formats.py
 const MAX_PIXELS = 100_000_000;
 const BAND_PIXELS = 4_000_000; // pixels of one band
+const STARTS = 1024; // bytes in which a format is recognized
+/** @type {[RegExp, string][]} First bytes of formats that not every browser reads; see fmnist_runtime/image_io/unsupported.py. */
+const UNREAD = [
+  [/^.{4}ftyp(hei|hev|mif1|msf1)/s, "a HEIC photo"],
+  [/^(II\*\0|MM\0\*|.{4}ftypcrx |FUJIFILMCCD)/s, "a TIFF or a camera's raw file"],
+  [/^(\xff\n|.{4}JXL )/s, "a JPEG XL image"],
+  [/^.{4}ftypavi[fs]/s, "an AVIF image"],
+  [/^(.{4}ftyp|.E\xdf\xa3)/s, "a video"],
+  [/^%PDF/, "a PDF document"],
+  [/<svg/i, "an SVG drawing"],
+];
 
 /**
  * Decodes an image. Throws an Error whose message can be shown.
@@ -19,13 +30,25 @@ export async function decode(blob) {
   const bitmap = await createImageBitmap(blob, {
     imageOrientation: "from-image",
     colorSpaceConversion: "none",
-  }).catch(() => {
-    throw new Error("This is not a picture, or in a format that this browser does not read.");
+  }).catch(async () => {
+    throw new Error(await describeUnread(blob));
   });
   if (bitmap.width * bitmap.height > MAX_PIXELS)
     throw new Error("This picture is too large: at most 100 million pixels.");
   const jpeg = new Uint8Array(await blob.slice(0, 2).arrayBuffer()).join() === "255,216";
   return pixelsOf(bitmap, bitmap.width, bitmap.height, factorFor(bitmap, jpeg));
+}
+
+/**
+ * Describes a file that this browser does not decode: its format, if recognized, and what to do.
+ * @param {Blob} blob
+ */
+async function describeUnread(blob) {
+  const start = String.fromCharCode(...new Uint8Array(await blob.slice(0, STARTS).arrayBuffer()));
+  const format = UNREAD.find(([signature]) => signature.test(start))?.[1];
+  return format
+    ? `This is ${format}, which this browser does not read: convert it to JPEG or PNG first.`
+    : "This is not a picture, or in a format that this browser does not read.";
 }
 
 /**

@@ -242,6 +242,17 @@ def test_a_file_that_is_no_picture_gets_a_message(page) -> None:
     assert "not a picture" in page.inner_text("#message") and page.locator("#result").is_hidden()
 
 
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [(b"\0\0\0\x18ftypheic", "a HEIC photo"), (b"II*\0", "a TIFF"), (b"\0\0\0\x18ftypqt  ", "a video")],
+)
+def test_a_format_that_the_browser_does_not_read_is_named(page, start: bytes, name: str) -> None:
+    upload(page, "photo.heic", start + bytes(100))
+    page.wait_for_selector("#message:not(:empty)")
+    message = page.inner_text("#message")
+    assert message.startswith(f"This is {name}") and "convert it to JPEG" in message
+
+
 def test_a_damaged_model_is_refused(browser, site: str, folder: Path) -> None:
     data = bytearray((folder / "model.bin").read_bytes())
     data[len(data) // 2] ^= 1

@@ -21,7 +21,7 @@ from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, re
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, prepare_tiff
-from fmnist_runtime.image_io.unsupported import describe_unsupported, heif_is_readable
+from fmnist_runtime.image_io.unsupported import describe_jpeg, describe_unsupported, heif_is_readable
 
 __all__ = ["BinaryReader", "Picture", "open_image"]
 
@@ -174,6 +174,8 @@ def _open(data: bytes) -> Image.Image:
     if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several images: the first one is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 
+        if unread := describe_jpeg(data):
+            raise ImageError(unread)
         image = JpegImageFile(Metered(data))
         image.decodermaxblock = len(data)  # a single block: Pillow copies the unread rest of every block
         return image

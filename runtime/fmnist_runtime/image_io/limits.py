@@ -15,7 +15,16 @@ from PIL import Image
 
 from fmnist_runtime.errors import ImageError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Metered", "describe_bomb", "refuse_many_pieces", "refuse_too_much"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_HEADER_MARKERS",
+    "MAX_PIXELS",
+    "Metered",
+    "describe_bomb",
+    "jpeg_markers",
+    "refuse_many_pieces",
+    "refuse_too_much",
+]
 
 MAX_BYTES = 1 << 28
 """Bytes. Larger files are refused; the largest files of cameras have tens of MiB."""
@@ -57,7 +66,7 @@ _PROGRESSIVE_BYTES = 2
 """Bytes a pixel and color component of a progressive JPEG: all its coefficients are in memory at the same time."""
 MAX_SCANS = 100
 """Largest number of scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
-_MAX_HEADER_MARKERS = 1000
+MAX_HEADER_MARKERS = 1000
 """Largest number of markers examined before the first scan of a JPEG: an ordinary file has up to a hundred."""
 MAX_PIECES = 100_000
 """Largest number of strips or tiles of a TIFF: Pillow takes some microseconds for each, whatever its size."""
@@ -151,7 +160,7 @@ def refuse_many_pieces(data: bytes) -> None:
     """
     # The tests are in the order of their cost. Each accepts nearly all files, so few files reach the next one.
     many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
-    if many and sum(kind == 0xDA for kind, _ in _jpeg_markers(data)) > MAX_SCANS:
+    if many and sum(kind == 0xDA for kind, _ in jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
     if data.startswith((b"II", b"MM")) and _tiff_pieces(data) > MAX_PIECES:
         raise ImageError(f"a TIFF of more than {MAX_PIECES:,} strips or tiles: refused as a decompression bomb")
@@ -160,7 +169,7 @@ def refuse_many_pieces(data: bytes) -> None:
 def _is_in_one_scan(data: bytes) -> bool:
     """Returns whether the first scan of a sequential JPEG has all color components, so that decoders read no second one."""
     components = b""
-    for kind, segment in islice(_jpeg_markers(data), _MAX_HEADER_MARKERS):
+    for kind, segment in islice(jpeg_markers(data), MAX_HEADER_MARKERS):
         if kind == 0xDA:
             return components == data[segment + 2 : segment + 3] != b""
         if kind in (0xC0, 0xC1):  # Huffman coding; after length, precision, height, width
@@ -178,7 +187,7 @@ def _count_pairs(data: bytes, pair: bytes) -> int:
     return sum(int(np.count_nonzero(each == np.frombuffer(pair, np.uint16)[0])) for each in pairs)
 
 
-def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
     """Yields the markers of the first image in a JPEG file (ISO 10918-1, B.1.1), and the positions after them."""
     position = 2
     while found := _MARKER.search(data, position):

@@ -3,11 +3,14 @@
 A message states the format and how to convert the file.
 """
 
+from itertools import islice
+
 from fmnist_runtime.files import describe_substitute
 from fmnist_runtime.image_io.left_out import TIFF_STARTS, starts_picture
+from fmnist_runtime.image_io.limits import MAX_HEADER_MARKERS, jpeg_markers
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF
 
-__all__ = ["describe_unsupported", "heif_is_readable"]
+__all__ = ["describe_jpeg", "describe_unsupported", "heif_is_readable"]
 
 _HEIF_BRANDS = frozenset([b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
 """Major brands of HEIF files (ISO/IEC 23008-12, annex B)."""
@@ -30,6 +33,10 @@ _SIGNATURES = {
     b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",
     b"\x1aE\xdf\xa3": "a video; export a frame as PNG or JPEG",
 }
+_READ_FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
+"""JPEG frames that Pillow decodes: sequential and progressive, with Huffman or arithmetic coding (ISO 10918-1, table B.1)."""
+_UNREAD_FRAMES = frozenset([0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7])
+"""Lossless and hierarchical JPEG frames, and that of JPEG-LS (ISO 14495-1)."""
 _TEXT_BYTES = 1024
 """Bytes searched for the tags of text formats: comments and declarations may precede them."""
 
@@ -49,6 +56,17 @@ def describe_unsupported(data: bytes) -> str:
     if starts_picture(data):
         return "a damaged or truncated picture"
     return describe_substitute(data) or "not a picture, or in a format that this Pillow does not read"
+
+
+def describe_jpeg(data: bytes) -> str:
+    """Returns one line about an intact JPEG file of a kind that Pillow does not read; an empty text for any other file."""
+    for kind, segment in islice(jpeg_markers(data), MAX_HEADER_MARKERS):
+        if kind in _UNREAD_FRAMES:
+            return "a lossless or hierarchical JPEG, which Pillow does not read; convert it to PNG"
+        if kind in _READ_FRAMES:
+            twelve = data[segment + 2 : segment + 3] == b"\x0c"  # after the length: bits of a sample
+            return "a JPEG with 12 bits, which Pillow does not read; convert it to 8 bits, or to PNG" if twelve else ""
+    return ""
 
 
 def _describe_ftyp(data: bytes) -> str:

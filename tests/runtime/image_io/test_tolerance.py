@@ -145,6 +145,25 @@ def test_the_beginning_of_a_picture_is_a_damaged_picture(kind: str, kept: int) -
         open_image(file.getvalue()[:kept])
 
 
+@pytest.mark.parametrize(
+    ("frame", "bits", "name"),
+    [
+        (0xC1, 12, "12 bits"),
+        (0xC2, 12, "12 bits"),
+        (0xC3, 8, "lossless"),
+        (0xC3, 16, "lossless"),
+        (0xF7, 8, "lossless"),
+    ],
+)
+def test_a_jpeg_that_pillow_does_not_read_is_not_called_damaged(frame: int, bits: int, name: str) -> None:
+    data = bytearray((EXAMPLES / "dress.jpg").read_bytes())
+    start = data.index(b"\xff\xc0") if b"\xff\xc0" in data else data.index(b"\xff\xc2")
+    data[start + 1], data[start + 4] = frame, bits
+    with pytest.raises(ImageError, match=rf"^a .*{name}.* JPEG|^a JPEG with {name}") as refusal:
+        open_image(bytes(data))
+    assert "convert it" in str(refusal.value)
+
+
 def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
