@@ -33,7 +33,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
-IMPATIENT = "import fmnist_runtime.serve.protocol as p; p.HEAD_SECONDS = p.LINGER_SECONDS = 0.5"
+IMPATIENT = "import fmnist_runtime.serve.protocol as p; p.HEAD_SECONDS = p.LINGER_SECONDS = p.SEND_SECONDS = 0.5"
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +153,14 @@ def in_process(settings: Settings, go: threading.Event | None = None) -> Service
     return Service(classifier.labels, work, settings)
 
 
-def test_a_head_without_end_is_refused(service, small: bytes) -> None:
-    """Long before its time is over: a fast client would otherwise fill the memory."""
+CHUNKED = b"POST /classify HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("start", [b"GET /healthz HTTP/1.1\r\nHost: a\r\n", CHUNKED + b"1\r\na\r\n0\r\n"])
+def test_a_head_without_end_is_refused(service, small: bytes, start: bytes) -> None:
+    """Long before its time is over: a fast client would otherwise fill the memory. So are trailers."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
+        client.sendall(start)
         answer, sent = b"", 0
         try:
             while sent < 64 << 20:
@@ -171,6 +175,21 @@ def test_a_head_without_end_is_refused(service, small: bytes) -> None:
         assert client.get("/healthz", headers={"X": "a" * 500_000}).status_code == 200
         for _ in range(3):  # bodies are no part of a head
             assert client.post("/classify", content=small + bytes(3 << 20)).status_code == 200
+
+
+def test_a_client_that_does_not_read_is_disconnected(strict) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", strict.port))
+        client.sendall(b"GET /model.bin HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
+        time.sleep(2)
+        received = 0  # what the system had buffered
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := client.recv(1 << 20):
+                received += len(chunk)
+    with strict.client() as client:
+        assert received < 25 * len(client.get("/model.bin").content)
 
 
 def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> None:
