@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
 from fmnist_runtime.errors import ImageError, ModelError
-from fmnist_runtime.image_io.decode import Picture, open_image
+from fmnist_runtime.image_io.decode import Picture, is_picture, open_image
 from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.session import (
@@ -33,7 +33,6 @@ __all__ = ["PROVIDERS", "Classifier", "OnInput", "Picture"]
 
 OnInput = Callable[[Picture, Image.Image, np.ndarray], None]
 """Callback for each image of a batch: the caller's ``Picture``, the decoded image, the network input uint8 ``[28, 28]``."""
-_Pictures = TypeVar("_Pictures", bound=Iterable[Picture])
 
 
 class Classifier:
@@ -137,14 +136,15 @@ class Classifier:
             raise result
         return result
 
-    def batch(self, pictures: Sequence[Picture], *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
+    def batch(self, pictures: Iterable[Picture], *, top_k: int = 3, reject: bool = True) -> list[Prediction]:
         """Classifies several images in one model call; see ``__call__``. ``stream`` returns errors as values instead.
 
         Raises:
             ImageError: An image cannot be read; the message contains its position and path.
             ModelError: The model call failed.
         """
-        results = self.results(_require_many(pictures), top_k=top_k, reject=reject)
+        pictures = list(_require_many(pictures))
+        results = self.results(pictures, top_k=top_k, reject=reject)
         predictions = []
         for position, result in enumerate(results):
             if isinstance(result, ImageError):
@@ -284,13 +284,13 @@ class Classifier:
         return Prediction(top[0].label, top[0].class_id, top[0].probability, top)
 
 
-def _require_many(pictures: _Pictures) -> _Pictures:
+def _require_many(pictures: Iterable[Picture]) -> Iterable[Picture]:
     """Returns the argument unchanged.
 
     Raises:
-        ImageError: The argument is a single path or a file's bytes: iterating over it would yield characters or bytes.
+        ImageError: The argument is a single picture; see ``is_picture``.
     """
-    if isinstance(pictures, str | bytes | os.PathLike):
+    if is_picture(pictures):
         raise ImageError("a list of pictures is needed here; for one picture, call the classifier itself")
     return pictures
 

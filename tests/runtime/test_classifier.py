@@ -63,13 +63,20 @@ def test_a_bad_picture_of_a_batch_is_named(classifier: Classifier, tmp_path: Pat
         classifier.batch([PHOTO, bad, PHOTO])
     with pytest.raises(ImageError, match=r"\[2\]: the file is empty"):
         classifier.batch([PHOTO, PHOTO, b""])
+    with pytest.raises(ImageError, match=r"\[1\] .*bad\.png: not a picture"):
+        classifier.batch(picture for picture in (PHOTO, bad))
 
 
-@pytest.mark.parametrize("single", [str(PHOTO), PHOTO, b"bytes"])
+SINGLE = [str(PHOTO), PHOTO, b"bytes", Image.new("L", (28, 28)), io.BytesIO(b"two\nlines")]
+SINGLE += [np.zeros(shape, np.uint8) for shape in ((28, 28), (28, 28, 3), (28, 28, 4))]
+
+
+@pytest.mark.parametrize("single", SINGLE, ids=lambda single: type(single).__name__)
 def test_one_picture_in_place_of_a_list_is_refused(classifier: Classifier, single: object) -> None:
     for call in (classifier.batch, classifier.stream):
         with pytest.raises(ImageError, match="list of pictures"):
             call(single)
+    assert len(classifier.batch(np.zeros((2, 28, 28), np.uint8))) == 2
 
 
 def test_a_stream_has_errors_as_values_and_loses_nothing(classifier: Classifier, tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from PIL import Image, UnidentifiedImageError
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.files import read_at_most, standard_input
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, refuse_many_pieces, refuse_too_much
+from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, prepare_tiff
 from fmnist_runtime.image_io.unsupported import describe_jpeg, describe_unsupported, heif_is_readable
 
-__all__ = ["BinaryReader", "Picture", "open_image"]
+__all__ = ["BinaryReader", "Picture", "is_picture", "open_image"]
 
 
 class BinaryReader(Protocol):
@@ -37,6 +38,8 @@ Picture = Image.Image | np.ndarray | str | os.PathLike[str] | bytes | BinaryRead
 """A Pillow image; uint8 ``[H, W]``, ``[H, W, 3]`` (RGB) or ``[H, W, 4]`` (RGBA); a path, ``-`` for standard input; a file's
 bytes; or a binary file object."""
 
+_CHANNELS = ((), (3,), (4,))
+"""Shapes of an array's pixels: gray, RGB, RGBA."""
 DRAFT_SIDE = 256
 """Pixels. A JPEG is decoded at the smallest scale that leaves its shorter side at least this long. Nine times the 28 pixels
 of the network input leave enough detail for the segmentation."""
@@ -75,6 +78,13 @@ def open_image(
         raise ImageError(f"damaged or truncated picture ({reason})") from error
 
 
+def is_picture(value: object) -> bool:
+    """Returns whether a value is one picture, even though some of these can be iterated: over rows, lines or characters."""
+    if isinstance(value, np.ndarray):
+        return value.shape[2:] in _CHANNELS
+    return isinstance(value, Image.Image | str | os.PathLike | bytes) or hasattr(value, "read")
+
+
 def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContextManager[Any]) -> Image.Image:
     data = b""
     if isinstance(source, Image.Image):
@@ -108,7 +118,7 @@ def _reduce(image: Image.Image) -> None:
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
-    if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.shape[2:] not in ((), (3,), (4,)) or 0 in pixels.shape:
+    if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.shape[2:] not in _CHANNELS or 0 in pixels.shape:
         advice = "; scale floats in 0..1 with (255 * x).round().astype('uint8')" if pixels.dtype.kind == "f" else ""
         found = f"{pixels.dtype} {list(pixels.shape)}"
         raise ImageError(f"an array must be uint8 [H, W], [H, W, 3] or [H, W, 4], not {found}{advice}")
@@ -165,7 +175,9 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
         with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
             return read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        cause = None if os.path.exists(path) else describe_missing(os.fsdecode(path))  # noqa: PTH110
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot be read: {reason}{f' ({cause})' if cause else ''}") from error
 
 
 def _open(data: bytes) -> Image.Image:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_runtime.errors import printable
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
-from fmnist_runtime.image_io.missing import describe_missing
 
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
@@ -63,8 +62,7 @@ def expand(
             yield Source(name, name, "cannot be read: the path is empty")
             continue
         if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
-            missing = None if os.path.exists(name) else describe_missing(name)  # noqa: PTH110
-            yield Source(name, name, missing and f"cannot be read: No such file or directory ({missing})")
+            yield Source(name, name)
             continue
         found = False
         hidden: list[str] = []

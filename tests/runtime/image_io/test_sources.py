@@ -192,8 +192,12 @@ def test_a_missing_file_has_its_probable_cause(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.jpg").symlink_to("gone.jpg")
-    (answer,) = Classifier.load("nano").stream([name])
-    assert answer.error is not None and answer.error.startswith("cannot be read: No such file or directory (")
+    classifier = Classifier.load("nano")
+    (answer,) = classifier.stream([name])
+    with pytest.raises(ImageError) as refusal:
+        classifier(name)
+    assert answer.error == str(refusal.value)
+    assert answer.error.startswith("cannot be read: No such file or directory (")
     assert cause in answer.error
 
 
