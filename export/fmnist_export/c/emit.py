@@ -1,6 +1,7 @@
 """Generation of C from a network, by the templates of all files."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -78,15 +79,14 @@ def _context(network: Network, source: Source) -> dict[str, Any]:
     document, plan = source.metadata.document, plan_memory(network)
     layers = [_layer(layer, f"layer_{i}", plan) for i, layer in enumerate(network.layers)]
     golden = unpack_golden(document.get("selftest"), len(source.metadata.labels))
-    accuracy = document.get("accuracy", {}).get("int8", {})
     kinds = {layer.kind for layer in network.layers}
     return {
         "marker": MARKER,
-        "source": source.file,
+        "source": _comment(source.file),
         "name": source.name,
         "prefix": f"fmnist_{source.name}",
         "macro": f"FMNIST_{source.name.upper()}",
-        "summary": f"{100 * accuracy['accuracy']:.2f}% of {accuracy['images']:,} test images" if accuracy else "int8",
+        "summary": _summary(document),
         "macs": network.macs,
         "classes": len(source.metadata.labels),
         "labels": [_string(label) for label in source.metadata.labels],
@@ -139,8 +139,18 @@ def _layer(layer: Layer, function: str, plan: Plan) -> dict[str, Any]:
 
 def _title(layer: Layer) -> str:
     sizes = " and ".join("x".join(map(str, tensor.shape)) for tensor in layer.inputs)
-    title = f"{layer.name}: {layer.kind.replace('_', ' ')}, {sizes} to {'x'.join(map(str, layer.output.shape))}"
-    return title.replace("*/", "")
+    return _comment(
+        f"{layer.name}: {layer.kind.replace('_', ' ')}, {sizes} to {'x'.join(map(str, layer.output.shape))}"
+    )
+
+
+def _summary(document: Mapping[str, Any]) -> str:
+    """Returns the accuracy that the metadata state, or only the precision where they state none."""
+    try:
+        accuracy = document["accuracy"]["int8"]
+        return f"{100 * accuracy['accuracy']:.2f}% of {accuracy['images']:,} test images"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return "int8"
 
 
 def _constants(layer: Convolution) -> dict[str, np.ndarray]:
@@ -216,10 +226,15 @@ def _float32(value: Any) -> str:
     return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
 
 
+def _comment(text: str) -> str:
+    """Returns a text that cannot end a comment, whoever chose the names of a model's file and layers."""
+    return re.sub(r"[^ -~]|[*\\?]", "_", text)
+
+
 def _string(text: str) -> str:
     """Returns a C string literal; all but plain ASCII characters are escaped in octal."""
     plain = {*range(32, 127)} - {ord('"'), ord("\\"), ord("?")}
-    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode(errors="replace")) + '"'
 
 
 def _template(name: str) -> str:

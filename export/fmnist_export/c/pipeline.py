@@ -87,7 +87,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
 
     Raises:
         ModelError: The model is not int8, or has an operator that cannot be written.
-        ConfigError: The folder contains other files of these names.
+        ConfigError: The folder contains files that no earlier run wrote.
         FileError: The folder cannot be written.
         GateError: The C computes other logits than onnxruntime.
     """
@@ -119,13 +119,16 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
 
 
 def _refuse_others(files: Mapping[PurePosixPath, str], output: Path) -> None:
-    """Refuses a folder with a file of the same name that no earlier run wrote."""
+    """Refuses a folder with a file of the same name that no earlier run wrote, or with other files only."""
     if output.exists() and not output.is_dir():
         raise FileError(f"{output} is not a folder: choose another --output")
-    for file in files:
-        target = output / file
+    targets = [output / file for file in files]
+    for target in targets:
         if target.is_dir() or (target.exists() and MARKER not in target.read_text("utf-8", errors="replace")[:2000]):
             raise ConfigError(f"{target} exists and was not written by this command: choose another --output")
+    other = next(output.glob("[!.]*"), None)
+    if other and not any(target.exists() for target in targets):
+        raise ConfigError(f"{output} holds other files, such as {other.name}: choose another --output")
 
 
 def _write(files: Mapping[PurePosixPath, str], output: Path) -> None:

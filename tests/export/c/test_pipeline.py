@@ -10,6 +10,8 @@ import pytest
 from fmnist_export.c import emit, pipeline
 from fmnist_export.c.comparison import find_compiler
 from fmnist_export.cli import main
+from fmnist_export.metadata import stamp
+from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.store import find_model
 
 ARTIFACTS = Path(__file__).parents[3] / "artifacts"
@@ -108,3 +110,38 @@ def test_refuses_names_and_folders(
     assert run(monkeypatch, "nano", "-o", str(other.parent)) == 2
     assert "was not written by this command" in capsys.readouterr().err
     assert [p.name for p in other.parent.iterdir()] == ["CMakeLists.txt"]
+    (tmp_path / "photos" / "trouser").mkdir(parents=True)
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "photos")) == 2
+    assert "holds other files, such as trouser" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "photos").iterdir()] == ["trouser"]
+
+
+def rename_layer(model: onnx.ModelProto) -> None:
+    old = next(node for node in model.graph.node if node.op_type == "Conv").output[0]
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["a**//\n#error written by the model\n/*" if name == old else name for name in names]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("change", "fields", "name"),
+    [
+        (rename_layer, {}, "net.onnx"),
+        (None, {"labels": ['\ud800"*/', *"bcdefghij"]}, "net.onnx"),
+        (None, {"accuracy": None}, "net.onnx"),
+        (None, {"accuracy": {"int8": {"accuracy": 10**400, "images": "*/"}}}, "net.onnx"),
+        (None, {}, "net\n#error\n\udcff\\"),
+    ],
+)
+def test_no_text_of_a_model_becomes_code(
+    change: object, fields: dict, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load_model_from_string(find_model("nano").read_bytes())
+    if callable(change):
+        change(model)
+    document = Metadata.from_props({entry.key: entry.value for entry in model.metadata_props}).document
+    (tmp_path / name).write_bytes(stamp(model, {key: document[key] for key in document if key != "sha256"} | fields))
+    assert run(monkeypatch, str(tmp_path / name), "-o", str(tmp_path / "out"), "--name", "x") == 0
+    for path in (tmp_path / "out" / "CMakeLists.txt", tmp_path / "out" / "examples" / "classify" / "classify.ino"):
+        assert path.read_text().splitlines()[0].endswith("; do not edit.")
