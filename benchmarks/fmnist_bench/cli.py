@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from fmnist_runtime.cli.parsers import SHELLS
 from fmnist_runtime.console import printable, run_argparse
 from fmnist_runtime.errors import ConfigError
-from fmnist_runtime.options import CommandParser, path_text
+from fmnist_runtime.options import CommandParser, number_between, path_text
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["bench", "build_parser", "main"]
+
+_MAX_TOLERANCE = 100
+"""Largest tolerance of a comparison: no machine's noise makes a run a hundred times slower."""
 
 
 def build_parser() -> CommandParser:
@@ -172,7 +175,7 @@ def _build_compare() -> CommandParser:
     parser.add_argument("new", type=Path, metavar="NEW.json", help="run to compare with it")
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=number_between(0, _MAX_TOLERANCE),
         default=0.05,
         metavar="SHARE",
         help="relative difference up to which a change is noise (default: 0.05)",

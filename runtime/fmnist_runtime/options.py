@@ -16,6 +16,7 @@ __all__ = [
     "add_careful_option",
     "add_model_options",
     "model_arguments",
+    "number_between",
     "path_text",
     "positive_int",
     "positive_int_up_to",
@@ -293,6 +294,21 @@ def positive_number(text: str) -> float:
     if not 0 < value <= _MAX_WAIT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number over 0 and up to {_MAX_WAIT:,}")
     return value
+
+
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Returns a converter of numbers from ``low`` to ``high``, for ``type=``."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {low} to {high}")
+        return value
+
+    return number
 
 
 def sha256_digits(text: str) -> str:

@@ -74,6 +74,7 @@ def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None
         (["--contestant", "x"], 2, "NAME=MODULE:OBJECT"),
         (["compare", "pyproject.toml", "pyproject.toml"], 1, "not readable as a run"),
         (["compare", "artifacts/improved/parity.json", "x"], 1, "not a run"),
+        (["compare", "x", "x", "--tolerance", "nan"], 2, "'nan' is not a number from 0 to 100"),
     ],
 )
 def test_bad_usage_is_one_clear_line(arguments: list[str], code: int, message: str) -> None:

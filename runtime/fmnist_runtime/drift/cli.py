@@ -1,15 +1,14 @@
 """The command ``fmnist-drift``: reads two sets of answers, tests them for a change, and prints the result."""
 
-import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_runtime.console import printable, run_argparse
-from fmnist_runtime.options import CommandParser
+from fmnist_runtime.options import CommandParser, number_between
 
 if TYPE_CHECKING:
     from fmnist_runtime.drift.counts import AnswerCounts
@@ -35,14 +34,14 @@ def build_parser() -> CommandParser:
     add("--picture", type=Path, metavar="PNG", help="write a chart of the comparison to this file")
     add(
         "--alpha",
-        type=_number_between(0.0003, 0.5),
+        type=number_between(0.0003, 0.5),
         default=0.01,
         metavar="P",
         help="largest probability of reporting a change by chance (default: 0.01)",
     )
     add(
         "--least",
-        type=_number_between(0, 1),
+        type=number_between(0, 1),
         default=0.0,
         metavar="SIZE",
         help="smallest difference of shares, 0 to 1, that counts as a change (default: 0)",
@@ -75,19 +74,6 @@ def drift(args: Sequence[str] | None = None) -> int:
     else:
         print(_table(before, now, findings))
     return CHANGED if any(finding.changed for finding in findings) else 0
-
-
-def _number_between(low: float, high: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {low} to {high}")
-        return value
-
-    return number
 
 
 def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]") -> str:
