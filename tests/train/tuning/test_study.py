@@ -22,6 +22,7 @@ from fmnist_train.settings import settings_of
 from fmnist_train.training.loop import TrainingError
 from fmnist_train.training.run import RunInputs
 from fmnist_train.training.state import Epoch
+from fmnist_train.tuning import database
 from fmnist_train.tuning.charts import Line, draw
 from fmnist_train.tuning.space import own_values, search_space, searchable, with_values
 
@@ -251,6 +252,19 @@ def test_a_file_that_is_no_study_is_refused(fake: list[Any], capsys: pytest.Capt
     assert run_typer(app, args=[*TUNE, "--trials", "1", "--storage", "magic://user:secret@host/x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --storage: no study") and "secret" not in line
+
+
+@pytest.mark.parametrize("name", ["a?mode=memory", "a%41", "a#b", "ä b"])
+def test_the_database_is_in_the_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    database.open_study(tmp_path / name, "", prune_after=1, epochs=1)
+    assert list(tmp_path.iterdir()) == [tmp_path / name] and (tmp_path / name / "study.db").is_file()
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_typer(app, args=[*TUNE, "--trials", "1", "--output", os.fsdecode(b"a\xff")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: a\\udcff/study.db: no study of fmnist-train tune can be opened here")
 
 
 def test_without_optuna_one_line_names_the_extra(

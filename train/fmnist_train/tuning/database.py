@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
@@ -47,15 +48,17 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
     place = "--storage" if url else str(folder / "study.db")  # a URL may hold a password
-    url = url or f"sqlite:///{folder / 'study.db'}"
-    wait = {"connect_args": {"timeout": _LOCK_WAIT}} if url.startswith("sqlite") else {}
+    wait = {"connect_args": {"timeout": _LOCK_WAIT}} if not url or url.startswith("sqlite") else {}
     pruner = optuna.pruners.MedianPruner(n_startup_trials=prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10))
     for attempt in range(_ATTEMPTS):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
                 storage = optuna.storages.RDBStorage(
-                    url, engine_kwargs=wait, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
+                    url or _file_url(folder / "study.db"),
+                    engine_kwargs=wait,
+                    heartbeat_interval=_HEARTBEAT,
+                    grace_period=_GRACE,
                 )
             return optuna.create_study(
                 storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True, pruner=pruner
@@ -64,9 +67,14 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
             if attempt == _ATTEMPTS - 1:
                 raise _study_error(place, error) from error
             time.sleep(0.5)
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError) as error:
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError, UnicodeError) as error:
             raise _study_error(place, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _file_url(path: Path) -> str:
+    """Returns a URL in which characters with a meaning in a URL, such as the ``?`` of a folder's name, are escaped."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _study_error(place: str, error: Exception) -> CheckpointError:
