@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import FileError
+from fmnist_runtime.errors import MALFORMED, FileError
 from fmnist_runtime.files import read_at_most
 
 __all__ = ["compare_runs", "read_run"]
@@ -38,7 +38,7 @@ def read_run(path: Path) -> dict[str, Any]:
     try:
         document["machine"].get("processor")
         measured = sum([_is_measured(result) for result in document["results"].values()])
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise FileError(f"{path}: not a run of fmnist-bench; write one with fmnist-bench --json > FILE") from error
     if not measured:
         raise FileError(f"{path}: no contestant was measured in this run; write one with fmnist-bench --json > FILE")

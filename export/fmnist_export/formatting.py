@@ -6,7 +6,7 @@ from typing import Any
 
 from fmnist_export.verify import Claim
 from fmnist_runtime.console import printable
-from fmnist_runtime.errors import ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 
 __all__ = ["format_claims", "format_curve", "format_export", "format_inspection", "format_step"]
 
@@ -106,7 +106,7 @@ def format_inspection(found: dict[str, Any]) -> str:
     """
     try:
         lines = [*_describe(found), "", *_layer_table(found["layers"]), "", *_execution(found["executed"])]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise ModelError(
             f"{found['file']}: the metadata are malformed ({reason_of(error)}); export it again"
         ) from error

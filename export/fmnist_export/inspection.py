@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from fmnist_export.graph import layers, quiet_session
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import FmnistError, ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, FmnistError, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.session import first_line
 from fmnist_runtime.model_file.store import find_model, read_model
@@ -71,7 +71,7 @@ def inspect_model(model: str | Path) -> dict[str, Any]:
 def _stated_macs(document: Mapping[str, Any]) -> int:
     try:
         return int(document["model"]["macs"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except MALFORMED as error:
         raise ModelError(f"the model's metadata are malformed ({reason_of(error)}); export it again") from error
 
 

@@ -11,7 +11,7 @@ import onnx
 from fmnist_export.evaluation import accuracy, all_logits, compare_classes, share_correct
 from fmnist_export.graph import count_macs
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import DataError, ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, DataError, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.store import find_model, read_model
 from fmnist_runtime.selftest import selftest
@@ -56,7 +56,7 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
     classifier, test = Classifier.load(model), source.load("test")
     try:
         return _compute_claims(classifier, read_model(find_model(model)), source, test)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except MALFORMED as error:
         if isinstance(error, DataError | ModelError):
             raise
         raise ModelError(f"the model's proof is missing or malformed ({reason_of(error)}); export it again") from error

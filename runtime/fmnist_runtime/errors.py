@@ -15,6 +15,7 @@ Each message is one line: what happened, and what to do. The commands print it o
 """
 
 __all__ = [
+    "MALFORMED",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -29,6 +30,11 @@ __all__ = [
     "printable",
     "reason_of",
 ]
+
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Exceptions of code that reads values of JSON, where a value is missing or is not what it should be. An integer of JSON may be
+larger than any float."""
 
 
 class FmnistError(Exception):

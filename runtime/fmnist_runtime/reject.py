@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnist_runtime.errors import ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 
 __all__ = ["SCORES", "RejectRule"]
 
@@ -64,7 +64,7 @@ class RejectRule(NamedTuple):
             return None
         try:
             rule = cls(str(value["score"]), float(value["threshold"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             raise ModelError(f"the model's reject rule is malformed ({reason_of(error)}); export it again") from error
         if rule.score not in SCORES:
             raise ModelError(f"the model rejects by '{rule.score}'; this runtime has {', '.join(SCORES)}: upgrade it")

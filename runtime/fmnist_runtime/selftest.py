@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 from fmnist_runtime.spec import IMAGE_SIZE
 
 __all__ = ["Golden", "SelfTest", "pack_golden", "require_selftest", "selftest", "unpack_golden"]
@@ -83,7 +83,7 @@ def unpack_golden(value: Mapping[str, Any] | None, classes: int) -> Golden:
         images = np.frombuffer(pixels, np.uint8).reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE)
         logits = np.frombuffer(base64.b64decode(value["logits"], validate=True), "<f4").reshape(-1, classes)
         golden = Golden(images, logits, float(value["tolerance"]))
-    except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:  # binascii.Error is a ValueError
+    except (*MALFORMED, zlib.error) as error:  # binascii.Error is a ValueError
         raise ModelError(f"the model's self-test is malformed ({reason_of(error)}); export it again") from error
     if not len(golden.images) or len(golden.images) != len(golden.logits):
         raise ModelError("the model's self-test has no images, or not one row of logits for each; export it again")

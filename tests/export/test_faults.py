@@ -145,6 +145,20 @@ def test_swapped_labels_and_embellished_figures_do_not_verify(exported: Path, re
         verify(resealed(proof=None), find_dataset("sample"))
 
 
+@pytest.mark.parametrize("fields", [{"correct": 10**400}, {"images": 0}, {"interval": [10**400, 1]}])
+def test_figures_that_no_float_can_hold_are_refused(
+    exported: Path, resealed: Callable[..., Path], fields: dict[str, Any]
+) -> None:
+    stated = json.loads(json.dumps(Classifier.load(exported).metadata.document["accuracy"]))
+    stated["int8"] |= fields
+    path = resealed(accuracy=stated)
+    with pytest.raises(ModelError, match="malformed"):
+        verify(path, find_dataset("sample"))
+    if "interval" in fields:
+        with pytest.raises(ModelError, match="malformed"):
+            format_inspection(inspect_model(path))
+
+
 def test_other_test_images_prove_nothing(exported: Path) -> None:
     sample = find_dataset("sample")
     other = DataSource("other", sample.labels, "here", lambda part: sample.load(part).take(np.arange(500)))

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from fmnist_runtime.errors import CheckpointError
+from fmnist_runtime.errors import MALFORMED, CheckpointError
 from fmnist_runtime.files import describe_substitute, read_at_most, write_atomically
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_train.files import read_object
@@ -111,7 +111,7 @@ def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]
         tensors = load(data)  # checks the header, too
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         info = json.loads(header["__metadata__"]["info"])
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (*MALFORMED, SafetensorError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
     if not isinstance(info, dict) or not isinstance(info.get("format", 0), int):
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train (its description is damaged)")
@@ -176,7 +176,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             _build(info).load_state_dict(tensors, assign=True)
         model = _build(info)
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (*MALFORMED, RuntimeError) as error:
         raise CheckpointError(
             f"{file}: the weights do not fit their description: {next(iter(str(error).splitlines()), type(error).__name__)}"
         ) from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from fmnist_export.c.fusion import PooledConvolution, fuse_pooling
 from fmnist_export.c.memory import Plan, plan_memory, strip_bytes
+from fmnist_runtime.errors import MALFORMED
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.layers import Convolution, Layer, Logits, Network
 from fmnist_runtime.selftest import unpack_golden
@@ -149,7 +150,7 @@ def _summary(document: Mapping[str, Any]) -> str:
     try:
         accuracy = document["accuracy"]["int8"]
         return f"{100 * accuracy['accuracy']:.2f}% of {accuracy['images']:,} test images"
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except MALFORMED:
         return "int8"
 
 

@@ -30,7 +30,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fmnist_runtime.errors import ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 
 __all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata"]
 
@@ -79,7 +79,7 @@ class Metadata(NamedTuple):
                 reject=document.get("reject"),
                 document=MappingProxyType(document),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             raise ModelError(
                 f"the model's metadata is incomplete or malformed ({reason_of(error)}); export it again"
             ) from error

@@ -63,7 +63,7 @@ def pack_model(document: Mapping[str, Any], network: Network) -> bytes:
     program = write_program(network)
     memory = {name: value for name, value in program._asdict().items() if name != "data"}
     document = {**document, "memory": memory}
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     content = struct.pack("<I", len(text)) + text + program.data
     return MAGIC + hashlib.sha256(content).digest() + content

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fmnist_runtime.errors import ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 from fmnist_runtime.network.convolutions import read_logits
 from fmnist_runtime.network.layers import Logits, Network, Quantization, Tensor
 from fmnist_runtime.network.onnx_graph import Node, read_graph
@@ -38,7 +38,7 @@ def read_network(data: bytes) -> Network:
         for node in graph.nodes:
             reader.visit(node)
         return reader.finish()
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+    except (*MALFORMED, MemoryError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"the graph is malformed ({reason_of(error)}); export it again") from error

@@ -89,7 +89,7 @@ def test_a_float_or_damaged_model_is_refused(tiny_model: Path) -> None:
 
 
 def test_metadata_without_a_reject_rule_and_own_labels_are_kept(make_model: Callable[..., Path]) -> None:
-    labels = [f"Tür {i}" for i in range(10)]
+    labels = [f"Tür {i}" for i in range(9)] + ["\ud800"]  # no text, but JSON
     path = make_model(change(lambda model: None), precision="int8", labels=labels, temperature=2.5)
     data = page_model(path.read_bytes())
     (length,) = struct.unpack("<I", data[40:44])

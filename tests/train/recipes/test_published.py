@@ -33,6 +33,12 @@ def test_fields_that_recipes_no_longer_have_are_ignored(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "old.json").model == "custom"
 
 
+@pytest.mark.parametrize("fields", [{"name": []}, {"start": {}}, {"augmentation": None}])
+def test_a_stored_recipe_with_another_type_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="a stored recipe cannot be read"):
+        recipe_from_dict({**RECIPES["nano"].to_dict(), **fields})
+
+
 def test_the_default_recipe_needs_no_other_run() -> None:
     default = RECIPES[DEFAULT_RECIPE]
     assert not default.distillation and not default.start and not default.photo_share

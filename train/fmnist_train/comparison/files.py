@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_runtime.errors import FileError
+from fmnist_runtime.errors import MALFORMED, FileError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.evaluation.predictor import open_predictor
@@ -41,7 +41,7 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
         if any(not row.keys() >= _FIELDS for row in rows):
             raise KeyError("a figure")
         return {row["name"]: row for row in rows}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (*MALFORMED, RecursionError) as error:
         raise FileError(f"{path}: not a comparison of this command; remove it, or give another --output") from error
 
 

@@ -81,11 +81,11 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     fields = {name: value for name, value in values.items() if name not in _GONE}
     if fields.get("distillation"):
         fields.setdefault("teacher_sees", "views")  # runs stored before this field existed used views
-    fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
     for name, documented in settings_of(Recipe).items():
         if documented.stored in fields:
             fields[name] = fields.pop(documented.stored)
     try:
+        fields |= {name: current_name(fields[name]) for name in ("name", "start") if name in fields}
         augmentation = dict(fields.pop("augmentation"))
         augmentation["scale"] = tuple(augmentation["scale"])
         fields["class_weights"] = tuple(fields.get("class_weights", ()))

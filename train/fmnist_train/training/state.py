@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmnist_runtime.errors import CheckpointError, FmnistError
+from fmnist_runtime.errors import MALFORMED, CheckpointError, FmnistError
 from fmnist_train.checkpoint import FORMAT, read_tensors, write_tensors
 from fmnist_train.recipes import recipe_from_dict
 from fmnist_train.training.optim import Schedule
@@ -87,7 +87,7 @@ class TrainingState:
         try:
             _refuse_another_run(path, info, identity)
             return self._load(tensors, info)
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        except (*MALFORMED, RuntimeError) as error:
             if isinstance(error, FmnistError):
                 raise
             fault = next(iter(str(error).splitlines()), type(error).__name__)
