@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_runtime.cpus import available_cpus
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
-from fmnist_runtime.image_io.sources import EXTENSIONS
+from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.prediction import PredictionOrError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _read_files(sources: Sequence[str]) -> Any:
 
     visible = _Visible(sources)
     files = ray.data.read_binary_files(
-        [*sources, *_skipped_by_ray(sources)],
+        _paths_for_ray(sources, visible),
         include_paths=True,
         partition_filter=visible,
         num_cpus=_TASK_CPUS,
@@ -147,7 +147,7 @@ class _Visible:
     """Filter that keeps the images below the sources in a list of paths, and counts what it leaves out.
 
     It leaves out hidden names (see ``is_hidden``) and photos in files of other names (see ``is_passed_over``). Ray calls it
-    once, in this process.
+    in this process.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -174,6 +174,10 @@ class _Visible:
             raise DataError("; ".join(["no pictures in the source", *self._describe()]))
         return kept
 
+    def leave_out(self, paths: list[str]) -> None:
+        """Counts further paths that are left out, each once."""
+        self._left_out.update(paths)
+
     def report(self) -> None:
         """Logs how many files were left out."""
         for text in self._describe():
@@ -185,6 +189,28 @@ class _Visible:
     def _relative(self, path: str) -> str:
         root = next((root for root in reversed(self._roots) if path.startswith(root + "/")), path)
         return path[len(root) :]
+
+
+def _paths_for_ray(sources: Sequence[str], visible: _Visible) -> list[str]:
+    """Returns the paths that Ray lists: the sources and what it skips in them, or each image of a folder with links.
+
+    Ray follows links to folders, without end where one leads upwards; ``find_images`` leaves them out. Ray needs up to a
+    millisecond for each path of a long list, so other folders are left to its own listing.
+
+    Raises:
+        DataError: A folder with links holds no images.
+    """
+    found: list[str] = []
+    for source in sources:
+        folder = source.removeprefix("file://")
+        hidden: list[str] = []
+        images = list(map(str, find_images(folder, hidden))) if os.path.isdir(folder) else []  # noqa: PTH112
+        if any(os.path.islink(path) and os.path.isdir(path) for path in hidden):  # noqa: PTH112, PTH114
+            visible.leave_out(hidden)
+            found += visible(images)
+        else:
+            found += [source, *_skipped_by_ray([source])]
+    return found
 
 
 def _skipped_by_ray(folders: Sequence[str]) -> list[str]:

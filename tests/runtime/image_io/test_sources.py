@@ -11,7 +11,7 @@ from fmnist_runtime.cli.inputs import FolderWatch
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import expand, find_images, is_hidden
-from fmnist_runtime.workers.ray_batch import _skipped_by_ray, _Visible
+from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _Visible
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,28 @@ def test_ray_lists_the_same_pictures(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert kept == list(map(str, find_images_of(tmp_path, names)))
     visible.report()
     assert "left out 3 hidden" in caplog.records[-1].message
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_ray_follows_no_links_to_folders(scheme: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Ray's own listing does not end here: it follows both links, in each other, until the path is too long."""
+    pytest.importorskip("pyarrow", reason="needs the extra `ray`")
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    source = f"{scheme}{tmp_path / 'photos'}"
+    for name in ("all", "sub/up"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "photos", target_is_directory=True)
+    with pytest.raises(DataError, match="no pictures in the source; left out 2 hidden or system names and links"):
+        _paths_for_ray([source], _Visible([source]))
+    images = [str(tmp_path / "photos" / name) for name in ("a.png", "sub/b.png")]
+    for path in images:
+        Image.new("L", (4, 4)).save(path)
+    visible = _Visible([source])
+    assert _paths_for_ray([source], visible) == images == visible(images)
+    visible.report()
+    assert "left out 2 hidden or system names and links to folders" in caplog.records[-1].message
+    for name in ("all", "sub/up"):
+        (tmp_path / "photos" / name).unlink()
+    assert _paths_for_ray([source], visible) == [source]  # quicker where there are no links
 
 
 def test_ray_counts_photos_in_files_of_other_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
