@@ -31,7 +31,7 @@ class File:
     """One uploaded file."""
 
     name: str
-    """File name, as sent."""
+    """File name, as sent; - where it is empty."""
     data: bytes
     """Contents."""
 
@@ -73,8 +73,8 @@ def _without_preamble(body: bytes, boundary: bytes) -> bytes:
     return body[first.start() + 2 :] if first else body
 
 
-def _file_name(disposition: bytes) -> str:
-    """Returns the file name of a Content-Disposition header, or an empty text.
+def _file_name(disposition: bytes) -> str | None:
+    """Returns the file name of a Content-Disposition header, which may be empty; None where there is none.
 
     ``filename*`` (RFC 5987) takes precedence over ``filename``. RFC 7578 forbids it in forms, but clients send it for names
     that are not ASCII.
@@ -85,7 +85,8 @@ def _file_name(disposition: bytes) -> str:
             _, quote, encoded = rest.partition(b"'")
             if quote and encoded and charset.lower() in _CHARSETS:
                 return unquote_to_bytes(encoded).decode(_CHARSETS[charset.lower()], "replace")
-    return parse_options_header(disposition)[1].get(b"filename", b"").decode("utf-8", "replace")
+    name = parse_options_header(disposition)[1].get(b"filename")
+    return None if name is None else name.decode("utf-8", "replace")
 
 
 @dataclass
@@ -96,7 +97,7 @@ class _Form:
     files: list[File] = field(default_factory=list)
     complete: bool = False
     parts: int = 0
-    name: str = ""
+    name: str | None = None
     header: bytes = b""
     value: bytes = b""
     pieces: list[bytes] = field(default_factory=list)
@@ -114,7 +115,7 @@ class _Form:
 
     def on_part_begin(self) -> None:
         self.parts += 1
-        self.name, self.header, self.value, self.pieces = "", b"", b"", []
+        self.name, self.header, self.value, self.pieces = None, b"", b"", []
         if self.parts > self.limit + _OTHER_PARTS:
             raise HTTPException(413, f"more than {counted(self.limit + _OTHER_PARTS, 'part')} in one request")
 
@@ -133,12 +134,12 @@ class _Form:
         self.header, self.value = b"", b""
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self.name:
+        if self.name is not None:
             self.pieces.append(data[start:end])
 
     def on_part_end(self) -> None:
-        if self.name:
-            self.files.append(File(self.name, b"".join(self.pieces)))
+        if self.name or self.pieces:  # where no file was chosen, browsers send an empty name and no bytes
+            self.files.append(File(self.name or "-", b"".join(self.pieces)))
         if len(self.files) > self.limit:
             raise HTTPException(413, f"more than {counted(self.limit, 'file')} in one request")
 

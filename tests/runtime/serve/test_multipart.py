@@ -28,6 +28,7 @@ def part(disposition: bytes, data: bytes = b"data") -> bytes:
         (b'name=f; filename="\xff\xfe.png"', "\ufffd\ufffd.png"),
         (b"name=f; filename*=UTF-8''%FF.png", "\ufffd.png"),
         ('name=f; filename="ü.png"'.encode(), "ü.png"),
+        (b'name=f; filename=""', "-"),
     ],
 )
 def test_names_of_any_bytes(disposition: bytes, name: str) -> None:
@@ -55,6 +56,11 @@ def test_encoded_files_are_refused_as_such(encoding: bytes) -> None:
 def test_other_encodings_leave_the_bytes_as_they_are(encoding: bytes) -> None:
     (file,) = read_files(HEADER, part(b"filename=a\r\ncontent-transfer-encoding: " + encoding) + b"--x--", 1)
     assert file.data == b"data"
+
+
+def test_a_form_whose_file_was_not_chosen_is_without_a_file() -> None:
+    with pytest.raises(HTTPException, match="without a file"):
+        read_files(HEADER, part(b'name=f; filename=""', b"") + part(b"name=g") + b"--x--", 2)
 
 
 def test_many_fields_are_not_called_files() -> None:
