@@ -109,6 +109,20 @@ def test_flipped_byte_in_gzip_is_refused(tmp_path, write_idx_folder):
     assert_refused(folder, "")
 
 
+def test_gzipped_file_without_the_extension_is_read(tmp_path, write_idx_folder, small):
+    folder = write_idx_folder(tmp_path / "own")
+    for name in (IMAGES, LABELS):
+        (folder / f"{name}.gz").rename(folder / name)
+    assert np.array_equal(find_dataset(data_dir=folder).load("train").images, small["train"].images)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_zip_archive_in_place_of_a_file_is_named(tmp_path, write_idx_folder, suffix):
+    folder = write_idx_folder(tmp_path / "own", suffix)
+    (folder / (IMAGES + suffix)).write_bytes(b"PK\x03\x04" + bytes(99))
+    assert_refused(folder, f"{IMAGES}{suffix}: a ZIP archive; unpack it first")
+
+
 def test_plain_file_named_gz_is_refused(tmp_path, write_idx_folder, small):
     folder = write_idx_folder(tmp_path / "own")
     write_idx(tmp_path / "plain", small["train"].images)

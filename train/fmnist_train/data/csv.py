@@ -38,7 +38,7 @@ _EXPECTED = "a label and pixel1 to pixel784 (or 1x1 to 28x28), in any order, wit
 
 
 def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one CSV file, gzipped if its name ends in ``.gz``.
+    """Reads one CSV file, gzipped or not.
 
     A byte order mark, CRLF, quotes and ``9.0`` for 9 are accepted.
 

@@ -22,7 +22,7 @@ _PIECE = 1 << 22
 
 
 def read_idx(path: Path, dimensions: int) -> tuple[np.ndarray, str]:
-    """Reads an IDX file of bytes, gzipped if its name ends in ``.gz``.
+    """Reads an IDX file of bytes, gzipped or not.
 
     Args:
         path: The file.
