@@ -13,6 +13,7 @@ kept. Exit code 1: there was such an input.
 import argparse
 import contextlib
 import itertools
+import math
 import random
 import re
 import resource
@@ -168,7 +169,7 @@ def main() -> int:
     shares = sum(TARGETS[name].share for name in options.targets)
     for name in options.targets:
         begin = time.monotonic()
-        counts, peak = run(name, max(1, round(options.inputs * TARGETS[name].share / shares)), options)
+        counts, peak = run(name, math.ceil(options.inputs * TARGETS[name].share / shares), options)
         listed = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(counts.items()))
         print(
             f"{name:12} {sum(counts.values()):6,} inputs in {time.monotonic() - begin:4.0f} s, {peak} MB: {listed}",
