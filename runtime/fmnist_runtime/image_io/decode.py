@@ -86,14 +86,23 @@ def is_picture(value: object) -> bool:
 
 
 def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContextManager[Any]) -> Image.Image:
-    data = b""
     if isinstance(source, Image.Image):
-        image = source
-    elif isinstance(source, np.ndarray):
-        image = _from_array(source)
-    else:
-        data = _read(source)
-        image = _open(data)
+        return _load(source, b"", max_pixels, large_lock)
+    if isinstance(source, np.ndarray):
+        return _load(_from_array(source), b"", max_pixels, large_lock)
+    data = _read(source)
+    try:
+        return _load(_open(data), data, max_pixels, large_lock)
+    except (OSError, SyntaxError) as error:
+        if unread := describe_jpeg(data):  # only now: which kinds are read depends on Pillow's version of libjpeg-turbo
+            raise ImageError(unread) from error
+        raise
+
+
+def _load(
+    image: Image.Image, data: bytes, max_pixels: int | None, large_lock: AbstractContextManager[Any]
+) -> Image.Image:
+    """Decodes the pixels of an opened image; ``data`` is its file, if there is one."""
     refuse_too_much(image, max_pixels)
     if data:
         _reduce(image)
@@ -186,8 +195,6 @@ def _open(data: bytes) -> Image.Image:
     if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several images: the first one is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 
-        if unread := describe_jpeg(data):
-            raise ImageError(unread)
         image = JpegImageFile(Metered(data))
         image.decodermaxblock = len(data)  # a single block: Pillow copies the unread rest of every block
         return image

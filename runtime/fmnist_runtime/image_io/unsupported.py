@@ -34,7 +34,7 @@ _SIGNATURES = {
     b"\x1aE\xdf\xa3": "a video; export a frame as PNG or JPEG",
 }
 _READ_FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
-"""JPEG frames that Pillow decodes: sequential and progressive, with Huffman or arithmetic coding (ISO 10918-1, table B.1)."""
+"""JPEG frames that every Pillow decodes: sequential and progressive, with Huffman or arithmetic coding (ISO 10918-1, table B.1)."""
 _UNREAD_FRAMES = frozenset([0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7])
 """Lossless and hierarchical JPEG frames, and that of JPEG-LS (ISO 14495-1)."""
 _TEXT_BYTES = 1024
@@ -59,10 +59,12 @@ def describe_unsupported(data: bytes) -> str:
 
 
 def describe_jpeg(data: bytes) -> str:
-    """Returns one line about an intact JPEG file of a kind that Pillow does not read; an empty text for any other file."""
+    """Returns one line about a JPEG file of a kind that not every Pillow reads; an empty text for any other file."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return ""
     for kind, segment in islice(jpeg_markers(data), MAX_HEADER_MARKERS):
         if kind in _UNREAD_FRAMES:
-            return "a lossless or hierarchical JPEG, which Pillow does not read; convert it to PNG"
+            return "a lossless or hierarchical JPEG, which this Pillow does not read; convert it to PNG"
         if kind in _READ_FRAMES:
             twelve = data[segment + 2 : segment + 3] == b"\x0c"  # after the length: bits of a sample
             return "a JPEG with 12 bits, which Pillow does not read; convert it to 8 bits, or to PNG" if twelve else ""

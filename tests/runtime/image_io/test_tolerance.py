@@ -164,6 +164,19 @@ def test_a_jpeg_that_pillow_does_not_read_is_not_called_damaged(frame: int, bits
     assert "convert it" in str(refusal.value)
 
 
+def test_a_lossless_jpeg_is_read_where_pillow_reads_it_and_named_elsewhere() -> None:
+    data = bytes.fromhex(
+        "ffd8ffe000104a46494600010100000100010000ffc3000b080008000801011100ffc4001500010100000000000000000000000000000508"
+        "ffda00080101000100009fd0" + "410" * 31 + "fffd9"
+    )
+    try:
+        pixels = np.asarray(open_image(data))
+    except ImageError as refusal:
+        assert str(refusal).startswith("a lossless") and (features.version_feature("libjpeg_turbo") or "0") < "3"
+    else:
+        assert pixels.tolist() == [[16 * (row + column) for column in range(8)] for row in range(8)]
+
+
 def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
