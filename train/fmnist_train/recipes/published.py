@@ -147,7 +147,7 @@ NAMED: tuple[Recipe, ...] = (
             "weight_decay": 0.02,
             "warmup": 0.1,
             "ema_decay": 0.99,
-            "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5, photo=0.3, outliers=0.12),
+            "augmentation": dataclasses.replace(_WITH_PHOTOS["augmentation"], photo=0.3),
             "teacher": "best-teacher,teacher,hybrid",
             "stored_views": 25,
             "photo_share": 0.3,
