@@ -177,7 +177,7 @@ class Service:
 
 
 def _options(request: Request, classes: int, max_pixels: int) -> RequestOptions:
-    """Reads ``top_k`` and ``reject`` from the query; refuses other names, which are probably misspelled."""
+    """Reads ``top_k`` and ``reject`` from the query; refuses repeated and other names, which are probably mistakes."""
     for name in request.query_params:
         if name not in _PARAMETERS:
             from difflib import get_close_matches
@@ -185,6 +185,8 @@ def _options(request: Request, classes: int, max_pixels: int) -> RequestOptions:
             near = get_close_matches(name[:40], _PARAMETERS, 1)
             meant = f"did you mean {near[0]}? Known" if near else "known"
             raise HTTPException(422, f"unknown parameter {name[:40]!a}; {meant}: {', '.join(_PARAMETERS)}")
+        if len(request.query_params.getlist(name)) > 1:
+            raise HTTPException(422, f"the parameter {name} is given more than once")
     top_k = request.query_params.get("top_k", "3")
     if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
         raise HTTPException(422, f"top_k must be a whole number from 1 to {classes}")

@@ -44,6 +44,11 @@ def test_parameters(service, photo: bytes) -> None:
         for query in ("top_k=0", "top_k=11", "top_k=x", "top_k=", "reject=no"):
             response = client.post(f"/classify?{query}", content=photo)
             assert response.status_code == 422 and query.split("=")[0] in response.json()["error"]
+        for query in ("top_k=2&top_k=5", "reject=true&top_k=2&reject=true", "top_k&top_k=2"):
+            response = client.post(f"/classify?{query}", content=photo)
+            name = query.split("&")[-1].split("=")[0]
+            assert response.status_code == 422
+            assert response.json()["error"] == f"the parameter {name} is given more than once"
         for name, near in {"topk": "top_k", "rejects": "reject"}.items():
             response = client.post(f"/classify?{name}=1", content=photo)
             assert response.status_code == 422
