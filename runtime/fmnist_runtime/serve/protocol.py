@@ -1,12 +1,15 @@
-"""uvicorn's HTTP protocol with time limits for slow clients.
+"""uvicorn's HTTP protocol with time limits for slow clients, and for clients that pipeline requests.
 
 uvicorn waits without limit for the rest of a request's head, for the rest of a body that was refused unread, and for a client
 that does not read its response. Here a head may take ``HEAD_SECONDS`` and have ``HEAD_BYTES``. After a refusal, the rest of
 the body is read and discarded for ``LINGER_SECONDS``, so that the client can read the response. Then the connection is closed,
 as RFC 9112 section 9.6 advises. A response may take ``SEND_SECONDS``.
+
+When a client disconnects, uvicorn ends the newest request of the connection. Here the one that is being answered ends, too.
 """
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -36,12 +39,16 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Starts the timer of the first head."""
         super().connection_made(transport)
+        self._unanswered: deque[Any] = deque()
         self._start_timer(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the timers."""
+        """Stops the timers, and ends all requests."""
         self._stop_timer()
         self._stop_send_timer()
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -62,6 +69,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Stops the timer of the head."""
         self._stop_timer()
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Starts the count of bytes that are no data of a body."""
@@ -76,6 +84,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Starts the timer of a body that was refused unread."""
+        self._unanswered.popleft()
         super().on_response_complete()
         if not self._complete:
             self._start_timer(LINGER_SECONDS)

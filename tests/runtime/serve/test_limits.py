@@ -190,6 +190,7 @@ def test_a_client_that_does_not_read_is_disconnected(strict) -> None:
                 received += len(chunk)
     with strict.client() as client:
         assert received < 25 * len(client.get("/model.bin").content)
+    assert not [event for event in strict.events() if event["level"] == "error"], "not a fault of the service"
 
 
 def test_too_much_at_once_is_refused_and_the_rest_is_served(small: bytes) -> None:
