@@ -21,6 +21,8 @@ from fmnist_train.evaluation.plots import (
     write_worst_mistakes,
 )
 
+ROOT = Path(__file__).parents[3]
+
 
 def check(path, least_colors: int = 20) -> np.ndarray:
     """A PNG of sensible size with something drawn on a white background, and nothing left beside it."""
@@ -124,3 +126,17 @@ def test_a_home_that_cannot_be_written_is_no_message(tmp_path: Path) -> None:
     code = "import fmnist_train.evaluation.plots"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the guide names the folders of Linux")
+def test_the_guide_names_what_plots_leave_in_the_home(tmp_path: Path) -> None:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    }
+    code = "import fmnist_train.evaluation.plots"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**kept, "HOME": str(tmp_path)})
+    guide = (ROOT / "docs" / "library.md").read_text("utf-8")
+    left = [path.relative_to(tmp_path) for path in tmp_path.glob("*/*")]
+    assert left and all(f"`~/{path}`" in guide for path in left)
