@@ -72,10 +72,20 @@ def open_image(
     except MemoryError as error:
         raise ImageError("the picture needs more memory than is available") from error
     except Exception as error:
+        if isinstance(source, Image.Image) and _means_closed(error, source):
+            raise ImageError(
+                "the image or its file is closed: pass it before it is closed, inside its 'with'"
+            ) from error
         # Pillow's decoders raise exceptions of many types (OSError, SyntaxError, struct.error, ...): for untrusted bytes,
         # each of them means a damaged file.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ImageError(f"damaged or truncated picture ({reason})") from error
+
+
+def _means_closed(error: Exception, image: Image.Image) -> bool:
+    """Returns whether an error of a Pillow image means that it was closed; where a ``with`` did that, Pillow lacks a message."""
+    without_file = isinstance(error, AssertionError | AttributeError) and getattr(image, "fp", image) is None
+    return without_file or (isinstance(error, ValueError) and "closed" in str(error))
 
 
 def is_picture(value: object) -> bool:

@@ -98,6 +98,25 @@ def test_missing_folder_and_truncated(tmp_path: Path) -> None:
         open_image(data[: len(data) // 2])
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_closed_image_is_not_called_damaged(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"x.{kind.lower()}"
+    Image.new("RGB", (40, 40)).save(path)
+    with Image.open(path) as after_with:
+        pass
+    with path.open("rb") as file:
+        without_file = Image.open(file)
+    closed = [Image.open(path), Image.new("RGB", (40, 40))]
+    for image in closed:
+        image.close()
+    for image in (after_with, without_file, *closed):
+        with pytest.raises(ImageError, match="is closed"):
+            open_image(image)
+    with Image.open(path) as loaded:
+        loaded.load()
+    assert open_image(loaded).size == (40, 40), "Pillow closes only the file of a loaded image"
+
+
 def test_folders_are_searched_in_order(tmp_path: Path) -> None:
     for name in ("b/2.png", "b/1.JPG", "a/x.txt", "a/3.webp", "4.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
