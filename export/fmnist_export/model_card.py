@@ -1,5 +1,6 @@
 """Model cards: what a model is for, how it was trained, and how accurate it is."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_runtime.console import counted
+from fmnist_runtime.console import counted, printable
 from fmnist_train.recipes import current_name
 from fmnist_train.training.validation import photo_accuracy
 
@@ -77,7 +78,7 @@ def _data(metrics: dict[str, Any]) -> str:
         return _FASHION_MNIST
     if metrics["dataset"] == "sample":
         return "The embedded sample of Fashion-MNIST (MIT, Zalando SE): 2,000 training and 1,000 test images."
-    return f"The image folder {Path(metrics['dataset']).name}. Its owner decides on its license."
+    return f"The image folder {_escape(Path(metrics['dataset']).name)}. Its owner decides on its license."
 
 
 def _training(metrics: dict[str, Any], *, photos: bool) -> str:
@@ -177,14 +178,19 @@ def _seed_table(metrics: dict[str, Any]) -> str:
 def _classes(test: dict[str, Any]) -> str:
     lines = ["| PyTorch, by class | precision | recall | images |", "|---|---:|---:|---:|"]
     lines += [
-        f"| {row['label']} | {row['precision']:.1%} | {row['recall']:.1%} | {row['support']:,} |"
+        f"| {_escape(row['label'])} | {row['precision']:.1%} | {row['recall']:.1%} | {row['support']:,} |"
         for row in test["per_class"]
     ]
     return "\n".join(lines)
 
 
+def _escape(name: str) -> str:
+    """Returns the name of a class or folder as Markdown, which is also right in a table: any character may be in it."""
+    return re.sub(r"[\\`*|<\[]", r"\\\g<0>", printable(name))
+
+
 def _labels(metrics: dict[str, Any]) -> list[str]:
-    return [row["label"] for row in metrics["test"]["per_class"]]
+    return [_escape(row["label"]) for row in metrics["test"]["per_class"]]
 
 
 def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> str:
@@ -210,7 +216,7 @@ def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> s
 
 def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
     confused = ", ".join(
-        f"{row['label']} classified as {row['predicted']} ({row['count']})"
+        f"{_escape(row['label'])} classified as {_escape(row['predicted'])} ({row['count']})"
         for row in metrics["test"]["most_confused"][:5]
     )
     lines = [f"- Most frequent errors on the test images: {confused}."]

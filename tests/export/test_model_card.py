@@ -80,6 +80,20 @@ def test_card_counts_validation_photos_by_accepted_answers() -> None:
     assert "Evaluation on photos" not in model_card(metrics, report)
 
 
+def test_any_class_name_is_one_cell() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    metrics |= {"dataset": "/a/my|things", "teachers": []}
+    metrics["test"]["per_class"][0]["label"] = "a|b\\ `c*\n<d>"
+    metrics["test"]["most_confused"][0]["label"] = "a`b"
+    photos = np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)
+    card = model_card(metrics | {"start": "ef" * 32}, report, photos=photos)
+    rows = [line for line in card.splitlines() if line.startswith(r"| a\|b\\ \`c\*")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [5, 4], "by class, and photos"
+    assert all(r"\<d>" in row for row in rows)
+    assert r"folder my\|things." in card and r"a\`b classified as" in card
+
+
 def test_card_names_teachers_first_weights_and_what_was_chosen_on_what() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
