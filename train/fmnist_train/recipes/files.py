@@ -45,7 +45,7 @@ def read_recipe(path: Path | str) -> Recipe:
     """
     path = expand_path(path)
     try:
-        values = {name: value for name, value in _read_object(path).items() if name not in _GONE}
+        values = _without_gone(_read_object(path))
         values.setdefault("name", path.stem)
         if "model" not in values:
             raise ConfigError("the field 'model' is missing")
@@ -78,7 +78,7 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: A field is unknown, or a value is impossible.
     """
-    fields = {name: value for name, value in values.items() if name not in _GONE}
+    fields = _without_gone(values)
     if fields.get("distillation"):
         fields.setdefault("teacher_sees", "views")  # runs stored before this field existed used views
     for name, documented in settings_of(Recipe).items():
@@ -92,6 +92,10 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         return Recipe(**fields, augmentation=Augmentation(**augmentation))
     except (TypeError, KeyError) as error:
         raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error
+
+
+def _without_gone(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in _GONE}
 
 
 def _read_object(path: Path) -> dict[str, Any]:
