@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 
 from fmnist_runtime.errors import printable
 
-__all__ = ["TIFF_STARTS", "describe_hidden", "is_hidden", "is_passed_over", "is_unfinished", "starts_picture"]
+__all__ = [
+    "TIFF_STARTS",
+    "describe_hidden",
+    "is_archive",
+    "is_hidden",
+    "is_passed_over",
+    "is_unfinished",
+    "starts_picture",
+]
 
 _SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
 """Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
@@ -53,6 +61,11 @@ def is_passed_over(path: str) -> bool:
         return _kind(name) == "icloud"
     kind = _kind(name)
     return kind != "" and (kind != "unnamed" or _is_picture(path))
+
+
+def is_archive(path: str) -> bool:
+    """Returns whether the name is that of an archive, which the project does not unpack."""
+    return _kind(path) == "archive"
 
 
 def is_unfinished(path: str) -> bool:

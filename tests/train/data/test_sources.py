@@ -94,6 +94,17 @@ def test_wrong_data_dir_is_an_error_even_if_other_places_have_data(tmp_path, bar
         assert str(wrong) in one_line(error)
 
 
+@pytest.mark.parametrize("present", [(), ("fashion-mnist_test.csv",)])
+def test_a_packed_or_unfinished_file_is_named(present, tmp_path):
+    for name in present:
+        (tmp_path / name).touch()
+    for name, advice in {"fashion-mnist_train.csv.zip": "unpack first", "x.csv.crdownload": "finish or repeat"}.items():
+        (tmp_path / name).touch()
+        with pytest.raises(DataError) as error:
+            find_dataset(data_dir=tmp_path)
+        assert re.search(rf"left out 1 .*{re.escape(name)} \({advice}", one_line(error))
+
+
 def test_a_missing_folder_has_its_probable_cause(tmp_path):
     (tmp_path / "things").mkdir()
     (tmp_path / "things.zip").write_bytes(b"PK")

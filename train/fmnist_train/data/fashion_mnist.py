@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import DataError
-from fmnist_runtime.image_io.left_out import is_hidden
+from fmnist_runtime.image_io.left_out import describe_hidden, is_archive, is_hidden, is_unfinished
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.csv import read_csv
 from fmnist_train.data.idx import idx_sha256, read_idx
@@ -93,7 +93,7 @@ def missing_files(folder: Path) -> str:
     for kind, names in (("IDX", idx), ("CSV", list(CSV_FILES.values()))):
         missing = [name for name in names if not find_file(folder, name)]
         if len(missing) < len(names):
-            return f"'{folder}' does not hold all {kind} files: {', '.join(missing)} missing"
+            return f"'{folder}' does not hold all {kind} files: {', '.join(missing)} missing{_describe_packed(folder)}"
     return f"'{folder}': {_describe_other(folder)}; needed are {', '.join(idx)}, or {', '.join(CSV_FILES.values())} (or .gz)"
 
 
@@ -101,11 +101,18 @@ def _describe_other(folder: Path) -> str:
     """Returns what is at a path that has none of the files, and what to do about class folders and spreadsheets."""
     if not folder.is_dir():
         return "a file; name the folder that holds it" if folder.exists() else "no such folder"
-    neither = "neither the four IDX files nor both CSV files"
+    neither = f"neither the four IDX files nor both CSV files{_describe_packed(folder)}"
     content = sorted(path for path in folder.iterdir() if not is_hidden(path.name))
     if sheets := [path.name for path in content if path.suffix.lower() in _SHEETS]:
         return f"{neither}; export {printable(sheets[0])} as CSV"
     return f"{neither}; class folders are read with --data" if any(path.is_dir() for path in content) else neither
+
+
+def _describe_packed(folder: Path) -> str:
+    """Returns a clause about archives and unfinished downloads in a folder, which may be the missing files; "" without any."""
+    names = [path.name for path in folder.iterdir() if not is_hidden(path.name)]
+    packed = sorted(name for name in names if is_archive(name) or is_unfinished(name))
+    return f"; {describe_hidden(packed)}" if packed else ""
 
 
 _SHEETS = frozenset([".numbers", ".ods", ".xls", ".xlsx"])
