@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with time limits for slow clients, and for clients that pipeline requests.
+"""uvicorn's HTTP protocol with time limits for slow clients, and corrected for pipelined requests and offered upgrades.
 
 uvicorn waits without limit for the rest of a request's head, for the rest of a body that was refused unread, and for a client
 that does not read its response. Here a head may take ``HEAD_SECONDS`` and have ``HEAD_BYTES``. After a refusal, the rest of
@@ -6,12 +6,17 @@ the body is read and discarded for ``LINGER_SECONDS``, so that the client can re
 as RFC 9112 section 9.6 advises. A response may take ``SEND_SECONDS``.
 
 When a client disconnects, uvicorn ends the newest request of the connection. Here the one that is being answered ends, too.
+
+Java's ``HttpClient`` and ``curl --http2`` offer HTTP/2 by ``Upgrade``, which a server may ignore (RFC 9110 section 7.8).
+httptools then reads no body, and uvicorn would answer as if it were empty. Here such a request is parsed without that header.
 """
 
 import asyncio
+import sys
 from collections import deque
 from typing import Any
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["HEAD_BYTES", "HEAD_SECONDS", "LINGER_SECONDS", "SEND_SECONDS", "TimeLimitedProtocol"]
@@ -53,11 +58,29 @@ class TimeLimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses received bytes; refuses more than ``HEAD_BYTES`` without data of a body."""
-        super().data_received(data)
+        unparsed: Any = memoryview(data)
+        while unparsed and not self.transport.is_closing():
+            self._parsed_bytes = len(unparsed)
+            super().data_received(unparsed)
+            unparsed = unparsed[self._parsed_bytes :]
         self._bytes_without_body += len(data)  # may include the end of a body, at most one received block
         if self._bytes_without_body > HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_HEAD_TOO_LARGE)
             self.transport.close()
+
+    def _should_upgrade(self) -> bool:
+        """Returns whether uvicorn leaves a request to ``handle_websocket_upgrade``."""
+        return any(name == b"upgrade" for name, _ in self.headers)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Parses a request again without ``Upgrade``; uvicorn calls this in the handler of the parser's exception."""
+        error = sys.exception()
+        assert isinstance(error, HttpParserUpgrade)
+        self._parsed_bytes = error.args[0]  # up to the end of the head
+        method, version = self.scope["method"].encode(), self.scope["http_version"].encode()
+        headers = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        super().data_received(b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(headers)))
 
     def on_message_begin(self) -> None:
         """Starts the timer of a head."""
@@ -68,8 +91,10 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stops the timer of the head."""
         self._stop_timer()
+        before = self.cycle
         super().on_headers_complete()
-        self._unanswered.append(self.cycle)
+        if self.cycle is not before:
+            self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Starts the count of bytes that are no data of a body."""

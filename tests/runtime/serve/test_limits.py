@@ -64,6 +64,24 @@ def talk(port: int, data: bytes, *, close: bool = False) -> bytes:
         return answer
 
 
+def test_an_offered_upgrade_is_ignored(strict, small: bytes) -> None:
+    """As of Java's ``HttpClient`` and ``curl --http2``; the body and the next request may come in the same segment."""
+    head = b"/classify HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: %b\r\n"
+    size = b"Content-Length: %d\r\n\r\n" % len(small)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(small), small)
+    posts = [b"POST " + head % name + body for name in (b"h2c", b"websocket") for body in (size + small, chunked)]
+    last = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n"
+    answers = talk(strict.port, b"".join(posts) + last)
+    assert answers.count(b"HTTP/1.1 200") == answers.count(b"HTTP/1.1") == 5
+    assert answers.count(b'"answers"') == 4
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=20) as client:
+        for part in (posts[0][: -len(small)], small):  # in two segments
+            client.sendall(part)
+            time.sleep(0.2)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    assert not [event for event in strict.events() if event["level"] == "warning"]
+
+
 def test_each_limit_has_its_status(strict, small: bytes) -> None:
     wide = png(np.zeros((1000, 1001), np.uint8))
     requests = [
