@@ -50,9 +50,9 @@ def linear_model(name: str = "image", classes: int = 3) -> "onnx.ModelProto":
 def make_model(tmp_path: Path) -> Callable[..., Path]:
     """Write a model file with changed metadata."""
 
-    def make(model: "onnx.ModelProto | None" = None, **changes: object) -> Path:
+    def make(model: "onnx.ModelProto | None" = None, *, classes: int = 3, **changes: object) -> Path:
         path = tmp_path / "model.onnx"
-        path.write_bytes(seal(model or linear_model(), **changes))
+        path.write_bytes(seal(model or linear_model(classes=classes), **changes))
         return path
 
     return make

@@ -32,7 +32,7 @@ from fmnist_runtime.serve.openapi import describe
 from fmnist_runtime.serve.page import page_routes
 from fmnist_runtime.serve.request_log import RequestLog
 from fmnist_runtime.serve.responses import INTERNAL_ERROR, JsonLine, busy, error_response
-from fmnist_runtime.serve.settings import Settings
+from fmnist_runtime.serve.settings import Settings, default_top_k
 
 __all__ = ["REFUSAL_SECONDS", "Service"]
 
@@ -187,7 +187,7 @@ def _options(request: Request, classes: int, max_pixels: int) -> RequestOptions:
             raise HTTPException(422, f"unknown parameter {name[:40]!a}; {meant}: {', '.join(_PARAMETERS)}")
         if len(request.query_params.getlist(name)) > 1:
             raise HTTPException(422, f"the parameter {name} is given more than once")
-    top_k = request.query_params.get("top_k", "3")
+    top_k = request.query_params.get("top_k", str(default_top_k(classes)))
     if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 4 and 1 <= int(top_k) <= classes):
         raise HTTPException(422, f"top_k must be a whole number from 1 to {classes}")
     reject = request.query_params.get("reject", "true")

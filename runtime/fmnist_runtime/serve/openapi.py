@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fmnist_runtime.serve.settings import Settings
+from fmnist_runtime.serve.settings import Settings, default_top_k
 
 __all__ = ["describe"]
 
@@ -94,7 +94,7 @@ def _classify(classes: int, files: int) -> _Json:
         },
     }
     parameters = [
-        ("top_k", {"type": "integer", "minimum": 1, "maximum": classes, "default": 3}),
+        ("top_k", {"type": "integer", "minimum": 1, "maximum": classes, "default": default_top_k(classes)}),
         ("reject", {"type": "boolean", "default": True}),
     ]
     return {

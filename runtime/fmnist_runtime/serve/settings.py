@@ -6,7 +6,7 @@ from pathlib import Path
 from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_runtime.files import read_at_most
 
-__all__ = ["RequestLimits", "Settings", "read_token"]
+__all__ = ["RequestLimits", "Settings", "default_top_k", "read_token"]
 
 _MAX_TOKEN = 1 << 16
 """Largest number of bytes read from a token file, more than a header may have. It bounds the memory for an endless device."""
@@ -68,6 +68,11 @@ class Settings:
     """Whether each request is logged."""
     limits: RequestLimits = field(default_factory=RequestLimits)
     """Upper bounds of requests."""
+
+
+def default_top_k(classes: int) -> int:
+    """Returns the number of classes in an answer to a request without ``top_k``: three, or all of a model with fewer."""
+    return min(3, classes)
 
 
 def read_token(path: Path) -> str:

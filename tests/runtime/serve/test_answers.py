@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from fmnist_runtime import Classifier
+from fmnist_runtime.selftest import Golden, pack_golden
 from fmnist_runtime.serve.cli import build_parser
 from fmnist_runtime.serve.settings import RequestLimits
 
@@ -58,6 +61,20 @@ def test_parameters(service, photo: bytes) -> None:
         assert unlike.json()["error"] == "unknown parameter 'v'; known: top_k, reject", (
             "no guess without a similar name"
         )
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_model_of_few_classes_answers_with_all_of_them(serving, photo: bytes, make_model, classes: int) -> None:
+    form = {"classes": classes, "labels": ["hat", "scarf"][:classes]}
+    images = np.zeros((1, 1, 28, 28), np.uint8)
+    golden = Golden(images, Classifier.load(make_model(**form)).logits(images), 1e-3)
+    model = make_model(**form, selftest=pack_golden(golden))
+    with serving("--model", model) as running, running.client() as client:
+        (answer,) = client.post("/classify", content=photo).json()["answers"]
+        assert sorted(top["label"] for top in answer["top"]) == ["hat", "scarf"][:classes]
+        operation = client.get("/openapi.json").json()["paths"]["/classify"]["post"]
+        (schema,) = [each["schema"] for each in operation["parameters"] if each["name"] == "top_k"]
+        assert schema["default"] == schema["maximum"] == classes
 
 
 def test_usual_mistakes_of_curl_have_advice(service, photo: bytes) -> None:
