@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        return socket.create_server(address, family=family, backlog=2048)
     except (OSError, UnicodeError) as error:  # UnicodeError: the name is not a valid host name
         reason = getattr(error, "strerror", None) or str(error)
         reason = reason.partition(" (while attempting")[0]  # Python repeats the address
@@ -51,10 +51,11 @@ def run(service: Service, sock: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=settings.grace_seconds,
     )
-    host, port = sock.getsockname()[:2]
+    host, port = socket.getnameinfo(sock.getsockname(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
     if settings.token is None and not ipaddress.ip_address(host).is_loopback:
         log_event("no token: every client of this address is served; set --token-file", logging.WARNING, address=host)
-    log_event("listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    part = f"[{host.replace('%', '%25')}]" if ":" in host else host  # the scope of a link-local address (RFC 6874)
+    log_event("listening", url=f"http://{part}:{port}")
     _DrainingServer(config, service).run(sockets=[sock])
     log_event("stopped")
 

@@ -1,10 +1,12 @@
 """Settings of the service: limits that exclude each other, and tokens."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from fmnist_runtime.errors import ConfigError, FileError
+from fmnist_runtime.serve.server import listen
 from fmnist_runtime.serve.settings import RequestLimits, read_token
 
 
@@ -45,3 +47,12 @@ def test_other_tokens_are_refused(content: bytes | None, message: str, tmp_path:
 def test_an_endless_token_file_is_refused() -> None:
     with pytest.raises(FileError, match="a token is one word"):
         read_token(Path("/dev/zero"))
+
+
+def test_a_link_local_address_keeps_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses ``fe80::1%eth0`` without the number of the interface, the last part of the address."""
+    address = ("fe80::1", 8000, 0, 7)
+    found = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", address)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **options: [found])
+    monkeypatch.setattr("socket.create_server", lambda given, **options: given)
+    assert listen("fe80::1%eth0", 8000) == address
