@@ -20,7 +20,8 @@ __all__ = ["EDGES", "AnswerCounts", "read_counts"]
 
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _NOT_BLANK = re.compile(r"\S")
-_LABEL = re.compile(r'(?P<key>\w+)="(?P<value>(?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'(?<!\w)(?P<key>\w++)="(?P<value>(?:[^"\\]|\\.)*+)"')
+"""A label and its value. No part of a name is searched again from its middle: that would take quadratic time."""
 
 _EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics"
 _RESTARTED = "the service was restarted since the earlier reading, so its counts began at 0 again: leave out --since"

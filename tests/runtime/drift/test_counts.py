@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,11 @@ def test_text_that_is_not_json_names_its_line_once(text: str, tmp_path: Path) ->
     with pytest.raises(DataError, match=r"line 2 is not (JSON|an answer)") as refusal:
         read_counts(tmp_path / "day")
     assert "line 1" not in str(refusal.value) and "Error" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("labels", ["a" * 200_000, 'a="' + "\\" * 200_000, 'a="b",' * 50_000 + "a" * 200_000])
+def test_a_long_line_of_metrics_takes_linear_time(labels: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics").write_text(f"fmnist_answers_total{{{labels}}} 1\n{METRICS}")
+    start = time.process_time()
+    assert read_counts(tmp_path / "metrics").total == 5
+    assert time.process_time() - start < 5
