@@ -1,4 +1,4 @@
-"""What a folder holds beside the images that are read: hidden names, archives, and photos in formats that need converting."""
+"""What a folder holds: images, and what is left out: hidden names, archives, and photos in formats that need converting."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from fmnist_runtime.errors import printable
 
 __all__ = [
+    "EXTENSIONS",
+    "HEIF_BRANDS",
     "TIFF_STARTS",
     "describe_hidden",
     "is_archive",
@@ -15,6 +17,14 @@ __all__ = [
     "starts_picture",
 ]
 
+EXTENSIONS = frozenset([
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
+    ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
+])  # fmt: skip
+"""Extensions of images in a folder. A file given by name is opened whatever its extension.
+
+HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
 _SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
 """Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
 _RAW = frozenset([
@@ -26,10 +36,26 @@ _CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
 _ARCHIVES = frozenset([".7z", ".rar", ".tar", ".tgz", ".zip"])
 """Extensions of archives, which may hold photos, or a whole class of a data set."""
+_NO_PICTURES = frozenset([
+    ".aae", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h5", ".htm", ".html",
+    ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".lnk", ".log", ".m4a", ".m4v", ".mat", ".md",
+    ".mkv", ".mov", ".mp3", ".mp4", ".npy", ".npz", ".onnx", ".parquet", ".pkl", ".pt", ".pth", ".py", ".pyc",
+    ".safetensors", ".sh", ".sqlite", ".toml", ".tsv", ".txt", ".url", ".wav", ".xls", ".xlsx", ".xml", ".xmp", ".xz",
+    ".yaml", ".yml", ".zst",
+])  # fmt: skip
+"""Extensions of frequent files beside images. They are not opened: a data set may hold one for each image."""
 TIFF_STARTS = (b"II*\0", b"MM\0*")
 """First bytes of TIFF files, with the low and the high byte first."""
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", *TIFF_STARTS)
-"""First bytes of JPEG, PNG, GIF and TIFF files; ``starts_picture`` also recognizes WebP and HEIF."""
+_STARTS = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8"),
+    *(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),  # JPEG 2000, bare and in a JP2 file
+    *TIFF_STARTS,
+)
+"""First bytes of JPEG, PNG, GIF, JPEG 2000 and TIFF files; ``starts_picture`` also recognizes WebP, HEIF and AVIF."""
+HEIF_BRANDS = frozenset([b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
+"""Major brands of HEIF files (ISO/IEC 23008-12, annex B)."""
+_FTYP_BRANDS = HEIF_BRANDS | {b"avif", b"avis"}
+"""Major brands of files with pictures: others with an ``ftyp`` box are videos."""
 _PLACEHOLDER = ".icloud"
 """Extension of the small file that stands for a photo which is stored in iCloud only."""
 _UNFINISHED = frozenset([".crdownload", ".part", ".partial"])
@@ -40,7 +66,11 @@ _ADVICE = {
     "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
     "archive": ("archive", "archives", "unpack first"),
     "other": ("SVG, PDF or JPEG XL file", "SVG, PDF or JPEG XL files", "export as JPEG or PNG"),
-    "unnamed": ("picture without an extension", "pictures without an extension", "add .jpg or .png to the name"),
+    "unnamed": (
+        "picture without a known extension",
+        "pictures without a known extension",
+        "add .jpg or .png to the name",
+    ),
 }
 """For each kind of file: its name in the singular and plural, and what to do."""
 
@@ -95,7 +125,10 @@ def _describe(groups: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _kind(name: str) -> str:
-    """Returns the kind of a file by its extension: a key of ``_ADVICE``, or an empty text for any other file."""
+    """Returns the kind of a file by its extension: a key of ``_ADVICE``, or an empty text for an image and any other file.
+
+    A file of kind ``unnamed`` may be a picture: its first bytes decide.
+    """
     extension = os.path.splitext(name)[1].lower()  # noqa: PTH122
     if extension in _RAW:
         return "raw"
@@ -105,7 +138,9 @@ def _kind(name: str) -> str:
         return "archive"
     if extension in _UNFINISHED:
         return "unfinished"
-    return {_PLACEHOLDER: "icloud", "": "unnamed"}.get(extension, "")
+    if extension == _PLACEHOLDER:
+        return "icloud"
+    return "" if extension in EXTENSIONS or extension in _NO_PICTURES else "unnamed"
 
 
 def _kind_left_out(path: str) -> str:
@@ -128,4 +163,5 @@ def _is_picture(path: str) -> bool:
 
 def starts_picture(start: bytes) -> bool:
     """Returns whether these are the first bytes of a file in a common image format; twelve are enough."""
-    return start.startswith(_STARTS) or start[8:12] == b"WEBP" or start[4:11] in (b"ftyphei", b"ftypmif", b"ftypavi")
+    is_ftyp = start[4:8] == b"ftyp" and start[8:12] in _FTYP_BRANDS
+    return start.startswith(_STARTS) or start[8:12] == b"WEBP" or is_ftyp

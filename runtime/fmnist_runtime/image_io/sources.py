@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_runtime.errors import printable
-from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
+from fmnist_runtime.image_io.left_out import EXTENSIONS, describe_hidden, is_hidden, is_passed_over
 
 if TYPE_CHECKING:
     from fmnist_runtime.image_io.decode import Picture
@@ -21,15 +21,6 @@ __all__ = [
     "find_images",
     "is_hidden",
 ]
-
-EXTENSIONS = frozenset([
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
-    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm",
-    ".psd", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
-])  # fmt: skip
-"""Extensions of images in a folder. A file given by name is opened whatever its extension.
-
-HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
 
 
 class Source(NamedTuple):

@@ -6,14 +6,12 @@ A message states the format and how to convert the file.
 from itertools import islice
 
 from fmnist_runtime.files import describe_substitute
-from fmnist_runtime.image_io.left_out import TIFF_STARTS, starts_picture
+from fmnist_runtime.image_io.left_out import HEIF_BRANDS, TIFF_STARTS, starts_picture
 from fmnist_runtime.image_io.limits import MAX_HEADER_MARKERS, jpeg_markers
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF
 
 __all__ = ["describe_jpeg", "describe_unsupported", "heif_is_readable"]
 
-_HEIF_BRANDS = frozenset([b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"])
-"""Major brands of HEIF files (ISO/IEC 23008-12, annex B)."""
 _RAW = "a camera's raw file; export it as JPEG or PNG"
 _SIGNATURES = {
     b"%PDF": "a PDF document; export the page as PNG or JPEG",
@@ -74,7 +72,7 @@ def describe_jpeg(data: bytes) -> str:
 def _describe_ftyp(data: bytes) -> str:
     """Describes a file of ISO base media boxes by its major brand."""
     brand = data[8:12]
-    if brand in _HEIF_BRANDS:
+    if brand in HEIF_BRANDS:
         return "a HEIC photo, which Pillow does not read; pip install pillow-heif, or convert it to JPEG"
     if brand in (b"avif", b"avis"):
         from PIL import features  # not at start-up
@@ -89,7 +87,7 @@ def _describe_ftyp(data: bytes) -> str:
 
 def heif_is_readable(data: bytes) -> bool:
     """Returns whether a file is HEIF and pillow-heif is installed; in that case, registers its decoder with Pillow."""
-    if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
+    if data[4:8] != b"ftyp" or data[8:12] not in HEIF_BRANDS:
         return False
     try:
         from pillow_heif import register_heif_opener

@@ -1,5 +1,6 @@
 """Expansion of sources: names of systems and editors in folders of images are left out."""
 
+import io
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.cli.inputs import FolderWatch
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.decode import open_image
-from fmnist_runtime.image_io.sources import expand, find_images, is_hidden
+from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images, is_hidden
 from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _Visible
 
 
@@ -110,7 +111,7 @@ def test_ray_counts_photos_in_files_of_other_names(tmp_path: Path, caplog: pytes
     visible.report()
     (line,) = [record.message for record in caplog.records]
     assert "2 camera raw files, such as" in line and "1 SVG, PDF or JPEG XL file" in line
-    assert "1 placeholder of a photo in iCloud" in line and "1 picture without an extension" in line
+    assert "1 placeholder of a photo in iCloud" in line and "1 picture without a known extension" in line
 
 
 def test_ray_names_what_it_found_instead_of_pictures() -> None:
@@ -167,7 +168,7 @@ def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytes
     for part in (
         "(export as JPEG or PNG); 1 placeholder of a photo in iCloud, such as ",
         ".d.HEIC.icloud (download the photos first); 1 SVG, PDF or JPEG XL file, such as ",
-        "1 picture without an extension, such as ",
+        "1 picture without a known extension, such as ",
         "IMG_1 (add .jpg or .png to the name)",
     ):
         assert part in source.error
@@ -175,6 +176,33 @@ def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytes
     assert [source.name for source in expand([str(tmp_path)], report=True)] == [str(tmp_path / "h.png")]
     (record,) = caplog.records
     assert "left out 3 camera raw files" in record.message
+
+
+def test_pictures_of_unknown_extensions_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only files of unknown extensions are opened: others may be as many as the images."""
+    starts = {
+        **dict.fromkeys(["a.jps", "b.insp", "c.jpg_large", "Bildschirmfoto 1 um 10.00.00"], b"\xff\xd8\xff\xe0"),
+        "d.heics": b"\0\0\0\x18ftyphevc",
+        "e.avifs": b"\0\0\0\x18ftypavis",
+        "f.j2c": b"\xff\x4f\xff\x51",
+        "g.xyz": b"some text",
+        "h.clip": b"\0\0\0\x18ftypisom",
+        **dict.fromkeys(["i.txt", "j.json", "k.py"], b"\xff\xd8\xff\xe0"),
+    }
+    for name, start in starts.items():
+        (tmp_path / name).write_bytes(start)
+    opened: list[str] = []
+    monkeypatch.setattr("builtins.open", lambda path, *args: (opened.append(path), io.FileIO(path))[1])
+    hidden: list[str] = []
+    assert list(find_images(tmp_path, hidden)) == []
+    assert {Path(path).name for path in hidden} == set(starts) - {"g.xyz", "h.clip", "i.txt", "j.json", "k.py"}
+    assert not [path for path in opened if path.endswith((".txt", ".json", ".py"))]
+    assert describe_hidden(hidden).startswith("left out 7 pictures without a known extension, such as ")
+
+
+def test_heif_of_cameras_is_read(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HIF").write_bytes(b"\0\0\0\x18ftypheix")
+    assert list(find_images(tmp_path)) == [tmp_path / "IMG_1.HIF"]
 
 
 def test_archives_beside_photos_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
