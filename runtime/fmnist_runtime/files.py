@@ -32,6 +32,8 @@ _UNFINISHED = ".fmnist-unfinished-"
 """Beginning of the name of a folder in which files are completed."""
 _ABANDONED_SECONDS = 3600
 """Age from which such a folder is one of a process that was killed: writing takes seconds."""
+_MOST_LINKS = 40
+"""Links that are followed one after the other, as by Linux: links may lead to each other."""
 
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -108,8 +110,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Writes a file under a temporary name in the same folder, flushes it to the disk, and renames it.
 
     Missing folders are created. After a loss of power, the file has either the old content or the new one. Where two threads
-    or processes write the same file at once, the result is the whole content of one of them. A device or a pipe is written
-    in place: renaming would replace ``/dev/null`` itself.
+    or processes write the same file at once, the result is the whole content of one of them. A link stays: the file that it
+    leads to is replaced. A device, a pipe, or an open file such as ``/dev/stdout`` is written in place: renaming would replace
+    ``/dev/null`` itself.
 
     Args:
         path: Path of the file.
@@ -120,9 +123,39 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(content)
-        return
+    target = _follow_links(path)
+    try:
+        if _is_open_file(target) or (target.exists() and not target.is_file() and not target.is_dir()):
+            _write_in_place(target, content)
+        else:
+            _replace(target, content)
+    except OSError as error:  # a write names no file, and an open another one
+        error.filename = os.fspath(path)
+        raise
+
+
+def _follow_links(path: Path) -> Path:
+    """Returns where the links of a path lead; a link to an open file is not followed."""
+    for _ in range(_MOST_LINKS):
+        if not path.is_symlink() or _is_open_file(path):
+            break
+        path = path.parent / path.readlink()
+    return path
+
+
+def _is_open_file(path: Path) -> bool:
+    """Returns whether a path stands for an open file of a process: ``/dev/stdout`` leads to one."""
+    return str(path.parent.resolve()).startswith(("/proc/", "/dev/fd"))
+
+
+def _write_in_place(path: Path, content: bytes) -> None:
+    own = path.exists() and str(path.parent.resolve()) in ("/dev/fd", f"/proc/{os.getpid()}/fd")
+    # A file of this process is not opened again: what it prints afterwards would begin at the old position, over the content.
+    with open(int(path.name), "wb", closefd=False) if own else path.open("ab") as file:
+        file.write(content)
+
+
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".fmnist-{os.getpid()}-{threading.get_ident()}")  # as short a name as any file may have
     try:
         with temporary.open("wb") as file:
@@ -130,9 +163,6 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:  # a write names no file, and an open the temporary one
-        error.filename = os.fspath(path)
-        raise
     finally:
         temporary.unlink(missing_ok=True)  # already gone after the renaming
 

@@ -117,6 +117,47 @@ def test_a_device_is_written_and_not_replaced(tmp_path: Path) -> None:
         os.close(reader)
 
 
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    target, near, far = tmp_path / "store" / "x.bin", tmp_path / "store" / "near", tmp_path / "far"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    near.symlink_to("x.bin")
+    far.symlink_to(near)
+    with target.open("rb") as earlier:
+        write_atomically(far, b"new")
+        assert earlier.read() == b"old"  # a reader of the old file is not disturbed
+    assert far.is_symlink() and near.is_symlink() and target.read_bytes() == b"new" and not target.is_symlink()
+    (tmp_path / "new").symlink_to("store/new")
+    write_atomically(tmp_path / "new", b"new")
+    assert (tmp_path / "new").is_symlink() and (tmp_path / "store" / "new").read_bytes() == b"new"
+    (tmp_path / "nowhere").symlink_to("gone/x")
+    with pytest.raises(OSError, match="No such file") as error:
+        write_atomically(tmp_path / "nowhere", b"new")
+    assert error.value.filename == str(tmp_path / "nowhere")
+    assert {path.name for path in tmp_path.rglob("*")} == {"store", "x.bin", "near", "far", "new", "nowhere"}
+
+
+def test_links_to_each_other_end(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).symlink_to(other)
+    write_atomically(tmp_path / "a", b"content")
+    assert (tmp_path / "a").read_bytes() == b"content"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_an_open_file_is_written_in_place(tmp_path: Path) -> None:
+    """As root, a renaming would turn ``/dev/stdout``, a link to such a name, into a file."""
+    link = tmp_path / "stdout"
+    with (tmp_path / "output").open("wb", buffering=0) as file:
+        file.write(b"before ")
+        link.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        write_atomically(link, b"content")
+        file.write(b" after")
+        assert os.path.samestat(os.fstat(file.fileno()), (tmp_path / "output").stat())
+    assert link.is_symlink() and (tmp_path / "output").read_bytes() == b"before content after"
+    assert {path.name for path in tmp_path.iterdir()} == {"stdout", "output"}
+
+
 def test_the_longest_name_of_a_file_system_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 255)
     write_atomically(path, b"content")
