@@ -62,7 +62,7 @@ def drift(args: Sequence[str] | None = None) -> int:
 
     before, now = read_counts(chosen.reference), read_counts(chosen.today)
     if chosen.since is not None:
-        now = now.since(read_counts(chosen.since))
+        now = now.since(read_counts(chosen.since, allow_zero=True))
     findings = detect_drift(before, now, alpha=chosen.alpha, least=chosen.least)
     if chosen.picture is not None:
         from fmnist_runtime.drift.chart import write_chart

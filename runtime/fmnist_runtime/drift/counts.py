@@ -70,10 +70,14 @@ class AnswerCounts:
         return later
 
 
-def read_counts(path: Path) -> AnswerCounts:
+def read_counts(path: Path, *, allow_zero: bool = False) -> AnswerCounts:
     """Reads answers or metrics; ``-`` is standard input. Unreadable images are left out.
 
     A file may hold the readings of several services, one after the other: their counts are added.
+
+    Args:
+        path: File to read.
+        allow_zero: Whether counters that are all 0 are accepted, as of a service that has just started.
 
     Raises:
         DataError: The file cannot be read, is too large, has an unknown format, or contains no answer.
@@ -92,7 +96,8 @@ def read_counts(path: Path) -> AnswerCounts:
         counts = _from_answers(text) if text.lstrip().startswith("{") else _from_metrics(text)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
-    if not counts.total:
+    is_reading = counts.confidence.size == len(EDGES) + 1
+    if not (counts.total or (allow_zero and is_reading)):
         raise DataError(f"{path}: no answers in it; {_EXPECTED}")
     return counts
 

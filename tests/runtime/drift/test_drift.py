@@ -143,6 +143,17 @@ def test_a_restart_is_noticed_although_the_counters_went_up(tmp_path: Path) -> N
         reading(tmp_path / "tuesday", bag=9, rejected=3, **after).since(monday)
 
 
+def test_the_first_reading_of_a_service_may_be_zero(tmp_path: Path) -> None:
+    zeros = [f'fmnist_confidence_bucket{{le="{edge}"}} 0' for edge in [*EDGES, "+Inf"]]
+    write(tmp_path / "monday", ['fmnist_answers_total{label="Bag"} 0', *zeros, "fmnist_rejected_total 0"])
+    reading(tmp_path / "tuesday", bag=9, rejected=3)
+    done = drift(tmp_path / "tuesday", tmp_path / "tuesday", "--since", tmp_path / "monday")
+    assert done.returncode == 0 and not done.stderr
+    for text in ("", "other_metric 0\n", 'fmnist_answers_total{label="Bag"} 0\n'):
+        with pytest.raises(DataError, match="no answers in it"):
+            read_counts(write(tmp_path / "none", [text]), allow_zero=True)
+
+
 @pytest.mark.parametrize("between", ["", "\n", "\n\n", " "])
 def test_responses_may_stand_on_one_line(tmp_path: Path, between: str) -> None:
     answers = [json.loads(line) for line in day(5, 40)]
