@@ -90,4 +90,14 @@ class RejectRule(NamedTuple):
         if score == -np.inf:
             return "nothing in the picture stands out from its background"
         name = self.score.replace("_", " ")
-        return f"unlike the pictures of the model's classes: {name} {score:.3g} is under the threshold {self.threshold:.3g}"
+        shown, threshold = _distinct(score, self.threshold)
+        return f"unlike the pictures of the model's classes: {name} {shown} is under the threshold {threshold}"
+
+
+def _distinct(first: float, second: float) -> tuple[str, str]:
+    """Returns two different numbers with three digits, or as many more as make their texts differ."""
+    for digits in range(3, 18):
+        texts = f"{first:.{digits}g}", f"{second:.{digits}g}"
+        if float(texts[0]) != float(texts[1]):
+            break
+    return texts

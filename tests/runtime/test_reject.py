@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fmnist_runtime import Classifier
-from fmnist_runtime.reject import SCORES
+from fmnist_runtime.reject import SCORES, RejectRule
 
 Make = Callable[..., Path]
 
@@ -40,3 +40,14 @@ def test_scores_are_higher_for_what_is_familiar() -> None:
     assert SCORES["certainty"](logits, shares)[[0, 3]] == pytest.approx([0, 1], abs=1e-6)
     halves = np.array([[0.5, 0.5, 0, 0]], np.float32)
     assert SCORES["certainty"](logits[:1], halves) == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "texts"),
+    [(0.5, 0.75, ("0.5", "0.75")), (0.9996, 1.0, ("0.9996", "1")), (0.12345, 0.12346, ("0.12345", "0.12346"))],
+)
+def test_a_score_just_under_the_threshold_is_written_as_less(score: float, threshold: float, texts: tuple) -> None:
+    rule = RejectRule("max_probability", threshold)
+    probabilities = np.array([[score, 0]])
+    (reason,) = rule.reasons(np.ones((1, 1)), np.zeros((1, 2)), probabilities)
+    assert reason is not None and reason.endswith("max probability {} is under the threshold {}".format(*texts))
