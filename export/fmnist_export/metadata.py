@@ -19,7 +19,7 @@ from fmnist_train.data.sources import Split
 from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.models import Normalize, count_parameters
 
-__all__ = ["build_metadata", "build_proof", "build_selftest", "logit_tolerance", "stamp"]
+__all__ = ["PUBLISHED", "build_metadata", "build_proof", "build_selftest", "logit_tolerance", "stamp"]
 
 _GOLDEN_IMAGES = 8
 """Largest number of self-test images: 6 kB of pixels before compression."""
@@ -30,6 +30,10 @@ _HALF_TOLERANCE = 0.1
 _MIXED_TOLERANCE = 0.25
 """Largest allowed difference of a logit, if an int8 model has float layers: rounding may change an activation by one step."""
 _LICENSE = "MIT, both the weights and Fashion-MNIST (Zalando SE)"
+_OWN_LICENSE = "decided by the owner of the images"
+"""License of weights from a user's own images, of which the project knows nothing."""
+PUBLISHED = ("fashion-mnist", "sample")
+"""Names of the data sets whose license is known: Fashion-MNIST, and its embedded sample."""
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 """Packages whose versions are recorded."""
 
@@ -67,7 +71,7 @@ def build_metadata(checkpoint: Checkpoint, macs: int, temperature: float, reject
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _TOOLS},
         },
-        "licence": _LICENSE,
+        "licence": _LICENSE if info["dataset"] in PUBLISHED else _OWN_LICENSE,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_export.metadata import PUBLISHED
 from fmnist_runtime.console import counted, printable
 from fmnist_train.recipes import current_name
 from fmnist_train.training.validation import photo_accuracy
@@ -33,6 +34,7 @@ _PHOTOS = """\
 Photos of people's own garments for fine-tuning: "Clothing dataset" (A. Grigorev and contributors,
 github.com/alexeygrigorev/clothing-dataset; CC0). No photo is part of this folder."""
 _LICENSE = "MIT for the weights. Fashion-MNIST is MIT (Zalando SE)."
+_OWN_LICENSE = "The owner of the images decides on the license of the weights."
 
 
 def model_card(
@@ -47,6 +49,7 @@ def model_card(
             that was fine-tuned with photos.
     """
     tuned = photos is not None
+    published = _is_published(metrics)
     phases = _phases(metrics["recipe"])
     sections = {
         "Intended use": _INTENDED,
@@ -60,8 +63,8 @@ def model_card(
         "How to make it again": _reproduction(
             phases, [row["seed"] for row in metrics.get("averaged", [metrics])], photos=tuned
         ),
-        "How to cite": "Cite this project with its CITATION.cff, and Fashion-MNIST.",
-        "License": _LICENSE + (" The photos are CC0." if tuned else ""),
+        "How to cite": f"Cite this project with its CITATION.cff{', and Fashion-MNIST' if published else ''}.",
+        "License": (_LICENSE if published else _OWN_LICENSE) + (" The photos are CC0." if tuned else ""),
     }
     size = report["model"]
     summary = (
@@ -71,6 +74,10 @@ def model_card(
     )
     parts = [f"# Model card: {phases[0]}", summary, *(f"## {name}\n\n{text}" for name, text in sections.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def _is_published(metrics: dict[str, Any]) -> bool:
+    return metrics.get("dataset", "fashion-mnist") in PUBLISHED
 
 
 def _data(metrics: dict[str, Any]) -> str:
@@ -220,7 +227,7 @@ def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
         for row in metrics["test"]["most_confused"][:5]
     )
     lines = [f"- Most frequent errors on the test images: {confused}."]
-    if metrics.get("dataset", "fashion-mnist") in ("fashion-mnist", "sample"):
+    if _is_published(metrics):
         lines.append(_LABEL_LIMITS)
     if not photos:
         lines.append("- No photo was used in training. Accuracy on photos is lower than on the test images.")

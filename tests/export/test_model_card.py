@@ -3,16 +3,19 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fmnist_export.evidence import collect_evidence
+from fmnist_export.metadata import build_metadata
 from fmnist_export.model_card import model_card
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime.errors import CheckpointError
+from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.recipes import current_name, get_recipe
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
@@ -136,3 +139,15 @@ def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
         "--output runs/improved-photos-average",
         "fmnist-export runs/improved-photos-average --quantize --evidence",
     ]
+
+
+@pytest.mark.parametrize(("dataset", "known"), [("fashion-mnist", True), ("sample", True), ("/a/shop", False)])
+def test_the_license_of_weights_from_own_images_is_their_owner_s(dataset: str, known: bool) -> None:
+    artifacts = Path(__file__).parents[2] / "artifacts" / "nano"
+    metrics, report = (json.loads((artifacts / name).read_text()) for name in ("metrics.json", "parity.json"))
+    card = model_card(metrics | {"dataset": dataset, "teachers": []}, report)
+    assert ("MIT for the weights" in card, "and Fashion-MNIST." in card) == (known, known)
+    assert ("The owner of the images decides" in card) != known
+    checkpoint = load_checkpoint(artifacts)
+    fields = build_metadata(replace(checkpoint, info={**checkpoint.info, "dataset": dataset}), 1, 1.0, {})
+    assert fields["licence"].startswith("MIT" if known else "decided by the owner of the images")
