@@ -116,6 +116,26 @@ def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> No
         read_photos(tmp_path / "nowhere", DATASET_LABELS)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "encoding", "message"),
+    [
+        ("", "", "utf-16", "not UTF-8 text; save it as CSV UTF-8"),
+        ("ann", "änn", "cp1252", "not UTF-8 text; save it as CSV UTF-8"),
+        (",", ";", "utf-8", "separated by semicolons: save the file with commas"),
+        (",", "\t", "utf-8", "separated by tabs: save the file with commas"),
+        ("file,", "sep=,\nfile,", "utf-8", "Excel's 'sep=': delete it"),
+    ],
+)
+def test_a_table_of_a_spreadsheet_has_advice(
+    tmp_path: Path, before: str, after: str, encoding: str, message: str
+) -> None:
+    table = write_folder(tmp_path) / "train.csv"
+    text = table.read_text("utf-8")
+    table.write_text(text.replace(before, after) if before else text, encoding)
+    with pytest.raises(DataError, match=message):
+        read_photos(tmp_path, DATASET_LABELS)
+
+
 def test_a_name_in_another_unicode_form_is_found(tmp_path: Path) -> None:
     """A Mac's archive decomposes the names of files, and a table written elsewhere does not."""
     decomposed, composed = (unicodedata.normalize(form, "Hüte.jpg") for form in ("NFD", "NFC"))

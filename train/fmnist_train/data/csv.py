@@ -19,7 +19,10 @@ from fmnist_runtime.errors import DataError
 from fmnist_runtime.spec import DATASET_LABELS, IMAGE_SIZE
 from fmnist_train.files import bounded_lines, open_unpacked
 
-__all__ = ["read_csv"]
+__all__ = ["NOT_UTF8", "describe_separator", "read_csv"]
+
+NOT_UTF8 = "not UTF-8 text; save it as CSV UTF-8"
+"""Fault of a file in another encoding, with what to do."""
 
 _PIXELS = IMAGE_SIZE * IMAGE_SIZE
 _LABELS = ("label", "class", "target", "y")
@@ -57,7 +60,7 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except DataError:
         raise
     except UnicodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; save it as CSV UTF-8") from error
+        raise DataError(f"{path}: {NOT_UTF8}") from error
     except ValueError as error:
         raise DataError(f"{path}: {_first_fault(path, names) or error}") from error
     images = rows[:, pixels].reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
@@ -79,7 +82,7 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
     """
     if names and all(re.fullmatch(r"[\d.]+", name) for name in names) and len(names) in (_PIXELS, _PIXELS + 1):
         raise DataError(f"{path}: the first line holds numbers in place of column names: {_EXPECTED}")
-    if fault := _describe_separator(names):
+    if fault := describe_separator(names, _PIXELS):
         raise DataError(f"{path}: {fault}")
     labels = [place for place, name in enumerate(names) if name in _LABELS]
     if len(labels) != 1:
@@ -96,12 +99,17 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
     )
 
 
-def _describe_separator(names: Sequence[str]) -> str | None:
-    """Returns what to do if the names are separated by semicolons, tabs or bars; None if they are not."""
+def describe_separator(names: Sequence[str], separators: int) -> str | None:
+    """Returns what to do if the names are separated by semicolons, tabs or bars; None if they are not.
+
+    Args:
+        names: First line, divided at its commas.
+        separators: Smallest number of separators in a line.
+    """
     if names and names[0].startswith("sep="):
         return "the first line is Excel's 'sep=': delete it, so that the names of the columns come first"
     for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(names) < _PIXELS and sum(text.count(separator) for text in names) >= _PIXELS:
+        if len(names) < separators and sum(text.count(separator) for text in names) >= separators:
             return f"the columns are separated by {name}: save the file with commas between them"
     return None
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError, DataError, ImageError
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_train.data.csv import NOT_UTF8, describe_separator
 from fmnist_train.files import bounded_lines
 
 __all__ = ["LONGEST_LINE", "NONE", "PHOTOS_ORIGIN", "TABLE", "Photo", "read_photos", "slug", "split_by_sender"]
@@ -84,8 +85,12 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
             reader = csv.DictReader(bounded_lines(file, LONGEST_LINE))
             rows = [(reader.line_num, row) for row in reader]
             columns = reader.fieldnames or []
+    except UnicodeError as error:
+        raise DataError(f"{table}: {NOT_UTF8}") from error
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{table}: not a readable table of photos ({error}); {PHOTOS_ORIGIN}") from error
+    if fault := describe_separator(columns, len(_COLUMNS) - 1):
+        raise DataError(f"{table}: line 1: {fault}")
     if missing := [name for name in _COLUMNS if name not in columns]:
         raise DataError(f"{table}: line 1: no column '{missing[0]}'; the columns are {', '.join(_COLUMNS)}")
     if not rows:
