@@ -133,7 +133,7 @@ def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
     views = f"the same changed images, {copies} copies of the training set" if copies else "the same changed images"
     text = (
         f"{'The only targets' if share == 1 else f'{share:.0%} of the targets'} are the mean outputs of "
-        f"{', '.join(networks[: len(names)])} for {views if recipe['teacher_sees'] == 'views' else 'the unchanged images'}, "
+        f"{', '.join(networks[: len(names)])} for {views}, "
         f"at temperature {recipe['temperature']:g}; in brackets is the start of each file's SHA-256."
     )
     if photo_names:

@@ -25,7 +25,7 @@ LIMITS = Limits(max_drop=5, max_class_drop=50, min_agreement=0.9, max_latency_ra
 
 @pytest.mark.slow
 def test_evidence_of_two_seeds(tmp_path: Path) -> None:
-    small = {"epochs": 1, "validation": 100, "distillation": 0.0}
+    small = {"epochs": 1, "validation": 100, "distillation": 0.0, "stored_views": 0}
     recipe = get_recipe("nano", {"widths": (4, 4, 4)}, **small)
     runs = [tmp_path / "runs" / f"seed{seed}" for seed in (0, 1)]
     figures = [
@@ -111,11 +111,9 @@ def test_card_names_teachers_first_weights_and_what_was_chosen_on_what() -> None
     # Teachers that the recipe does not name, and targets that are labels in part.
     metrics["teachers"] = ["ab" * 32]
     assert "outputs of other networks (SHA-256 abababababab)" in model_card(metrics, report, photos=photos)
-    nano = json.loads((shipped.parent / "first-phase" / "nano" / "metrics.json").read_text())
-    card = model_card({**nano, "teachers": ["ab" * 32, "cd" * 32], "exported": {}, "seeds": []}, report)
-    assert (
-        "70% of the targets are the mean outputs of teacher (abababababab), hybrid (cdcdcdcdcdcd) for the unch" in card
-    )
+    recipe = {**metrics["recipe"], "distillation": 0.7, "teacher": "teacher,hybrid", "photo_distillation": 0.0}
+    card = model_card(metrics | {"recipe": recipe, "teachers": ["ab" * 32, "cd" * 32]}, report, photos=photos)
+    assert "70% of the targets are the mean outputs of teacher (abababababab), hybrid (cdcdcdcdcdcd) for" in card
     assert "outputs" not in model_card({**metrics, "teachers": []}, report).split("## Training")[1].split("\n## ")[0]
 
 

@@ -23,7 +23,7 @@ PUBLISHED = """
 --epochs --erase --flip --gradient-clip --hidden --json --kernel --label-smoothing --learning-rate --lr --min-delta
 --mix --mixed-precision --model --momentum --monitor --no-batch-norm --no-mixed-precision --optimiser --optimizer
 --outliers --output --patience --photo --quiet --recipe --resume --rotation --scale --scheduler --scheduler-factor
---scheduler-patience --scheduler-step --seed --shift --targets --teacher --teacher-sees --temperature --tensorboard
+--scheduler-patience --scheduler-step --seed --shift --targets --teacher --temperature --tensorboard
 --threads --translation --validation --warmup --weight-decay --widths -o -q
 """.split()  # noqa: SIM905 (legible)
 """The spellings of version 0.1.0, when each option was written by hand."""
@@ -36,7 +36,6 @@ VALUES = {
     "--scheduler": "cosine",
     "--monitor": "loss",
     "--targets": "one-hot",
-    "--teacher-sees": "views",
 }
 
 

@@ -33,6 +33,12 @@ def test_what_a_run_stored_is_a_recipe_file(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "stored.json") == RECIPES["improved-lite"]
 
 
+def test_a_recipe_with_teachers_of_unchanged_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "stored.json").write_text(json.dumps({**RECIPES["nano"].to_dict(), "teacher_sees": "images"}))
+    with pytest.raises(ConfigError, match="remove 'teacher_sees'"):
+        read_recipe(tmp_path / "stored.json")
+
+
 def test_the_example_of_the_guide_is_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(re.search(r"```json\n(.*?)```", MODELS_PAGE.read_text("utf-8"), re.DOTALL)[1])
     recipe = read_recipe(tmp_path / "mine.json")

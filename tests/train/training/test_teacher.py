@@ -19,7 +19,6 @@ from fmnist_train.training.loop import Training
 from fmnist_train.training.run import read_inputs
 from fmnist_train.training.step import TrainingStep
 from fmnist_train.training.teacher import (
-    ImageTeacher,
     StoredViews,
     ViewTeacher,
     distillation_loss,
@@ -76,23 +75,12 @@ def small(folder: Path, seed: int, photo: float = 0.0) -> Path:
     return folder
 
 
-def test_answers_to_images_are_the_mean_of_teachers_and_of_mirror_images(tmp_path: Path) -> None:
-    checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
-    images = find_dataset("sample").load("train").images[:5]
-    seen, cpu, none = [images, images[:, :, ::-1]], torch.device("cpu"), torch.zeros(2, dtype=torch.bool)
-    alone = np.array([[predict_logits(checkpoint.model, view) for view in seen] for checkpoint in checkpoints])
-    places, views = torch.tensor([3, 1]), torch.zeros(2, 1, 28, 28)
-    for mirrored, expected in ((False, alone[:, 0].mean(0)), (True, alone.mean((0, 1)))):
-        answers, taught = ImageTeacher(checkpoints, images, cpu, mirrored=mirrored)(places, views, none)
-        assert np.allclose(answers, expected[[3, 1]], atol=1e-5) and taught.all()
-
-
 def test_answers_to_views_are_the_mean_of_teachers_which_never_change(tmp_path: Path) -> None:
     checkpoints = [load_checkpoint(small(tmp_path / f"{seed}", seed)) for seed in (0, 1)]
     teacher = ViewTeacher(checkpoints, torch.device("cpu"))
     views = torch.rand(3, 1, 28, 28) * 255
     alone = torch.stack([checkpoint.model(views) for checkpoint in checkpoints])
-    answers, taught = teacher(torch.arange(3), views, torch.zeros(3, dtype=torch.bool))
+    answers, taught = teacher(views, torch.zeros(3, dtype=torch.bool))
     assert torch.allclose(answers, alone.mean(0)) and taught.all()
     assert not answers.requires_grad
     assert not any(module.training for module in teacher.networks.modules())
@@ -100,23 +88,22 @@ def test_answers_to_views_are_the_mean_of_teachers_which_never_change(tmp_path: 
 
 def test_photographs_are_left_to_teachers_that_know_some(tmp_path: Path) -> None:
     plain, photographer = (load_checkpoint(small(tmp_path / f"{seed}", seed, photo=seed / 2)) for seed in (0, 1))
-    places, views, photographed = torch.arange(3), torch.rand(3, 1, 28, 28) * 255, torch.tensor([False, True, False])
+    views, photographed = torch.rand(3, 1, 28, 28) * 255, torch.tensor([False, True, False])
     cpu = torch.device("cpu")
-    answers, taught = ViewTeacher([plain], cpu)(places, views, photographed)
+    answers, taught = ViewTeacher([plain], cpu)(views, photographed)
     assert taught.tolist() == [True, False, True]
     assert torch.allclose(answers, plain.model(views[[0, 2]]), atol=1e-5)
-    answers, taught = ViewTeacher([plain, photographer], cpu)(places, views, photographed)
+    answers, taught = ViewTeacher([plain, photographer], cpu)(views, photographed)
     assert taught.all()
     assert torch.allclose(answers[1], photographer.model(views[1:2])[0], atol=1e-5)
     both = torch.stack([plain.model(views), photographer.model(views)]).mean(0)
     assert torch.allclose(answers[[0, 2]], both[[0, 2]], atol=1e-5)
 
 
-@pytest.mark.parametrize("sees", ["images", "views"])
-def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sees: str) -> None:
-    """Whatever order the images are drawn in: without augmentation both kinds of teacher give the same answers."""
+def test_each_picture_gets_the_answer_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever order the images are drawn in."""
     part = find_dataset("sample").load("train").take(np.arange(128))
-    recipe = dataclasses.replace(PLAIN, distillation=0.5, epochs=1, teacher_sees=sees)
+    recipe = dataclasses.replace(PLAIN, distillation=0.5, epochs=1)
     about = {"labels": LABELS, "dataset": "sample"}
     teachers = [load_checkpoint(small(tmp_path / "teacher", 0))]
     cpu = torch.device("cpu")
@@ -206,12 +193,6 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
         find_teachers(RECIPES["micro"], (tmp_path,), LABELS)
 
 
-def test_only_teachers_that_see_views_know_mixed_pairs() -> None:
-    with pytest.raises(ConfigError, match="mixed pairs"):
-        dataclasses.replace(PLAIN, distillation=0.5, targets="soft")
-    assert dataclasses.replace(PLAIN, distillation=0.5, targets="soft", teacher_sees="views").targets == "soft"
-
-
 def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
     part = find_dataset("sample").load("train").take(np.arange(200))
     short = dataclasses.replace(PLAIN, epochs=1)
@@ -231,7 +212,6 @@ def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
 VIEWS = dataclasses.replace(
     PLAIN,
     distillation=1.0,
-    teacher_sees="views",
     stored_views=2,
     epochs=3,
     monitor="last",
@@ -308,13 +288,9 @@ def stop_after(last: int, epoch: int) -> None:
     ("changes", "message"),
     [
         ({"distillation": 0.0, "stored_views": 1}, "need a teacher"),
-        ({"distillation": 1.0, "stored_views": 1}, "need a teacher"),
-        (
-            {"distillation": 1.0, "teacher_sees": "views", "stored_views": 1, "targets": "soft"},
-            "teacher outputs for pairs",
-        ),
+        ({"distillation": 1.0, "stored_views": 1, "targets": "soft"}, "teacher outputs for pairs"),
         ({"augmentation": Augmentation(mixup=0.5)}, "no labels of its own"),
-        ({"distillation": 0.5, "teacher_sees": "views", "augmentation": Augmentation(mixup=0.5)}, "no labels"),
+        ({"distillation": 0.5, "augmentation": Augmentation(mixup=0.5)}, "no labels"),
     ],
 )
 def test_views_that_cannot_be_stored_are_refused(changes: dict[str, object], message: str) -> None:

@@ -24,8 +24,9 @@ __all__ = ["is_recipe_file", "read_recipe", "recipe_from_dict", "save_recipe"]
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 """Form of a recipe's name, which is part of the name of the run's folder."""
-_GONE = frozenset({"weight_shares", "weight_drop"})
-"""Fields of earlier recipes that are ignored: averages with the first weights, which no recipe used in the end."""
+_GONE = frozenset({"teacher_sees", "weight_drop", "weight_shares"})
+"""Fields of earlier recipes that are ignored, because no recipe used them in the end: averages with the first weights, and
+teachers of unchanged images."""
 _MAX_BYTES = 1 << 20
 """Largest recipe file, bytes: 300 times a complete recipe."""
 _KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
@@ -45,7 +46,10 @@ def read_recipe(path: Path | str) -> Recipe:
     """
     path = expand_path(path)
     try:
-        values = _without_gone(_read_object(path))
+        values = _read_object(path)
+        if values.get("distillation") and values.get("teacher_sees") == "images":
+            raise ConfigError("teachers get the changed images now: remove 'teacher_sees'")
+        values = _without_gone(values)
         values.setdefault("name", path.stem)
         if "model" not in values:
             raise ConfigError("the field 'model' is missing")
@@ -79,8 +83,6 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         ConfigError: A field is unknown, or a value is impossible.
     """
     fields = _without_gone(values)
-    if fields.get("distillation"):
-        fields.setdefault("teacher_sees", "views")  # runs stored before this field existed used views
     for name, documented in settings_of(Recipe).items():
         if documented.stored in fields:
             fields[name] = fields.pop(documented.stored)

@@ -34,7 +34,6 @@ _DISTILLED: dict[str, Any] = {
     "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5),
     "distillation": 1.0,
     "teacher": "best-teacher,teacher,hybrid,resnet",
-    "teacher_sees": "views",
     "stored_views": 30,
     "monitor": "last",
 }
@@ -124,9 +123,15 @@ NAMED: tuple[Recipe, ...] = (
         name="nano",
         model="residual",
         model_options={"widths": [8, 16, 22]},
-        **{**_SHIPPED, "epochs": 150},
-        augmentation=Augmentation(shift=1, flip=0.5, photo=0.05, outliers=0.02),  # its capacity is too small for more
-        distillation=0.7,
+        **{
+            **_DISTILLED,
+            "epochs": 240,
+            "weight_decay": 0.02,
+            "augmentation": Augmentation(
+                shift=1, flip=0.5, photo=0.05, outliers=0.02
+            ),  # its capacity is too small for more
+            "stored_views": 12,
+        },
     ),
     Recipe(
         name="improved-photos",
@@ -175,9 +180,7 @@ NAMED: tuple[Recipe, ...] = (
         **{
             **_PHOTO_STUDENT,
             "augmentation": Augmentation(shift=1, flip=0.5, photo=0.2, outliers=0.08),
-            "teacher": "teacher,hybrid",
-            "teacher_sees": "images",
-            "stored_views": 0,
+            "stored_views": 12,
         },
     ),
     Recipe(

@@ -142,12 +142,6 @@ class Recipe:
         "Recipes whose finished runs are the teachers, separated by commas.",
         panel="",
     )
-    teacher_sees: str = setting(
-        "images",
-        "Input of the teachers: the unchanged images, once, or the changed views, in each epoch.",
-        panel="Distillation",
-        choices=("images", "views"),
-    )
     stored_views: int = setting(
         0,
         "Number of changed copies of the training set that are drawn once and used in turn by the epochs; 0 draws at each "
@@ -216,19 +210,14 @@ class Recipe:
             raise ConfigError("early stopping and the plateau scheduler need a validation split: set --validation 0.1")
 
     def _check_teacher(self) -> None:
-        learns_from_views = self.distillation > 0 and self.teacher_sees == "views"
-        if self.distillation and self.targets == "soft" and self.teacher_sees == "images":
-            raise ConfigError(
-                "--teacher-sees images does not fit the mixed pairs of soft targets: set --teacher-sees views"
-            )
-        if self.stored_views and not learns_from_views:
-            raise ConfigError("stored views need a teacher: set --distillation, and --teacher-sees views")
+        if self.stored_views and not self.distillation:
+            raise ConfigError("stored views need a teacher: set --distillation")
         if self.stored_views and self.targets == "soft":
             raise ConfigError(
                 "stored views have no teacher outputs for pairs that a step mixes: set --mixup in place of soft targets"
             )
-        if self.augmentation.mixup and not (learns_from_views and self.distillation == 1):
-            raise ConfigError("mixup has no labels of its own: set --distillation 1 and --teacher-sees views")
+        if self.augmentation.mixup and self.distillation < 1:
+            raise ConfigError("mixup has no labels of its own: set --distillation 1")
 
     def _check_photos(self) -> None:
         if self.photo_share and not self.start:

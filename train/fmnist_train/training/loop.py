@@ -33,7 +33,7 @@ from fmnist_train.training.optim import Schedule, make_optimizer
 from fmnist_train.training.photos import PhotoData, PhotoSampler, photos_in_batch
 from fmnist_train.training.state import Epoch, TrainingState
 from fmnist_train.training.step import TrainingImages, TrainingStep
-from fmnist_train.training.teacher import StoredViews, ViewTeacher, make_teacher
+from fmnist_train.training.teacher import StoredViews, ViewTeacher
 from fmnist_train.training.validation import describe_photos, validate_images, validate_photos
 
 __all__ = ["Training", "TrainingError"]
@@ -102,7 +102,7 @@ class Training:
             self.state,
             network=wrap_distributed(self.model, recipe.batch_size),
             loss=Loss(recipe, len(labels)).to(device),
-            teacher=make_teacher(recipe, teachers, train.images, device),
+            teacher=ViewTeacher(teachers, device) if teachers and not recipe.stored_views else None,
             photo_teacher=ViewTeacher(photo_teachers, device) if photo_teachers else None,
             sampler=(
                 None if photos is None else PhotoSampler(photos.train, recipe.photo_balance, device, photo_teachers)

@@ -15,7 +15,7 @@ from fmnist_train.training.device import autocast
 from fmnist_train.training.loss import Loss, mix_pairs
 from fmnist_train.training.photos import PhotoBatch, PhotoSampler, photo_loss, photos_in_batch
 from fmnist_train.training.state import TrainingState
-from fmnist_train.training.teacher import Teacher, View, distillation_loss
+from fmnist_train.training.teacher import View, ViewTeacher, distillation_loss
 
 __all__ = ["TrainingImages", "TrainingStep"]
 
@@ -44,8 +44,8 @@ class TrainingStep:
     network: nn.Module
     """Network that is called, wrapped by DDP if several processes train."""
     loss: Loss
-    teacher: Teacher | None
-    photo_teacher: Teacher | None
+    teacher: ViewTeacher | None
+    photo_teacher: ViewTeacher | None
     """Teacher for images in stored views that were replaced by imitated photos."""
     sampler: PhotoSampler | None
     mixed_precision: bool
@@ -112,11 +112,11 @@ class TrainingStep:
         There are none without a teacher and without a stored view.
         """
         if view is None:
-            return None if self.teacher is None else self.teacher(chosen, images, photographed)
+            return None if self.teacher is None else self.teacher(images, photographed)
         logits, has_teacher = view.logits[chosen], ~photographed
         if self.photo_teacher is not None and photographed.any():
             positions = photographed.nonzero().squeeze(1)
-            of_photos = self.photo_teacher(chosen[positions], images[positions], photographed[positions])[0]
+            of_photos = self.photo_teacher(images[positions], photographed[positions])[0]
             logits, has_teacher = logits.index_copy(0, positions, of_photos), torch.ones_like(has_teacher)
         return logits[has_teacher], has_teacher
 

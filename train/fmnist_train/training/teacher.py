@@ -2,9 +2,8 @@
 
 The method is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531). Teachers get the same views as the student, so their
 logits reflect how clear each view is (Beyer et al. 2022, arXiv:2106.05237). ``ViewTeacher`` computes the logits of views at
-each step. ``StoredViews`` computes them once, for views that all students share. ``ImageTeacher`` computes the logits of each
-unchanged image once, for students too small to learn from difficult views. For images changed by ``photo``, only teachers
-trained with ``photo`` are used.
+each step. ``StoredViews`` computes them once, for views that all students share. For images changed by ``photo``, only
+teachers trained with ``photo`` are used.
 """
 
 import dataclasses
@@ -13,9 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,21 +21,17 @@ from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.checkpoint import FORMAT, Checkpoint, is_finished, load_checkpoint, read_tensors, write_tensors
 from fmnist_train.data.splits import arrays_sha256
-from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.recipes import DEFAULT_RECIPE, Recipe, current_name
 from fmnist_train.training.device import autocast
 
 __all__ = [
-    "ImageTeacher",
     "StoredViews",
-    "Teacher",
     "View",
     "ViewTeacher",
     "distillation_loss",
     "find_photo_teachers",
     "find_start",
     "find_teachers",
-    "make_teacher",
 ]
 
 
@@ -50,46 +43,6 @@ _TEACHER_BATCH = 250
 """Number of images in one call of the teachers: so few that activations stay in the processor's cache."""
 
 
-class Teacher(Protocol):
-    """Function that computes the teachers' logits of a batch."""
-
-    def __call__(self, positions: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the teachers' mean logits.
-
-        Args:
-            positions: Positions of the training images, int64 ``[N]``.
-            views: Changed images, float ``[N, 1, 28, 28]`` in 0..255.
-            photographed: Mask of the views that ``photo`` changed, bool ``[N]``.
-
-        Returns:
-            Logits, float ``[M, classes]``, of the M views that at least one teacher is trained for; and a mask of these views,
-            bool ``[N]``.
-        """
-        ...
-
-
-class ImageTeacher:
-    """Mean logits of the teachers for every unchanged training image, computed once.
-
-    Args:
-        checkpoints: Teachers, at least one.
-        images: uint8 ``[N, 28, 28]``.
-        device: Device of the teachers and of the logits.
-        mirrored: Whether the mean includes the logits of mirrored images, for students trained with mirrored images.
-    """
-
-    def __init__(
-        self, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device, *, mirrored: bool
-    ) -> None:
-        inputs = [images, images[..., ::-1]] if mirrored else [images]
-        logits = [predict_logits(teacher.model.to(device), each) for teacher in checkpoints for each in inputs]
-        self.logits = torch.from_numpy(np.mean(logits, axis=0)).to(device)
-
-    def __call__(self, positions: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the logits at ``positions``, and a mask that is true for all of them."""
-        return self.logits[positions], torch.ones_like(photographed)
-
-
 class ViewTeacher:
     """Mean logits of the teachers for each view; the teachers' weights stay unchanged."""
 
@@ -99,8 +52,17 @@ class ViewTeacher:
         self._trained_on_photographs = [_learned_photographs(checkpoint) for checkpoint in checkpoints]
 
     @torch.no_grad()
-    def __call__(self, positions: Tensor, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns, for each view, the mean logits of the teachers trained on such images; see ``Teacher``."""
+    def __call__(self, views: Tensor, photographed: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes, for each view, the mean logits of the teachers trained on such images.
+
+        Args:
+            views: Changed images, float or uint8 ``[N, 1, 28, 28]`` in 0..255.
+            photographed: Mask of the views that ``photo`` changed, bool ``[N]``.
+
+        Returns:
+            Logits, float ``[M, classes]``, of the M views that at least one teacher is trained for; and a mask of these views,
+            bool ``[N]``.
+        """
         total, count = 0, torch.zeros(len(views), 1, device=views.device)
         for network, learned in zip(self.networks, self._trained_on_photographs, strict=True):
             known = torch.ones_like(photographed) if learned else ~photographed
@@ -171,28 +133,10 @@ class StoredViews:
         return View(images, logits)
 
     def _teacher_logits(self, images: Tensor) -> Tensor:
-        all_images = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        photographed = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         inputs = images.contiguous(memory_format=torch.channels_last)
         with autocast(images.device, self.mixed_precision):
-            return self.teachers(all_images, inputs, ~all_images)[0].float()
-
-
-def make_teacher(
-    recipe: Recipe, checkpoints: Sequence[Checkpoint], images: np.ndarray, device: torch.device
-) -> Teacher | None:
-    """Returns the teacher of a recipe; None without checkpoints, and for recipes with ``StoredViews``.
-
-    Args:
-        recipe: Recipe of the student.
-        checkpoints: Teachers.
-        images: Training images, uint8 ``[N, 28, 28]``.
-        device: Device of the teachers.
-    """
-    if not checkpoints or recipe.stored_views:
-        return None
-    if recipe.teacher_sees == "views":
-        return ViewTeacher(checkpoints, device)
-    return ImageTeacher(checkpoints, images, device, mirrored=recipe.augmentation.flip > 0)
+            return self.teachers(inputs, photographed)[0].float()
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
