@@ -1,5 +1,6 @@
 """Evidence beside shipped models: copies of the run's files, metrics of all seeds, and a model card."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fmnist_export.model_card import model_card
-from fmnist_runtime.errors import CheckpointError
+from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.files import read_object
+from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.validation import unpack_logits
 
 __all__ = ["collect_evidence"]
@@ -58,16 +60,25 @@ def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed."""
-    rows = {}
+    rows, wanted = {}, _conditions(run, metrics)
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         other = read_object(path)
-        if other.get("recipe") != metrics["recipe"] or other.get("interrupted") or "averaged" in other:
+        if other.get("interrupted") or "averaged" in other or _conditions(path.parent, other) != wanted:
             continue
         parity = read_object(path.parent / "export" / "parity.json")
         current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
         rows[other["seed"]] = _seed_row(other, parity["accuracy"] if current else other.get("exported", {}))
     rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
     return rows
+
+
+def _conditions(run: Path, metrics: dict[str, Any]) -> tuple[Recipe, list[str]] | None:
+    """Returns what all seeds of a recipe share: its values, and its teachers as SHA-256, since recipes may be renamed."""
+    try:
+        recipe = recipe_from_dict(metrics.get("recipe", {}))
+    except ConfigError:
+        return None
+    return dataclasses.replace(recipe, teacher="", photo_teacher=""), read_object(run / "best.json").get("teachers", [])
 
 
 def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,9 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     shutil.copytree(runs[1] / "export", runs[0] / "export")  # of other weights, so not of this run
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "metrics.json").write_text('{"recipe": ')
+    earlier = json.loads((runs[0] / "metrics.json").read_text())
+    earlier["recipe"] |= {"teacher": "a-former-name", "weight_drop": 0.006}  # as an earlier version stored it
+    (runs[0] / "metrics.json").write_text(json.dumps(earlier))
     collect_evidence(runs[1], folder, report)
     rows = json.loads((folder / "metrics.json").read_text())["seeds"]
     assert [(row["seed"], row["test"]) for row in rows] == [(f["seed"], f["test"]["accuracy"]) for f in figures]
