@@ -181,6 +181,7 @@ def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     Image.init()  # or Pillow would register its plugins in the copy, once and for all
     monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    monkeypatch.setattr(Image, "ID", [k for k in Image.ID if k != "HEIF"])
     with pytest.raises(ImageError, match=r"HEIC photo.*pip install pillow-heif"):
         open_image(ftyp(b"heic"))
 
