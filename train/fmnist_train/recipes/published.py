@@ -179,7 +179,8 @@ NAMED: tuple[Recipe, ...] = (
         start="nano",
         **{
             **_PHOTO_STUDENT,
-            "augmentation": Augmentation(shift=1, flip=0.5, photo=0.2, outliers=0.08),
+            "epochs": 70,
+            "augmentation": Augmentation(shift=1, flip=0.5, photo=0.3, outliers=0.08),
             "stored_views": 12,
         },
     ),
