@@ -113,7 +113,7 @@ def _load(
     image: Image.Image, data: bytes, max_pixels: int | None, large_lock: AbstractContextManager[Any]
 ) -> Image.Image:
     """Decodes the pixels of an opened image; ``data`` is its file, if there is one."""
-    refuse_too_much(image, max_pixels)
+    refuse_too_much(image, max_pixels, data=data)
     if data:
         _reduce(image)
     if image.format == "TIFF":

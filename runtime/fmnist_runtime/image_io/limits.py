@@ -5,8 +5,8 @@ chunks that Pillow reads one by one in Python. A progressive JPEG can have thous
 """
 
 import io
+import math
 import re
-import struct
 from collections.abc import Iterator
 from itertools import islice
 
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fmnist_runtime.errors import ImageError
+from fmnist_runtime.image_io.tiff import count_pieces, piece_size, sample_bytes
 
 __all__ = [
     "MAX_BYTES",
@@ -53,6 +54,8 @@ _MODE_BYTES = {
 """Bytes a pixel at the peak of decoding and shrinking, by Pillow's mode; measured, as are all the following."""
 _OTHER_MODE_BYTES = 12
 """Bytes a pixel of any other mode, such as LA: Pillow keeps 4 bytes a pixel, and makes two more copies of 4 bytes."""
+_ONE_BYTE = frozenset(["1", "L", "P"])
+"""Modes of which Pillow keeps one byte a pixel; of most others four."""
 _TRANSPARENT_BYTES = {"1": 9, "L": 9, "P": 9}
 """Bytes a pixel of images with one transparent color, by mode: they become RGBA."""
 _FORMAT_BYTES = {"WEBP": (18, 18), "AVIF": (13.5, 16.8), "HEIF": (9.2, 12.5), "JPEG2000": (22.5, 28)}
@@ -62,8 +65,8 @@ bits. Phones take HEIF photos of 48 megapixels, which take 450 MB."""
 _DEEP_HEIF_BYTES = (15.4, 20.5)
 """Bytes a pixel of HEIF with 10 or 12 bits, unless its colors are halved in both directions (4:2:0): those take no more than
 with 8 bits."""
-_PROGRESSIVE_BYTES = 2
-"""Bytes a pixel and color component of a progressive JPEG: all its coefficients are in memory at the same time."""
+_COEFFICIENT_BYTES = 2
+"""Bytes a pixel and color component of a JPEG in several scans: all its coefficients are in memory at the same time."""
 MAX_SCANS = 100
 """Largest number of scans of a progressive JPEG: an ordinary file has about ten, a hostile one thousands."""
 MAX_HEADER_MARKERS = 1000
@@ -74,7 +77,10 @@ MAX_READS = 10_000_000
 """Largest number of ``read`` calls for one file: Pillow needs tens for an ordinary header, and millions for a hostile one."""
 _REFUSED = {
     "EPS": "EPS is a PostScript program, which is not run; convert it to PNG",
-    "IPTC": "IPTC is a container of another format; unpack it first",
+    **{
+        kind: f"{kind} may contain a picture of another format and of any size; convert it to PNG"
+        for kind in ("BLP", "FPX", "IPTC", "MIC")
+    },
 }
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
@@ -104,32 +110,39 @@ class Metered(io.BytesIO):
             raise ImageError("the file consists of too many small parts: refused")
 
 
-def refuse_too_much(image: Image.Image, max_pixels: int | None = None) -> None:
+def refuse_too_much(image: Image.Image, max_pixels: int | None = None, *, data: bytes = b"") -> None:
     """Checks the size and format of an opened image before it is decoded.
 
     Args:
         image: Image opened, but not decoded, by Pillow.
-        max_pixels: Largest number of pixels; None: only the limits of this module apply.
+        max_pixels: Largest number of pixels that the caller accepts; None: only the limits of this module apply.
+        data: The image's file; empty if it is unknown. A JPEG is then taken for one that is decoded row by row.
 
     Raises:
         ImageError: The image has no pixels, too many pixels, or a refused format.
     """
-    width, height = image.size
-    if not width or not height:
+    if not image.width or not image.height:
         raise ImageError("the picture has no pixels")
     if image.format in _REFUSED:
         raise ImageError(_REFUSED[image.format])
-    by_rows = image.format == "JPEG" and not image.info.get("progressive")
+    by_rows = image.format == "JPEG" and not image.info.get("progressive") and (not data or _is_in_one_scan(data))
     limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS)
+    size, memory = image.size, _bytes_per_pixel(image)
+    if image.format == "TIFF" and data:  # libtiff unpacks a whole strip or tile, which may be larger than the image
+        piece = piece_size(data, size)
+        size = max(size, piece, key=math.prod)
+        share = math.prod(piece) / math.prod(size)
+        memory = max(memory, (1 if image.mode in _ONE_BYTE else 4) + share * sample_bytes(image))
     if image.format and not by_rows:
-        limit = min(limit, int(MAX_DECODED_BYTES / _bytes_per_pixel(image)))
+        limit = min(limit, int(MAX_DECODED_BYTES / memory))
     if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
         limit = min(limit, MAX_PYTHON_PIXELS)
-    if width * height > limit == max_pixels:
-        advice = "send a smaller picture, or raise the limit (--max-pixels of fmnist-serve)"
+    if math.prod(size) > limit:
+        width, height = size
+        advice = "refused as a decompression bomb"
+        if limit == max_pixels:
+            advice = "send a smaller picture, or raise the limit (--max-pixels of fmnist-serve)"
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: {advice}")
-    if width * height > limit:
-        raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: refused as a decompression bomb")
 
 
 def describe_bomb(error: Image.DecompressionBombError) -> str:
@@ -141,7 +154,7 @@ def describe_bomb(error: Image.DecompressionBombError) -> str:
 def _bytes_per_pixel(image: Image.Image) -> float:
     """Returns the memory at the peak of decoding, in bytes a pixel."""
     if image.format == "JPEG":
-        return _PROGRESSIVE_BYTES * len(image.getbands())
+        return _COEFFICIENT_BYTES * len(image.getbands())
     if image.format == "HEIF" and image.info.get("bit_depth", 8) > 8 and image.info.get("chroma") != 420:
         return _DEEP_HEIF_BYTES[image.mode == "RGBA"]
     if image.format in _FORMAT_BYTES:
@@ -162,7 +175,7 @@ def refuse_many_pieces(data: bytes) -> None:
     many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind, _ in jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
-    if data.startswith((b"II", b"MM")) and _tiff_pieces(data) > MAX_PIECES:
+    if data.startswith((b"II", b"MM")) and count_pieces(data) > MAX_PIECES:
         raise ImageError(f"a TIFF of more than {MAX_PIECES:,} strips or tiles: refused as a decompression bomb")
 
 
@@ -197,18 +210,3 @@ def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
         yield kind, found.end()
         length = int.from_bytes(data[found.end() : found.end() + 2])
         position = found.end() + (length if kind not in (0x01, 0xD8) else 0)
-
-
-def _tiff_pieces(data: bytes) -> int:
-    """Returns the number of strips or tiles in the first directory of a TIFF or BigTIFF file."""
-    order, large = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
-    start, count, entry = ("Q", "Q", "HHQQ") if large else ("L", "H", "HHLL")
-    (position,) = struct.unpack_from(order + start, data, 8 if large else 4)
-    (entries,) = struct.unpack_from(order + count, data, position)
-    position += struct.calcsize(order + count)
-    pieces = 0
-    for number in range(min(entries, 1 << 16)):
-        tag, _, values, _ = struct.unpack_from(order + entry, data, position + number * struct.calcsize(order + entry))
-        if tag in (273, 324):  # StripOffsets, TileOffsets
-            pieces = max(pieces, values)
-    return pieces

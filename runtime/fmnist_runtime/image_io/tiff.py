@@ -1,17 +1,21 @@
-"""TIFF files: one kind that Pillow decodes to wrong pixels, the messages of libtiff, and the error message."""
+"""TIFF files: their strips and tiles, one kind that Pillow decodes to wrong pixels, and the messages of libtiff."""
 
+import struct
 from functools import cache
 
 from PIL import Image, _imaging
 
 from fmnist_runtime.errors import ImageError
 
-__all__ = ["UNREADABLE_TIFF", "prepare_tiff"]
+__all__ = ["UNREADABLE_TIFF", "count_pieces", "piece_size", "prepare_tiff", "sample_bytes"]
 
 UNREADABLE_TIFF = "a damaged or truncated TIFF, or one of a kind that Pillow does not read; export it as PNG or JPEG"
 """Error message: Pillow's own errors do not distinguish the two. It lacks floats in color, 64 bits, and raw sensor data."""
-_BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 284, 2
-"""Tags and a value of TIFF 6.0, sections 3 and 10."""
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 277, 284, 2
+_STRIP_OFFSETS, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 273, 278, 322, 323, 324
+"""Tags and a value of TIFF 6.0, sections 3, 10 and 15."""
+_INTEGER_BYTES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8}
+"""Size in bytes of each type of integers (TIFF 6.0, section 2, and BigTIFF)."""
 
 
 def prepare_tiff(image: Image.Image) -> None:
@@ -46,3 +50,49 @@ def _silence_libtiff() -> None:
         return
     set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     set_handler(None)
+
+
+def count_pieces(data: bytes) -> int:
+    """Returns the number of strips or tiles in the first directory of a TIFF or BigTIFF file.
+
+    Raises:
+        struct.error: The file ends in its header.
+    """
+    fields = _read_fields(data)
+    return max(fields.get(tag, (0, 0))[0] for tag in (_STRIP_OFFSETS, _TILE_OFFSETS))
+
+
+def piece_size(data: bytes, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns width and height of the strips or tiles of a TIFF file whose image has this size."""
+    fields = _read_fields(data)
+    if _TILE_WIDTH in fields and _TILE_LENGTH in fields:
+        return fields[_TILE_WIDTH][1], fields[_TILE_LENGTH][1]
+    width, height = size
+    return width, min(height, fields.get(_ROWS_PER_STRIP, (1, height))[1])
+
+
+def sample_bytes(image: Image.Image) -> float:
+    """Returns the size of an unpacked pixel of an opened TIFF file in bytes; 0 if libtiff unpacks nothing."""
+    if all(tile[0] != "libtiff" for tile in image.tile):  # type: ignore[attr-defined]
+        return 0
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return float(tags.get(_SAMPLES_PER_PIXEL, 1) * max(tags.get(_BITS_PER_SAMPLE, (1,))) / 8)
+
+
+def _read_fields(data: bytes) -> dict[int, tuple[int, int]]:
+    """Returns number of values and value by tag, of the first directory; the largest where a tag is repeated.
+
+    The value of a tag with several values is without meaning.
+    """
+    order, large = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
+    start, count, entry, length = ("Q", "Q", "HHQ8s", 20) if large else ("L", "H", "HHL4s", 12)
+    (position,) = struct.unpack_from(order + start, data, 8 if large else 4)
+    (entries,) = struct.unpack_from(order + count, data, position)
+    position += struct.calcsize(order + count)
+    fields: dict[int, tuple[int, int]] = {}
+    for number in range(min(entries, 1 << 16)):
+        tag, kind, values, content = struct.unpack_from(order + entry, data, position + number * length)
+        value = int.from_bytes(content[: _INTEGER_BYTES.get(kind, 0)], "little" if order == "<" else "big")
+        earlier = fields.get(tag, (0, 0))
+        fields[tag] = max(values, earlier[0]), max(value, earlier[1])
+    return fields

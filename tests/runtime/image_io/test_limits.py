@@ -71,6 +71,55 @@ def test_a_bomb_inside_an_icon() -> None:
         open_image(directory + inner)
 
 
+def test_formats_that_contain_others_are_refused() -> None:
+    jpeg = saved(Image.new("RGB", (3000, 3000)), "JPEG")
+    sizes = struct.pack("<6L16L16LL", 0, 0, 100, 100, 5, 0, 1000, *[0] * 15, len(jpeg), *[0] * 15, 0)
+    with pytest.raises(ImageError, match=r"BLP may contain a picture of another format .* convert it to PNG"):
+        open_image((b"BLP1" + sizes).ljust(1000, b"\0") + jpeg)
+
+
+@pytest.mark.parametrize("layout", ["<", ">"])
+def test_a_tiff_of_giant_tiles(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole tile is unpacked, however small the image in it is; of repeated tags, libtiff takes the first."""
+    packed = zlib.compress(bytes(1600 * 1600))
+    entries = [(256, 4, 10), (257, 4, 10), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1)]
+    entries += [(322, 4, 1600), (322, 4, 16), (323, 3, 1600), (324, 4, 8), (325, 4, len(packed))]
+    data = (b"II*\0" if layout == "<" else b"MM\0*") + struct.pack(layout + "L", 8 + len(packed)) + packed
+    data += struct.pack(layout + "H", len(entries))
+    for tag, kind, value in entries:
+        data += struct.pack(layout + "HHL", tag, kind, 1) + struct.pack(layout + "xHL"[kind - 2], value).ljust(4, b"\0")
+    assert open_image(data + bytes(4)).size == (10, 10)
+    with pytest.raises(ImageError, match="1600×1600 pixels is over the limit of 1,000,000: send a smaller picture"):
+        open_image(data + bytes(4), max_pixels=1_000_000)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 1_000_000)
+    with pytest.raises(ImageError, match="1600×1600 pixels is over the limit of 1,000,000: refused"):
+        open_image(data + bytes(4))
+
+
+def test_strips_of_ordinary_height_do_not_lower_the_limit() -> None:
+    data = saved(Image.new("RGB", (300, 200)), "TIFF", compression="tiff_adobe_deflate", strip_size=9000)
+    with Image.open(io.BytesIO(data)) as image:
+        image._size = (10_000, 10_000)
+        limits.refuse_too_much(image, data=data)
+
+
+def jpeg_in_three_scans(side: int) -> bytes:
+    """A baseline JPEG, gray, with a scan for each of its components."""
+    frame = struct.pack(">BHHB", 8, side, side, 3) + b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    codes = bytes((1, *[0] * 15, 0))  # a single one, of one bit, for no difference and for the end of a block
+    segments = [(0xDB, b"\0" + b"\1" * 64), (0xC0, frame), (0xC4, b"\0" + codes), (0xC4, b"\x10" + codes)]
+    segments += [(0xDA, bytes((1, number, 0, 0, 63, 0))) for number in (1, 2, 3)]
+    blocks = bytes((side // 8) ** 2 // 4)
+    parts = [struct.pack(">BBH", 255, kind, 2 + len(rest)) + rest + blocks * (kind == 0xDA) for kind, rest in segments]
+    return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9"
+
+
+def test_a_baseline_jpeg_in_several_scans_is_kept_whole_in_memory() -> None:
+    assert open_image(jpeg_in_three_scans(64)).size == (64, 64)
+    with pytest.raises(ImageError, match="8800×8800 pixels is over the limit of 75,000,000: refused"):
+        open_image(jpeg_in_three_scans(8800))
+
+
 def test_slow_decoders_get_smaller_pictures() -> None:
     header = b"qoif" + struct.pack(">2L2B", 5000, 5000, 3, 0)
     with pytest.raises(ImageError, match="4,000,000"):
@@ -179,6 +228,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
         ("GIF", "P", 50, {"transparency": 3}),
         ("JPEG", "RGB", 75, {"progressive": True, "subsampling": 0}),
         ("JPEG2000", "RGBA", 16.071, {}),
+        ("TIFF", "RGB", 64.285, {"compression": "tiff_adobe_deflate", "strip_size": 1 << 30}),
     ],
     ids=lambda value: str(value) if isinstance(value, str) else None,
 )
