@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.files import read_at_most, standard_input
+from fmnist_runtime.image_io.icons import refuse_large_icon
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
@@ -101,6 +102,7 @@ def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContext
     if isinstance(source, np.ndarray):
         return _load(_from_array(source), b"", max_pixels, large_lock)
     data = _read(source)
+    refuse_large_icon(data, max_pixels)
     try:
         return _load(_open(data), data, max_pixels, large_lock)
     except (OSError, SyntaxError) as error:

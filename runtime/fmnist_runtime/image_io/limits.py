@@ -19,6 +19,7 @@ from fmnist_runtime.image_io.tiff import count_pieces, piece_size, sample_bytes
 __all__ = [
     "MAX_BYTES",
     "MAX_HEADER_MARKERS",
+    "MAX_ICON_PIXELS",
     "MAX_PIXELS",
     "Metered",
     "describe_bomb",
@@ -33,6 +34,8 @@ MAX_PIXELS = 100_000_000
 """Pixels. Larger images are refused as decompression bombs: decoded, they take 300 MB and more."""
 MAX_JPEG_PIXELS = 300_000_000
 """Pixels of a baseline JPEG, which is decoded at a reduced scale, row by row; phones take photos of 200 megapixels."""
+MAX_ICON_PIXELS = 4_000_000
+"""Largest number of pixels of a picture in an icon file: ICO states up to 256×256, ICNS up to 1024×1024."""
 MAX_PYTHON_PIXELS = 4_000_000
 """Largest number of pixels for Pillow's decoders that are written in Python, which take about 1 µs a pixel."""
 MAX_DECODED_BYTES = 450_000_000
@@ -110,13 +113,16 @@ class Metered(io.BytesIO):
             raise ImageError("the file consists of too many small parts: refused")
 
 
-def refuse_too_much(image: Image.Image, max_pixels: int | None = None, *, data: bytes = b"") -> None:
+def refuse_too_much(
+    image: Image.Image, max_pixels: int | None = None, *, data: bytes = b"", most: int = MAX_JPEG_PIXELS
+) -> None:
     """Checks the size and format of an opened image before it is decoded.
 
     Args:
         image: Image opened, but not decoded, by Pillow.
         max_pixels: Largest number of pixels that the caller accepts; None: only the limits of this module apply.
         data: The image's file; empty if it is unknown. A JPEG is then taken for one that is decoded row by row.
+        most: Largest number of pixels of this kind of file.
 
     Raises:
         ImageError: The image has no pixels, too many pixels, or a refused format.
@@ -126,7 +132,7 @@ def refuse_too_much(image: Image.Image, max_pixels: int | None = None, *, data: 
     if image.format in _REFUSED:
         raise ImageError(_REFUSED[image.format])
     by_rows = image.format == "JPEG" and not image.info.get("progressive") and (not data or _is_in_one_scan(data))
-    limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS)
+    limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS, most)
     size, memory = image.size, _bytes_per_pixel(image)
     if image.format == "TIFF" and data:  # libtiff unpacks a whole strip or tile, which may be larger than the image
         piece = piece_size(data, size)

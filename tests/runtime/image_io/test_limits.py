@@ -64,11 +64,26 @@ def test_the_largest_sizes_have_the_same_message(kind: str) -> None:
         open_image(sizes[kind] + bytes(1000))
 
 
-def test_a_bomb_inside_an_icon() -> None:
-    inner = saved(Image.new("1", (20000, 20000)), "PNG")
-    directory = struct.pack("<3H4B2H2L", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22)
-    with pytest.raises(ImageError, match="bomb"):
-        open_image(directory + inner)
+def icon(kind: str, inner: bytes) -> bytes:
+    """An icon file that states at most 128×128 pixels, whatever the picture in it is."""
+    if kind == "ICO":
+        return struct.pack("<3H4B2H2L", 0, 1, 1, 64, 64, 0, 0, 1, 32, len(inner), 22) + inner
+    return b"icns" + struct.pack(">L4sL", 16 + len(inner), b"ic07", 8 + len(inner)) + inner
+
+
+@pytest.mark.parametrize(("kind", "inner"), [("ICO", "PNG"), ("ICO", "DIB"), ("ICNS", "PNG"), ("ICNS", "JPEG2000")])
+def test_a_bomb_inside_an_icon(kind: str, inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size is that of the picture in it, and Pillow decodes that of an ICO file when it opens the file."""
+    small = icon(kind, saved(Image.new("RGB", (128, 128)), inner))
+    assert open_image(small).size[0] == 128
+    large = icon(kind, saved(Image.new("RGB", (2500, 1700)), inner))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="2500×1700 pixels is over the limit of 4,000,000: refused"):
+        open_image(large)
+    with pytest.raises(ImageError, match="pixels is over the limit of 10,000: send a smaller picture"):
+        open_image(small, max_pixels=10_000)
+    with pytest.raises(ImageError, match="a damaged or truncated icon"):
+        open_image(icon(kind, b"nonsense" * 10))
 
 
 def test_formats_that_contain_others_are_refused() -> None:
