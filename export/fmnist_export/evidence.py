@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fmnist_export.model_card import model_card
-from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.errors import MALFORMED, CheckpointError, reason_of
 from fmnist_runtime.files import write_atomically
+from fmnist_train.checkpoint import is_share, read_metrics
 from fmnist_train.files import read_object
 from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.validation import unpack_logits
@@ -34,9 +35,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
                 write_atomically(folder / path.name, path.read_bytes())
     if not (run / "metrics.json").is_file():
         return
-    metrics = read_object(run / "metrics.json")
-    if not metrics:
-        raise CheckpointError(f"{run / 'metrics.json'} is damaged: 'fmnist-train --resume' writes it anew")
+    metrics = read_metrics(run)
     metrics["exported"] = {
         name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
@@ -45,29 +44,38 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     metrics["teachers"] = info.get("teachers", [])
     if "start" in info:
         metrics["start"] = info["start"]
+    photos = _photo_answers(info)
+    try:
+        card = model_card(metrics, report, photos=photos)
+    except MALFORMED as error:
+        advice = "'fmnist-train --resume' writes it anew"
+        raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomically(folder / "README.md", model_card(metrics, report, photos=_photo_answers(info)))
+    write_atomically(folder / "README.md", card)
 
 
 def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns a row for each seed of the recipe, from the runs beside this one and from the evidence that is replaced."""
-    kept = (
-        previous.get("seeds", []) if previous.get("recipe") == metrics["recipe"] and "averaged" not in previous else []
-    )
-    rows = {row["seed"]: row for row in kept} | _seeds(run, metrics)
+    seeds = previous.get("seeds")
+    same = previous.get("recipe") == metrics["recipe"] and "averaged" not in previous and isinstance(seeds, list)
+    kept = {row["seed"]: row for row in seeds if _is_row(row)} if same and seeds else {}
+    rows = kept | _seeds(run, metrics)
     return sorted(rows.values(), key=lambda row: row["seed"])
 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed."""
+    """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed; without damaged ones."""
     rows, wanted = {}, _conditions(run, metrics)
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
-        other = read_object(path)
+        try:
+            other = read_metrics(path.parent)
+        except CheckpointError:
+            continue
         if other.get("interrupted") or "averaged" in other or _conditions(path.parent, other) != wanted:
             continue
         parity = read_object(path.parent / "export" / "parity.json")
         current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
-        rows[other["seed"]] = _seed_row(other, parity["accuracy"] if current else other.get("exported", {}))
+        rows[other["seed"]] = _seed_row(other, parity.get("accuracy") if current else other.get("exported"))
     rows[metrics["seed"]] = _seed_row(metrics, metrics["exported"])
     return rows
 
@@ -76,15 +84,31 @@ def _conditions(run: Path, metrics: dict[str, Any]) -> tuple[Recipe, list[str]] 
     """Returns what all seeds of a recipe share: its values, and its teachers as SHA-256, since recipes may be renamed."""
     try:
         recipe = recipe_from_dict(metrics.get("recipe", {}))
-    except ConfigError:
+    except MALFORMED:
         return None
     return dataclasses.replace(recipe, teacher="", photo_teacher=""), read_object(run / "best.json").get("teachers", [])
 
 
-def _seed_row(metrics: dict[str, Any], exported: dict[str, Any]) -> dict[str, Any]:
+def _seed_row(metrics: dict[str, Any], exported: Any) -> dict[str, Any]:
     row = {key: metrics[key] for key in ("seed", "epoch")}
     row |= {"validation": metrics["validation"]["accuracy"], "test": metrics["test"]["accuracy"]}
-    return row | ({"int8": exported["int8"]["accuracy"]} if "int8" in exported else {})
+    try:
+        accuracy = exported["int8"]["accuracy"]
+    except MALFORMED:  # not exported to int8, or damaged
+        return row
+    return row | ({"int8": accuracy} if is_share(accuracy) else {})
+
+
+def _is_row(row: Any) -> bool:
+    """Returns whether a value is one that ``_seed_row`` returns."""
+    return (
+        isinstance(row, dict)
+        and all(isinstance(row.get(key), int) for key in ("seed", "epoch"))
+        and all(
+            is_share(row[key]) or (key == "validation" and row[key] is None) for key in row.keys() - {"seed", "epoch"}
+        )
+        and row.keys() >= {"validation", "test"}
+    )
 
 
 def _photo_answers(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:

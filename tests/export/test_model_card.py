@@ -152,3 +152,27 @@ def test_the_license_of_weights_from_own_images_is_their_owner_s(dataset: str, k
     checkpoint = load_checkpoint(artifacts)
     fields = build_metadata(replace(checkpoint, info={**checkpoint.info, "dataset": dataset}), 1, 1.0, {})
     assert fields["licence"].startswith("MIT" if known else "decided by the owner of the images")
+
+
+@pytest.mark.parametrize(
+    ("own", "sibling", "earlier"),
+    [
+        ({}, {"seed": "1"}, {}), ({}, {"epoch": None}, {}), ({}, {"test": None}, {}), ({}, {"exported": [1]}, {}),
+        ({}, {"recipe": {"augmentation": "ab"}}, {}),
+        ({}, {}, {"seeds": [1]}), ({}, {}, {"seeds": None}), ({}, {}, {"seeds": [{"seed": 2}]}),
+        ({"test": {}}, {}, {}), ({"recipe": None}, {}, {}), ({"averaged": 1}, {}, {}), ({"model": 1}, {}, {}),
+    ],
+)  # fmt: skip
+def test_damaged_figures_are_named_or_left_out(own: dict, sibling: dict, earlier: dict, tmp_path: Path) -> None:
+    """Those of the run itself are named; those of other runs, and of the evidence that is replaced, are left out."""
+    shipped = Path(__file__).parents[2] / "artifacts" / "nano"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    for name, damage in (("seed0", own), ("seed1", {"seed": 1} | sibling), ("seed0/export", {"seeds": []} | earlier)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(json.dumps(metrics | damage))
+    if own:
+        with pytest.raises(CheckpointError, match=r"seed0/metrics\.json is .*damaged.*--resume"):
+            collect_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
+    else:
+        collect_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
+        assert (tmp_path / "seed0" / "export" / "README.md").is_file()

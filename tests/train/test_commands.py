@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fmnist_train.checkpoint import load_checkpoint
+from fmnist_runtime.errors import CheckpointError
+from fmnist_train.checkpoint import load_checkpoint, read_metrics
 from fmnist_train.cli import app
+from fmnist_train.comparison.compare import _exported
 from fmnist_train.comparison.table import SECTION
 from fmnist_train.console import run_typer
 from fmnist_train.files import split_at_section
@@ -144,3 +146,45 @@ def test_a_run_with_damaged_figures_is_one_line(tmp_path: Path, capsys: pytest.C
     (run / "metrics.json").write_text('{"seed": 0}')
     assert run_typer(app, args=[*COMPARE, "--reuse-only", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 1
     assert "metrics.json is missing or damaged: 'fmnist-train --resume' writes it anew" in capsys.readouterr().err
+
+
+FIGURES = json.loads((Path(__file__).parents[2] / "artifacts" / "nano" / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"accuracy_interval": None}, {"accuracy_interval": "ab"}, {"accuracy_interval": [0.5]},
+        {"accuracy_interval": [0.1, 10**400]}, {"accuracy": float("nan")}, {"accuracy": 10**400}, {"accuracy": True},
+        {"training_seconds": 10**400}, {"training_seconds": float("inf")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_figures_that_cannot_be_are_damage(damage: dict, tmp_path: Path) -> None:
+    whole = tmp_path / "metrics.json"
+    whole.write_text(json.dumps(FIGURES))
+    assert read_metrics(tmp_path) == FIGURES
+    place = FIGURES if "training_seconds" in damage else FIGURES["test"]
+    whole.write_text(json.dumps(FIGURES | (damage if place is FIGURES else {"test": place | damage})))
+    with pytest.raises(CheckpointError, match=r"metrics\.json is missing or damaged"):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"files": [1]}, {"files": {"float32": []}}, {"files": {"int8": {"bytes": "x"}}}, {"files": None},
+        {"accuracy": None}, {"accuracy": {"int8": None}}, {"accuracy": {"int8": {"accuracy": float("nan")}}},
+        {"accuracy": {"int8": {"accuracy": [1]}}}, {"files": {"int8": {"bytes": 10**400}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_report_of_an_export_is_one_line(damage: dict, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(Path(__file__).parents[2] / "artifacts" / "nano")
+    report = tmp_path / "export" / "parity.json"
+    report.parent.mkdir()
+    report.write_text(json.dumps({"checkpoint_sha256": checkpoint.sha256}))
+    assert _exported(tmp_path, checkpoint)["int8_bytes"] is None
+    report.write_text(json.dumps({"checkpoint_sha256": checkpoint.sha256, **damage}))
+    with pytest.raises(CheckpointError, match=r"parity\.json is damaged: 'fmnist-export .*' writes it anew"):
+        _exported(tmp_path, checkpoint)

@@ -28,6 +28,7 @@ __all__ = [
     "Checkpoint",
     "find_checkpoint",
     "is_finished",
+    "is_share",
     "load_checkpoint",
     "newest_run",
     "read_metrics",
@@ -228,13 +229,34 @@ def read_metrics(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
     metrics = read_object(path)
     whole = all(isinstance(metrics.get(name), kind) for name, kind in _PARTS.items())
-    whole = whole and isinstance(metrics["validation"].get("accuracy", ""), int | float | None)
-    whole = whole and isinstance(metrics["test"].get("accuracy"), int | float)
-    if not whole:
+    if not whole or not _has_figures(metrics):
         raise CheckpointError(f"{path} is missing or damaged: 'fmnist-train --resume' writes it anew")
     return metrics
 
 
+def is_share(value: object) -> bool:
+    """Returns whether a value of JSON is a number from 0 to 1; NaN is none."""
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _has_figures(metrics: Mapping[str, Any]) -> bool:
+    """Returns whether accuracies and seconds are possible numbers; without validation images, their accuracy is None."""
+    validation = metrics["validation"].get("accuracy", "")
+    accuracy, interval = (metrics["test"].get(name) for name in ("accuracy", "accuracy_interval"))
+    return (
+        (validation is None or is_share(validation))
+        and isinstance(interval, list)
+        and len(interval) == 2
+        and all(is_share(value) for value in (accuracy, *interval))
+        and interval[0] - _ROUNDING <= accuracy <= interval[1] + _ROUNDING
+        and 0 <= metrics["training_seconds"] < _MOST_SECONDS
+    )
+
+
+_ROUNDING = 1e-9
+"""By which an interval may miss its accuracy: earlier versions rounded the end at 100% downwards."""
+_MOST_SECONDS = 1e12
+"""Bound of a training's time in seconds: JSON may hold integers larger than any float, and infinity."""
 _PARTS: dict[str, Any] = {
     **dict.fromkeys(("recipe", "validation", "test"), dict),
     **dict.fromkeys(("dataset", "checkpoint_sha256"), str),

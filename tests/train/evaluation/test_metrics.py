@@ -83,6 +83,13 @@ def test_wilson_interval_agrees_with_scipy(correct, images):
     assert wilson_interval(correct, images) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+@pytest.mark.parametrize(("correct", "images"), [(0, 3), (10, 10)])
+def test_an_interval_contains_its_share(correct, images):
+    """Rounding would exclude it, and a plot takes no negative length of an error bar."""
+    low, high = wilson_interval(correct, images)
+    assert low <= correct / images <= high
+
+
 def test_softmax_is_stable_and_temperature_softens():
     logits = np.array([[1000.0, 999.0, -1000.0]])
     assert softmax(logits).sum() == pytest.approx(1)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
-from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint, read_metrics
+from fmnist_train.checkpoint import Checkpoint, is_finished, is_share, load_checkpoint, read_metrics
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.sources import DataSource, Split, find_dataset
@@ -28,6 +28,10 @@ __all__ = ["PUBLISHED", "Comparison", "compare_recipes"]
 
 PUBLISHED = ("improved-published", "batchnorm", "fashion", "feedforward", "hybrid", "simple", "custom")
 """Recipes that are compared by default."""
+
+
+_MOST_BYTES = 1 << 40
+"""Bound of a model file's stated size: JSON may hold integers larger than any float."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,21 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     report = read_object(path)
     if report.get("checkpoint_sha256") != checkpoint.sha256:
         return found
-    for precision, written in (("float", "float32"), ("int8", "int8")):
-        found[f"{precision}_bytes"] = report.get("files", {}).get(written, {}).get("bytes")
-    found["int8_accuracy"] = report.get("accuracy", {}).get("int8", {}).get("accuracy")
+    try:
+        for precision, written in (("float", "float32"), ("int8", "int8")):
+            found[f"{precision}_bytes"] = report.get("files", {}).get(written, {}).get("bytes")
+        found["int8_accuracy"] = report.get("accuracy", {}).get("int8", {}).get("accuracy")
+    except MALFORMED as error:
+        raise _damaged(path, run) from error
+    sizes = (found["float_bytes"], found["int8_bytes"])
+    whole = all(size is None or (isinstance(size, int) and 0 < size <= _MOST_BYTES) for size in sizes)
+    if not whole or not (found["int8_accuracy"] is None or is_share(found["int8_accuracy"])):
+        raise _damaged(path, run)
     return found
+
+
+def _damaged(path: Path, run: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged: 'fmnist-export {run}' writes it anew; or remove it")
 
 
 def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def write_plot(rows: Sequence[Row], path: Path) -> None:
         axes.errorbar(
             row["macs"] / 1e6,
             row["accuracy"],
-            yerr=[[row["accuracy"] - low], [high - row["accuracy"]]],
+            yerr=[[max(0.0, row["accuracy"] - low)], [max(0.0, high - row["accuracy"])]],  # see wilson_interval
             fmt=MARKERS[place % len(MARKERS)],
             color=GRAY if row["name"].startswith("mean of") else f"C{place % 10}",
             capsize=3,

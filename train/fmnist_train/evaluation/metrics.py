@@ -37,7 +37,8 @@ def wilson_interval(correct: int, images: int) -> tuple[float, float]:
     share, spread = correct / images, _Z95**2 / images
     center = share + spread / 2
     half = _Z95 * sqrt(share * (1 - share) / images + spread / (4 * images))
-    return max(0.0, (center - half) / (1 + spread)), min(1.0, (center + half) / (1 + spread))
+    low, high = (center - half) / (1 + spread), (center + half) / (1 + spread)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding excludes some shares of 0 and 1
 
 
 def reliability_bins(

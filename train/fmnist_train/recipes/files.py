@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import MALFORMED, ConfigError
 from fmnist_runtime.files import read_at_most, write_atomically
 from fmnist_train.files import expand_path, nearest
 from fmnist_train.recipes.parts import Augmentation
@@ -92,7 +92,9 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
         augmentation["scale"] = tuple(augmentation["scale"])
         fields["class_weights"] = tuple(fields.get("class_weights", ()))
         return Recipe(**fields, augmentation=Augmentation(**augmentation))
-    except (TypeError, KeyError) as error:
+    except ConfigError:
+        raise
+    except MALFORMED as error:
         raise ConfigError(f"a stored recipe cannot be read by this version: {error}") from error
 
 
