@@ -60,11 +60,14 @@ _PLACEHOLDER = ".icloud"
 """Extension of the small file that stands for a photo which is stored in iCloud only."""
 _UNFINISHED = frozenset([".crdownload", ".part", ".partial"])
 """Extensions that browsers give to files while they download them, in lower case."""
+_LIBRARIES = (".aplibrary", ".photolibrary", ".photoslibrary")
+"""Extensions of the photo libraries of a Mac: folders that hold each photo at least twice, as original and as preview."""
 _ADVICE = {
     "raw": ("camera raw file", "camera raw files", "export as JPEG or PNG"),
     "icloud": ("placeholder of a photo in iCloud", "placeholders of photos in iCloud", "download the photos first"),
     "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
     "archive": ("archive", "archives", "unpack first"),
+    "library": ("photo library", "photo libraries", "export the photos from the program first"),
     "other": ("SVG, PDF or JPEG XL file", "SVG, PDF or JPEG XL files", "export as JPEG or PNG"),
     "unnamed": (
         "picture without a known extension",
@@ -75,20 +78,24 @@ _ADVICE = {
 """For each kind of file: its name in the singular and plural, and what to do."""
 
 
+_NAMED = frozenset(["icloud", "library"])
+"""Kinds of hidden names that hold photos of the user."""
+
+
 def is_hidden(name: str) -> bool:
     """Returns whether a name is that of a program's internal file or folder, not of the user's.
 
     Editors and systems use a leading dot (``.ipynb_checkpoints``, ``.Trash-1000``, the ``._photo.jpg`` of a Mac). Archives
-    made on a Mac have the folder ``__MACOSX``.
+    made on a Mac have the folder ``__MACOSX``. A photo library, which a Mac shows as one file, belongs to a program, too.
     """
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES or name.lower().endswith(_LIBRARIES)
 
 
 def is_passed_over(path: str) -> bool:
     """Returns whether a file may hold photos although its name is not that of a readable image; see ``describe_hidden``."""
     name = os.path.basename(path)  # noqa: PTH119 (a Path would take longer; so below)
     if is_hidden(name):
-        return _kind(name) == "icloud"
+        return _kind(name) in _NAMED
     kind = _kind(name)
     return kind != "" and (kind != "unnamed" or _is_picture(path))
 
@@ -140,15 +147,19 @@ def _kind(name: str) -> str:
         return "unfinished"
     if extension == _PLACEHOLDER:
         return "icloud"
+    if extension in _LIBRARIES:
+        return "library"
     return "" if extension in EXTENSIONS or extension in _NO_PICTURES else "unnamed"
 
 
 def _kind_left_out(path: str) -> str:
-    """Returns the kind of a path that was left out; an empty text for hidden names and for folders."""
+    """Returns the kind of a path that was left out; an empty text for hidden names and for most folders."""
     name = os.path.basename(path)  # noqa: PTH119
     kind = _kind(name)
+    if kind == "library":
+        return kind
     # A path in an object store is no local folder either.
-    return kind if not os.path.isdir(path) and (kind == "icloud" or not is_hidden(name)) else ""  # noqa: PTH112
+    return kind if not os.path.isdir(path) and (kind in _NAMED or not is_hidden(name)) else ""  # noqa: PTH112
 
 
 def _is_picture(path: str) -> bool:

@@ -205,6 +205,20 @@ def test_heif_of_cameras_is_read(tmp_path: Path) -> None:
     assert list(find_images(tmp_path)) == [tmp_path / "IMG_1.HIF"]
 
 
+def test_a_photo_library_of_a_mac_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It holds each photo as an original and as previews, so each was classified two times and more."""
+    library = tmp_path / "My Photos.photoslibrary"
+    for folder in ("originals", "resources/derivatives"):
+        (library / folder).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(library / folder / "1.png")
+    (source,) = expand([str(tmp_path)], report=True)
+    named = f"left out 1 photo library, such as {library} (export the photos from the program first)"
+    assert source.error == f"the folder holds no pictures; {named}"
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    assert [source.name for source in expand([str(tmp_path)], report=True)] == [str(tmp_path / "a.png")]
+    assert named in caplog.records[-1].message
+
+
 def test_archives_beside_photos_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Photos that are still packed would have no answer, without a word."""
     for name in ("iCloud Photos.ZIP", "b.7z", "._b.7z"):
