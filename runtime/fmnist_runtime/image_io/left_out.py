@@ -78,10 +78,6 @@ _ADVICE = {
 """For each kind of file: its name in the singular and plural, and what to do."""
 
 
-_NAMED = frozenset(["icloud", "library"])
-"""Kinds of hidden names that hold photos of the user."""
-
-
 def is_hidden(name: str) -> bool:
     """Returns whether a name is that of a program's internal file or folder, not of the user's.
 
@@ -95,7 +91,7 @@ def is_passed_over(path: str) -> bool:
     """Returns whether a file may hold photos although its name is not that of a readable image; see ``describe_hidden``."""
     name = os.path.basename(path)  # noqa: PTH119 (a Path would take longer; so below)
     if is_hidden(name):
-        return _kind(name) in _NAMED
+        return _kind(name) in ("icloud", "library")
     kind = _kind(name)
     return kind != "" and (kind != "unnamed" or _is_picture(path))
 
@@ -159,7 +155,7 @@ def _kind_left_out(path: str) -> str:
     if kind == "library":
         return kind
     # A path in an object store is no local folder either.
-    return kind if not os.path.isdir(path) and (kind in _NAMED or not is_hidden(name)) else ""  # noqa: PTH112
+    return kind if not os.path.isdir(path) and (kind == "icloud" or not is_hidden(name)) else ""  # noqa: PTH112
 
 
 def _is_picture(path: str) -> bool:
