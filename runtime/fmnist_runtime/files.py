@@ -5,7 +5,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -124,12 +125,19 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     target = _follow_links(path)
-    try:
-        if _is_open_file(target) or (target.exists() and not target.is_file() and not target.is_dir()):
+    with _naming(path):
+        if _is_written_in_place(target):
             _write_in_place(target, content)
         else:
             _replace(target, content)
-    except OSError as error:  # a write names no file, and an open another one
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts a path into an ``OSError``: a write names no file, and an open another one."""
+    try:
+        yield
+    except OSError as error:
         error.filename = os.fspath(path)
         raise
 
@@ -141,6 +149,11 @@ def _follow_links(path: Path) -> Path:
             break
         path = path.parent / path.readlink()
     return path
+
+
+def _is_written_in_place(path: Path) -> bool:
+    """Returns whether a path is an open file, a device or a pipe."""
+    return _is_open_file(path) or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def _is_open_file(path: Path) -> bool:
@@ -170,8 +183,8 @@ def _replace(path: Path, content: bytes) -> None:
 def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[str] = ()) -> None:
     """Writes several files into a folder, which is created if it does not exist.
 
-    All are completed in a hidden folder beside their targets before the first one is put in place, so a full disk changes
-    nothing.
+    All are completed in hidden folders beside their targets before the first one is put in place, so a full disk changes
+    nothing. Links, devices and pipes stay, as by ``write_atomically``.
 
     Args:
         folder: Folder of the files.
@@ -181,25 +194,43 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
     Raises:
         OSError: The folder or a file, which ``filename`` holds, cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden: dict[Path, Path] = {}
+    complete: dict[str, tuple[Path, Path]] = {}
+    with ExitStack() as stack:
+        for file, data in files.items():
+            target = _follow_links(folder / file)
+            if _is_written_in_place(target):
+                continue
+            with _naming(folder / file):
+                parent = target.parent if (folder / file).is_symlink() else _nearest_folder(target.parent)
+                if parent not in hidden:
+                    hidden[parent] = stack.enter_context(_hidden_folder(parent))
+                complete[file] = hidden[parent] / str(len(complete)), target
+                _replace(complete[file][0], data)
+        for file in remove:
+            (folder / file).unlink(missing_ok=True)
+        for file, data in files.items():
+            with _naming(folder / file):
+                if file in complete:
+                    path, target = complete[file]
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(target)
+                else:
+                    write_atomically(folder / file, data)
+
+
+@contextmanager
+def _hidden_folder(parent: Path) -> Iterator[Path]:
+    """Creates a folder in which files are completed, and removes it in the end, with those that killed processes left."""
     import shutil  # both are slow to import, and needed only here
     import tempfile
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"{_UNFINISHED}*"):
+    for leftover in parent.glob(f"{_UNFINISHED}*"):
         if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as name:
-        for file, data in files.items():
-            try:
-                write_atomically(Path(name, file), data)
-            except OSError as error:
-                error.filename = str(folder / file)
-                raise
-        for file in remove:
-            (folder / file).unlink(missing_ok=True)
-        for file in files:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            Path(name, file).replace(folder / file)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=parent) as name:
+        yield Path(name)
 
 
 def make_folder(folder: Path) -> None:
@@ -224,6 +255,11 @@ def check_folder(folder: Path) -> None:
     Raises:
         FileError: The folder, or its nearest parent that exists, cannot be written into.
     """
+    make_folder(_nearest_folder(folder))
+
+
+def _nearest_folder(folder: Path) -> Path:
+    """Returns a folder, or the nearest of its parents that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    make_folder(folder)
+    return folder

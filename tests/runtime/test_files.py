@@ -196,6 +196,33 @@ def test_files_are_written_together_or_not_at_all(writes: int, tmp_path: Path, m
     assert sorted((tmp_path / "new").rglob("*")) == before and (tmp_path / "new" / "a").read_bytes() == b"1"
 
 
+def test_links_in_a_folder_stay_as_those_to_single_files_do(tmp_path: Path) -> None:
+    folder, store = tmp_path / "folder", tmp_path / "store"
+    for path in (folder, store / "deep"):
+        path.mkdir(parents=True)
+    (store / "a").write_bytes(b"old")
+    (store / "gone").write_bytes(b"earlier")
+    (folder / "a").symlink_to(store / "a")
+    (folder / "new").symlink_to(store / "new")
+    (folder / "deep").symlink_to(store / "deep")
+    (folder / "gone").symlink_to(store / "gone")
+    os.mkfifo(folder / "pipe")
+    reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files = ("a", "deep/b", "new", "pipe")
+        write_together(folder, {name: name.encode() for name in files}, remove=["gone"])
+        assert os.read(reader, 100) == b"pipe" and (folder / "pipe").is_fifo()
+    finally:
+        os.close(reader)
+    assert all((folder / name).is_symlink() for name in ("a", "new", "deep")) and not (folder / "gone").is_symlink()
+    assert {path.name: path.read_bytes() for path in store.rglob("*") if path.is_file()} == {
+        "a": b"a",
+        "b": b"deep/b",
+        "new": b"new",
+        "gone": b"earlier",
+    }
+
+
 def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     for name in ("old", "young"):
         (tmp_path / f".fmnist-unfinished-{name}").mkdir()
