@@ -31,9 +31,9 @@ def energy(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def certainty(logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Returns 1 minus the entropy of the calibrated probabilities over its maximum, ``[N]`` in 0..1."""
+    """Returns 1 minus the entropy of the calibrated probabilities over its maximum, ``[N]`` in 0..1; 1 for a single class."""
     terms = probabilities * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    values: np.ndarray = 1 + terms.sum(axis=1) / np.log(probabilities.shape[1])
+    values: np.ndarray = 1 + terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))
     return values
 
 

@@ -29,7 +29,7 @@ export const SCORES = {
   certainty: (logits, probabilities) =>
     1 +
     Array.from(probabilities).reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0) /
-      Math.log(probabilities.length),
+      Math.log(Math.max(2, probabilities.length)),
 };
 
 export class Classifier {

@@ -42,6 +42,12 @@ def test_scores_are_higher_for_what_is_familiar() -> None:
     assert SCORES["certainty"](logits[:1], halves) == pytest.approx([0.5])
 
 
+def test_the_only_class_of_a_model_is_certain(make_model: Make) -> None:
+    rule = {"score": "certainty", "threshold": 0.9, "acceptance": 0.95}
+    prediction = Classifier.load(make_model(classes=1, labels=["shoe"], reject=rule))(np.full((28, 28), 9, np.uint8))
+    assert prediction.label == "shoe" and prediction.probability == 1 and not prediction.rejected
+
+
 @pytest.mark.parametrize(
     ("score", "threshold", "texts"),
     [(0.5, 0.75, ("0.5", "0.75")), (0.9996, 1.0, ("0.9996", "1")), (0.12345, 0.12346, ("0.12345", "0.12346"))],

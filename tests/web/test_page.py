@@ -122,8 +122,9 @@ def test_the_evidence_is_that_of_the_reports(page) -> None:
     np.testing.assert_allclose(np.reshape(found, (28, 28)), expected[0], rtol=1e-5, atol=1e-5)
 
 
-def test_scores_and_bits_equal_those_of_the_command(page) -> None:
-    logits = np.random.default_rng(0).normal(0, 4, 10).astype(np.float32)
+@pytest.mark.parametrize("classes", [10, 1])
+def test_scores_and_bits_equal_those_of_the_command(page, classes: int) -> None:
+    logits = np.random.default_rng(0).normal(0, 4, classes).astype(np.float32)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     found = page.evaluate(
         """async ({ logits, shares }) => {
