@@ -45,7 +45,7 @@ def run(service: Service, sock: socket.socket) -> None:
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # its warnings are about clients, and advise to install libraries
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -82,6 +82,19 @@ def test_an_offered_upgrade_is_ignored(strict, small: bytes) -> None:
     assert not [event for event in strict.events() if event["level"] == "warning"]
 
 
+def test_the_log_has_no_lines_of_the_server_library(strict) -> None:
+    heads = [b"CONNECT /healthz", b"CONNECT a:443", b"nonsense"]
+    offers = [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"]
+    before = len(strict.events())
+    for head in heads:
+        for offer in offers:
+            request = head + b" HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n"
+            assert talk(strict.port, request, close=True).startswith(b"HTTP/1.1 40")
+    with strict.client() as client:
+        assert client.get("/healthz").status_code == 200
+    assert {event["event"] for event in strict.events()[before:]} == {"request"}
+
+
 def test_each_limit_has_its_status(strict, small: bytes) -> None:
     wide = png(np.zeros((1000, 1001), np.uint8))
     requests = [
