@@ -100,7 +100,10 @@ def _add_outputs(parser: CommandParser) -> None:
     form.add_argument("--json", action="store_true", help="print one line with a JSON object for each image")
     form.add_argument("--csv", action="store_true", help="print comma-separated values with a header")
     parser.add_argument(
-        "--show", type=Path, metavar="DIR", help="write each photo beside the network's input into this folder"
+        "--show",
+        type=Path,
+        metavar="DIR",
+        help="write each photo beside the network's input into this folder; files of other programs are not replaced",
     )
     messages = parser.add_mutually_exclusive_group()
     messages.add_argument("-q", "--quiet", action="store_true", help="print neither error messages nor progress")

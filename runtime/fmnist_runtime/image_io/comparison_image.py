@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.files import write_atomically
@@ -17,6 +18,10 @@ __all__ = ["ComparisonFolder", "side_by_side", "write_comparison"]
 
 _SIDE = 280
 """Side of each half of the image in pixels: ten for each pixel of the network's input."""
+_KEYWORD, _VALUE = "Software", "fmnist-infer --show"
+"""Text chunk that marks our own images (PNG specification, 11.3.3.2). Pillow writes it behind the header."""
+_MARK_BYTES = 100
+"""Bytes of a file that hold the chunk: signature and header have 33, and it has 40."""
 
 
 class ComparisonFolder:
@@ -56,7 +61,7 @@ def side_by_side(photo: Image.Image, network_input: np.ndarray) -> Image.Image:
 
 
 def write_comparison(photo: Image.Image, network_input: np.ndarray, folder: Path, name: str) -> None:
-    """Writes ``side_by_side`` as a PNG into a folder, whole or not at all.
+    """Writes ``side_by_side`` as a PNG into a folder, whole or not at all; replaces only what this function has written.
 
     Args:
         photo: Decoded photo.
@@ -65,15 +70,23 @@ def write_comparison(photo: Image.Image, network_input: np.ndarray, folder: Path
         name: Path of the photo, from which the file name is derived.
 
     Raises:
-        FmnistError: The folder cannot be written.
+        FmnistError: The folder cannot be written, or has another program's file of the same name.
     """
-    file = io.BytesIO()
-    side_by_side(photo, network_input).save(file, "PNG")
+    file, mark = io.BytesIO(), PngInfo()
+    mark.add_text(_KEYWORD, _VALUE)
+    side_by_side(photo, network_input).save(file, "PNG", pnginfo=mark)
     target = folder / f"{_stem(name)}.png"
     try:
+        if target.is_file() and not _is_own(target):
+            raise FmnistError(f"--show: {target} exists and was not written by this command: name another folder")
         write_atomically(target, file.getvalue())
     except OSError as error:
         raise FmnistError(f"--show: cannot write {target}: {error.strerror or error}") from error
+
+
+def _is_own(path: Path) -> bool:
+    with path.open("rb") as file:
+        return f"{_KEYWORD}\0{_VALUE}".encode() in file.read(_MARK_BYTES)
 
 
 def _stem(name: str) -> str:

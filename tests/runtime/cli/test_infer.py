@@ -78,6 +78,23 @@ def test_show_keeps_pictures_of_like_names_apart(tmp_path: Path) -> None:
     assert len(list((tmp_path / "seen").iterdir())) == 2
 
 
+def test_show_replaces_its_own_pictures_only(tmp_path: Path) -> None:
+    for photo in ("x.jpg", "y.jpg"):
+        (tmp_path / photo).write_bytes((EXAMPLES / "shirt.jpg").read_bytes())
+    assert infer("x.jpg", "--show", "seen", cwd=tmp_path).returncode == 0
+    assert infer("x.jpg", "--show", "seen", cwd=tmp_path).stderr == b""
+    foreign = tmp_path / "seen" / "y.jpg.png"
+    with Image.open(tmp_path / "seen" / "x.jpg.png") as own:  # the same picture, of another program
+        own.save(foreign)
+    before = foreign.read_bytes()
+    done = infer("y.jpg", "--show", "seen", cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout.startswith(b"Shirt") and foreign.read_bytes() == before
+    expected = (
+        f"error: --show: {Path('seen', 'y.jpg.png')} exists and was not written by this command: name another folder"
+    )
+    assert done.stderr.decode().splitlines() == [expected]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
