@@ -97,11 +97,14 @@ def is_picture(value: object) -> bool:
 
 
 def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContextManager[Any]) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return _load(source, b"", max_pixels, large_lock)
     if isinstance(source, np.ndarray):
-        return _load(_from_array(source), b"", max_pixels, large_lock)
-    data = _read(source)
+        source = _from_array(source)
+    if isinstance(source, Image.Image):
+        data = _undecoded_file(source)
+        if not data:
+            return _load(source, b"", max_pixels, large_lock)
+    else:
+        data = _read(source)
     refuse_large_icon(data, max_pixels)
     try:
         return _load(_open(data), data, max_pixels, large_lock)
@@ -109,6 +112,24 @@ def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContext
         if unread := describe_jpeg(data):  # only now: which kinds are read depends on Pillow's version of libjpeg-turbo
             raise ImageError(unread) from error
         raise
+
+
+def _undecoded_file(image: Image.Image) -> bytes:
+    """Returns the file of an image that Pillow has opened, but not decoded; no bytes for any other image.
+
+    Decoded from its file, it has the limits of files, and the caller's image takes no memory. Another frame of an animation
+    than the first is decoded by the caller's image.
+    """
+    waits = bool(getattr(image, "tile", ())) or (image.format == "ICNS" and getattr(image, "_im", image) is None)
+    file = getattr(image, "fp", None)
+    if file is None or not waits or image.tell():
+        return b""
+    position = file.tell()
+    file.seek(0)
+    try:
+        return _read(file)
+    finally:
+        file.seek(position)
 
 
 def _load(

@@ -135,6 +135,40 @@ def test_a_baseline_jpeg_in_several_scans_is_kept_whole_in_memory() -> None:
         open_image(jpeg_in_three_scans(8800))
 
 
+@pytest.mark.parametrize("closes", [False, True], ids=["file object", "path"])
+def test_an_image_that_pillow_has_not_decoded_has_the_limits_of_its_file(closes: bool, tmp_path: Path) -> None:
+    progressive = saved(Image.open(EXAMPLES / "shirt.jpg"), "JPEG", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    files = {
+        "over the limit of 75,000,000": jpeg_in_three_scans(8800),
+        "more than 100 scans": progressive[:-2] + progressive[last:-2] * limits.MAX_SCANS + progressive[-2:],
+        "strips or tiles": tiff_of_strips(limits.MAX_PIECES + 1),
+        "over the limit of 4,000,000": icon("ICNS", saved(Image.new("RGB", (2500, 1700)), "PNG")),
+        "": saved(Image.open(EXAMPLES / "shirt.jpg"), "JPEG"),
+    }
+    for number, (message, data) in enumerate(files.items()):
+        path = tmp_path / str(number)
+        path.write_bytes(data)
+        with Image.open(path if closes else io.BytesIO(data)) as image:
+            if message:
+                with pytest.raises(ImageError, match=message):
+                    open_image(image)
+            else:
+                assert open_image(image).tobytes() == open_image(data).tobytes()
+                assert image.tobytes() == Image.open(io.BytesIO(data)).tobytes()  # as it was
+                assert open_image(image).size == image.size  # now decoded, so it is the caller's memory
+
+
+def test_another_frame_of_an_animation_is_the_one_that_is_read() -> None:
+    file = io.BytesIO()
+    Image.new("L", (50, 40), 10).save(file, "GIF", save_all=True, append_images=[Image.new("L", (50, 40), 200)])
+    with Image.open(file) as image:
+        image.seek(1)
+        assert open_image(image).convert("L").getpixel((20, 20)) == 200
+        image.seek(0)
+        assert open_image(image).convert("L").getpixel((20, 20)) == 10
+
+
 def test_slow_decoders_get_smaller_pictures() -> None:
     header = b"qoif" + struct.pack(">2L2B", 5000, 5000, 3, 0)
     with pytest.raises(ImageError, match="4,000,000"):
