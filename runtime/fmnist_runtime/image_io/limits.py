@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fmnist_runtime.errors import ImageError
+from fmnist_runtime.image_io.avif import decoded_bytes, read_frames
 from fmnist_runtime.image_io.tiff import count_pieces, piece_size, sample_bytes
 
 __all__ = [
@@ -139,6 +140,10 @@ def refuse_too_much(
         size = max(size, piece, key=math.prod)
         share = math.prod(piece) / math.prod(size)
         memory = max(memory, (1 if image.mode in _ONE_BYTE else 4) + share * sample_bytes(image))
+    if image.format == "AVIF" and data:
+        frames, transparent = read_frames(data), image.mode == "RGBA"
+        size = max(size, *(frame.size for frame in frames), key=math.prod)
+        memory = max(memory, decoded_bytes(frames, image.size, transparent=transparent) / math.prod(size))
     if image.format and not by_rows:
         limit = min(limit, int(MAX_DECODED_BYTES / memory))
     if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io import limits
@@ -290,6 +290,20 @@ def test_no_picture_takes_more_than_500_megabytes(
     assert int(done.stdout) * 1024 < 500e6
     assert ("refused as a decompression bomb" in done.stderr) == (excess > 0)
     assert done.stderr.count("\n") == (excess > 0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of its memory in /proc")
+@pytest.mark.skipif(not features.check("avif"), reason="needs a Pillow that writes AVIF")
+@pytest.mark.parametrize(("side", "stated"), [(5600, 5500), (2000, 5600), (6000, 100)])
+def test_an_avif_of_a_false_size_takes_no_more(side: int, stated: int, tmp_path: Path) -> None:
+    path, options = tmp_path / "picture", {"speed": 10, "subsampling": "4:4:4"}
+    command = [sys.executable, "-c", WRITE, "AVIF", "RGB", str(side), str(side), str(path), repr(options)]
+    subprocess.run(command, check=True)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(struct.pack(">2L", side, side), struct.pack(">2L", stated, stated)))
+    done = subprocess.run([sys.executable, "-c", READ, str(path)], check=True, capture_output=True, text=True)
+    assert int(done.stdout) * 1024 < 500e6
+    assert ("over the limit of" in done.stderr) == (side == 6000)
 
 
 def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
