@@ -104,7 +104,7 @@ def _items(
     content: memoryview, file: list[memoryview], inside: list[memoryview], budget: _Budget
 ) -> Iterator[memoryview]:
     """Yields the content of each item that a box ``iloc`` lists (ISO 14496-12, 8.11.3), from each of its possible sources."""
-    version, sizes, position = content[0], int.from_bytes(content[4:6]), 6
+    version, sizes, position = int.from_bytes(content[:1]), int.from_bytes(content[4:6]), 6
 
     def read(size: int) -> int:
         nonlocal position

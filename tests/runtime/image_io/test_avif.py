@@ -92,7 +92,12 @@ def test_a_frame_header_may_state_another_size(override: int) -> None:
 def test_headers_without_end_and_without_frames() -> None:
     for units in (b"", b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x1a\1\0", b"\x3c", b"\x0a\0"):
         assert list(read_coded_frames(memoryview(units), lambda: None)) == []
-    for data in (b"", b"\0\0\0\x20ftypavif", b"\0\0\0\1meta" + bytes(8)):
+    for data in (
+        b"",
+        b"\0\0\0\x20ftypavif",
+        b"\0\0\0\x14meta" + bytes(4) + b"\0\0\0\x08iloc",
+        b"\0\0\0\1meta" + bytes(8),
+    ):
         with pytest.raises(ImageError, match="damaged or truncated AVIF"):
             read_frames(data)
 
