@@ -149,13 +149,14 @@ def _kind(name: str) -> str:
 
 
 def _kind_left_out(path: str) -> str:
-    """Returns the kind of a path that was left out; an empty text for hidden names and for most folders."""
+    """Returns the kind of a path that was left out; an empty text for hidden names, most folders, and links to nowhere."""
     name = os.path.basename(path)  # noqa: PTH119
     kind = _kind(name)
     if kind == "library":
         return kind
-    # A path in an object store is no local folder either.
-    return kind if not os.path.isdir(path) and (kind == "icloud" or not is_hidden(name)) else ""  # noqa: PTH112
+    # A path in an object store is no local folder either. A link that cannot be followed may lead to one.
+    is_folder = os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path))  # noqa: PTH110, PTH112, PTH114
+    return kind if not is_folder and (kind == "icloud" or not is_hidden(name)) else ""
 
 
 def _is_picture(path: str) -> bool:

@@ -86,8 +86,8 @@ def find_images(
 
     Args:
         folder: Folder to search; its own name may be anything.
-        hidden: List to which the paths that are left out are appended: hidden images and folders, links to folders, and
-            photos in files of other names (see ``is_passed_over``).
+        hidden: List to which the paths that are left out are appended: hidden images and folders, links to folders or to
+            what cannot be reached, and photos in files of other names (see ``is_passed_over``).
         output: Folder below it that is left out, too, because the caller writes images into it.
     """
     root = os.fspath(folder)
@@ -137,7 +137,10 @@ def _list_folder(folder: str, hidden: list[str] | None) -> tuple[list[str], set[
 
 def _is_worth_a_line(entry: "os.DirEntry[str]") -> bool:
     """Returns whether the user may expect answers for what is neither an image nor a folder."""
-    return (entry.is_symlink() and entry.is_dir()) or (entry.is_file() and is_passed_over(entry.path))
+    try:
+        return (entry.is_symlink() and entry.is_dir()) or (entry.is_file() and is_passed_over(entry.path))
+    except OSError:  # a link that leads to itself, into a private folder, or to a drive that does not answer
+        return True
 
 
 def _is_image(entry: "os.DirEntry[str]") -> bool:

@@ -43,6 +43,30 @@ def test_they_are_left_out_and_counted_in_one_line(tmp_path: Path, caplog: pytes
     assert "left out 5 hidden or system names and links to folders" in record.message
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links of Windows need a permission")
+def test_a_link_that_cannot_be_followed_loses_no_other_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its type cannot be determined: it leads to itself, as here, into a private folder, or to a drive that is gone."""
+    photos = [tmp_path / name for name in ("a.png", "sub/b.png", "sub/z.png")]
+    (tmp_path / "sub").mkdir()
+    for path in photos:
+        Image.new("L", (28, 28)).save(path)
+    links = [tmp_path / "loop", tmp_path / "sub" / "loop"]
+    for link in links:
+        link.symlink_to(link)
+    hidden: list[str] = []
+    assert list(find_images(tmp_path, hidden)) == photos
+    assert set(hidden) == set(map(str, links))
+    assert [source.error for source in expand([tmp_path], report=True)] == [None] * 3
+    assert "left out 2 hidden or system names and links to folders, such as" in caplog.records[-1].message
+    watch = FolderWatch(tmp_path, 0)
+    for name in ("new.png", "sub/new.png"):
+        Image.new("L", (28, 28)).save(tmp_path / name)
+    assert watch.poll() == []
+    assert watch.poll() == [str(tmp_path / name) for name in ("new.png", "sub/new.png")]
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")  # named like an image: opening it reports the reason
+    assert tmp_path / "loop.png" in list(find_images(tmp_path))
+
+
 def test_a_stream_and_a_watched_folder_count_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a.png", "._a.png"):
         Image.new("L", (28, 28), 9).save(tmp_path / name)

@@ -1,5 +1,6 @@
 """A folder of one's own pictures as a data set."""
 
+import errno
 import os
 import re
 import sys
@@ -258,6 +259,29 @@ def test_links_to_folders_are_not_followed(tmp_path, write_pictures, caplog):
     assert source.labels == ("hat", "scarf")
     assert len(source.load("train")) + len(source.load("test")) == 10
     assert "left out 2 " in caplog.text
+
+
+def test_links_that_cannot_be_followed_are_left_out(tmp_path, write_pictures, monkeypatch):
+    """Some lead into a private folder; the test simulates it, because no folder is private for the administrator."""
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
+    try:
+        (folder / "hat" / "loop").symlink_to("loop")
+        (folder / "private").symlink_to(tmp_path / "private")
+    except OSError:
+        pytest.skip("links cannot be made here")
+    stat = os.stat
+
+    def refuse(path, *arguments, **options):
+        if not isinstance(path, int) and Path(path).stem == "private" and options.get("follow_symlinks", True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    source = find_dataset(str(folder))
+    assert source.labels == ("hat", "scarf")
+    assert len(source.load("train")) + len(source.load("test")) == 10
+    (folder / "hat" / "private.png").symlink_to(tmp_path / "private" / "a.png")
+    refused(folder, "private.png: cannot be read")
 
 
 def test_a_picture_in_two_classes_is_reported(tmp_path, write_pictures, caplog):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def _describe_other(folder: Path) -> str:
     content = sorted(path for path in folder.iterdir() if not is_hidden(path.name))
     if sheets := [path.name for path in content if path.suffix.lower() in _SHEETS]:
         return f"{neither}; export {printable(sheets[0])} as CSV"
-    return f"{neither}; class folders are read with --data" if any(path.is_dir() for path in content) else neither
+    has_folders = any(map(os.path.isdir, content))  # Path.is_dir raises for a link into a private folder
+    return f"{neither}; class folders are read with --data" if has_folders else neither
 
 
 def _describe_packed(folder: Path) -> str:

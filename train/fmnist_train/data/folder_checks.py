@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -81,7 +82,8 @@ def _same_content(files: Sequence[Path]) -> list[list[int]]:
     """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
-        if file.is_file() and (size := file.stat().st_size) <= MAX_BYTES:  # no image is larger
+        # Path.is_file raises for a link into a private folder, which ``load`` reports.
+        if os.path.isfile(file) and (size := file.stat().st_size) <= MAX_BYTES:  # noqa: PTH113 (no image is larger)
             by_size[size].append(place)
     by_digest = defaultdict(list)
     for size, places in by_size.items():
