@@ -10,6 +10,9 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.shape_inference import InferenceError
+
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 
 __all__ = [
     "GraphIndex",
@@ -88,7 +91,18 @@ def copy_model(model: ModelProto) -> ModelProto:
 
 
 def layers(model: ModelProto) -> list[Layer]:
-    """Returns the layers of a float or QDQ graph, in order."""
+    """Returns the layers of a float or QDQ graph, in order.
+
+    Raises:
+        ModelError: The shape of a tensor is unknown, or contradicts another: the graph is not of this project's export.
+    """
+    try:
+        return _layers(model)
+    except (*MALFORMED, InferenceError) as error:
+        raise ModelError(f"the layers of the graph cannot be listed ({reason_of(error)}); export it again") from error
+
+
+def _layers(model: ModelProto) -> list[Layer]:
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     shapes = {
         value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
@@ -96,10 +110,19 @@ def layers(model: ModelProto) -> list[Layer]:
     } | {i.name: tuple(i.dims) for i in inferred.initializer}
     found = []
     for node, name in weighted_nodes(model):
+        if unknown := [tensor for tensor in (node.input[1], node.output[0]) if tensor not in shapes]:
+            raise ValueError(f"the shape of '{unknown[0]}' is unknown")
         weight, output = shapes[node.input[1]], shapes[node.output[0]][1:]
-        per_value = math.prod(weight[1:]) if node.op_type == "Conv" else math.prod(weight) // output[-1]
-        found.append(Layer(name, node.op_type, weight, output, macs=math.prod(output) * per_value))
+        found.append(Layer(name, node.op_type, weight, output, macs=math.prod(output) * _macs_per_value(node, weight)))
     return found
+
+
+def _macs_per_value(node: NodeProto, weight: tuple[int, ...]) -> int:
+    """Returns the multiply-accumulates for one value of the output of a node with weights."""
+    if node.op_type == "Conv":
+        return math.prod(weight[1:])
+    transposed = node.op_type == "Gemm" and attributes(node).get("transB", 0)
+    return weight[-1] if transposed or len(weight) == 1 else weight[-2]
 
 
 def count_macs(model: ModelProto) -> int:

@@ -13,10 +13,10 @@ from onnx import ModelProto
 
 from fmnist_export.graph import layers, quiet_session
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import MALFORMED, FmnistError, ModelError, reason_of
+from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.session import first_line
-from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 
 __all__ = ["Executed", "executed_nodes", "executed_operators", "inspect_model", "read_executed"]
 
@@ -50,22 +50,24 @@ def inspect_model(model: str | Path) -> dict[str, Any]:
         ``layers``, and ``macs`` comes from its metadata.
 
     Raises:
-        ModelError: The file is damaged, was not written by this project, or is newer than this runtime.
+        ModelError: The file is damaged, was not written by this project, or is newer than this runtime; or its layers cannot
+            be listed.
     """
     classifier, path = Classifier.load(model), find_model(model)
     data = read_model(path)
     ort = is_ort(data)
     proto = ModelProto() if ort else onnx.load_model_from_string(data)
-    found = [] if ort else layers(proto)
-    return {
-        "file": str(path),
-        "bytes": len(data),
-        "metadata": dict(classifier.metadata.document),
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import},
-        "macs": _stated_macs(classifier.metadata.document) if ort else sum(layer.macs for layer in found),
-        "layers": [vars(layer) for layer in found],
-        "executed": [vars(node) for node in executed_nodes(data)],
-    }
+    with prefix_model_errors(path):
+        found = [] if ort else layers(proto)
+        return {
+            "file": str(path),
+            "bytes": len(data),
+            "metadata": dict(classifier.metadata.document),
+            "opset": {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import},
+            "macs": _stated_macs(classifier.metadata.document) if ort else sum(layer.macs for layer in found),
+            "layers": [vars(layer) for layer in found],
+            "executed": [vars(node) for node in executed_nodes(data)],
+        }
 
 
 def _stated_macs(document: Mapping[str, Any]) -> int:
@@ -82,15 +84,15 @@ def executed_nodes(data: bytes) -> list[Executed]:
         data: Contents of a model file.
 
     Raises:
-        FmnistError: onnxruntime cannot optimize the model.
+        ModelError: onnxruntime cannot optimize the model.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         try:
             quiet_session(data, save_to=path)
-            return read_executed(path)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise FmnistError(f"onnxruntime cannot optimize the model: {first_line(error)}") from error
+            raise ModelError(f"onnxruntime cannot optimize the model: {first_line(error)}") from error
+        return read_executed(path)
 
 
 def executed_operators(data: bytes) -> Counter[str]:
@@ -106,10 +108,12 @@ def read_executed(path: Path) -> list[Executed]:
     nodes = []
     for node in graph.node:
         weight = max(
-            (constants.get(name, ()) for name in node.input), key=lambda dims: (len(dims) > 1, math.prod(dims))
+            (constants.get(name, ()) for name in node.input),
+            key=lambda dims: (len(dims) > 1, math.prod(dims)),
+            default=(),
         )
         integer = node.op_type.startswith(_INTEGER_PREFIXES) or (
-            node.op_type not in ("Cast", "DequantizeLinear") and node.input[0] in integers
+            node.op_type not in ("Cast", "DequantizeLinear") and not integers.isdisjoint(node.input[:1])
         )
         if integer and not (node.op_type == "QGemm" and len(node.input) < _FLOAT_QGEMM_INPUTS):
             integers.update(node.output)

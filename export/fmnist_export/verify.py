@@ -13,7 +13,7 @@ from fmnist_export.graph import count_macs
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import MALFORMED, DataError, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
-from fmnist_runtime.model_file.store import find_model, read_model
+from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.selftest import selftest
 from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.data.splits import arrays_sha256
@@ -53,13 +53,16 @@ def verify(model: str | Path, source: DataSource) -> list[Claim]:
         ModelError: The file cannot be loaded, or its metadata have no valid field ``proof``.
         DataError: The figures in the file were computed on other test images.
     """
-    classifier, test = Classifier.load(model), source.load("test")
-    try:
-        return _compute_claims(classifier, read_model(find_model(model)), source, test)
-    except MALFORMED as error:
-        if isinstance(error, DataError | ModelError):
-            raise
-        raise ModelError(f"the model's proof is missing or malformed ({reason_of(error)}); export it again") from error
+    classifier, path, test = Classifier.load(model), find_model(model), source.load("test")
+    with prefix_model_errors(path):
+        try:
+            return _compute_claims(classifier, read_model(path), source, test)
+        except MALFORMED as error:
+            if isinstance(error, DataError | ModelError):
+                raise
+            raise ModelError(
+                f"the model's proof is missing or malformed ({reason_of(error)}); export it again"
+            ) from error
 
 
 def _compute_claims(classifier: Classifier, data: bytes, source: DataSource, test: Split) -> list[Claim]:

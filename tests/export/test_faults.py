@@ -141,8 +141,9 @@ def test_swapped_labels_and_embellished_figures_do_not_verify(exported: Path, re
     closer = json.loads(json.dumps(document["parity"]))
     closer["int8"]["agreement"] = 0.5 if closer["int8"]["agreement"] == 1 else 1.0
     assert found_wrong(resealed(parity=closer)) == {"agreement (against PyTorch)"}
-    with pytest.raises(ModelError, match="proof is missing"):
-        verify(resealed(proof=None), find_dataset("sample"))
+    path = resealed(proof=None)
+    with pytest.raises(ModelError, match=f"^{path}: the model's proof is missing"):
+        verify(path, find_dataset("sample"))
 
 
 @pytest.mark.parametrize("fields", [{"correct": 10**400}, {"images": 0}, {"interval": [10**400, 1]}])

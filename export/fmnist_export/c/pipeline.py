@@ -101,7 +101,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
         )
     with prefix_model_errors(path):
         network = read_network(data)
-    files = generate(network, Source(name, path.name, data, classifier.metadata))
+        files = generate(network, Source(name, path.name, data, classifier.metadata))
     _refuse_others(files, output)
     compiler = find_compiler()
     if compiler:

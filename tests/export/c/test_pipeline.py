@@ -73,9 +73,20 @@ def damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
+def without_selftest(path: Path) -> None:
+    model = onnx.load_model_from_string(find_model("nano").read_bytes())
+    document = Metadata.from_props({entry.key: entry.value for entry in model.metadata_props}).document
+    path.write_bytes(stamp(model, {key: document[key] for key in document.keys() - {"sha256", "selftest"}}))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(external, "external"), (damaged, "damaged"), (lambda path: path.write_bytes(b"x"), "not an ONNX model")],
+    [
+        (external, "external"),
+        (damaged, "damaged"),
+        (lambda path: path.write_bytes(b"x"), "not an ONNX model"),
+        (without_selftest, "no self-test images"),
+    ],
 )
 def test_refuses_bad_files(
     make: object, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -85,7 +96,7 @@ def test_refuses_bad_files(
     assert run(monkeypatch, str(tmp_path / "net.onnx"), "-o", str(tmp_path / "out")) == 1
     error = capsys.readouterr().err
     assert message in error or "checksum" in error
-    assert len(error.splitlines()) == 1
+    assert error.startswith(f"error: {tmp_path / 'net.onnx'}: ") and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
