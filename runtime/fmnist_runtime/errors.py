@@ -37,6 +37,10 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 larger than any float."""
 
 
+_LONGEST = 1000
+"""Characters of a ``ModelError``'s message: room for two paths and a reason."""
+
+
 class FmnistError(Exception):
     """Base class of all exceptions of this project."""
 
@@ -49,7 +53,15 @@ class ImageError(FmnistError, ValueError):
 
 
 class ModelError(FmnistError, ValueError):
-    """Model file is refused, or the model call failed."""
+    """Model file is refused, or the model call failed.
+
+    A long message is cut in its middle: it may quote names and numbers of the file, which have any length.
+    """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
+        super().__init__(message)
 
 
 class DataError(FmnistError, ValueError):
@@ -104,6 +116,7 @@ def printable(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the message of an exception, up to 200 characters; a ``KeyError`` has the missing key only."""
+    """Returns the first line of an exception's message, up to 200 characters; a ``KeyError`` has the missing key only."""
     missing = isinstance(error, KeyError) and error.args
-    return (f"'{error.args[0]}' is missing" if missing else str(error) or "no reason given")[:200]
+    message = f"'{error.args[0]}' is missing" if missing else str(error)
+    return (message.splitlines() or ["no reason given"])[0][:200]

@@ -64,3 +64,24 @@ def test_a_long_value_makes_no_long_message(make_model: Make) -> None:
     with pytest.raises(ModelError) as refusal:
         Classifier.load(make_model(temperature="x" * 1_000_000))
     assert len(str(refusal.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"schema": int("9" * 4000)}, "upgrade fmnist-edge on this device"),
+        ({"schema": "x" * 100_000}, "the file is damaged"),
+        ({"reject": {"score": "x" * 100_000, "threshold": 1}}, "upgrade it"),
+    ],
+)
+def test_a_long_value_is_quoted_in_part(make_model: Make, changes: dict[str, object], advice: str) -> None:
+    path = make_model(**changes)
+    with pytest.raises(ModelError, match=advice) as refusal:
+        Classifier.load(path)
+    assert str(refusal.value).startswith(f"{path}: the model") and len(str(refusal.value)) < 1100
+
+
+def test_a_long_key_is_quoted_in_part() -> None:
+    with pytest.raises(ModelError, match=r"not JSON; the file is damaged$") as refusal:
+        Metadata.from_props({"fmnist.schema": "1", "fmnist." + "k" * 100_000: "nope"})
+    assert len(str(refusal.value)) < 1100
