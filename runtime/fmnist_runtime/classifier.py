@@ -13,7 +13,7 @@ from PIL import Image
 
 from fmnist_runtime.errors import ImageError, ModelError
 from fmnist_runtime.image_io.decode import Picture, is_picture, open_image
-from fmnist_runtime.model_file.integrity import refuse_external_data, verify_checksum
+from fmnist_runtime.model_file.integrity import verify_checksum, verify_structure
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.session import (
     OUTPUTS,
@@ -109,7 +109,7 @@ class Classifier:
         large_lock: AbstractContextManager[Any] | None = None,
     ) -> "Classifier":
         """Verifies and loads the contents of a model file; arguments and errors as for ``load``."""
-        refuse_external_data(data)
+        verify_structure(data)
         verify_checksum(data)
         session = open_session(data, threads=threads, provider=provider)
         metadata = Metadata.from_props(metadata_props(session))

@@ -2,15 +2,15 @@
 
 The checksum covers every byte of the file, so a damaged download is refused. The traversal of the protobuf refuses tensors
 stored outside the file: their location is a path chosen by the file, which could be any file of the device (see
-https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses malformed files, so they do not reach the C++ parser. In
-the ORT format, a flatbuffer, tensors have no path; onnxruntime verifies the buffer itself. Neither check bounds the cost of
-the graph. A model is a program: take it from a trusted source, or check its hash with ``--sha256``.
+https://onnx.ai/onnx/repo-docs/ExternalData.html). It also refuses malformed files and very large metadata, so they do not
+reach the C++ parser. In the ORT format, a flatbuffer, tensors have no path; onnxruntime verifies the buffer itself. Neither
+check bounds the cost of the graph. A model is a program: take it from a trusted source, or check its hash with ``--sha256``.
 """
 
 import re
 
 from fmnist_runtime.errors import ModelError
-from fmnist_runtime.model_file.metadata import CHECKSUM_KEY
+from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, check_metadata_size
 from fmnist_runtime.model_file.protobuf import BYTES, VARINT, malformed, message_fields
 
 try:  # Python's own SHA-256: that of hashlib loads OpenSSL, 4 MB of memory to hash half a megabyte
@@ -21,7 +21,7 @@ except ImportError:
     except ImportError:  # another Python, or one built without it
         from hashlib import sha256
 
-__all__ = ["checksum_span", "file_checksum", "is_ort", "refuse_external_data", "verify_checksum", "verify_sha256"]
+__all__ = ["checksum_span", "file_checksum", "is_ort", "verify_checksum", "verify_sha256", "verify_structure"]
 
 DIGITS = 64
 """Hexadecimal digits of a SHA-256."""
@@ -32,7 +32,7 @@ MAX_FIELDS = 1_000_000
 """Largest number of fields of a file. A graph of 1,000 nodes has about 10,000; a hostile file can have one in two bytes."""
 
 SCHEMA: dict[str, dict[int, str]] = {
-    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Model": {7: "Graph", 14: "Metadata", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
     "Function": {7: "Node", 11: "Attribute"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
@@ -40,8 +40,9 @@ SCHEMA: dict[str, dict[int, str]] = {
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {},
+    "Metadata": {},
 }
-"""Fields of onnx.proto that may contain tensors: type of the field, by message type and field number."""
+"""Fields of onnx.proto that may contain tensors, and the file's metadata: type of the field, by message type and field number."""
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 """Field numbers in Tensor."""
 GRAPH = 7
@@ -103,16 +104,19 @@ def verify_checksum(data: bytes) -> None:
         raise ModelError("the model file is damaged: its contents do not match its checksum; fetch or export it again")
 
 
-def refuse_external_data(data: bytes) -> None:
-    """Refuses an ONNX model with tensors stored outside the file, at any depth; an ORT file has none.
+def verify_structure(data: bytes) -> None:
+    """Refuses an ONNX model with tensors stored outside the file, at any depth, or with very large metadata.
+
+    An ORT file has no such tensors, and its metadata are measured when they are read.
 
     Raises:
-        ModelError: External data, more than ``MAX_FIELDS`` fields, or a malformed model.
+        ModelError: External data, more than ``MAX_FIELDS`` fields, metadata over their limits, or a malformed model.
     """
     if is_ort(data):
         return
     todo = [("Model", 0, len(data), 0)]
     has_graph, left = False, MAX_FIELDS
+    keys = metadata_bytes = 0
     while todo:
         message, start, end, depth = todo.pop()
         if depth > MAX_DEPTH:
@@ -128,6 +132,9 @@ def refuse_external_data(data: bytes) -> None:
                 if wire != BYTES:
                     raise malformed()
                 has_graph |= message == "Model" and field == GRAPH
+                if children[field] == "Metadata":
+                    keys, metadata_bytes = keys + 1, metadata_bytes + stop - value
+                    check_metadata_size(keys, metadata_bytes)
                 todo.append((children[field], value, stop, depth + 1))
     if not has_graph:
         raise ModelError("not an ONNX model: it has no graph")

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 
-__all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata"]
+__all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata", "check_metadata_size"]
 
 SCHEMA = 1
 """Newest schema version that this runtime reads."""
@@ -40,6 +40,11 @@ PREFIX = "fmnist."
 """Prefix of all keys."""
 CHECKSUM_KEY = PREFIX + "sha256"
 """Key of the file's checksum."""
+MAX_METADATA_BYTES = 1 << 21
+"""Largest size of all keys and values together, in bytes. Our models have up to 9 kB. A thousand classes, and a proof that lists
+as many of a hundred thousand test images as differ, have less than half of the limit. As JSON, a byte takes up to 40 in memory."""
+MAX_METADATA_KEYS = 1000
+"""Largest number of keys; our models have 17."""
 
 
 class Metadata(NamedTuple):
@@ -64,8 +69,10 @@ class Metadata(NamedTuple):
         """Reads and checks ``metadata_props``.
 
         Raises:
-            ModelError: No metadata of this project, a newer schema, or a missing or malformed value.
+            ModelError: No metadata of this project, too large, a newer schema, or a missing or malformed value.
         """
+        # Of an ONNX file, ``verify_structure`` has counted the bytes; this is for the ORT format.
+        check_metadata_size(len(props), sum(len(key) + len(value) for key, value in props.items()))
         document = _parse(props)
         try:
             if not isinstance(document["labels"], list):
@@ -86,6 +93,22 @@ class Metadata(NamedTuple):
         if not labels or not 0 < temperature < float("inf"):
             raise ModelError("the model's metadata has no labels or no positive temperature; export it again")
         return metadata
+
+
+def check_metadata_size(keys: int, size: int) -> None:
+    """Refuses metadata that would take long or much memory to read.
+
+    Args:
+        keys: Number of keys.
+        size: Length of all keys and values together.
+
+    Raises:
+        ModelError: A limit is exceeded.
+    """
+    if keys > MAX_METADATA_KEYS or size > MAX_METADATA_BYTES:
+        raise ModelError(
+            f"the model's metadata has more than {MAX_METADATA_KEYS:,} keys or {MAX_METADATA_BYTES >> 20} MiB: refused"
+        )
 
 
 def _finite(text: str) -> float:

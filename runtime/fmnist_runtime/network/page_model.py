@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnist_runtime.errors import ModelError
-from fmnist_runtime.model_file.integrity import is_ort, verify_checksum
+from fmnist_runtime.model_file.integrity import is_ort, verify_checksum, verify_structure
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.layers import Network
 from fmnist_runtime.network.onnx_graph import read_graph
@@ -43,6 +43,7 @@ def page_model(model: bytes) -> bytes:
     """
     if is_ort(model):
         raise ModelError("the page is made from an ONNX file: name the .onnx file beside this .ort file")
+    verify_structure(model)
     verify_checksum(model)
     metadata = Metadata.from_props(read_graph(model).metadata_props)
     if metadata.precision != "int8":

@@ -10,8 +10,8 @@ from fmnist_runtime import Classifier, ModelError
 from fmnist_runtime.model_file.integrity import (
     checksum_span,
     file_checksum,
-    refuse_external_data,
     verify_checksum,
+    verify_structure,
 )
 
 Make = Callable[..., Path]
@@ -94,7 +94,7 @@ def test_an_ort_file_has_one_checksum_and_no_external_data() -> None:
     sealed = bytearray(data)
     sealed[span] = file_checksum(data, span).encode()
     verify_checksum(bytes(sealed))
-    refuse_external_data(data)
+    verify_structure(data)
     sealed[-1] ^= 1
     with pytest.raises(ModelError, match="do not match its checksum"):
         verify_checksum(bytes(sealed))
@@ -123,15 +123,15 @@ def test_nesting_without_end_is_refused() -> None:
     for _ in range(60):  # a graph in an attribute of a node of a graph
         graph = _message(1, _message(5, _message(6, graph)))
     with pytest.raises(ModelError, match="deeper than 100 messages"):
-        refuse_external_data(_message(7, graph))
+        verify_structure(_message(7, graph))
 
 
 @pytest.mark.parametrize("data", [b"\x38\x01", _message(7, b"\x08\x01"), _message(7, b"\x0b"), b"\x3a\x7f"])
 def test_other_wire_types_and_lengths_are_refused(data: bytes) -> None:
     with pytest.raises(ModelError, match="damaged or of another kind"):
-        refuse_external_data(data)
+        verify_structure(data)
 
 
 def test_a_model_without_a_graph_is_refused() -> None:
     with pytest.raises(ModelError, match="no graph"):
-        refuse_external_data(b"\x08\x09")
+        verify_structure(b"\x08\x09")

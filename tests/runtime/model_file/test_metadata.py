@@ -8,6 +8,7 @@ import pytest
 from fmnist_runtime import Classifier, ModelError
 from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.page_model import page_model
 
 Make = Callable[..., Path]
 
@@ -85,3 +86,31 @@ def test_a_long_key_is_quoted_in_part() -> None:
     with pytest.raises(ModelError, match=r"not JSON; the file is damaged$") as refusal:
         Metadata.from_props({"fmnist.schema": "1", "fmnist." + "k" * 100_000: "nope"})
     assert len(str(refusal.value)) < 1100
+
+
+@pytest.mark.parametrize("read", [Classifier.from_bytes, page_model])
+@pytest.mark.parametrize(
+    "fields",
+    [{"x": ["y" * 1000] * 3000}, {f"k{i}": 1 for i in range(2000)}, {"k" * 3_000_000: 1}],
+    ids=["a long value", "many keys", "a long key"],
+)
+def test_metadata_over_their_limits_are_refused_before_they_are_read(
+    read: Callable[[bytes], object], fields: dict[str, object], make_model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_model(**fields).read_bytes()
+    for module in ("model_file.metadata.json.loads", "classifier.open_session", "network.page_model.read_graph"):
+        monkeypatch.setattr(f"fmnist_runtime.{module}", None)
+    with pytest.raises(ModelError, match="more than 1,000 keys or 2 MiB: refused"):
+        read(data)
+
+
+def test_large_metadata_of_an_ort_file_are_refused_unparsed() -> None:
+    with pytest.raises(ModelError, match="more than 1,000 keys or 2 MiB: refused"):
+        Metadata.from_props({"fmnist.schema": "1", "fmnist.x": "[" * 3_000_000})
+
+
+def test_a_thousand_classes_are_within_the_limits(make_model: Make) -> None:
+    labels = [f"{'class' * 20} {i}" for i in range(1000)]
+    differs = [[100_000 + i, 999] for i in range(50_000)]
+    path = make_model(classes=1000, labels=labels, proof={"pytorch_differs": differs})
+    assert Classifier.load(path).labels == tuple(labels)
