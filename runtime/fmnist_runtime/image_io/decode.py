@@ -22,8 +22,8 @@ from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, re
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_long_text
-from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, prepare_tiff
-from fmnist_runtime.image_io.unsupported import describe_jpeg, describe_unsupported, heif_is_readable
+from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, is_raw, prepare_tiff
+from fmnist_runtime.image_io.unsupported import RAW_FILE, describe_jpeg, describe_unsupported, heif_is_readable
 
 __all__ = ["BinaryReader", "Picture", "is_picture", "open_image"]
 
@@ -225,6 +225,8 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
 def _open(data: bytes) -> Image.Image:
     """Reads the header. JPEG and PNG are recognized here, so that Pillow does not import its other decoders for them."""
     refuse_many_pieces(data)
+    if is_raw(data):  # Pillow would read its preview
+        raise ImageError(RAW_FILE)
     if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several images: the first one is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 

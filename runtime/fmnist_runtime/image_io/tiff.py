@@ -1,5 +1,6 @@
-"""TIFF files: their strips and tiles, one kind that Pillow decodes to wrong pixels, and the messages of libtiff."""
+"""TIFF files: strips and tiles, raw files of cameras, one kind that Pillow decodes to wrong pixels, and the messages of libtiff."""
 
+import re
 import struct
 from functools import cache
 
@@ -7,13 +8,20 @@ from PIL import Image, _imaging
 
 from fmnist_runtime.errors import ImageError
 
-__all__ = ["UNREADABLE_TIFF", "count_pieces", "piece_size", "prepare_tiff", "sample_bytes"]
+__all__ = ["UNREADABLE_TIFF", "count_pieces", "is_raw", "piece_size", "prepare_tiff", "sample_bytes"]
 
 UNREADABLE_TIFF = "a damaged or truncated TIFF, or one of a kind that Pillow does not read; export it as PNG or JPEG"
-"""Error message: Pillow's own errors do not distinguish the two. It lacks floats in color, 64 bits, and raw sensor data."""
+"""Error message: Pillow's own errors do not distinguish the two. It lacks floats in color, and 64 bits."""
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 277, 284, 2
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 273, 278, 322, 323, 324
 """Tags and a value of TIFF 6.0, sections 3, 10 and 15."""
+_SUBFILE_TYPE, _WIDTH, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 256, 262, 330, 50706
+_REDUCED = 1
+"""Bit of the subfile type of an image that is a reduced version of another one in the file."""
+_SENSOR_DATA = (32803, 34892)
+"""Photometric interpretations of a sensor's pixels (ISO 12234-2, TIFF/EP) and of linear colors (DNG 1.4)."""
+_RAW_STARTS = re.compile(rb"II\*\0\x10\0\0\0CR\x02|II\*\0.{4}IIII.waR|MM\0\*.{4}MMMMRaw", re.DOTALL)
+"""First bytes of the raw files of Canon (CR2) and Phase One (IIQ), whose first directory is that of an ordinary photo."""
 _INTEGER_BYTES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8}
 """Size in bytes of each type of integers (TIFF 6.0, section 2, and BigTIFF)."""
 
@@ -60,6 +68,27 @@ def count_pieces(data: bytes) -> int:
     """
     fields = _read_fields(data)
     return max(fields.get(tag, (0, 0))[0] for tag in (_STRIP_OFFSETS, _TILE_OFFSETS))
+
+
+def is_raw(data: bytes) -> bool:
+    """Returns whether a file is a camera's raw file that is built as a TIFF or BigTIFF, such as DNG, NEF or ARW.
+
+    The first image in most of them is a preview, as small as a thumbnail. An ordinary file with further images in
+    subdirectories, such as a pyramid, has the largest one first.
+
+    Raises:
+        struct.error: The file ends in its header.
+    """
+    if not data.startswith((b"II", b"MM")):
+        return False
+    fields = _read_fields(data)
+    is_preview = _WIDTH not in fields or fields.get(_SUBFILE_TYPE, (0, 0))[1] & _REDUCED
+    return (
+        _RAW_STARTS.match(data) is not None
+        or _DNG_VERSION in fields
+        or fields.get(_PHOTOMETRIC, (0, 0))[1] in _SENSOR_DATA
+        or bool(_SUB_DIRECTORIES in fields and is_preview)
+    )
 
 
 def piece_size(data: bytes, size: tuple[int, int]) -> tuple[int, int]:

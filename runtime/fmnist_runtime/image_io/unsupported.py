@@ -10,18 +10,18 @@ from fmnist_runtime.image_io.left_out import HEIF_BRANDS, TIFF_STARTS, starts_pi
 from fmnist_runtime.image_io.limits import MAX_HEADER_MARKERS, jpeg_markers
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF
 
-__all__ = ["describe_jpeg", "describe_unsupported", "heif_is_readable"]
+__all__ = ["RAW_FILE", "describe_jpeg", "describe_unsupported", "heif_is_readable"]
 
-_RAW = "a camera's raw file; export it as JPEG or PNG"
+RAW_FILE = "a camera's raw file; export it as JPEG or PNG"
 _SIGNATURES = {
     b"%PDF": "a PDF document; export the page as PNG or JPEG",
-    b"FUJIFILMCCD-RAW": _RAW,
-    b"IIU\0": _RAW,  # Panasonic
-    b"IIRO": _RAW,  # Olympus
-    b"IIRS": _RAW,
-    b"MMOR": _RAW,
-    b"\0MRM": _RAW,  # Minolta
-    b"FOVb": _RAW,  # Sigma
+    b"FUJIFILMCCD-RAW": RAW_FILE,
+    b"IIU\0": RAW_FILE,  # Panasonic
+    b"IIRO": RAW_FILE,  # Olympus
+    b"IIRS": RAW_FILE,
+    b"MMOR": RAW_FILE,
+    b"\0MRM": RAW_FILE,  # Minolta
+    b"FOVb": RAW_FILE,  # Sigma
     b"\xff\x0a": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
     b"\0\0\0\x0cJXL ": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
     b"PK\x03\x04": "a ZIP archive or office document; unpack it first",
@@ -81,7 +81,7 @@ def _describe_ftyp(data: bytes) -> str:
             return "a damaged or truncated AVIF image"
         return "an AVIF image, which this Pillow does not read; pip install --upgrade pillow, or convert it to JPEG"
     if brand == b"crx ":
-        return _RAW
+        return RAW_FILE
     return "a video; export a frame as PNG or JPEG"
 
 

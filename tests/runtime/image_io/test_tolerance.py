@@ -237,6 +237,50 @@ def test_a_tiff_that_pillow_does_not_read_is_not_only_called_damaged(dtype: str,
         open_image(data)
 
 
+def tiff_fields(*fields: tuple[int, int, bytes]) -> bytes:
+    """The directory of a little-endian TIFF file: tags, types and values of up to four bytes."""
+    entries = [struct.pack("<HHL4s", tag, kind, 4 if kind == 1 else 1, value) for tag, kind, value in fields]
+    return struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
+def two_images(first: dict[int, int], start: bytes = b"II*\0", dng: bool = False) -> bytes:
+    """A TIFF file of an 8×8 image, with other or further tags; a value of -1 leaves out the tag."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 24, 278: 8, 279: 64} | first
+    kept = {tag: value for tag, value in sorted(tags.items()) if value >= 0}
+    fields = [(tag, 4, struct.pack("<L", value)) for tag, value in kept.items()]
+    fields += [(50706, 1, b"\1\4\0\0")] if dng else []
+    head = start + struct.pack("<L", 88) if len(start) == 4 else start
+    return head.ljust(24, b"\0") + bytes(range(64)) + tiff_fields(*fields)
+
+
+RAW_FILES = {
+    "DNG": two_images({254: 1, 330: 88}, dng=True),
+    "DNG without a preview": two_images({254: 0}, dng=True),
+    "a preview and the sensor's image": two_images({254: 1, 330: 88}),
+    "no image but in a subdirectory": two_images({256: -1, 257: -1, 273: -1, 278: -1, 279: -1, 330: 88}),
+    "the sensor's image alone": two_images({262: 32803}),
+    "linear colors": two_images({262: 34892}),
+    "CR2": b"II*\0\x10\0\0\0CR\2\0" + bytes(4) + two_images({273: 40})[88:],
+    "IIQ": two_images({}, b"II*\0" + struct.pack("<L", 88) + b"IIII\4waR"),
+}
+
+
+@pytest.mark.parametrize("kind", RAW_FILES)
+def test_a_raw_file_is_refused_although_its_preview_could_be_read(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(RAW_FILES[kind])
+    for source in (RAW_FILES[kind], tmp_path / "photo.jpg"):
+        with pytest.raises(ImageError, match=r"^a camera's raw file; export it as JPEG or PNG$"):
+            open_image(source)
+
+
+@pytest.mark.parametrize("first", [{}, {254: 1}, {254: 0, 330: 88}, {330: 88}, {254: 2, 330: 88}], ids=str)
+@pytest.mark.parametrize("pixels", [b"", b"CR\2\0", b"IIII", b"MMMM"])
+def test_an_ordinary_tiff_may_hold_further_images(first: dict[int, int], pixels: bytes) -> None:
+    """Pyramids and layers are in subdirectories, too; the pixels may begin with any bytes."""
+    data = two_images(first, b"II*\0" + struct.pack("<L", 88) + pixels)
+    assert np.array_equal(open_image(data), np.arange(64).reshape(8, 8))
+
+
 def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     file = io.BytesIO()
     Image.open(EXAMPLES / "dress.jpg").save(file, "TIFF", compression="tiff_adobe_deflate")
