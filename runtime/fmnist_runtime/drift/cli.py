@@ -25,7 +25,7 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         "fmnist-drift",
         "Test whether answers have changed, or differ by chance. The exit code is 3 if they have changed.",
-        "A FILE contains lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics.",
+        "A FILE contains lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics; it may be gzipped.",
     )
     add = parser.add_argument
     add("reference", metavar="REFERENCE_FILE", type=Path, help="answers to compare with")
@@ -60,9 +60,10 @@ def drift(args: Sequence[str] | None = None) -> int:
     from fmnist_runtime.drift.counts import read_counts
     from fmnist_runtime.drift.permutation import detect_drift
 
-    before, now = read_counts(chosen.reference), read_counts(chosen.today)
-    if chosen.since is not None:
-        now = now.since(read_counts(chosen.since, allow_zero=True))
+    before, subtracts = read_counts(chosen.reference), chosen.since is not None
+    now = read_counts(chosen.today, metrics=subtracts)
+    if subtracts:
+        now = now.since(read_counts(chosen.since, metrics=True))
     findings = detect_drift(before, now, alpha=chosen.alpha, least=chosen.least)
     if chosen.picture is not None:
         from fmnist_runtime.drift.chart import write_chart

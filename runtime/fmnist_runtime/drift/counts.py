@@ -1,8 +1,11 @@
 """Counts of answers, from lines of ``fmnist-infer --json`` or from the service's ``/metrics``."""
 
 import codecs
+import gzip
+import io
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -24,12 +27,18 @@ _LABEL = re.compile(r'(?<!\w)(?P<key>\w++)="(?P<value>(?:[^"\\]|\\.)*+)"')
 """A label and its value. No part of a name is searched again from its middle: that would take quadratic time."""
 
 _EXPECTED = "expected lines of fmnist-infer --json, responses of fmnist-serve, or its /metrics"
-_RESTARTED = "the service was restarted since the earlier reading, so its counts began at 0 again: leave out --since"
+_RESTARTED = (
+    "the service was restarted since the earlier reading, so its counts began at 0 again, or that reading is of another "
+    "service: leave out --since"
+)
+_GZIP = b"\x1f\x8b"
+"""First bytes of a gzip file."""
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 Value = TypeVar("Value", bool, float, str)
 
 _MAX_BYTES = 1 << 27
-"""Largest file in bytes: about half a million answers. The bytes and up to two copies of their text are in memory."""
+"""Largest file in bytes, also unpacked: about half a million answers. The bytes and up to two copies of their text are in
+memory."""
 _MAX_COUNT = 1 << 53
 """Largest count: metrics are written as floats, which represent every whole number up to this one exactly."""
 
@@ -56,28 +65,36 @@ class AnswerCounts:
         """Returns the counts since an earlier reading of the same counters.
 
         Raises:
-            DataError: There are no new answers, or the service was restarted between the readings.
+            DataError: There are no new answers, the readings are of services with different labels or in the wrong order, or the
+                service was restarted between them.
         """
-        if self.started and earlier.started and self.started != earlier.started:
+        if other := sorted(self.labels.keys() ^ earlier.labels.keys()):
+            raise DataError(
+                f"only one of the two readings has the label '{other[0]}': the earlier one is of another service, or of "
+                "another model; leave out --since"
+            )
+        starts_known = bool(self.started and earlier.started)
+        if starts_known and self.started != earlier.started:
             raise DataError(_RESTARTED)
-        names = sorted({*self.labels, *earlier.labels})
-        labels = {name: self.labels.get(name, 0) - earlier.labels.get(name, 0) for name in names}
+        labels = {name: count - earlier.labels[name] for name, count in self.labels.items()}
         later = AnswerCounts(labels, self.rejected - earlier.rejected, self.confidence - earlier.confidence)
         if min([later.rejected, *labels.values(), *later.confidence]) < 0:
-            raise DataError(_RESTARTED)
+            raise DataError("--since must name the earlier of the two readings" if starts_known else _RESTARTED)
         if not later.total:
             raise DataError("no answers between the two readings")
         return later
 
 
-def read_counts(path: Path, *, allow_zero: bool = False) -> AnswerCounts:
+def read_counts(path: Path, *, metrics: bool = False) -> AnswerCounts:
     """Reads answers or metrics; ``-`` is standard input. Unreadable images are left out.
 
-    A file may hold the readings of several services, one after the other: their counts are added.
+    A file may hold the readings of several services, one after the other: their counts are added. It may be gzipped, as the
+    programs that rotate logs leave it.
 
     Args:
         path: File to read.
-        allow_zero: Whether counters that are all 0 are accepted, as of a service that has just started.
+        metrics: Whether only a reading of ``/metrics`` is accepted, as ``since`` needs it. Its counters may all be 0, as of a
+            service that has just started.
 
     Raises:
         DataError: The file cannot be read, is too large, has an unknown format, or contains no answer.
@@ -85,6 +102,10 @@ def read_counts(path: Path, *, allow_zero: bool = False) -> AnswerCounts:
     try:
         with nullcontext(standard_input()) if str(path) == "-" else path.open("rb") as file:
             data = read_at_most(file, _MAX_BYTES)
+        if data.startswith(_GZIP):
+            data = read_at_most(gzip.GzipFile(fileobj=io.BytesIO(data)), _MAX_BYTES)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: a damaged or incomplete gzip file ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(data) > _MAX_BYTES:
@@ -92,12 +113,15 @@ def read_counts(path: Path, *, allow_zero: bool = False) -> AnswerCounts:
     if substitute := describe_substitute(data):
         raise DataError(f"{path}: {substitute}")
     text = _decode(path, data)
+    is_answers = text.lstrip().startswith("{")
+    if is_answers and metrics:
+        raise DataError(f"{path}: answers, not a reading of /metrics: --since subtracts such readings only")
     try:
-        counts = _from_answers(text) if text.lstrip().startswith("{") else _from_metrics(text)
+        counts = _from_answers(text) if is_answers else _from_metrics(text)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     is_reading = counts.confidence.size == len(EDGES) + 1
-    if not (counts.total or (allow_zero and is_reading)):
+    if not (counts.total or (metrics and is_reading)):
         raise DataError(f"{path}: no answers in it; {_EXPECTED}")
     return counts
 

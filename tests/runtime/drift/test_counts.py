@@ -1,6 +1,7 @@
 """Encodings of the files that drift reads, and structured mutations of them."""
 
 import codecs
+import gzip
 import json
 import time
 from pathlib import Path
@@ -141,6 +142,30 @@ def test_whatever_can_be_read_can_be_compared(
 def test_values_of_other_types_are_refused(key: str, value: object, found: str, tmp_path: Path) -> None:
     (tmp_path / "day").write_text(json.dumps({"label": "Coat", "probability": 1, "rejected": False} | {key: value}))
     with pytest.raises(DataError, match=f"line 1 is not an answer .*'{key}' is {found}"):
+        read_counts(tmp_path / "day")
+
+
+@pytest.mark.parametrize("text", [LINES, METRICS])
+def test_a_gzipped_file_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plain").write_text(text)
+    (tmp_path / "day.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "joined").write_bytes(gzip.compress(text.encode()) * 2)
+    total = read_counts(tmp_path / "plain").total
+    assert read_counts(tmp_path / "day.gz").total == total and read_counts(tmp_path / "joined").total == 2 * total
+
+
+@pytest.mark.parametrize("cut", [slice(-9), slice(12), slice(2)])
+def test_a_damaged_gzip_file_is_named(tmp_path: Path, cut: slice) -> None:
+    for data in (gzip.compress(LINES.encode())[cut], gzip.compress(LINES.encode())[:10] + b"\xff" * 30):
+        (tmp_path / "day").write_bytes(data)
+        with pytest.raises(DataError, match="day: a damaged or incomplete gzip file"):
+            read_counts(tmp_path / "day")
+
+
+def test_a_gzip_file_that_unpacks_to_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmnist_runtime.drift.counts._MAX_BYTES", 1000)
+    (tmp_path / "day").write_bytes(gzip.compress(b" " * 100_000))
+    with pytest.raises(DataError, match="larger than"):
         read_counts(tmp_path / "day")
 
 

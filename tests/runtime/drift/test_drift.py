@@ -106,7 +106,9 @@ def test_the_service_s_metrics_say_the_same_as_the_answers(tmp_path: Path) -> No
     (tmp_path / "later").write_bytes(metrics.text())
     later = read_counts(tmp_path / "later").since(evening)
     assert later.total == later.labels["Bag"] == 1
-    with pytest.raises(DataError, match="restarted"):
+    with pytest.raises(
+        DataError, match=r"restarted|must name the earlier of the two"
+    ):  # not every system knows its start
         evening.since(read_counts(tmp_path / "later"))
     with pytest.raises(DataError, match="no answers between"):
         evening.since(read_counts(tmp_path / "night"))
@@ -143,6 +145,28 @@ def test_a_restart_is_noticed_although_the_counters_went_up(tmp_path: Path) -> N
         reading(tmp_path / "tuesday", bag=9, rejected=3, **after).since(monday)
 
 
+def test_readings_in_the_wrong_order_are_no_restart(tmp_path: Path) -> None:
+    monday, tuesday = (reading(tmp_path / "day", bag=bag, rejected=0, started=100.0) for bag in (5, 9))
+    assert tuesday.since(monday).total == 4
+    with pytest.raises(DataError, match=r"^--since must name the earlier of the two readings$"):
+        monday.since(tuesday)
+
+
+def test_only_readings_of_one_service_are_subtracted(tmp_path: Path) -> None:
+    answers = write(tmp_path / "answers.jsonl", day(1, 5))
+    monday, tuesday, other = (tmp_path / name for name in ("monday", "tuesday", "other"))
+    reading(monday, bag=1, rejected=1)
+    reading(tuesday, bag=900, rejected=900)
+    other.write_text(monday.read_text().replace("Bag", "Hat"))
+    for today, since in ((tuesday, answers), (answers, monday), (answers, answers)):
+        done = drift(tuesday, today, "--since", since)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert f"{answers}: answers, not a reading of /metrics" in done.stderr
+    done = drift(tuesday, tuesday, "--since", other)
+    assert done.returncode == 1 and "has the label 'Bag': the earlier one is of another service" in done.stderr
+    assert "restarted" not in done.stderr
+
+
 def test_the_first_reading_of_a_service_may_be_zero(tmp_path: Path) -> None:
     zeros = [f'fmnist_confidence_bucket{{le="{edge}"}} 0' for edge in [*EDGES, "+Inf"]]
     write(tmp_path / "monday", ['fmnist_answers_total{label="Bag"} 0', *zeros, "fmnist_rejected_total 0"])
@@ -151,7 +175,7 @@ def test_the_first_reading_of_a_service_may_be_zero(tmp_path: Path) -> None:
     assert done.returncode == 0 and not done.stderr
     for text in ("", "other_metric 0\n", 'fmnist_answers_total{label="Bag"} 0\n'):
         with pytest.raises(DataError, match="no answers in it"):
-            read_counts(write(tmp_path / "none", [text]), allow_zero=True)
+            read_counts(write(tmp_path / "none", [text]), metrics=True)
 
 
 @pytest.mark.parametrize("between", ["", "\n", "\n\n", " "])
