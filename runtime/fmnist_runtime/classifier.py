@@ -35,6 +35,10 @@ OnInput = Callable[[Picture, Image.Image, np.ndarray], None]
 """Callback for each image of a batch: the caller's ``Picture``, the decoded image, the network input uint8 ``[28, 28]``."""
 
 
+_MOST_PROBABLE = 1.001
+"""Largest probability: 1 and the rounding of any processor."""
+
+
 class Classifier:
     """One loaded model.
 
@@ -239,12 +243,17 @@ class Classifier:
             reject: See ``__call__``.
 
         Raises:
-            ModelError: The model call failed.
+            ModelError: The model call failed, or its results are no numbers.
         """
         count, views = inputs.shape[:2]
         logits, probabilities = self.run(inputs.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE))
         if views > 1:  # for a single view, the mean would add a tenth of the time of the model call
             logits, probabilities = (each.reshape(count, views, -1).mean(axis=1) for each in (logits, probabilities))
+        # NaN is in no range: it is the probability of a model whose logits are infinite or no numbers.
+        if not (np.isfinite(logits).all() and ((probabilities >= 0) & (probabilities <= _MOST_PROBABLE)).all()):
+            raise ModelError(
+                f"{self._origin}the model computes no numbers, or no probabilities from 0 to 1; export it again"
+            )
         reasons = self._reject.reasons(inputs, logits, probabilities) if reject and self._reject else [None] * count
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
         best = probabilities[np.arange(count)[:, None], order]

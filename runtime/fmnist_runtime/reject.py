@@ -66,6 +66,8 @@ class RejectRule(NamedTuple):
             rule = cls(str(value["score"]), float(value["threshold"]))
         except MALFORMED as error:
             raise ModelError(f"the model's reject rule is malformed ({reason_of(error)}); export it again") from error
+        if not abs(rule.threshold) <= float(np.finfo(np.float32).max):  # false for NaN, too
+            raise ModelError("the model's reject rule has no finite float32 threshold; export it again")
         if rule.score not in SCORES:
             raise ModelError(f"the model rejects by '{rule.score}'; this runtime has {', '.join(SCORES)}: upgrade it")
         return rule

@@ -9,7 +9,7 @@ Every key starts with ``fmnist.`` and every value is JSON, except ``fmnist.sha25
 | ``fmnist.input`` | object: ``name``, ``dtype``, ``shape``, ``mean``, ``std`` (in 8-bit pixels), ``convention`` |
 | ``fmnist.model`` | object: ``name``, ``options``, ``parameters``, ``macs`` (of this file's graph) |
 | ``fmnist.precision`` | ``"float32"`` or ``"int8"`` (also ``"float16"``) |
-| ``fmnist.temperature`` | number over 0: ``probabilities = softmax(logits / temperature)`` |
+| ``fmnist.temperature`` | number over 0, a normal float32: ``probabilities = softmax(logits / temperature)`` |
 | ``fmnist.reject`` | object ``score`` (see ``reject.py``), ``threshold``, ``acceptance``; or null: never reject |
 | ``fmnist.training`` | object: the resolved ``recipe``, ``seed``, ``dataset`` |
 | ``fmnist.checkpoint_sha256`` | SHA-256 of the checkpoint's weights file |
@@ -30,6 +30,8 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 
 __all__ = ["CHECKSUM_KEY", "PREFIX", "SCHEMA", "Metadata", "check_metadata_size"]
@@ -43,6 +45,8 @@ CHECKSUM_KEY = PREFIX + "sha256"
 MAX_METADATA_BYTES = 1 << 21
 """Largest size of all keys and values together, in bytes. Our models have up to 9 kB. A thousand classes, and a proof that lists
 as many of a hundred thousand test images as differ, have less than half of the limit. As JSON, a byte takes up to 40 in memory."""
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""Range of the temperature: the browser page and the C compute in float32, and some processors flush smaller numbers to 0."""
 MAX_METADATA_KEYS = 1000
 """Largest number of keys; our models have 17."""
 
@@ -90,8 +94,8 @@ class Metadata(NamedTuple):
             raise ModelError(
                 f"the model's metadata is incomplete or malformed ({reason_of(error)}); export it again"
             ) from error
-        if not labels or not 0 < temperature < float("inf"):
-            raise ModelError("the model's metadata has no labels or no positive temperature; export it again")
+        if not labels or not _LEAST <= temperature <= _MOST:
+            raise ModelError("the model's metadata has no labels or no positive float32 temperature; export it again")
         return metadata
 
 

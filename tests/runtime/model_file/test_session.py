@@ -35,6 +35,27 @@ def test_a_model_that_fails_when_it_is_run(make_model: Make, tiny_model: Path) -
         Classifier.load(make_model(model))(np.zeros((28, 28), np.uint8))
 
 
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_a_model_that_computes_no_numbers(make_model: Make, tiny_model: Path, weight: float) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.full((784, 3), weight, np.float32), "weight"))
+    reject = {"score": "energy", "threshold": 0}
+    with pytest.raises(ModelError, match=r"model\.onnx: the model computes no numbers"):
+        Classifier.load(make_model(model, reject=reject))(np.full((28, 28), 9, np.uint8))
+
+
+def test_a_model_whose_probabilities_are_none(make_model: Make, tiny_model: Path) -> None:
+    import onnx
+
+    model = onnx.load(tiny_model)
+    del model.graph.node[-1].attribute[:]
+    model.graph.node[-1].op_type = "Identity"
+    with pytest.raises(ModelError, match="no probabilities from 0 to 1"):
+        Classifier.load(make_model(model))(np.eye(28, dtype=np.uint8) * 255)
+
+
 def test_another_signature_is_refused(make_model: Make) -> None:
     model = helper.make_model(
         helper.make_graph(
