@@ -79,6 +79,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(prog, None, description, epilog, formatter_class=formatter, allow_abbrev=False)
         self.register("type", Path, _to_path)
         self._commands = tuple(commands)
+        self._given: list[str] = []
         self._environment: list[tuple[argparse.Action, str, Any]] = []
         self.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
 
@@ -115,7 +116,8 @@ class CommandParser(argparse.ArgumentParser):
         Args:
             args: Arguments; None: those of the process.
         """
-        chosen, unknown = self.parse_known_intermixed_args(_mark_names(sys.argv[1:] if args is None else args))
+        self._given = _mark_names(sys.argv[1:] if args is None else args)
+        chosen, unknown = self.parse_known_intermixed_args(self._given)
         if unknown:
             self.error(self._explain(unknown))
         for name, value in vars(chosen).items():
@@ -127,6 +129,10 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line on stderr and ends the process with exit code 2."""
+        for name in self._given:
+            # A pattern of the shell may give a file -q.jpg, which is read as several options or as one with a value.
+            if name[:1] == "-" != name and name not in self._option_string_actions and os.path.lexists(name):
+                message = f"write ./{name} for the file of that name"
         message = printable(message.replace(_MARK, "").replace(repr(_MARK)[1:-1], ""))
         self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
@@ -141,8 +147,6 @@ class CommandParser(argparse.ArgumentParser):
         for option in options:
             if near := get_close_matches(option, [*known, *commands], 1, 0.7):
                 return f"there is no option {option}; did you mean {commands.get(near[0], near[0])}?"
-        if files := [argument for argument in unknown if argument.startswith("-") and os.path.lexists(argument)]:
-            return f"write ./{files[0]} for the file of that name"
         return f"{self.prog} does not take {' '.join(unknown)}: leave out {', '.join(options or unknown)}"
 
     def _from_environment(self, action: argparse.Action, env: str, default: Any) -> Any:

@@ -100,13 +100,29 @@ def test_usage_errors_are_one_line_with_a_suggestion(
     assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["-n.jpg", "-q.jpg", "-qv.jpg", "-h.jpg", "--json.jpg"])
+@pytest.mark.parametrize("before", [[], ["a.jpg"], ["--model"], ["-q", "a.jpg"]], ids=str)
 def test_a_file_whose_name_begins_with_a_dash_is_not_an_option(
+    before: list[str],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert run(*before, name) == 2
+    error = capsys.readouterr().err
+    assert f"write ./{name} for the file of that name" in error and error.count("\n") == 1
+
+
+def test_an_option_is_not_taken_for_a_file_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "-n.jpg").touch()
+    (tmp_path / "-q").touch()
     monkeypatch.chdir(tmp_path)
-    assert run("-n.jpg") == 2
-    assert "write ./-n.jpg for the file of that name" in capsys.readouterr().err
+    assert run("-q", "--top-k", "none") == 2
+    assert "--top-k" in capsys.readouterr().err
 
 
 def test_options_and_pictures_come_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
