@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import MALFORMED, FileError
+from fmnist_runtime.errors import MALFORMED, FileError, reason_of
 from fmnist_runtime.files import read_at_most
 
 __all__ = ["compare_runs", "read_run"]
@@ -34,7 +34,7 @@ def read_run(path: Path) -> dict[str, Any]:
     except FileError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path}: not readable as a run of fmnist-bench ({error})") from error
+        raise FileError(f"{path}: not readable as a run of fmnist-bench ({reason_of(error)})") from error
     try:
         document["machine"].get("processor")
         measured = sum([_is_measured(result) for result in document["results"].values()])

@@ -116,7 +116,12 @@ def printable(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the first line of an exception's message, up to 200 characters; a ``KeyError`` has the missing key only."""
+    """Returns the first line of an exception's message, up to 200 characters; a ``KeyError`` has the missing key only.
+
+    That of an ``OSError`` lacks its number and the file, which the message around it names.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     missing = isinstance(error, KeyError) and error.args
     message = f"'{error.args[0]}' is missing" if missing else str(error)
     return (message.splitlines() or ["no reason given"])[0][:200]

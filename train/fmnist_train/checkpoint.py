@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from fmnist_runtime.errors import MALFORMED, CheckpointError
+from fmnist_runtime.errors import MALFORMED, CheckpointError, reason_of
 from fmnist_runtime.files import describe_substitute, read_at_most, write_atomically
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_train.files import read_object
@@ -98,7 +98,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = read_at_most(file, _MAX_BYTES, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({reason_of(error)})") from error
     if len(data) > _MAX_BYTES:
         raise CheckpointError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, so it is not a checkpoint of fmnist-train")
     return data
@@ -113,7 +113,7 @@ def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         info = json.loads(header["__metadata__"]["info"])
     except (*MALFORMED, SafetensorError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({error})") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({reason_of(error)})") from error
     if not isinstance(info, dict) or not isinstance(info.get("format", 0), int):
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train (its description is damaged)")
     if info.get("format", 0) > FORMAT:

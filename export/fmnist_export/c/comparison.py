@@ -13,7 +13,7 @@ import numpy as np
 
 from fmnist_export.evaluation import all_logits
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import GateError
+from fmnist_runtime.errors import GateError, reason_of
 from fmnist_runtime.files import write_together
 
 __all__ = ["BUILDS", "compare_with_onnxruntime", "compile_harness", "find_compiler", "run_harness", "write_files"]
@@ -114,4 +114,4 @@ def _run(command: Sequence[str], data: bytes = b"") -> subprocess.CompletedProce
     try:
         return subprocess.run(command, input=data, capture_output=True, check=False, timeout=_TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise GateError(f"{command[0]} could not be run: {error}") from error
+        raise GateError(f"{command[0]} could not be run: {reason_of(error)}") from error

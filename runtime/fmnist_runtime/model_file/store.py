@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmnist_runtime.errors import ModelError
+from fmnist_runtime.errors import ModelError, reason_of
 from fmnist_runtime.files import describe_substitute, read_at_most
 from fmnist_runtime.model_file.integrity import verify_sha256
 
@@ -121,7 +121,7 @@ def _listed_sha256(path: Path) -> str | None:
         with sums.open("rb") as file:
             lines = read_at_most(file, _MAX_SUMS).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{sums}: cannot be read: {error}") from error
+        raise ModelError(f"{sums}: cannot be read: {reason_of(error)}") from error
     for line in lines:
         digits, _, name = line.partition(" ")
         if name[:1] in (" ", "*") and name[1:] == path.name:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmnist_runtime.errors import ConfigError, FileError
+from fmnist_runtime.errors import ConfigError, FileError, reason_of
 from fmnist_runtime.files import read_at_most
 
 __all__ = ["RequestLimits", "Settings", "default_top_k", "read_token"]
@@ -85,7 +85,7 @@ def read_token(path: Path) -> str:
         with path.open("rb") as file:
             token = read_at_most(file, _MAX_TOKEN).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: no token can be read: {error}") from error
+        raise FileError(f"{path}: no token can be read: {reason_of(error)}") from error
     if len(token) < _MIN_TOKEN or not token.isprintable() or " " in token:
         raise FileError(
             f"{path}: a token is one word of at least {_MIN_TOKEN} characters: openssl rand -hex 32 makes one"

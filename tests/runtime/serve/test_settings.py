@@ -40,7 +40,7 @@ def test_other_tokens_are_refused(content: bytes | None, message: str, tmp_path:
         path.write_bytes(content)
     with pytest.raises(FileError, match=message) as refusal:
         read_token(path)
-    assert str(path) in str(refusal.value)
+    assert str(refusal.value).count(str(path)) == 1 and "Errno" not in str(refusal.value)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fmnist_runtime.errors import DataError, ImageError
+from fmnist_runtime.errors import DataError, ImageError, reason_of
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_train.data.photos import LONGEST_LINE, TABLE
@@ -95,7 +95,9 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
     except DataError:
         raise
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{table}: not a readable table ({error}); name a clone of the Clothing dataset") from error
+        raise DataError(
+            f"{table}: not a readable table ({reason_of(error)}); name a clone of the Clothing dataset"
+        ) from error
 
 
 def _shrink(path: Path) -> bytes | None:

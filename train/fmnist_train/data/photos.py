@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_runtime.errors import ConfigError, DataError, ImageError
+from fmnist_runtime.errors import ConfigError, DataError, ImageError, reason_of
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_train.data.csv import NOT_UTF8, describe_separator
 from fmnist_train.files import bounded_lines
@@ -88,7 +88,7 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
     except UnicodeError as error:
         raise DataError(f"{table}: {NOT_UTF8}") from error
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{table}: not a readable table of photos ({error}); {PHOTOS_ORIGIN}") from error
+        raise DataError(f"{table}: not a readable table of photos ({reason_of(error)}); {PHOTOS_ORIGIN}") from error
     if fault := describe_separator(columns, len(_COLUMNS) - 1):
         raise DataError(f"{table}: line 1: {fault}")
     if missing := [name for name in _COLUMNS if name not in columns]:
