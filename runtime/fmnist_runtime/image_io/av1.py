@@ -72,7 +72,8 @@ class _Sequence(NamedTuple):
     integer_motion: int
     size: tuple[int, int]
     largest: tuple[int, int]
-    """Largest size that a frame header can state instead."""
+    """Largest size that a frame header can state instead. The standard limits it to ``size``, but dav1d, which Pillow uses,
+    decodes larger frames."""
     pixel_bytes: float
 
 
