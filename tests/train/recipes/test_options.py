@@ -30,7 +30,7 @@ def run(*args: object) -> int:
         ({"gradient_clip": -1.0}, "--gradient-clip must be at least 0, not -1"),
         ({"class_weights": (0.0, 0.0)}, "class weights"),
         ({"targets": "hard"}, "indices, one-hot, soft"),
-        ({"optimizer": "lion"}, "adam, adamw, sgd"),
+        ({"optimizer": "lion"}, "adam, adamw, muon, sgd"),
         ({"warmup": 0.1}, "--scheduler cosine"),
         ({"patience": 3, "validation": 0}, "--validation 0.1"),
         ({"learning_rate": math.nan}, "--learning-rate"),

@@ -26,9 +26,9 @@ def quick(**changes: object) -> Recipe:
     return dataclasses.replace(RECIPES["improved-published"], epochs=3, batch_size=64, patience=0, **changes)
 
 
-@pytest.mark.parametrize("scheduler", ["plateau", "cosine"])
-def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, scheduler: str) -> None:
-    recipe = quick(scheduler=scheduler, ema_decay=0.9)
+@pytest.mark.parametrize(("scheduler", "optimizer"), [("plateau", "adam"), ("cosine", "adamw"), ("cosine", "muon")])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, scheduler: str, optimizer: str) -> None:
+    recipe = quick(scheduler=scheduler, optimizer=optimizer, ema_decay=0.9)
     start(tmp_path / "whole", recipe).run()
 
     class KilledError(Exception):

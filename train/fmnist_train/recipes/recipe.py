@@ -31,7 +31,7 @@ class Recipe:
         "adam",
         "Optimizer.",
         panel="Optimization",
-        choices=("adam", "adamw", "sgd"),
+        choices=("adam", "adamw", "muon", "sgd"),
         names=("--optimizer", "--optimiser"),
         stored="optimiser",
     )
