@@ -115,7 +115,7 @@ def test_help_has_panels_by_topic(capsys: pytest.CaptureFixture[str]) -> None:
     panels = [line for line in shown.splitlines() if line.startswith("╭")]
     titles = {"Options", "Distillation", "Network", "Training", "Optimization", "Loss", "Augmentation", "Commands"}
     assert titles <= {panel.split()[1] for panel in panels} and len(panels) == len({*panels})
-    assert "<adam|adamw|sgd>" in shown
+    assert "<adam|adamw|muon|sgd>" in shown
 
 
 @pytest.mark.parametrize(
