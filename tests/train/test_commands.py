@@ -98,15 +98,38 @@ def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsy
     assert "must contain these two lines, each once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
+def write_things(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("sofa", 60), ("lamp", 180)):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(level, level + 60, (28, 28), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_few_pictures_are_compared_in_batches_that_fit_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_things(Path("things"))
+    once = ("compare", "batchnorm", "custom", "--data", "things", "--epochs", "1", "--json")
+    rows = json.loads(call(*once))
+    assert [row["name"] for row in rows] == ["batchnorm", "custom"]
+    again = json.loads(call(*once, "--reuse-only"))
+    assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows]
+    metrics = Path("runs/custom-things-seed0/metrics.json")
+    stored = json.loads(metrics.read_text())
+    stored["recipe"]["batch_size"] *= 2
+    metrics.write_text(json.dumps(stored))
+    capsys.readouterr()
+    assert run_typer(app, args=[*once]) == 2
+    assert "another recipe (batch_size)" in capsys.readouterr().err
+
+
 def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rng = np.random.default_rng(0)
-    for name, level in (("sofa", 60), ("lamp", 180)):
-        (tmp_path / "things" / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = rng.integers(level, level + 60, (28, 28), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "things" / name / f"{number}.png")
+    write_things(tmp_path / "things")
     few = (
         "--data",
         str(tmp_path / "things"),
@@ -145,7 +168,10 @@ def test_a_run_with_damaged_figures_is_one_line(tmp_path: Path, capsys: pytest.C
     run.mkdir()
     (run / "metrics.json").write_text('{"seed": 0}')
     assert run_typer(app, args=[*COMPARE, "--reuse-only", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 1
-    assert "metrics.json is missing or damaged: 'fmnist-train --resume' writes it anew" in capsys.readouterr().err
+    assert (
+        "metrics.json is missing or damaged: the command of the run, with --resume, writes it anew"
+        in capsys.readouterr().err
+    )
 
 
 FIGURES = json.loads((Path(__file__).parents[2] / "artifacts" / "nano" / "metrics.json").read_text())
@@ -186,5 +212,5 @@ def test_a_damaged_report_of_an_export_is_one_line(damage: dict, tmp_path: Path)
     report.write_text(json.dumps({"checkpoint_sha256": checkpoint.sha256}))
     assert _exported(tmp_path, checkpoint)["int8_bytes"] is None
     report.write_text(json.dumps({"checkpoint_sha256": checkpoint.sha256, **damage}))
-    with pytest.raises(CheckpointError, match=r"parity\.json is damaged: 'fmnist-export .*' writes it anew"):
+    with pytest.raises(CheckpointError, match=r"parity\.json is damaged: export .* again, .*, or remove the file"):
         _exported(tmp_path, checkpoint)

@@ -230,7 +230,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     metrics = read_object(path)
     whole = all(isinstance(metrics.get(name), kind) for name, kind in _PARTS.items())
     if not whole or not _has_figures(metrics):
-        raise CheckpointError(f"{path} is missing or damaged: 'fmnist-train --resume' writes it anew")
+        raise CheckpointError(f"{path} is missing or damaged: the command of the run, with --resume, writes it anew")
     return metrics
 
 

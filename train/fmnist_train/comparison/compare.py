@@ -15,14 +15,14 @@ from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import Checkpoint, is_finished, is_share, load_checkpoint, read_metrics
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
-from fmnist_train.data.sources import DataSource, Split, find_dataset
+from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
 from fmnist_train.files import read_object, split_at_section
 from fmnist_train.models import count_macs, count_parameters
 from fmnist_train.recipes import CLAIMS, Recipe, current_name, get_recipe, recipe_from_dict
 from fmnist_train.training.progress import Progress
-from fmnist_train.training.run import RunOptions, train
+from fmnist_train.training.run import SPLIT_SEED, RunOptions, fit_batch_size, train
 
 __all__ = ["PUBLISHED", "Comparison", "compare_recipes"]
 
@@ -96,7 +96,7 @@ def _make_rows(recipes: Sequence[Recipe], source: DataSource, settings: Comparis
     earlier = earlier_rows(settings.output, source.name)
     rows = []
     for recipe in recipes:
-        runs, row = _finished_runs(recipe, settings), earlier.get(recipe.name)
+        runs, row = _finished_runs(recipe, source, settings), earlier.get(recipe.name)
         if row is not None and covers(runs, row, settings.output):
             rows.append(row)
         elif runs:
@@ -110,7 +110,7 @@ def _make_rows(recipes: Sequence[Recipe], source: DataSource, settings: Comparis
     return rows
 
 
-def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
+def _finished_runs(recipe: Recipe, source: DataSource, settings: Comparison) -> list[Path]:
     """Trains the missing runs of a recipe; returns the folders of its finished runs, one for each seed."""
     folders = []
     for seed in range(settings.seeds):
@@ -121,18 +121,21 @@ def _finished_runs(recipe: Recipe, settings: Comparison) -> list[Path]:
             missing = dataclasses.replace(options, output=folder, resume=resume)
             if (train(recipe, missing, Progress()) or {}).get("interrupted"):
                 raise KeyboardInterrupt
-        if is_finished(folder) and _is_of(recipe, folder, settings):
+        if is_finished(folder) and _is_of(recipe, folder, source, settings):
             folders.append(folder)
     return folders
 
 
-def _is_of(recipe: Recipe, run: Path, settings: Comparison) -> bool:
-    """Returns whether a finished run was trained with this recipe.
+def _is_of(recipe: Recipe, run: Path, source: DataSource, settings: Comparison) -> bool:
+    """Returns whether a finished run was trained with this recipe, in batches that fit the data set.
 
     Raises:
         ConfigError: It was trained with another recipe, and ``reuse_only`` is not set.
     """
     stored = recipe_from_dict(read_metrics(run)["recipe"])
+    if stored.batch_size != recipe.batch_size:
+        images, _ = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
+        recipe = fit_batch_size(recipe, len(images))
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
     if others and not settings.reuse_only:
         raise ConfigError(f"{run} was trained with another recipe ({', '.join(others)}): give another --runs")
@@ -191,7 +194,7 @@ def _exported(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _damaged(path: Path, run: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged: 'fmnist-export {run}' writes it anew; or remove it")
+    return CheckpointError(f"{path} is damaged: export {run} again, with the same options, or remove the file")
 
 
 def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[str, Any]:

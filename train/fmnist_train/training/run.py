@@ -38,7 +38,16 @@ from fmnist_train.training.state import Epoch
 from fmnist_train.training.teacher import find_photo_teachers, find_start, find_teachers
 from fmnist_train.training.tensorboard import event_writer
 
-__all__ = ["SPLIT_SEED", "RunInputs", "RunOptions", "evaluate_checkpoint", "read_inputs", "stop_on_interrupt", "train"]
+__all__ = [
+    "SPLIT_SEED",
+    "RunInputs",
+    "RunOptions",
+    "evaluate_checkpoint",
+    "fit_batch_size",
+    "read_inputs",
+    "stop_on_interrupt",
+    "train",
+]
 
 SPLIT_SEED = 20170828
 """Seed of the validation split, which is the same for all seeds of a recipe. A smaller split is a subset of a larger one, so
@@ -59,16 +68,13 @@ class RunInputs:
     """Further arguments of ``Training``: first weights, teachers and photos."""
 
     def fit_batch_size(self, recipe: Recipe, note: Callable[[str], None]) -> Recipe:
-        """Returns the recipe, with smaller batches if there are fewer images than in one; a size chosen by the user is kept.
-
-        The new size gives at least three steps in an epoch.
-        """
-        chosen = recipe.name in RECIPES and RECIPES[recipe.name].batch_size != recipe.batch_size
-        if chosen or recipe.batch_size <= len(self.train):
-            return recipe
-        fitted = max(2, 2 ** int(math.log2(max(2, len(self.train) / 3))))
-        note(f"batches of {fitted} images, because {len(self.train)} do not fill the {recipe.batch_size} of the recipe")
-        return dataclasses.replace(recipe, batch_size=fitted)
+        """Returns the recipe with batches that fit the training images; see the function ``fit_batch_size``."""
+        images, fitted = len(self.train), fit_batch_size(recipe, len(self.train))
+        if fitted != recipe:
+            note(
+                f"batches of {fitted.batch_size} images, because {images} do not fill the {recipe.batch_size} of the recipe"
+            )
+        return fitted
 
     def training(self, recipe: Recipe, folder: Path, options: RunOptions, device: torch.device) -> Training:
         """Returns a new run of a recipe that learns from the same checkpoints and photos."""
@@ -83,6 +89,21 @@ class RunInputs:
             description={"labels": list(self.source.labels), "dataset": self.source.name},
             **self.others,
         )
+
+
+def fit_batch_size(recipe: Recipe, images: int) -> Recipe:
+    """Returns the recipe, with smaller batches if there are fewer images than in one; a size chosen by the user is kept.
+
+    The new size gives at least three steps in an epoch.
+
+    Args:
+        recipe: Recipe of a run.
+        images: Number of training images, without those of validation.
+    """
+    chosen = recipe.name in RECIPES and RECIPES[recipe.name].batch_size != recipe.batch_size
+    if chosen or recipe.batch_size <= images:
+        return recipe
+    return dataclasses.replace(recipe, batch_size=max(2, 2 ** int(math.log2(max(2, images / 3)))))
 
 
 def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]) -> RunInputs:
