@@ -48,7 +48,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     try:
         card = model_card(metrics, report, photos=photos)
     except MALFORMED as error:
-        advice = "'fmnist-train --resume' writes it anew"
+        advice = "the command of the run, with --resume, writes it anew"
         raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", card)

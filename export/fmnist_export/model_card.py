@@ -61,7 +61,10 @@ def model_card(
         **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
         "Limits": _limits(metrics, photos=tuned),
         "How to make it again": _reproduction(
-            phases, [row["seed"] for row in metrics.get("averaged", [metrics])], photos=tuned
+            phases,
+            [row["seed"] for row in metrics.get("averaged", [metrics])],
+            dataset=metrics.get("dataset", "fashion-mnist"),
+            photos=tuned,
         ),
         "How to cite": f"Cite this project with its CITATION.cff{', and Fashion-MNIST' if published else ''}.",
         "License": (_LICENSE if published else _OWN_LICENSE) + (" The photos are CC0." if tuned else ""),
@@ -241,16 +244,21 @@ def _phases(recipe: dict[str, Any]) -> list[str]:
     return [current_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
 
 
-def _reproduction(phases: list[str], seeds: Sequence[int], *, photos: bool) -> str:
-    """Returns the commands that train and export the network again; an average has several seeds of the last phase."""
-    given = " --photos FOLDER" if photos else ""
-    commands = [f"fmnist-train --recipe {recipe} --seed {seeds[0]}" for recipe in phases[:-1]]
-    runs = [f"runs/{phases[-1]}-seed{seed}" for seed in seeds]
-    start = f" --start runs/{phases[0]}-seed{seeds[0]}" if len(phases) > 1 and seeds[0] else ""
+def _reproduction(phases: list[str], seeds: Sequence[int], *, dataset: str, photos: bool) -> str:
+    """Returns the commands that train and export the network again; an average has several seeds of the last phase.
+
+    A folder of own images is DATA in them.
+    """
+    name = dataset if dataset in PUBLISHED else "DATA"
+    data, suffix = ("", "") if name == "fashion-mnist" else (f" --data {name}", f"-{name}")
+    given = data + (" --photos FOLDER" if photos else "")
+    commands = [f"fmnist-train --recipe {recipe} --seed {seeds[0]}{data}" for recipe in phases[:-1]]
+    runs = [f"runs/{phases[-1]}{suffix}-seed{seed}" for seed in seeds]
+    start = f" --start runs/{phases[0]}{suffix}-seed{seeds[0]}" if len(phases) > 1 and seeds[0] else ""
     commands += [f"fmnist-train --recipe {phases[-1]} --seed {seed}{start}{given}" for seed in seeds]
     result = runs[0]
     if len(runs) > 1:
-        result = f"runs/{phases[-1]}-average"
+        result = f"runs/{phases[-1]}{suffix}-average"
         commands.append(f"fmnist-train average {' '.join(runs)}{given} --output {result}")
-    commands.append(f"fmnist-export {result} --quantize --evidence")
+    commands.append(f"fmnist-export {result} --quantize --evidence{data}")
     return "\n".join(["```sh", *commands, "```"])

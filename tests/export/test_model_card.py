@@ -149,6 +149,13 @@ def test_the_license_of_weights_from_own_images_is_their_owner_s(dataset: str, k
     card = model_card(metrics | {"dataset": dataset, "teachers": []}, report)
     assert ("MIT for the weights" in card, "and Fashion-MNIST." in card) == (known, known)
     assert ("The owner of the images decides" in card) != known
+    again = card.split("```sh\n")[1].split("```")[0]
+    given, run = {
+        "fashion-mnist": ("", "nano-photos-seed"),
+        "sample": (" --data sample", "nano-photos-sample-seed"),
+        "/a/shop": (" --data DATA", "nano-photos-DATA-seed"),
+    }[dataset]
+    assert {line.count(" --data") for line in again.splitlines()} == {bool(given)} and given in again and run in again
     checkpoint = load_checkpoint(artifacts)
     fields = build_metadata(replace(checkpoint, info={**checkpoint.info, "dataset": dataset}), 1, 1.0, {})
     assert fields["licence"].startswith("MIT" if known else "decided by the owner of the images")

@@ -56,14 +56,14 @@ def train(
     if context.invoked_subcommand:
         return
     chosen = _change_recipe(recipe, settings)
+    options = RunOptions(**chosen_settings(RunOptions, settings))
     if save_recipe is not None:
         write_recipe(dataclasses.replace(chosen, name=save_recipe.stem), save_recipe)
-        print(f"written to {save_recipe}: train it with 'fmnist-train --recipe {save_recipe}'")
+        print(f"written to {save_recipe}; train it with: {options.command(save_recipe)}")
         return
     from fmnist_train.training.progress import Progress
     from fmnist_train.training.run import train as train_run
 
-    options = RunOptions(**chosen_settings(RunOptions, settings))
     metrics = train_run(chosen, options, Progress(quiet=quiet))
     if metrics is not None:
         print(json.dumps(metrics) if as_json else _summary(metrics, options.folder(chosen)))

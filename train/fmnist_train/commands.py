@@ -169,7 +169,7 @@ def _best(results: dict[str, Any]) -> str:
     return (
         f"best validation accuracy {best['accuracy']:.2%} (trial {best['trial']}), of {counts['complete']} complete, "
         f"{counts['pruned']} pruned and {counts['failed']} failed trials\n"
-        f"written to {results['recipe']}: train it with 'fmnist-train --recipe {results['recipe']}'\n"
+        f"written to {results['recipe']}; train it with: {results['command']}\n"
         f"It trains for {counted(results['epochs'], 'epoch')}, as the recipe did before{shorter}; --epochs changes that.\n"
         f"page: {results['history']}"
     )

@@ -3,12 +3,14 @@
 This module does not import PyTorch, so that ``--help`` is fast.
 """
 
+import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_runtime.cpus import MAX_THREADS
 from fmnist_train.recipes import Recipe
-from fmnist_train.settings import check_settings, setting
+from fmnist_train.settings import check_settings, option_words, setting
 
 __all__ = ["DataOptions", "RunOptions"]
 
@@ -76,6 +78,10 @@ class RunOptions(DataOptions):
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    def command(self, recipe_file: Path, *, without: Collection[str] = ()) -> str:
+        """Returns the command that trains a recipe file with these options, except the fields in ``without``."""
+        return shlex.join(["fmnist-train", "--recipe", str(recipe_file), *option_words(self, without=without)])
 
     def folder(self, recipe: Recipe) -> Path:
         """Returns the run folder: ``output``, or one named after recipe, data (unless Fashion-MNIST) and seed."""

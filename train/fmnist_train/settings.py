@@ -4,13 +4,13 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_runtime.errors import ConfigError
 
-__all__ = ["LARGEST", "Search", "Setting", "check_settings", "setting", "settings_of", "show_number"]
+__all__ = ["LARGEST", "Search", "Setting", "check_settings", "option_words", "setting", "settings_of", "show_number"]
 
 LARGEST = 1e15
 """Largest value of a number without a bound of its own: counts must fit 64 bits, and PyTorch computes in float32."""
@@ -106,6 +106,26 @@ def check_settings(instance: Any) -> None:
             raise ConfigError(f"{option} must be one of {', '.join(documented.choices)}; not '{value}'")
         if isinstance(value, int | float):
             _check_number(option, value, documented)
+
+
+def option_words(instance: Any, *, without: Collection[str] = ()) -> list[str]:
+    """Returns the command-line options of the values that differ from the defaults, as the words of a command.
+
+    Args:
+        instance: Instance of a dataclass with settings.
+        without: Names of fields to leave out.
+    """
+    words = list[str]()
+    for each in dataclasses.fields(instance):
+        value, documented = getattr(instance, each.name), settings_of(instance).get(each.name)
+        if documented is None or each.name in without or value == each.default:
+            continue
+        if isinstance(value, bool):
+            words.append(documented.option(each.name) if value else documented.names[0].partition("/")[2])
+            continue
+        for single in value if isinstance(value, tuple) else (value,):
+            words += [documented.option(each.name), str(single)]
+    return words
 
 
 def show_number(value: float) -> str:

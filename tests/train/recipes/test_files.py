@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,17 @@ def test_the_command_writes_a_file_that_it_takes(
     stored = json.loads(capsys.readouterr().out)["recipe"]
     assert (stored["name"], stored["epochs"], stored["augmentation"]["flip"]) == ("mine", 2, 0.5)
     assert stored["model_options"] == {"channels": [4], "hidden": [8]} and Path("runs/mine-sample-seed0").is_dir()
+
+
+def test_the_advice_after_writing_keeps_the_options_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", "my things", "--photos", "photos", "--teacher", "a", "--teacher", "b", "--no-mixed-precision"]
+    file = tmp_path / "mine.json"
+    assert run_typer(app, args=["--recipe", "custom", "--flip", "0.5", "--save-recipe", str(file), *given]) == 0
+    advice = capsys.readouterr().out.strip().partition("train it with: ")[2]
+    program, *words = shlex.split(advice)
+    assert program == "fmnist-train" and words[:2] == ["--recipe", str(file)] and sorted(words[2:]) == sorted(given)
 
 
 def test_a_file_that_cannot_be_read_again_is_not_written(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_each_picture_weighs_the_same_taught_or_not(tmp_path: Path) -> None:
 def test_without_a_teacher_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     student = dataclasses.replace(RECIPES["micro"], teacher="best")
-    with pytest.raises(CheckpointError, match=r"fmnist-train --recipe best.*improved-published"):
+    with pytest.raises(CheckpointError, match=r"train 'best' on the same data .* with --teacher; .*improved-published"):
         find_teachers(student, (), LABELS)
     for name in ("runs/best-seed0", "artifacts/improved"):
         small(tmp_path / name, 0)

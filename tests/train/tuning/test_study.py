@@ -1,6 +1,7 @@
 """The search for better values: it resumes, is shared, prunes, survives failures, and never reads the test set."""
 
 import dataclasses
+import html
 import json
 import os
 import re
@@ -201,6 +202,18 @@ def test_progress_is_a_line_for_each_trial(fake: list[Any], capsys: pytest.Captu
     assert "trial 0: flip 0" in lines and "trial 1: failed: too hot; best 50.00% (trial 0)" in lines
     assert any(re.fullmatch(r"trial 2: validation 25\.00%, \d+ s; best 50\.00% \(trial 0\)", line) for line in lines)
     assert "best validation accuracy 50.00% (trial 0), of 2 complete, 0 pruned and 1 failed" in captured.out
+
+
+def test_the_advice_keeps_the_options_of_the_trials(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    fake += [[0.5], [0.5]]
+    options = ("--trials", "1", "--epochs", "1", "--output", "my study", "--threads", "1", "--no-mixed-precision")
+    command = "fmnist-train --recipe 'my study/best.json' --data sample --no-mixed-precision --threads 1"
+    assert run_typer(app, args=[*TUNE, *options]) == 0
+    assert f"train it with: {command}\n" in capsys.readouterr().out
+    assert tune(capsys, *options)["command"] == command
+    assert f"<code>{html.escape(command).replace('&#x27;', '&#39;')}</code>" in Path("my study/history.html").read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.parametrize(

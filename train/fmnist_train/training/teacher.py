@@ -167,7 +167,7 @@ def find_start(recipe: Recipe, named: Path | None, labels: Sequence[str]) -> Che
     """
     if named is None and not recipe.start:
         return None
-    checkpoint = load_checkpoint(named or _find(recipe.start))
+    checkpoint = load_checkpoint(named or _find(recipe.start, "--start"))
     if list(checkpoint.info["labels"]) != list(labels):
         raise ConfigError(f"{checkpoint.path} was trained on other classes; name another with --start")
     return checkpoint
@@ -190,7 +190,8 @@ def find_teachers(
         return []
     if start is not None and not named and not recipe.teacher:
         return [load_checkpoint(start.path)]  # a copy: training changes the other
-    checkpoints = [load_checkpoint(path) for path in named or map(_find, recipe.teacher.split(","))]
+    places = named or [_find(name, "--teacher") for name in recipe.teacher.split(",")]
+    checkpoints = [load_checkpoint(path) for path in places]
     _check_classes(checkpoints, labels, "--teacher")
     return checkpoints
 
@@ -212,7 +213,7 @@ def find_photo_teachers(recipe: Recipe, named: Sequence[Path], labels: Sequence[
         return []
     if not named and not names:
         raise ConfigError("--photo-distillation weighs the answers of photo teachers: name one with --photo-teacher")
-    checkpoints = [load_checkpoint(path) for path in named or map(_find, names)]
+    checkpoints = [load_checkpoint(path) for path in named or [_find(name, "--photo-teacher") for name in names]]
     _check_classes(checkpoints, labels, "--photo-teacher")
     return checkpoints
 
@@ -223,8 +224,8 @@ def _check_classes(checkpoints: Sequence[Checkpoint], labels: Sequence[str], opt
             raise ConfigError(f"the teacher {checkpoint.path} was trained on other classes; name another with {option}")
 
 
-def _find(name: str) -> Path:
-    """Returns the folder of a recipe's finished run, or of its checkpoint in this repository.
+def _find(name: str, option: str) -> Path:
+    """Returns the folder of a recipe's finished run, or of its checkpoint in this repository; ``option`` names another.
 
     ``artifacts/first-phase`` has the first phase of networks that ship after a second one; ``artifacts/teachers`` has networks
     that do not ship.
@@ -237,6 +238,6 @@ def _find(name: str) -> Path:
             return place
     raise CheckpointError(
         f"no finished run of '{name}' is in {run} or {kept}: start in the "
-        f"project's folder, which holds it, or run 'fmnist-train --recipe {name}', or name a folder with --teacher; "
+        f"project's folder, which holds it, or train '{name}' on the same data and name its folder with {option}; "
         f"'{DEFAULT_RECIPE}' needs no other run"
     )

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_runtime.files import write_atomically
 from fmnist_train.recipes import Recipe, save_recipe
+from fmnist_train.run_options import RunOptions
 from fmnist_train.tuning.charts import Chart, Line, draw
 from fmnist_train.tuning.space import Parameter, own_values, rounded, with_values
 
@@ -51,6 +52,7 @@ def write_results(
     space: Sequence[Parameter],
     folder: Path,
     *,
+    run: RunOptions,
     final_epochs: int | None = None,
 ) -> dict[str, Any]:
     """Writes ``history.html`` and, if a trial is complete, ``best.json``, each atomically.
@@ -60,26 +62,29 @@ def write_results(
         recipe: The recipe of the trials.
         space: The fields that were searched.
         folder: Folder of the study.
+        run: Options of the trials; those that apply to a run are part of ``command``.
         final_epochs: Epochs of ``best.json``; None: those of the trials.
 
     Returns:
         ``best`` (``trial``, ``accuracy``, ``epoch``, ``values``; None without a complete trial), ``trials`` (counts of
         ``complete``, ``pruned`` and ``failed`` ones), ``recipe`` and ``history`` (paths; ``recipe`` is None without a best),
-        ``epochs`` (of ``best.json``) and ``trial_epochs``.
+        ``command`` (which trains the recipe), ``epochs`` (of ``best.json``) and ``trial_epochs``.
     """
     rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
     complete = [row for row in rows if row.state == "complete"]
     best = max(complete, key=lambda row: (row.accuracy or 0, -row.number), default=None)
+    command = run.command(folder / "best.json", without=("output",))
     if best is not None:
         final = with_values(recipe, best.values, f"{recipe.name}-tuned")
         save_recipe(replace(final, epochs=final_epochs or recipe.epochs), folder / "best.json")
-    write_atomically(folder / "history.html", _page(rows, best, recipe, space))
+    write_atomically(folder / "history.html", _page(rows, best, recipe, space, command=command))
     counts = Counter(row.state for row in rows)
     return {
         "best": None if best is None else _summary(best),
         "trials": {state: counts[state] for state in ("complete", "pruned", "failed")},
         "recipe": None if best is None else str(folder / "best.json"),
         "history": str(folder / "history.html"),
+        "command": command,
         "epochs": final_epochs or recipe.epochs,
         "trial_epochs": recipe.epochs,
     }
@@ -104,7 +109,7 @@ def _row(trial: FrozenTrial) -> _Row:
     )
 
 
-def _page(rows: Sequence[_Row], best: _Row | None, recipe: Recipe, space: Sequence[Parameter]) -> str:
+def _page(rows: Sequence[_Row], best: _Row | None, recipe: Recipe, space: Sequence[Parameter], *, command: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -113,6 +118,7 @@ def _page(rows: Sequence[_Row], best: _Row | None, recipe: Recipe, space: Sequen
     return environment.get_template(_TEMPLATE.name).render(
         recipe=recipe,
         space=space,
+        command=command,
         rows=rows,
         best=best,
         own=own,

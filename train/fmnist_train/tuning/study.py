@@ -80,7 +80,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
         study.enqueue_trial(own_values(space), skip_if_exists=True)
     trials = _Trials(recipe, options, inputs, space=space, study=study, progress=progress)
     interrupted = not _run_trials(trials, folder)
-    results = write_results(study.get_trials(), recipe, space, folder, final_epochs=options.final_epochs)
+    results = trials.write_results(folder)
     if interrupted:
         progress.note(f"interrupted; complete trials so far: {results['trials']['complete']}; the same command goes on")
         raise KeyboardInterrupt
@@ -133,6 +133,18 @@ class _Trials:
         finally:
             trial.set_user_attr(SECONDS, time.perf_counter() - start)
 
+    def write_results(self, folder: Path) -> dict[str, Any]:
+        """Writes the results of all trials of the study (see ``results.write_results``)."""
+        options = self.options
+        return write_results(
+            self.study.get_trials(),
+            self.recipe,
+            self.space,
+            folder,
+            run=options.run,
+            final_epochs=options.final_epochs,
+        )
+
     def lost(self) -> bool:
         """Returns whether another process has marked the current trial as failed, as after a long pause of this machine."""
         if self.current is None:
@@ -179,10 +191,7 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
     study, options = trials.study, trials.options
 
     def finished(study: optuna.Study, trial: FrozenTrial) -> None:
-        results = write_results(
-            study.get_trials(), trials.recipe, trials.space, folder, final_epochs=trials.options.final_epochs
-        )
-        trials.progress.end_trial(trial, results["best"])
+        trials.progress.end_trial(trial, trials.write_results(folder)["best"])
 
     try:
         while _count_trials(study) < options.trials:
