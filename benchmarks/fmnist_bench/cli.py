@@ -49,16 +49,14 @@ def _add_contestants(parser: CommandParser) -> None:
         "--float",
         dest="float_model",
         type=path_text,
-        default="artifacts/improved/model.onnx",
         metavar="FILE",
-        help="float model of the same weights (default: artifacts/improved/model.onnx)",
+        help="float model of the same weights (default: model.onnx in the folder of --model)",
     )
     add(
         "--checkpoint",
         type=path_text,
-        default="artifacts/improved",
         metavar="FOLDER",
-        help="PyTorch checkpoint of the same weights (default: artifacts/improved)",
+        help="PyTorch checkpoint of the same weights (default: the folder of --model, or the run around it)",
     )
     add(
         "--only",
@@ -104,15 +102,15 @@ def bench(args: Sequence[str] | None = None) -> int:
 
 
 def _measure(chosen: Namespace) -> dict[str, Any]:
-    from fmnist_bench.backends.registry import REFERENCE, Files
+    from fmnist_bench.backends.registry import REFERENCE
     from fmnist_bench.display import LiveTable
+    from fmnist_bench.files import find_files
     from fmnist_bench.measure import Measurement, Plan
     from fmnist_bench.report import score_answers
     from fmnist_runtime.cpus import available_cpus
     from fmnist_runtime.machine import describe_machine
-    from fmnist_runtime.model_file.store import find_model
 
-    files = Files(str(find_model(chosen.model)), chosen.float_model, chosen.checkpoint)
+    files = find_files(chosen.model, chosen.float_model, chosen.checkpoint)
     plan = Plan(threads=tuple(sorted({1, available_cpus()})))
     if chosen.quick:
         plan = Plan(rounds=4, calls=200, seconds=0, paced=3, starts=2, batches=(1, 32))
@@ -147,13 +145,18 @@ def _test_images(model: str, *, quick: bool) -> tuple["np.ndarray", list[int] | 
     """Loads the images whose classes are compared before any timing.
 
     Returns:
-        The test set and its labels, if the extra "train" and the data set are installed. Otherwise the self-test images of
-        the model, without labels: agreement on random images would be less meaningful.
+        The test set of Fashion-MNIST and its labels, if the model has these classes, and the extra "train" and the data set
+        are installed. Otherwise the self-test images of the model, without labels: agreement on random images would be less
+        meaningful.
     """
     from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.selftest import unpack_golden
+    from fmnist_runtime.spec import DATASET_LABELS
 
-    if not quick:
+    classifier = Classifier.load(model)
+    if classifier.labels != DATASET_LABELS:
+        print("note: no accuracy, because the classes are not those of Fashion-MNIST", file=sys.stderr)
+    elif not quick:
         try:
             from fmnist_train.data.sources import find_dataset
 
@@ -163,7 +166,6 @@ def _test_images(model: str, *, quick: bool) -> tuple["np.ndarray", list[int] | 
             print("note: no accuracy, because the extra train is not installed", file=sys.stderr)
         except Exception as error:  # without the data set, only the accuracy is missing
             print(f"note: no test set, so no accuracy ({error})", file=sys.stderr)
-    classifier = Classifier.load(model)
     return unpack_golden(classifier.metadata.document.get("selftest"), len(classifier.labels)).images, None
 
 

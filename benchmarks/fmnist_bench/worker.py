@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_bench.backends.registry import Call, Files, resolve
+from fmnist_runtime.errors import FmnistError
 
 __all__ = ["fixed_images"]
 
@@ -100,5 +101,7 @@ if __name__ == "__main__":
             serve(*sys.argv[2:])
     except ModuleNotFoundError as error:
         _reply({"missing": f"{error.name} is not installed (extra bench)"})
+    except FmnistError as error:  # its message is written for the user
+        _reply({"missing": str(error)})
     except Exception as error:  # any failure makes this contestant missing, with the reason
         _reply({"missing": f"{type(error).__name__}: {error}".splitlines()[0]})

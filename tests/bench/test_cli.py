@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from fmnist_bench.cli import bench as bench_command
+from fmnist_bench.files import find_files
 from fmnist_runtime.cli.parsers import SHELLS
 from fmnist_runtime.console import run_argparse
+from fmnist_runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RIVALS = """
@@ -97,3 +99,54 @@ def test_the_completion_script_has_every_option(shell: str, capsys: pytest.Captu
 def test_an_unknown_shell_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_argparse(bench_command, args=["completion", "tcl"]) == 2
     assert "tcl" in capsys.readouterr().err
+
+
+NANO, MICRO = ROOT / "artifacts" / "nano", ROOT / "artifacts" / "micro"
+
+
+def test_the_float_model_and_the_checkpoint_are_those_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export = Path("run/export")
+    export.mkdir(parents=True)
+    for source, target in (("model.int8.onnx", export), ("model.onnx", export), ("best.safetensors", export.parent)):
+        shutil.copy(NANO / source, target)
+    found = find_files("run/export")
+    assert (Path(found.float32).resolve(), Path(found.checkpoint).resolve()) == (
+        (export / "model.onnx").resolve(),
+        Path("run/best.safetensors").resolve(),
+    )
+    shutil.copy(MICRO / "model.onnx", export)
+    shutil.copy(MICRO / "best.safetensors", "run")
+    found = find_files("run/export")
+    for name, option in (("float32", "--float"), ("checkpoint", "--checkpoint")):
+        with pytest.raises(ConfigError, match=f"was found; name it with {option}"):
+            getattr(found, name)
+    named = find_files("run/export", str(NANO / "model.onnx"), str(NANO))
+    assert (named.float32, named.checkpoint) == (str(NANO / "model.onnx"), str(NANO))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--float", MICRO / "model.onnx", "not of the same weights as"),
+        ("--checkpoint", MICRO, "not of the same weights as"),
+        ("--checkpoint", MICRO / "best.json", "not of the same weights as"),
+        ("--checkpoint", "nowhere", "no checkpoint here; name a run folder"),
+    ],
+)
+def test_files_of_other_weights_are_refused(
+    option: str, value: object, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_argparse(bench_command, args=["--quick", "--model", str(NANO), option, str(value)]) == 2
+    assert f"{option} {value}: {message}" in capsys.readouterr().err
+
+
+def test_a_contestant_without_its_file_names_the_option(tmp_path: Path) -> None:
+    shutil.copy(NANO / "model.int8.onnx", tmp_path / "mine.onnx")
+    done = bench("--quick", "--json", "--model", tmp_path / "mine.onnx", "--only", "float", "--only", "eager")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    for name, option in (("onnxruntime float", "--float"), ("PyTorch eager", "--checkpoint")):
+        assert results[name]["missing"].endswith(f"of the same weights was found; name it with {option}")

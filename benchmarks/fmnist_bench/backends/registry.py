@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from fmnist_runtime.errors import ConfigError
+
 __all__ = ["CONTESTANTS", "REFERENCE", "Call", "Contestant", "Files", "resolve"]
 
 Call = Callable[[np.ndarray], np.ndarray]
@@ -20,14 +22,36 @@ Call = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Files:
-    """Paths of the same weights in three forms."""
+    """Paths of the same weights in three forms; a contestant that needs a missing one is missing, too."""
 
     int8: str
     """Int8 ONNX file."""
-    float32: str
-    """Float ONNX file."""
-    checkpoint: str
-    """PyTorch checkpoint: a file or its folder."""
+    float_model: str | None
+    """Float ONNX file, if known; contestants read ``float32``."""
+    weights: str | None
+    """PyTorch checkpoint, a file or its folder, if known; contestants read ``checkpoint``."""
+
+    @property
+    def float32(self) -> str:
+        """Float ONNX file.
+
+        Raises:
+            ConfigError: It is not known.
+        """
+        if self.float_model is None:
+            raise ConfigError("no float model of the same weights was found; name it with --float")
+        return self.float_model
+
+    @property
+    def checkpoint(self) -> str:
+        """PyTorch checkpoint: a file or its folder.
+
+        Raises:
+            ConfigError: It is not known.
+        """
+        if self.weights is None:
+            raise ConfigError("no checkpoint of the same weights was found; name it with --checkpoint")
+        return self.weights
 
 
 class Contestant(Protocol):
