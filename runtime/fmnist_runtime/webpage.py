@@ -7,12 +7,17 @@ page for offline use.
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import write_together
+from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.network.onnx_graph import read_graph
 from fmnist_runtime.network.page_model import page_model
 from fmnist_runtime.preprocessing.parameters import parameters_json
+from fmnist_runtime.spec import DATASET_LABELS
 
 __all__ = ["page_files", "write_page"]
 
@@ -20,6 +25,16 @@ _SOURCES = (Path(__file__).parent / "web", Path(__file__).parents[1] / "web")
 _WORKER = "sw.js"
 _OWN_FILES = ("model.bin", "parameters.js")
 """Files that every page has, and other web sites hardly ever: they mark a folder that this module has written."""
+_GARMENTS = re.compile(rb"\s*<!-- garments -->.*?<!-- end of garments -->", re.DOTALL)
+"""Parts of the HTML that only a model of Fashion-MNIST's classes has: the example photos and their authors."""
+_NEUTRAL_WORDS = {
+    b"What garment is this?": b"What is this?",
+    b"One garment": b"One object",
+    b'"Garment"': b'"What is it?"',
+}
+"""Words for other classes, by those of the sources."""
+_EXAMPLES = "samples/"
+"""Folder of the example photos."""
 
 
 def page_files(model: bytes) -> dict[str, bytes]:
@@ -39,6 +54,8 @@ def page_files(model: bytes) -> dict[str, bytes]:
         path.relative_to(source).as_posix(): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()
     }
     files["model.bin"] = page_model(model)
+    if Metadata.from_props(read_graph(model).metadata_props).labels != DATASET_LABELS:
+        files = _without_garments(files)
     files["parameters.js"] = f"export const PARAMETERS = {parameters_json()};\n".encode()
     worker = files.pop(_WORKER).decode()
     digest = hashlib.sha256(worker.encode())
@@ -47,6 +64,17 @@ def page_files(model: bytes) -> dict[str, bytes]:
     worker = worker.replace("const FILES = [];", f"const FILES = {json.dumps(['./', *sorted(files)])};")
     files[_WORKER] = worker.replace('const VERSION = "";', f'const VERSION = "{digest.hexdigest()[:16]}";').encode()
     return files
+
+
+def _without_garments(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Returns the page for a model of other classes than Fashion-MNIST's: neutral words, and no example photos."""
+    changed = {name: data for name, data in files.items() if not name.startswith(_EXAMPLES)}
+    for name in ("index.html", "manifest.webmanifest"):
+        text = _GARMENTS.sub(b"", changed[name])
+        for garment, neutral in _NEUTRAL_WORDS.items():
+            text = text.replace(garment, neutral)
+        changed[name] = text
+    return changed
 
 
 def write_page(model: bytes, folder: Path) -> int:

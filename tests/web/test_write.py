@@ -38,6 +38,28 @@ def test_a_visitor_downloads_at_most_700_kilobytes() -> None:
     assert sum(map(len, page_files(find_model().read_bytes()).values())) < 700_000
 
 
+def own_model() -> bytes:
+    """The embedded ``nano`` with other class names."""
+    stamp = pytest.importorskip("fmnist_export.metadata", reason="the export is not installed").stamp
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_model_from_string(find_model("nano").read_bytes())
+    document = {p.key.removeprefix("fmnist."): p.value for p in model.metadata_props}
+    fields = {key: json.loads(value) for key, value in document.items() if key != "sha256"}
+    data: bytes = stamp(model, fields | {"labels": [f"thing {i}" for i in range(10)]})
+    return data
+
+
+def test_a_page_of_other_classes_speaks_of_no_garment_and_has_no_examples() -> None:
+    files, garments = page_files(own_model()), page_files(find_model("nano").read_bytes())
+    seen = b"".join(files[name] for name in ("index.html", "manifest.webmanifest")).decode()
+    assert not re.search("garment|trouser|coat|sneaker|sample|clothing", seen, re.IGNORECASE)
+    assert "<title>What is this?</title>" in seen and "<h1>What is this?</h1>" in seen
+    assert json.loads(files["manifest.webmanifest"])["name"] == "What is this?"
+    assert set(garments) - set(files) == {f"samples/{name}.jpg" for name in ("coat", "sneaker", "trouser")}
+    assert "samples/" not in files["sw.js"].decode()
+    assert b"<h1>What garment is this?</h1>" in garments["index.html"] and b"trouser" in garments["index.html"]
+
+
 def test_the_worker_keeps_all_that_the_page_loads() -> None:
     files = page_files(find_model("nano").read_bytes())
     kept = json.loads(re.search(r"FILES = (\[.*\]);", files["sw.js"].decode())[1])
