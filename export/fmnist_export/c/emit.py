@@ -13,6 +13,7 @@ import numpy as np
 
 from fmnist_export.c.fusion import PooledConvolution, fuse_pooling
 from fmnist_export.c.memory import Plan, plan_memory, strip_bytes
+from fmnist_export.metadata import PUBLISHED
 from fmnist_runtime.errors import MALFORMED
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.layers import Convolution, Layer, Logits, Network
@@ -81,12 +82,16 @@ def _context(network: Network, source: Source) -> dict[str, Any]:
     layers = [_layer(layer, f"layer_{i}", plan) for i, layer in enumerate(network.layers)]
     golden = unpack_golden(document.get("selftest"), len(source.metadata.labels))
     kinds = {layer.kind for layer in network.layers}
+    published = _is_published(document)
     return {
         "marker": MARKER,
         "source": _comment(source.file),
         "name": source.name,
         "prefix": f"fmnist_{source.name}",
         "macro": f"FMNIST_{source.name.upper()}",
+        "description": f"{MARKER}: {source.name}, a {'Fashion-MNIST ' if published else ''}classifier as plain C.",
+        "published": published,
+        "license": _comment(str(document.get("licence", "not stated"))),
         "summary": _summary(document),
         "macs": network.macs,
         "classes": len(source.metadata.labels),
@@ -152,6 +157,14 @@ def _summary(document: Mapping[str, Any]) -> str:
         return f"{100 * accuracy['accuracy']:.2f}% of {accuracy['images']:,} test images"
     except MALFORMED:
         return "int8"
+
+
+def _is_published(document: Mapping[str, Any]) -> bool:
+    """Returns whether the model learned from Fashion-MNIST, whose license is known, and not from images of the user's own."""
+    try:
+        return document["training"]["dataset"] in PUBLISHED
+    except MALFORMED:
+        return False
 
 
 def _constants(layer: Convolution) -> dict[str, np.ndarray]:

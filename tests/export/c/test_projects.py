@@ -8,9 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
-from fmnist_export.c.emit import Source
+from fmnist_export.c.emit import Source, generate
+from fmnist_runtime.model_file.metadata import Metadata
+from fmnist_runtime.model_file.store import find_model
+from fmnist_runtime.network.reader import read_network
 
 ROOT = Path(__file__).parents[3]
 Generated = Callable[[str], tuple[Path, Source]]
@@ -110,11 +114,27 @@ def test_arduino_library(tmp_path: Path, generated: Generated, need: Callable[[s
     run(*command, f"-I{folder / 'src'}", "-x", "c++", sketch)
 
 
+def test_the_library_of_own_images_states_their_license() -> None:
+    """Weights from images of a user's own are under no license of Fashion-MNIST, and the license's text stays a text."""
+    data = find_model("nano").read_bytes()
+    metadata = Metadata.from_props({p.key: p.value for p in onnx.load_model_from_string(data).metadata_props})
+    own = {"training": {"dataset": "things"}, "licence": 'the owner\'s "own"\n*/ #error'}
+    changed = metadata._replace(document={**metadata.document, **own})
+    files = generate(read_network(data), Source("nano", "nano.onnx", data, changed))
+    texts = {str(path): text for path, text in files.items()}
+    assert not [name for name, text in texts.items() if re.search(r"Fashion|zalando|\bMIT\b", text)]
+    manifest = json.loads(texts["library.json"])
+    assert manifest["description"].endswith("nano, a classifier as plain C.") and "license" not in manifest
+    assert 'License: the owner\'s "own"__/ #error' in texts["library.properties"]
+    assert texts["src/fmnist_nano.h"].count("*/") == texts["src/fmnist_nano.h"].count("/*")
+
+
 def test_platformio_library(generated: Generated) -> None:
     """The fields of PlatformIO's manifest; its compiler packages come from a registry of their own, and are not run here."""
     folder, _ = generated("nano")
     manifest = json.loads((folder / "library.json").read_text("utf-8"))
     assert {"name", "version", "description", "license", "frameworks", "platforms"} <= manifest.keys()
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest["version"])
+    assert manifest["license"] == "MIT" and "a Fashion-MNIST classifier" in manifest["description"]
     source = folder / manifest["build"]["srcDir"]
     assert (source / manifest["headers"]).is_file() and list(source.glob("*.c"))
