@@ -116,10 +116,13 @@ def format_inspection(found: dict[str, Any]) -> str:
 def _describe(found: dict[str, Any]) -> list[str]:
     document = found["metadata"]
     model, training = document.get("model", {}), document.get("training", {})
+    precision = document.get("precision")
+    zeros = ", with the zeros that it adds to the first layer" if precision == "int8" else ""
     return [
         f"{found['file']}: {found['bytes']:,} bytes, schema {document['schema']}, "
         + (f"opset {found['opset']}" if found["opset"] else "ORT format: its layers are those that are executed"),
-        f"model: {model.get('name')}, {model.get('parameters', 0):,} parameters, {found['macs']:,} MACs an image",
+        f"model: {model.get('name')}, {model.get('parameters', 0):,} parameters, {found['macs']:,} MACs an image "
+        f"(of this {precision} file{zeros})",
         f"labels: {', '.join(document['labels'])}",
         f"training: recipe {training.get('recipe', {}).get('name')}, seed {training.get('seed')}, "
         f"epoch {training.get('epoch')}, data {training.get('dataset')}",

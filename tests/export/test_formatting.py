@@ -28,6 +28,14 @@ def test_labels_stay_on_their_line() -> None:
         assert all(line.isprintable() for line in text.split("\n")) and "\\x1b[31mred" in text
 
 
+def test_the_multiplications_are_those_of_the_file() -> None:
+    for precision, expected in (
+        ("float32", "5 MACs an image (of this float32 file)"),
+        ("int8", "5 MACs an image (of this int8 file, with the zeros that it adds to the first layer)"),
+    ):
+        assert expected in format_inspection(FOUND | {"metadata": FOUND["metadata"] | {"precision": precision}})
+
+
 @pytest.mark.parametrize(
     "fields",
     [

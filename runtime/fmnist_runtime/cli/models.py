@@ -9,6 +9,10 @@ from fmnist_runtime.model_file.store import DEFAULT_MODEL, embedded_models
 __all__ = ["ModelDescription", "describe_models", "format_models"]
 
 
+_MACS = "MACs: multiplications of one image in the int8 file, with the zeros that it adds to the first layer"
+"""Line below the table: docs/models.md states the smaller figures of the float files."""
+
+
 class ModelDescription(NamedTuple):
     """One embedded model.
 
@@ -16,7 +20,7 @@ class ModelDescription(NamedTuple):
         name: Name for ``--model``.
         bytes: Size of the file.
         parameters: Number of weights.
-        macs: Multiply-accumulate operations for one image.
+        macs: Multiply-accumulate operations for one image in this file's graph, with the zero weights of an int8 file.
         precision: ``int8`` or ``float32``.
         accuracy: Share of the test images that this file classifies correctly (0..1).
         photo_share: Share of training images augmented to look like photos (0..1).
@@ -46,9 +50,9 @@ def describe_models() -> list[ModelDescription]:
 
 
 def format_models(models: list[ModelDescription]) -> str:
-    """Returns a text table, one row for each model."""
+    """Returns a text table, one row for each model, and what its MACs count."""
     head = f"{'model':<15} {'file':>7} {'parameters':>10} {'MACs':>7} {'test accuracy':>13}  good for"
-    return "\n".join([head, *map(_row, models)])
+    return "\n".join([head, *map(_row, models), _MACS])
 
 
 def _row(model: ModelDescription) -> str:

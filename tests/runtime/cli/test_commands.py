@@ -77,7 +77,8 @@ def test_models_are_described_by_their_metadata(capsys: pytest.CaptureFixture[st
     assert "the default" in found["improved"]["good_for"] and "smallest" in found["nano"]["good_for"]
     assert run("models") == 0
     table = capsys.readouterr().out.splitlines()
-    assert len(table) == 1 + len(found) and f"{found['nano']['accuracy']:.2%}" in table[-1]
+    assert len(table) == 2 + len(found) and f"{found['nano']['accuracy']:.2%}" in table[-2]
+    assert "MACs: multiplications of one image in the int8 file" in table[-1]
 
 
 @pytest.mark.parametrize(
