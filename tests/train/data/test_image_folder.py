@@ -147,7 +147,8 @@ def test_splits_are_found_in_upper_case_too(tmp_path, write_pictures, caplog):
     write_pictures(tmp_path / "valid", hat=1, scarf=1)
     source = find_dataset(str(tmp_path))
     assert source.labels == ("hat", "scarf") and len(source.load("train")) == 5
-    assert "left out 1 images and folders in no class folder, such as valid" in caplog.text
+    advice = "to use images, move them into a class folder"
+    assert f"left out 1 folder in no class folder of 'train' or 'test': valid; {advice}" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems have one name for such names")
@@ -171,7 +172,13 @@ def test_images_outside_the_class_folders_are_reported(tmp_path, write_pictures,
     (tmp_path / "hat" / "000.png").rename(tmp_path / "stray.png")
     (tmp_path / "notes.txt").touch()
     find_dataset(str(tmp_path))
-    assert "left out 1 images and folders in no class folder, such as stray.png" in caplog.text
+    advice = "to use images, move them into a class folder"
+    assert f"left out 1 image in no class folder: stray.png; {advice}" in caplog.text
+    (tmp_path / "scarf" / "000.png").rename(tmp_path / "tray.png")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.safetensors").touch()
+    find_dataset(str(tmp_path))
+    assert f"left out 1 folder and 2 images in no class folder, such as run; {advice}" in caplog.text
 
 
 @pytest.mark.parametrize("splits", [False, True])
@@ -193,7 +200,7 @@ def test_runs_in_the_data_folder_are_no_class(run, tmp_path, write_pictures, cap
     write_pictures(tmp_path, hat=5, scarf=5, **{run: 3})
     (tmp_path / run / "best.safetensors").touch()
     assert find_dataset(str(tmp_path)).labels == ("hat", "scarf")
-    assert f"left out 1 images and folders in no class folder, such as {run.partition('/')[0]}" in caplog.text
+    assert f"left out 1 folder in no class folder: {run.partition('/')[0]}; to use images" in caplog.text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")

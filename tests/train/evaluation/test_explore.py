@@ -68,3 +68,14 @@ def test_classes_of_uneven_size_and_none(tmp_path):
     assert result["classes"][2] == {"label": "none of it", "images": 0}
     assert result["transforms"][2]["min"] == result["transforms"][0]["min"]
     assert {file.name for file in tmp_path.iterdir()} >= PICTURES
+
+
+def test_each_split_is_read_once(tmp_path):
+    sample, parts = find_dataset("sample"), []
+
+    def load(part: str) -> Split:
+        parts.append(part)
+        return sample.load(part)
+
+    explore_dataset(DataSource("own", sample.labels, "", load), tmp_path, Augmentation())
+    assert sorted(parts) == ["test", "train"]

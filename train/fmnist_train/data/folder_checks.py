@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fmnist_runtime.console import printable
+from fmnist_runtime.console import counted, printable
 from fmnist_runtime.image_io.limits import MAX_BYTES
 
 __all__ = ["Sample", "report_copies", "report_layout"]
@@ -19,7 +19,7 @@ Sample = tuple[Path, int]
 
 
 def report_layout(
-    path: Path, labels: Iterable[str], classes: Mapping[str, Sequence[Path]], outside: Sequence[Path]
+    path: Path, labels: Iterable[str], classes: Mapping[str, Sequence[Path]], outside: Sequence[Path], *, splits: bool
 ) -> None:
     """Warns about a folder whose layout is probably not the intended one.
 
@@ -28,17 +28,28 @@ def report_layout(
         labels: Names of the classes.
         classes: Training images by class.
         outside: Images and folders that are in no class folder, and so are left out.
+        splits: Whether the class folders are in ``train`` and ``test``.
     """
     where = printable(str(path))
     if outside:
-        shown = printable(str(outside[0].relative_to(path)))
-        logger.warning("%s: left out %d images and folders in no class folder, such as %s", where, len(outside), shown)
+        logger.warning("%s: left out %s", where, _describe_outside(path, outside, splits=splits))
     for names in _similar(labels):
         logger.warning("%s: classes that differ only in case or spaces: %s; merge them if they are one", where, names)
     if inner := _common_folders(classes):
         logger.warning(
             "%s: every class folder holds the same folders (%s); if those are the classes, %s", where, inner, _SWAP
         )
+
+
+def _describe_outside(path: Path, outside: Sequence[Path], *, splits: bool) -> str:
+    """Returns what is in no class folder, with its number, and what to do."""
+    folders = sum(entry.is_dir() for entry in outside)
+    kinds = ((folders, "folder"), (len(outside) - folders, "image"))
+    what = " and ".join(counted(number, kind) for number, kind in kinds if number)
+    shown = printable(str(outside[0].relative_to(path)))
+    where = "no class folder of 'train' or 'test'" if splits else "no class folder"
+    example = f": {shown}" if len(outside) == 1 else f", such as {shown}"
+    return f"{what} in {where}{example}; to use images, move them into a class folder"
 
 
 _SWAP = "put each split in a folder 'train' or 'test'"

@@ -57,7 +57,7 @@ class ClassFolders:
         if hidden:
             logger.warning("%s: %s", printable(str(path)), describe_hidden(hidden))
         self.labels = tuple(found["train"])
-        report_layout(path, self.labels, found["train"], outside)
+        report_layout(path, self.labels, found["train"], outside, splits=bool(present))
         if present and self.labels != tuple(found["test"]):
             raise DataError(f"{path}: train and test differ in their classes: {_differences(found)}")
         if len(self.labels) < 2:

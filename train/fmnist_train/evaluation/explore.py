@@ -36,7 +36,8 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
     """
     augmentation = augmentation or RECIPES[DEFAULT_RECIPE].augmentation
     train, names = source.load("train"), source.labels
-    counts = {part: np.bincount(source.load(part).labels, minlength=len(names)) for part in ("train", "test")}
+    splits = {"train": train, "test": source.load("test")}
+    counts = {part: np.bincount(split.labels, minlength=len(names)) for part, split in splits.items()}
     stages = _stages(_take_varied(train, _SHOWN), augmentation)
     write_counts(counts, names, output / "class_counts.png")
     write_samples(train, names, output / "samples.png")
