@@ -52,8 +52,22 @@ def history(epochs: int, validation: bool = True) -> list[dict]:
 
 @pytest.mark.parametrize("rows", [history(30), history(1), history(5, validation=False)])
 def test_training_curves(tmp_path, rows):
-    write_training_curves(rows, tmp_path / "new" / "curves.png")
+    write_training_curves(rows, 1, tmp_path / "new" / "curves.png")
     check(tmp_path / "new" / "curves.png")
+
+
+def test_training_curves_mark_the_chosen_epoch_and_show_photos(tmp_path, monkeypatch):
+    """Another epoch than the one with the best validation accuracy, as of a run that also learned from photos."""
+    drawn = []
+    monkeypatch.setattr("fmnist_train.evaluation.plots.save_figure", lambda figure, path: drawn.append(figure))
+    rows = [row | {"photo_accuracy": 0.5 + row["epoch"] / 100} for row in history(5)]
+    write_training_curves(rows, 3, tmp_path / "curves.png")
+    write_training_curves(history(5, validation=False), 5, tmp_path / "curves.png")
+    (_, both, *_), (_, plain, *_) = (figure.axes for figure in drawn)
+    marked = [line.get_xdata()[0] for line in both.lines if line.get_linestyle() == ":"]
+    assert marked == [3] and both.get_title("right") == "chosen: epoch 3, validation 83.33%, photos 53.00%"
+    assert [text.get_text() for text in both.get_legend().texts] == ["training", "validation", "validation photos"]
+    assert plain.get_title("right") == "chosen: epoch 5" and len(plain.get_legend().texts) == 1
 
 
 @pytest.mark.parametrize("classes", [2, 10, 40])

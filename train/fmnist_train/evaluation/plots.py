@@ -13,7 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fmnist_train.evaluation.figures import BLUE, GRAY, GREEN, RED, save_figure, shorten, style_panel
+from fmnist_train.evaluation.figures import BLUE, GRAY, GREEN, ORANGE, RED, save_figure, shorten, style_panel
 from fmnist_train.evaluation.gallery import Predictions, write_sample_predictions, write_worst_mistakes
 from fmnist_train.evaluation.metrics import expected_calibration_error, reliability_bins
 
@@ -29,12 +29,14 @@ __all__ = [
 _PANELS = ("Loss", "Accuracy", "Learning rate", "Training − validation gap")
 
 
-def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_training_curves(history: Sequence[Mapping[str, Any]], chosen: int, path: Path) -> None:
     """Draws loss, accuracy, learning rate and the gap between training and validation over the epochs.
 
     Args:
         history: One mapping per epoch, with ``epoch``, ``train_loss``, ``train_accuracy``, ``validation_loss``,
-            ``validation_accuracy`` (these two None without a validation split) and ``learning_rate``.
+            ``validation_accuracy`` (these two None without a validation split), ``learning_rate``, and ``photo_accuracy``
+            (None or absent without photos).
+        chosen: Number of the epoch whose weights were taken, which the accuracy's panel marks.
         path: The PNG file to write.
     """
     column = {key: np.array([row[key] for row in history], float) for key in history[0] if key != "seconds"}
@@ -48,10 +50,12 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> N
     for axes, quantity in ((panels[0, 0], "loss"), (panels[0, 1], "accuracy")):
         _curve(axes, epochs, column[f"train_{quantity}"], color=BLUE, label="training")
         _curve(axes, epochs, column[f"validation_{quantity}"], color=RED, label="validation", marker="s")
+    photos = column.get("photo_accuracy", np.full(len(epochs), np.nan))
+    _curve(panels[0, 1], epochs, photos, color=ORANGE, label="validation photos", marker="^")
     panels[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0))
-    _mark_best(panels[0, 1], epochs, column["validation_accuracy"])
+    _mark_chosen(panels[0, 1], chosen, {"validation": column["validation_accuracy"], "photos": photos}, epochs)
     panels[0, 0].legend(frameon=False)
-    panels[0, 1].legend(frameon=False, loc="lower right")
+    panels[0, 1].legend(loc="lower right", framealpha=1, edgecolor="none")  # over the mark
     _curve(panels[1, 0], epochs, column["learning_rate"], color=GREEN, label="rate")
     if (column["learning_rate"] > 0).any():  # the only rate of a single epoch is 0 with a cosine schedule
         panels[1, 0].set_yscale("log")
@@ -64,14 +68,12 @@ def _curve(axes: Axes, x: np.ndarray, y: np.ndarray, *, color: str, label: str, 
         axes.plot(x, y, color=color, label=label, marker=marker, markersize=3 if len(x) > 10 else 5, linewidth=1.6)
 
 
-def _mark_best(axes: Axes, epochs: np.ndarray, accuracy: np.ndarray) -> None:
-    if not np.isfinite(accuracy).any():
-        return
-    best = int(np.nanargmax(accuracy))
-    axes.axvline(epochs[best], color=GRAY, linewidth=0.9, linestyle=":")
-    axes.set_title(
-        f"best validation {accuracy[best]:.2%}, epoch {epochs[best]:.0f}", loc="right", fontsize=9, color=GRAY
-    )
+def _mark_chosen(axes: Axes, chosen: int, accuracies: Mapping[str, np.ndarray], epochs: np.ndarray) -> None:
+    """Marks an epoch, and writes its number and its accuracies, which may be NaN, above the panel."""
+    axes.axvline(chosen, color=GRAY, linewidth=0.9, linestyle=":")
+    at = epochs == chosen
+    figures = [f"{name} {value:.2%}" for name, curve in accuracies.items() for value in curve[at] if np.isfinite(value)]
+    axes.set_title(", ".join([f"chosen: epoch {chosen}", *figures]), loc="right", fontsize=9, color=GRAY)
 
 
 def _draw_gap(axes: Axes, epochs: np.ndarray, gap: np.ndarray) -> None:

@@ -236,7 +236,8 @@ def evaluate_checkpoint(
     }
     if history:
         _write_history(history, folder)
-        plots.write_training_curves([dataclasses.asdict(epoch) for epoch in history], folder / "training_curves.png")
+        rows = [dataclasses.asdict(epoch) for epoch in history]
+        plots.write_training_curves(rows, metrics["epoch"], folder / "training_curves.png")
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     _write_plots(folder, metrics, test, softmax(logits), source.labels)
     return metrics
