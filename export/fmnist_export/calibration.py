@@ -14,7 +14,7 @@ from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data.sources import Split
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import softmax
-from fmnist_train.training.validation import unpack_logits
+from fmnist_train.training.validation import stored_photos
 
 __all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_temperature", "imitate_photos"]
 
@@ -41,11 +41,14 @@ def calibrate(checkpoint: Checkpoint, validation: Split, score: str) -> tuple[fl
 
     Returns:
         Results of ``fit_temperature`` and ``fit_reject``.
+
+    Raises:
+        CheckpointError: The photos in the checkpoint's description are damaged.
     """
     logits = garments = predict_logits(checkpoint.model, validation.images)
-    if "photos" in checkpoint.info:
-        photo_logits, answers = unpack_logits(checkpoint.info["photos"])
-        temperature = fit_temperature(logits, validation.labels, (photo_logits, answers))
+    if photos := stored_photos(checkpoint.info, checkpoint.path):
+        photo_logits, answers = photos
+        temperature = fit_temperature(logits, validation.labels, photos)
         return temperature, fit_reject(photo_logits[answers.any(axis=1)], temperature, score, PHOTO_ACCEPTANCE)
     temperature = fit_temperature(logits, validation.labels)
     if share := min(checkpoint.info["recipe"]["augmentation"]["photo"], _MOST_IMITATED):

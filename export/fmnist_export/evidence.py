@@ -5,15 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fmnist_export.model_card import model_card
 from fmnist_runtime.errors import MALFORMED, CheckpointError, reason_of
 from fmnist_runtime.files import write_atomically
-from fmnist_train.checkpoint import is_share, read_metrics
+from fmnist_train.checkpoint import is_share, read_description, read_metrics
 from fmnist_train.files import read_object
 from fmnist_train.recipes import Recipe, recipe_from_dict
-from fmnist_train.training.validation import unpack_logits
+from fmnist_train.training.validation import stored_photos
 
 __all__ = ["collect_evidence"]
 
@@ -26,38 +24,41 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights.
 
     Raises:
-        CheckpointError: The run's ``metrics.json`` is damaged.
+        CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged; nothing is written.
     """
-    previous = read_object(folder / "metrics.json")
-    for pattern in ("best.*", "history.*", "*.png"):
-        for path in sorted(run.glob(pattern)):
-            if path.resolve() != (folder / path.name).resolve():
-                write_atomically(folder / path.name, path.read_bytes())
     if not (run / "metrics.json").is_file():
+        _copy_files(run, folder)
         return
-    metrics = read_metrics(run)
+    metrics, info = read_metrics(run), read_description(run)
+    photos = stored_photos(info, run / "best.safetensors")
     metrics["exported"] = {
         name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
-    metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, previous)
-    info = read_object(folder / "best.json")
     metrics["teachers"] = info.get("teachers", [])
     if "start" in info:
         metrics["start"] = info["start"]
-    photos = _photo_answers(info)
+    metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, read_object(folder / "metrics.json"))
     try:
         card = model_card(metrics, report, photos=photos)
     except MALFORMED as error:
         advice = "the command of the run, with --resume, writes it anew"
         raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error
+    _copy_files(run, folder)
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     write_atomically(folder / "README.md", card)
+
+
+def _copy_files(run: Path, folder: Path) -> None:
+    for pattern in ("best.*", "history.*", "*.png"):
+        for path in sorted(run.glob(pattern)):
+            if path.resolve() != (folder / path.name).resolve():
+                write_atomically(folder / path.name, path.read_bytes())
 
 
 def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns a row for each seed of the recipe, from the runs beside this one and from the evidence that is replaced."""
     seeds = previous.get("seeds")
-    same = previous.get("recipe") == metrics["recipe"] and "averaged" not in previous and isinstance(seeds, list)
+    same = _conditions(previous) == _conditions(metrics) and "averaged" not in previous and isinstance(seeds, list)
     kept = {row["seed"]: row for row in seeds if _is_row(row)} if same and seeds else {}
     rows = kept | _seeds(run, metrics)
     return sorted(rows.values(), key=lambda row: row["seed"])
@@ -65,13 +66,14 @@ def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed; without damaged ones."""
-    rows, wanted = {}, _conditions(run, metrics)
+    rows, wanted = {}, _conditions(metrics)
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         try:
             other = read_metrics(path.parent)
+            other["teachers"] = read_description(path.parent).get("teachers", [])
         except CheckpointError:
             continue
-        if other.get("interrupted") or "averaged" in other or _conditions(path.parent, other) != wanted:
+        if other.get("interrupted") or "averaged" in other or _conditions(other) != wanted:
             continue
         parity = read_object(path.parent / "export" / "parity.json")
         current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
@@ -80,13 +82,17 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return rows
 
 
-def _conditions(run: Path, metrics: dict[str, Any]) -> tuple[Recipe, list[str]] | None:
-    """Returns what all seeds of a recipe share: its values, and its teachers as SHA-256, since recipes may be renamed."""
+def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str]] | None:
+    """Returns what all seeds of a recipe share: its values, and its teachers as SHA-256, since recipes may be renamed.
+
+    Args:
+        metrics: Content of ``metrics.json``, with ``teachers`` as ``collect_evidence`` writes it.
+    """
     try:
         recipe = recipe_from_dict(metrics.get("recipe", {}))
     except MALFORMED:
         return None
-    return dataclasses.replace(recipe, teacher="", photo_teacher=""), read_object(run / "best.json").get("teachers", [])
+    return dataclasses.replace(recipe, teacher="", photo_teacher=""), metrics.get("teachers", [])
 
 
 def _seed_row(metrics: dict[str, Any], exported: Any) -> dict[str, Any]:
@@ -109,8 +115,3 @@ def _is_row(row: Any) -> bool:
         )
         and row.keys() >= {"validation", "test"}
     )
-
-
-def _photo_answers(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns logits and accepted answers of the validation photos in a checkpoint's description; None without photos."""
-    return unpack_logits(info["photos"]) if "photos" in info else None

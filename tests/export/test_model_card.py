@@ -15,7 +15,7 @@ from fmnist_export.model_card import model_card
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.checkpoint import load_checkpoint, read_tensors, write_tensors
 from fmnist_train.recipes import current_name, get_recipe
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
@@ -183,3 +183,38 @@ def test_damaged_figures_are_named_or_left_out(own: dict, sibling: dict, earlier
     else:
         collect_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
         assert (tmp_path / "seed0" / "export" / "README.md").is_file()
+
+
+def write_run(run: Path, damage: dict, **figures: object) -> dict:
+    """Writes a run like that of nano, with other entries in its checkpoint's description; returns the export's report."""
+    shipped = Path(__file__).parents[2] / "artifacts" / "nano"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    tensors, info = read_tensors(shipped / "best.safetensors")
+    run.mkdir()
+    write_tensors(run / "best.safetensors", tensors, info | damage)
+    (run / "metrics.json").write_text(json.dumps(metrics | figures))
+    return report
+
+
+@pytest.mark.parametrize("damage", [{"photos": {"count": 3}}, {"photos": 1}, {"teachers": [1]}, {"start": None}])
+def test_a_damaged_description_is_named_and_leaves_the_evidence(damage: dict, tmp_path: Path) -> None:
+    report = write_run(tmp_path / "run", damage)
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: .*description"):
+        collect_evidence(tmp_path / "run", tmp_path / "export", report)
+    assert not (tmp_path / "export").exists()
+
+
+def test_seeds_of_runs_and_of_earlier_evidence_are_known_by_the_same_teachers(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "nano"
+    teachers = json.loads((shipped / "metrics.json").read_text())["teachers"]
+    report = write_run(tmp_path / "seed0", {})
+    write_run(tmp_path / "seed1", {}, seed=1)
+    write_run(tmp_path / "others", {"teachers": ["ab" * 32]}, seed=3)
+    evidence, row = tmp_path / "export" / "metrics.json", {"seed": 2, "epoch": 1, "validation": 0.9, "test": 0.9}
+    evidence.parent.mkdir()
+    earlier = json.loads((shipped / "metrics.json").read_text()) | {"seeds": [row]}
+    earlier["recipe"] |= {"teacher": "a-former-name", "weight_drop": 0.006}  # as an earlier version stored it
+    for of_earlier, seeds in ((teachers, [0, 1, 2]), (["ab" * 32], [0, 1])):
+        evidence.write_text(json.dumps(earlier | {"teachers": of_earlier}))
+        collect_evidence(tmp_path / "seed0", evidence.parent, report)
+        assert [row["seed"] for row in json.loads(evidence.read_text())["seeds"]] == seeds

@@ -31,6 +31,7 @@ __all__ = [
     "is_share",
     "load_checkpoint",
     "newest_run",
+    "read_description",
     "read_metrics",
     "read_tensors",
     "save_checkpoint",
@@ -190,6 +191,20 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return Checkpoint(model.to(memory_format=torch.channels_last).eval(), _Description(file, info), sha256, file)
 
 
+def read_description(run: Path) -> Mapping[str, Any]:
+    """Returns the description of a run's best checkpoint (see ``Checkpoint.info``), empty if the run has none.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    path = run / "best.safetensors"
+    if not path.is_file():
+        return {}
+    _, info = read_tensors(path)
+    _check_types(path, info)
+    return _Description(path, info)
+
+
 def _check_types(path: Path, info: Mapping[str, Any]) -> None:
     """Check the types of the parts of a description that are read after the network was built.
 
@@ -198,16 +213,21 @@ def _check_types(path: Path, info: Mapping[str, Any]) -> None:
     """
     recipe = info.get("recipe", {})
     parts = recipe if isinstance(recipe, dict) else {}
-    labels = info.get("labels", [])
     valid = {
-        "labels": isinstance(labels, list) and all(isinstance(label, str) for label in labels),
+        "labels": _are_texts(info.get("labels", [])),
         "dataset": isinstance(info.get("dataset", ""), str),
+        "teachers": _are_texts(info.get("teachers", [])),
+        "start": isinstance(info.get("start", ""), str),
         "recipe": isinstance(recipe, dict),
         "recipe.validation": isinstance(parts.get("validation", 0), int | float),
         "recipe.augmentation": isinstance(parts.get("augmentation", {}), dict),
     }
     for name in (name for name, holds in valid.items() if not holds):
         raise CheckpointError(f"{path}: its description is damaged: '{name}' has another type")
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _build(info: Mapping[str, Any]) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fmnist_runtime.errors import MALFORMED, CheckpointError, reason_of
 from fmnist_train.data.splits import Split
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.training.photos import PhotoViews
 
-__all__ = ["describe_photos", "pack_logits", "photo_accuracy", "unpack_logits", "validate_images", "validate_photos"]
+__all__ = [
+    "describe_photos",
+    "pack_logits",
+    "photo_accuracy",
+    "stored_photos",
+    "unpack_logits",
+    "validate_images",
+    "validate_photos",
+]
 
 
 def validate_images(model: nn.Module, images: Split) -> dict[str, float | None]:
@@ -73,9 +83,42 @@ def pack_logits(logits: np.ndarray, answers: np.ndarray) -> dict[str, Any]:
     }
 
 
+def stored_photos(info: Mapping[str, Any], path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the photos in the description of a checkpoint, as ``unpack_logits`` does; None if it has no photos.
+
+    Args:
+        info: Description.
+        path: File of the description, for the message.
+
+    Raises:
+        CheckpointError: The entry ``photos`` is damaged.
+    """
+    if "photos" not in info:
+        return None
+    try:
+        logits, answers = unpack_logits(info["photos"])
+    except CheckpointError:  # of a missing entry
+        raise
+    except MALFORMED as error:
+        raise CheckpointError(_damaged(path, reason_of(error))) from error
+    if logits.shape[1] != len(info["labels"]):
+        raise CheckpointError(_damaged(path, f"{logits.shape[1]} logits a photo for {len(info['labels'])} classes"))
+    if not np.isfinite(logits).all() or not answers.any():
+        raise CheckpointError(_damaged(path, "logits that are no numbers, or no photo of the classes"))
+    return logits, answers
+
+
+def _damaged(path: Path, reason: str) -> str:
+    return f"{path}: the photos in its description are damaged ({reason}): train the network again, or take a copy"
+
+
 def unpack_logits(photos: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Restores the arguments of ``pack_logits``: logits, float32, and answers, bool, both ``[N, classes]``."""
-    count = photos["count"]
-    logits = np.frombuffer(base64.b64decode(photos["logits"]), "<f2").astype(np.float32).reshape(count, -1)
-    bits = np.frombuffer(base64.b64decode(photos["answers"]), np.uint8).reshape(count, -1)
+    """Restores the arguments of ``pack_logits``: logits, float32, and answers, bool, both ``[N, classes]``.
+
+    Raises:
+        Exception: One of ``MALFORMED``: an entry is missing or damaged.
+    """
+    count, packed = photos["count"], [base64.b64decode(photos[key], validate=True) for key in ("logits", "answers")]
+    logits = np.frombuffer(packed[0], "<f2").astype(np.float32).reshape(count, -1)
+    bits = np.frombuffer(packed[1], np.uint8).reshape(count, (logits.shape[1] + 7) // 8)
     return logits, np.unpackbits(bits, axis=1, count=logits.shape[1]).astype(bool)
