@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_train import files
 from fmnist_train.cli import app
 from fmnist_train.console import run_typer
-from fmnist_train.files import lock_folder, read_object
+from fmnist_train.files import lock_folder, read_object, split_at_section
 
 QUICK = "--recipe custom --channels 4 --hidden 8 --data sample --epochs 1 --quiet".split()  # noqa: SIM905 (legible)
 HOLD = """
@@ -62,3 +62,10 @@ def test_a_damaged_object_counts_as_missing(tmp_path: Path) -> None:
     for content in ("", "{", "[]", "[" * 100_000, '{"a": 1}'):
         (tmp_path / "a.json").write_text(content)
         assert read_object(tmp_path / "a.json") == ({"a": 1} if content.startswith('{"a') else {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_page_in_another_encoding_is_named(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("für", encoding)
+    with pytest.raises(FileError, match=r"README\.md: not UTF-8 text"):
+        split_at_section(tmp_path / "README.md", "table", "a command")

@@ -162,14 +162,17 @@ def bounded_lines(file: TextIO, longest: int) -> Iterator[str]:
         longest: Largest length of a line in characters.
 
     Raises:
+        UnicodeError: The first line has a NUL, as UTF-16 without a byte order mark has when it is read as UTF-8.
         ValueError: A line is longer, or there are more than ``_MOST_LINES`` lines.
     """
-    for _ in range(_MOST_LINES):
+    for number in range(_MOST_LINES):
         line = file.readline(longest + 1)
         if not line:
             return
         if len(line) > longest:
             raise ValueError(f"a line of more than {longest:,} characters; the file is damaged or is not a table")
+        if not number and "\0" in line:
+            raise UnicodeError("a NUL in the first line")
         yield line
     if file.readline(1):
         raise ValueError(f"more than {_MOST_LINES:,} lines; the file is damaged or is not a table")
@@ -194,7 +197,7 @@ def replace_section(path: Path, name: str, writer: str, text: str) -> None:
     """Replaces the text of a file between ``<!-- NAME: written by WRITER -->`` and ``<!-- end of NAME -->``.
 
     Raises:
-        FileError: The file does not contain both markers exactly once.
+        FileError: The file is not UTF-8 text, or does not contain both markers exactly once.
     """
     before, after = split_at_section(path, name, writer)
     begin, end = _markers(name, writer)
@@ -205,9 +208,12 @@ def split_at_section(path: Path, name: str, writer: str) -> tuple[str, str]:
     """Returns the text before and after a section; also used to check, before long work, that ``replace_section`` will work.
 
     Raises:
-        FileError: The file does not contain both markers exactly once.
+        FileError: The file is not UTF-8 text, or does not contain both markers exactly once.
     """
-    text = path.read_text("utf-8") if path.is_file() else ""
+    try:
+        text = path.read_text("utf-8") if path.is_file() else ""
+    except UnicodeError as error:
+        raise FileError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     begin, end = _markers(name, writer)
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)

@@ -136,7 +136,7 @@ class Endless(io.RawIOBase):
 def test_an_endless_line_is_refused_in_bounded_memory(beginning: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Endless] = []
     monkeypatch.setattr(Path, "open", lambda *_: opened.append(Endless(beginning)) or io.BufferedReader(opened[-1]))
-    with pytest.raises(DataError, match=r"^a\.csv: (no column 'label'|line 2: a line of more than 40,000 characters)"):
+    with pytest.raises(DataError, match=r"^a\.csv: line [12]: a line of more than 40,000 characters"):
         read_csv(Path("a.csv"))
     assert all(file.given < 100_000 for file in opened)
 
@@ -211,9 +211,10 @@ def test_a_bomb_of_empty_lines_is_refused_in_bounded_memory(tmp_path: Path) -> N
     assert peak < 20_000_000
 
 
-def test_utf16_is_named(rows: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_named_with_and_without_its_mark(encoding: str, rows: np.ndarray, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
-    path.write_text(path.read_text("utf-8"), "utf-16")
+    path.write_text(path.read_text("utf-8"), encoding)
     with pytest.raises(DataError, match="not UTF-8 text"):
         read_csv(path)
 

@@ -120,6 +120,8 @@ def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> No
     ("before", "after", "encoding", "message"),
     [
         ("", "", "utf-16", "not UTF-8 text; save it as CSV UTF-8"),
+        ("", "", "utf-16-le", "not UTF-8 text; save it as CSV UTF-8"),
+        ("", "", "utf-16-be", "not UTF-8 text; save it as CSV UTF-8"),
         ("ann", "änn", "cp1252", "not UTF-8 text; save it as CSV UTF-8"),
         (",", ";", "utf-8", "separated by semicolons: save the file with commas"),
         (",", "\t", "utf-8", "separated by tabs: save the file with commas"),
@@ -320,6 +322,10 @@ def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
     (clone / "images.csv").write_text("image,label\n")
     with pytest.raises(DataError, match="no column 'sender_id'"):
         convert_clothing_dataset(clone, tmp_path / "photos")
+    for encoding in ("utf-16", "utf-16-le"):
+        (clone / "images.csv").write_text("image,sender_id,label,kids\n", encoding)
+        with pytest.raises(DataError, match="not UTF-8 text"):
+            convert_clothing_dataset(clone, tmp_path / "photos")
 
 
 @pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/b", "", ".."])

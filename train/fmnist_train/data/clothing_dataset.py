@@ -14,6 +14,7 @@ from pathlib import Path
 from fmnist_runtime.errors import DataError, ImageError, reason_of
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_train.data.csv import NOT_UTF8
 from fmnist_train.data.photos import LONGEST_LINE, TABLE
 from fmnist_train.files import bounded_lines
 
@@ -94,6 +95,8 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
                 yield row
     except DataError:
         raise
+    except UnicodeError as error:
+        raise DataError(f"{table}: {NOT_UTF8}") from error
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{table}: not a readable table ({reason_of(error)}); name a clone of the Clothing dataset"

@@ -52,11 +52,13 @@ def read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         DataError: The file is unreadable, truncated or too long, has other columns, or a value is not a whole number from
             0 to 255.
     """
+    names: list[str] = []
     try:
         with open_unpacked(path) as packed, io.TextIOWrapper(packed, "utf-8-sig") as file:
-            names = _split(file.readline(_LONGEST_LINE))
+            lines = bounded_lines(file, _LONGEST_LINE)
+            names = _split(next(lines, ""))
             label, pixels = _find_columns(path, names)
-            rows = _read_rows(bounded_lines(file, _LONGEST_LINE), len(names))
+            rows = _read_rows(lines, len(names))
     except DataError:
         raise
     except UnicodeError as error:
