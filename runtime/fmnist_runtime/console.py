@@ -23,6 +23,7 @@ __all__ = [
     "describe_library_error",
     "exit_code_of",
     "is_library_error",
+    "limits_address_space",
     "printable",
     "run_argparse",
     "run_main",
@@ -181,13 +182,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
         if isinstance(cause, MemoryError) or any(part in own_words[1].lower() for part in _OUT_OF_MEMORY_TEXTS):
             return True
         # PyTorch's oneDNN gives no reason. Under a limit on memory, the limit is the only known one.
-        if own_words == ("RuntimeError", "could not create a primitive") and _limits_address_space():
+        if own_words == ("RuntimeError", "could not create a primitive") and limits_address_space():
             return True
         cause = cause.__cause__ or cause.__context__
     return False
 
 
-def _limits_address_space() -> bool:
+def limits_address_space() -> bool:
     """Returns whether this process has a limit on its memory (``ulimit -v``)."""
     try:
         import resource  # absent on Windows

@@ -1,6 +1,11 @@
 """Endings of the commands that use typer."""
 
+import os
+import resource
+import subprocess
+import sys
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -64,3 +69,23 @@ def test_a_usage_error_is_one_line_that_names_the_help(
     assert written.out == "" and written.err.count("\n") == 1
     assert written.err.startswith("error: ") and part in written.err
     assert written.err.endswith("--help lists the options\n")
+
+
+@pytest.mark.parametrize("command", ["fmnist_train", "fmnist_export"])
+def test_a_library_that_aborts_under_a_limit_on_memory_is_one_line(command: str, tmp_path: Path) -> None:
+    """As PyTorch does under some limits, which depend on its build: C++ ends the process while it is imported."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("import os\nos.abort()\n")
+    variables = os.environ | {"PYTHONPATH": ":".join([str(tmp_path), *sys.path])}
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        whole = [sys.executable, "-m", command, *arguments]
+        done = subprocess.run(whole, capture_output=True, text=True, cwd=tmp_path, env=variables, preexec_fn=limit)
+        return done.returncode, done.stderr
+
+    assert run("--help") == (0, "")  # imports no PyTorch
+    line = "error: out of memory: torch cannot be loaded within the limit of 'ulimit -v'; raise the limit\n"
+    assert run("--data", "sample") == (1, line)

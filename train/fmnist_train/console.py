@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_runtime.console import exit_code_of, printable
+from fmnist_train.memory import try_imports_first
 
 __all__ = ["Version", "run_typer"]
 
@@ -40,6 +41,7 @@ def run_typer(app: typer.Typer, *, extra: str | None = None, args: Sequence[str]
         extra: Optional dependency set of the command; the message about a missing module names it.
         args: Arguments; None: those of the process.
     """
+    try_imports_first()
     return exit_code_of(lambda: _call(app, args), extra=extra)
 
 
