@@ -32,6 +32,12 @@ __all__ = [
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
 """Packages of this project. If a module of one of them is missing, that is a defect, not a missing extra."""
 
+_ADVICE = {
+    errno.EAGAIN: "; the limit on processes or threads is reached",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; make space there, then run the command again"),
+}
+"""Ends of messages about errors of the system; those about space are for files, not for standard output."""
+
 _OUT_OF_MEMORY = "out of memory: the command needs more than is available"
 
 _OUT_OF_MEMORY_TEXTS = ("allocate memory", "out of memory", "bad_alloc", "bad allocation")
@@ -99,8 +105,8 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
     except OSError as error:  # a full disk or a missing permission, not a defect
         discard_stdout()
         name = f"{error.filename}: " if error.filename is not None else ""
-        short = "; the limit on processes or threads is reached" if error.errno == errno.EAGAIN else ""
-        return _fail(f"{name}{error.strerror or error}{short}")
+        advice = _ADVICE.get(error.errno or 0, "") if name or error.errno == errno.EAGAIN else ""
+        return _fail(f"{name}{error.strerror or error}{advice}")
     except MemoryError:
         return _fail(_OUT_OF_MEMORY)
     except ModuleNotFoundError as error:

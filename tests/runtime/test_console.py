@@ -39,6 +39,11 @@ def ending(error: BaseException) -> int:
         (GateError("not proven"), 3, "error: not proven"),
         (MissingExtraError("not there"), 1, "error: not there"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/x"),
+            1,
+            "error: runs/x: No space left on device; make space there, then run the command again",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 1, "error: runs/x: Permission denied"),
         (
             BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
