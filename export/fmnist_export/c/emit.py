@@ -119,8 +119,11 @@ def _context(network: Network, source: Source) -> dict[str, Any]:
 def _layer(layer: Layer, function: str, plan: Plan) -> dict[str, Any]:
     """Returns the template variables of a layer."""
 
+    def arena(offset: int) -> str:
+        return f"arena.bytes + {offset}"
+
     def address(name: str) -> str:
-        return "image" if name == "image" else f"arena.bytes + {plan.offsets[name]}"
+        return "image" if name == "image" else arena(plan.offsets[name])
 
     reads_image = any(tensor.name == "image" for tensor in layer.inputs)
     writes_logits = isinstance(layer, Logits)
@@ -136,10 +139,14 @@ def _layer(layer: Layer, function: str, plan: Plan) -> dict[str, Any]:
     }
     if isinstance(layer, Convolution):
         variables |= {"grid": layer.grid, "output_grid": layer.output_grid, "words": _words(layer), "pool": None}
-        variables["strip"] = address(f"{layer.name}/strip") if strip_bytes(layer) else "NULL"
+        variables["strip"] = arena(plan.strips[layer.output.name]) if strip_bytes(layer) else "NULL"
         variables |= _constants(layer)
     if isinstance(layer, PooledConvolution):
-        variables |= {"output_grid": layer.convolved_grid, "pool": layer.pool, "rows": address(f"{layer.name}/rows")}
+        variables |= {
+            "output_grid": layer.convolved_grid,
+            "pool": layer.pool,
+            "rows": arena(plan.rows[layer.output.name]),
+        }
     return variables
 
 

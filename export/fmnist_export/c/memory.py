@@ -19,8 +19,11 @@ class Plan:
     """Offsets of the buffers in the arena."""
 
     offsets: Mapping[str, int]
-    """Bytes, by tensor name; a layer's padded rows have the name ``"<layer>/strip"``, its rows before pooling
-    ``"<layer>/rows"``."""
+    """Bytes, by tensor name."""
+    strips: Mapping[str, int]
+    """Bytes of a layer's padded rows, by the name of its output."""
+    rows: Mapping[str, int]
+    """Bytes of a layer's rows before pooling, by the name of its output."""
     size: int
     """Bytes of the whole arena: the peak of all layers."""
 
@@ -46,6 +49,8 @@ def plan_memory(network: Network) -> Plan:
     """
     last_read = {t.name: i for i, layer in enumerate(network.layers) for t in layer.inputs}
     blocks: dict[str, _Block] = {}
+    strips: dict[str, _Block] = {}
+    rows: dict[str, _Block] = {}
     for i, layer in enumerate(network.layers):
         output = layer.output
         last = last_read.get(output.name, i)
@@ -56,12 +61,17 @@ def plan_memory(network: Network) -> Plan:
         elif output.name != "logits":
             blocks[output.name] = _Block(output.size + SLACK, i, last)
         if isinstance(layer, Convolution) and (strip := strip_bytes(layer)):
-            blocks[f"{layer.name}/strip"] = _Block(strip + SLACK, i, i)
+            strips[output.name] = _Block(strip + SLACK, i, i)
         if isinstance(layer, PooledConvolution):
-            blocks[f"{layer.name}/rows"] = _Block(layer.row_bytes + SLACK, i, i)
-    _place(list({id(block): block for block in blocks.values()}.values()))
-    size = max((block.offset + block.size for block in blocks.values()), default=0)
-    return Plan({name: block.offset for name, block in blocks.items()}, _align(size))
+            rows[output.name] = _Block(layer.row_bytes + SLACK, i, i)
+    distinct = list({id(block): block for group in (blocks, strips, rows) for block in group.values()}.values())
+    _place(distinct)
+    size = max((block.offset + block.size for block in distinct), default=0)
+    return Plan(_offsets(blocks), _offsets(strips), _offsets(rows), _align(size))
+
+
+def _offsets(blocks: Mapping[str, _Block]) -> dict[str, int]:
+    return {name: block.offset for name, block in blocks.items()}
 
 
 def strip_bytes(layer: Convolution) -> int:

@@ -100,7 +100,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
             "export with --quantize"
         )
     with prefix_model_errors(path):
-        network = read_network(data)
+        network = read_network(data, classifier.metadata.temperature)
         files = generate(network, Source(name, path.name, data, classifier.metadata))
     _refuse_others(files, output)
     compiler = find_compiler()

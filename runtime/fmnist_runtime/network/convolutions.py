@@ -7,7 +7,14 @@ import numpy as np
 
 from fmnist_runtime.network.layers import Convolution, Layer, Logits, Quantization, Tensor
 from fmnist_runtime.network.onnx_graph import Node
-from fmnist_runtime.network.values import Activations, Constant, channels_last_index, unsupported
+from fmnist_runtime.network.values import (
+    Activations,
+    Constant,
+    channels_last_index,
+    count_windows,
+    require_finite,
+    unsupported,
+)
 
 __all__ = ["read_convolution", "read_dense", "read_logits"]
 
@@ -22,13 +29,14 @@ def read_convolution(reader: Activations, node: Node, y: Quantization, name: str
     pads = tuple(attributes.get("pads", (0, 0, 0, 0)))
     if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or set(attributes.get("dilations", (1,))) != {1}:
         raise unsupported(node, "automatic padding and dilations are not supported")
+    outputs, inputs, *window = kernel.values.shape
+    if inputs * groups != channels or outputs % groups:
+        raise unsupported(node, f"its weights take {inputs} channels in {groups} groups, its input has {channels}")
+    rows, columns = count_windows(node, (height, width), window, strides, pads)
+    reader.reserve(node, (height + pads[0] + pads[2], width + pads[1] + pads[3], channels))
+    reader.reserve(node, (outputs, channels, *window))
     weight = _ungroup_weights(kernel.values, groups).transpose(0, 2, 3, 1)
-    if weight.shape[3] != channels:
-        raise unsupported(node, f"its weights take {weight.shape[3]} channels, its input has {channels}")
-    sizes = [
-        (size + pads[i] + pads[i + 2] - weight.shape[1 + i]) // strides[i] + 1 for i, size in enumerate((height, width))
-    ]
-    output = Tensor(name, (sizes[0], sizes[1], len(weight)), y.scale, y.zero_point)
+    output = reader.tensor(node, name, (rows, columns, outputs), y)
     bias, multiplier = _fold_zero_point(reader, node, _WeightedSum(source, weight, kernel), y.scale)
     layer = Convolution(
         name, (source,), output, weight=weight, bias=bias, multiplier=multiplier, strides=strides, pads=pads
@@ -40,7 +48,7 @@ def read_dense(reader: Activations, node: Node, y: Quantization, name: str) -> t
     """Reads a Gemm; returns its layer, and the index of the layer's output."""
     sums = _dense_sum(reader, node)
     bias, multiplier = _fold_zero_point(reader, node, sums, y.scale)
-    output = Tensor(name, (len(sums.weight),), y.scale, y.zero_point)
+    output = reader.tensor(node, name, (len(sums.weight),), y)
     layer = Convolution(name, (sums.source,), output, weight=sums.weight, bias=bias, multiplier=multiplier)
     return layer, np.arange(output.size)
 
@@ -49,7 +57,7 @@ def read_logits(reader: Activations, node: Node) -> Layer:
     """Reads the last dense layer, whose float32 output is not quantized."""
     sums = _dense_sum(reader, node)
     bias, multiplier = _fold_zero_point(reader, node, sums, None)
-    output = Tensor("logits", (len(sums.weight),), np.float32(1), 0)
+    output = reader.tensor(node, "logits", (len(sums.weight),), Quantization(np.float32(1), 0))
     return Logits(node.outputs[0], (sums.source,), output, weight=sums.weight, bias=bias, multiplier=multiplier)
 
 
@@ -71,6 +79,7 @@ def _dense_sum(reader: Activations, node: Node) -> _WeightedSum:
     weight = kernel.values if attributes.get("transB", 0) else kernel.values.T
     if value.index.ndim != 1 or weight.shape[1] != value.index.size or value.index.size != value.tensor.size:
         raise unsupported(node, "its input must be a flat activation")
+    reader.reserve(node, weight.shape)
     ordered = np.empty_like(weight)
     ordered[:, value.index] = weight
     return _WeightedSum(
@@ -95,13 +104,15 @@ def _fold_zero_point(
     source, weight, kernel = operands
     if kernel.zero_point.any():
         raise unsupported(node, "weights must be symmetric")
-    sums = weight.astype(np.int64).sum(axis=(1, 2, 3))
+    sums = weight.sum(axis=(1, 2, 3), dtype=np.int64)
     bias = reader.constant(node, 2, np.int32).values.astype(np.int64) if len(node.inputs) > 2 else 0
     folded = bias - source.zero_point * sums
-    if (np.abs(folded) + 255 * np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3))).max() >= 2**31:
+    magnitudes = np.abs(weight, dtype=np.int16).sum(axis=(1, 2, 3), dtype=np.int64)
+    if (np.abs(folded) + 255 * magnitudes).max() >= 2**31:
         raise unsupported(node, "its sums may exceed 32 bits")
     scale = np.broadcast_to(np.float32(source.scale) * kernel.scale.astype(np.float32), len(weight))
     multiplier = scale if y_scale is None else scale / np.float32(y_scale)
+    require_finite(node, multiplier)
     return folded.astype(np.int32), multiplier.astype(np.float32)
 
 
@@ -124,11 +135,10 @@ def _narrow_first_convolution(layer: Convolution) -> Convolution:
     if not tiled or not np.array_equal(wide, layer.weight):
         return layer
     height, width, _ = layer.output.shape
-    name = layer.name.removesuffix("_wide")
-    output = dataclasses.replace(layer.output, name=name, shape=(height, width * positions, count))
+    output = dataclasses.replace(layer.output, shape=(height, width * positions, count))
     return dataclasses.replace(
         layer,
-        name=name,
+        name=layer.name.removesuffix("_wide"),
         output=output,
         weight=weight,
         bias=layer.bias[:count],

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.protobuf import BYTES, FIXED32, VARINT, malformed, message_fields, read_varint
 
 __all__ = ["Node", "OnnxGraph", "one_node_model", "read_graph"]
@@ -20,6 +21,8 @@ _TYPE_NUMBERS = {np.dtype(name): number for number, name in _DTYPES.items()}
 """TensorProto.DataType by numpy type."""
 _TYPED_DATA = {4: "<f4", 10: "<f8"}
 """Fields of TensorProto that hold packed floats; int32_data and int64_data hold varints."""
+MAX_BYTES = 1 << 24
+"""Largest file in bytes: twice the size of the largest network, see ``values.MAX_VALUES``. A number may take 16 bytes of memory."""
 _OPSETS = {"": 18, "com.microsoft": 1}
 """Operator sets of written models."""
 
@@ -55,8 +58,10 @@ def read_graph(data: bytes) -> OnnxGraph:
         data: Contents of an ONNX file without external data.
 
     Raises:
-        ModelError: The file is malformed.
+        ModelError: The file is malformed, or too large.
     """
+    if len(data) > MAX_BYTES:
+        raise ModelError(f"larger than {MAX_BYTES >> 20} MiB: too large for a page or a microcontroller")
     nodes: list[Node] = []
     initializers: dict[str, np.ndarray] = {}
     metadata: dict[str, str] = {}

@@ -16,10 +16,16 @@ from fmnist_runtime.network.layers import (
     Multiply,
     Product,
     Quantization,
-    Tensor,
 )
 from fmnist_runtime.network.onnx_graph import Node
-from fmnist_runtime.network.values import Activations, Value, channels_last_index, unsupported
+from fmnist_runtime.network.values import (
+    Activations,
+    Value,
+    channels_last_index,
+    count_windows,
+    require_finite,
+    unsupported,
+)
 
 __all__ = ["OPERATORS", "SCALE_PRESERVING"]
 
@@ -33,8 +39,9 @@ def _product(reader: Activations, node: Node, y: Quantization, name: str) -> Rea
     height, width, channels = source.shape
     if matrix.values.ndim != 2 or matrix.values.shape[1] != height or channels != 1 or matrix.scale.size != 1:
         raise unsupported(node, "only a constant matrix times one channel is supported")
-    output = Tensor(name, (len(matrix.values), width, 1), y.scale, y.zero_point)
+    output = reader.tensor(node, name, (len(matrix.values), width, 1), y)
     multiplier = np.float32(np.float32(matrix.scale) * source.scale) / y.scale
+    require_finite(node, multiplier)
     zero_point = int(matrix.zero_point)
     layer = Product(
         name, (source,), output, matrix=matrix.values, matrix_zero_point=zero_point, multiplier=np.float32(multiplier)
@@ -49,9 +56,10 @@ def _mean_pool(reader: Activations, node: Node, y: Quantization, name: str) -> R
     is_global = node.op_type == "GlobalAveragePool" or tuple(attributes["kernel_shape"]) == (height, width)
     if not is_global or any(attributes.get("pads", ())) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise unsupported(node, "only the mean over all positions is supported")
-    output = Tensor(name, (1, 1, channels), y.scale, y.zero_point)
+    output = reader.tensor(node, name, (1, 1, channels), y)
     # As onnxruntime's MlasQLinearGlobalAveragePool: input scale, divided by output scale times number of positions.
     multiplier = np.float32(source.scale / np.float32(y.scale * np.float32(height * width)))
+    require_finite(node, multiplier)
     return MeanPool(name, (source,), output, multiplier), np.arange(channels).reshape(channels, 1, 1)
 
 
@@ -60,7 +68,7 @@ def _add(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
     if a.index.shape != b.index.shape or not np.array_equal(a.index, b.index):
         raise unsupported(node, "both inputs must be activations of one shape and order")
     formula = add_formula(a.tensor.quantization, b.tensor.quantization, y)
-    output = Tensor(name, a.tensor.shape, y.scale, y.zero_point)
+    output = reader.tensor(node, name, a.tensor.shape, y)
     left, right = formula.factors
     layer = Add(
         name,
@@ -80,7 +88,7 @@ def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Re
     if b.index.shape != (a.shape[2], 1, 1):
         raise unsupported(node, "only a product with one value for each channel is supported")
     formula = multiply_formula(a.quantization, b.tensor.quantization, y)
-    output = Tensor(name, a.shape, y.scale, y.zero_point)
+    output = reader.tensor(node, name, a.shape, y)
     layer = Multiply(
         name,
         (a, b.tensor),
@@ -95,7 +103,7 @@ def _multiply(reader: Activations, node: Node, y: Quantization, name: str) -> Re
 
 def _sigmoid(reader: Activations, node: Node, y: Quantization, name: str) -> Read:
     value = reader.value(node, 0)
-    output = Tensor(name, value.tensor.shape, y.scale, y.zero_point)
+    output = reader.tensor(node, name, value.tensor.shape, y)
     return Lookup(name, (value.tensor,), output, sigmoid_table(value.tensor.quantization, y)), value.index
 
 
@@ -120,8 +128,8 @@ def _max_pool(reader: Activations, node: Node, value: Value) -> Value:
     unusual = any(attributes.get("pads", ())) or attributes.get("ceil_mode", 0)
     if unusual or set(attributes.get("dilations", (1,))) != {1}:
         raise unsupported(node, "padding, ceil_mode and dilations are not supported")
-    sizes = [(size - kernel[i]) // strides[i] + 1 for i, size in enumerate((height, width))]
-    output = Tensor(node.outputs[0], (sizes[0], sizes[1], channels), source.scale, source.zero_point)
+    rows, columns = count_windows(node, (height, width), kernel, strides)
+    output = reader.tensor(node, node.outputs[0], (rows, columns, channels), source.quantization)
     reader.layers.append(MaxPool(node.outputs[0], (source,), output, kernel=kernel, strides=strides))
     return Value(output, channels_last_index(*output.shape))
 

@@ -51,7 +51,7 @@ def page_model(model: bytes) -> bytes:
             f"the page computes in integers, and this model is {metadata.precision}: export it with --quantize"
         )
     document = {key: metadata.document.get(key) for key in ("labels", "temperature", "reject", "selftest", "sha256")}
-    return pack_model(document, read_network(model))
+    return pack_model(document, read_network(model, metadata.temperature))
 
 
 def pack_model(document: Mapping[str, Any], network: Network) -> bytes:

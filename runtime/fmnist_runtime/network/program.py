@@ -68,13 +68,18 @@ class _Writer:
         for layer in network.layers:
             sizes[layer.output.name] = layer.output.size * (4 if isinstance(layer, Logits) else 1)
         convolutions = [layer for layer in network.layers if isinstance(layer, Convolution)]
-        sizes[_PADDED] = max(2 * int(np.prod(_padded(layer))) for layer in convolutions)
         self.offsets: dict[str, int] = {}
         self.activations = 0
         for name, size in sizes.items():
-            self.offsets[name] = self.activations
-            self.activations += _align(size + _ALIGNMENT)  # kernels read pairs of values, up to two bytes past the end
+            self.offsets[name] = self._place(size)
+        self.padded = self._place(max(2 * int(np.prod(_padded(layer))) for layer in convolutions))
         self.data = bytearray()
+
+    def _place(self, size: int) -> int:
+        """Returns the offset of a further buffer of activations."""
+        offset = self.activations
+        self.activations += _align(size + _ALIGNMENT)  # kernels read pairs of values, up to two bytes past the end
+        return offset
 
     def constant(self, values: np.ndarray) -> int:
         """Appends an array and returns its offset in memory."""
@@ -86,10 +91,6 @@ class _Writer:
     def tensor_offsets(self, layer: Layer) -> tuple[int, ...]:
         """Returns the memory offsets of a layer's inputs and of its output."""
         return (*(self.offsets[tensor.name] for tensor in layer.inputs), self.offsets[layer.output.name])
-
-
-_PADDED = "/padded"
-"""Key of the buffer for the padded input of convolutions; no tensor has this name."""
 
 
 def _align(size: int) -> int:
@@ -116,7 +117,7 @@ def _convolution(writer: _Writer, layer: Convolution) -> tuple[Any, ...]:
     extra = -len(layer.weight) % BLOCK
     return (
         *writer.tensor_offsets(layer),
-        writer.offsets[_PADDED],
+        writer.padded,
         writer.constant(_pack(layer.weight, pairs)),
         writer.constant(np.pad(layer.bias, (0, extra))),
         writer.constant(np.pad(layer.multiplier, (0, extra))),

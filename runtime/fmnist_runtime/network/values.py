@@ -1,16 +1,21 @@
 """Activations and constants of a graph while its layers are read, and access to them with checks."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fmnist_runtime.errors import ModelError
-from fmnist_runtime.network.layers import Layer, Tensor
+from fmnist_runtime.network.layers import Layer, Quantization, Tensor
 from fmnist_runtime.network.onnx_graph import Node
 
-__all__ = ["Activations", "Constant", "Value", "channels_last_index", "unsupported"]
+__all__ = ["Activations", "Constant", "Value", "channels_last_index", "count_windows", "require_finite", "unsupported"]
+
+MAX_VALUES = 1 << 23
+"""Most values of all activations and weights of a network together. Our largest has 700,000, and a page or a microcontroller
+holds all its weights at once. Reading a network takes some ten bytes of memory for each value."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +47,32 @@ class Activations:
         self.constants: dict[str, Constant] = {}
         self.values = {"image": image}
         self.layers: list[Layer] = []
+        self._left = MAX_VALUES
+        self._names = {"image"}
+
+    def reserve(self, node: Node, shape: Sequence[int]) -> None:
+        """Counts the values of an array, before it takes memory.
+
+        Raises:
+            ModelError: It is empty, or the network has more than ``MAX_VALUES`` with it.
+        """
+        if min(shape, default=1) < 1:
+            raise unsupported(node, "a result or its weights are empty")
+        self._left -= math.prod(shape)
+        if self._left < 0:
+            raise unsupported(node, f"the network has more than {MAX_VALUES:,} activations and weights")
+
+    def tensor(self, node: Node, name: str, shape: tuple[int, ...], y: Quantization) -> Tensor:
+        """Returns the activation that a node writes; its memory is counted.
+
+        Raises:
+            ModelError: Another activation has this name, or see ``reserve``.
+        """
+        if name in self._names:
+            raise unsupported(node, "another result has its name")
+        self._names.add(name)
+        self.reserve(node, shape)
+        return Tensor(name, shape, y.scale, y.zero_point)
 
     def initializer(self, node: Node, position: int) -> np.ndarray:
         """Returns the constant at input ``position`` of a node.
@@ -92,6 +123,38 @@ class Activations:
 def channels_last_index(height: int, width: int, channels: int) -> np.ndarray:
     """Returns the index of each element of ``[channels, height, width]`` in a buffer ``[height, width, channels]``, int64."""
     return np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def count_windows(
+    node: Node, size: tuple[int, int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int] = (0, 0, 0, 0)
+) -> tuple[int, int]:
+    """Returns the numbers of windows of a kernel in both directions; under 1 where the kernel is larger than the input.
+
+    Args:
+        node: Node of the windows.
+        size: Height and width of the input.
+        kernel: Height and width of a window.
+        strides: Rows and columns between two windows.
+        pads: Top, left, bottom and right.
+
+    Raises:
+        ModelError: A number is missing or out of range.
+    """
+    whole = len(kernel) == len(strides) == 2 and len(pads) == 4
+    if not whole or min(*kernel, *strides) < 1 or min(pads) < 0 or max(strides) > MAX_VALUES:
+        raise unsupported(node, "its kernel, strides or pads are out of range")
+    height, width = ((size[i] + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i in (0, 1))
+    return height, width
+
+
+def require_finite(node: Node, multiplier: np.ndarray | np.float32) -> None:
+    """Checks the quotient of a node's scales.
+
+    Raises:
+        ModelError: It is larger than any float32.
+    """
+    if not np.isfinite(multiplier).all():
+        raise unsupported(node, "its scales are out of range")
 
 
 def unsupported(node: Node, reason: str) -> ModelError:

@@ -3,12 +3,14 @@
 import dataclasses
 import itertools
 
+import onnx
 import pytest
 
 from fmnist_export.c.fusion import PooledConvolution, fuse_pooling
 from fmnist_export.c.memory import SLACK, plan_memory, strip_bytes
 from fmnist_runtime.model_file.store import embedded_models
 from fmnist_runtime.network.layers import Convolution, MaxPool
+from fmnist_runtime.network.operators import OPERATORS
 from fmnist_runtime.network.reader import read_network
 
 
@@ -27,14 +29,32 @@ def test_no_overlap(name: str, fused: bool) -> None:
             if t in plan.offsets and first <= i <= last_read.get(t, first)
         }
         if isinstance(layer, Convolution) and strip_bytes(layer):
-            alive[f"{layer.name}/strip"] = strip_bytes(layer)
+            alive["strip"] = strip_bytes(layer)
         if isinstance(layer, PooledConvolution):
-            alive[f"{layer.name}/rows"] = layer.row_bytes
-        spans = sorted((plan.offsets[t], plan.offsets[t] + size, t) for t, size in alive.items())
+            alive["rows"] = layer.row_bytes
+        name = layer.output.name
+        offsets = {**plan.offsets, "strip": plan.strips.get(name), "rows": plan.rows.get(name)}
+        spans = sorted((offsets[t], offsets[t] + size, t) for t, size in alive.items())
         for (_, stop, one), (start, _, other) in itertools.pairwise(spans):
             shared = layer.in_place and {one, other} <= {layer.output.name, *(t.name for t in layer.inputs)}
-            assert start >= stop or (shared and plan.offsets[one] == plan.offsets[other])
+            assert start >= stop or (shared and offsets[one] == offsets[other])
         assert all(stop + SLACK <= plan.size for _, stop, _ in spans)
+
+
+def test_names_of_results_do_not_change_the_plan() -> None:
+    model = onnx.load_model_from_string(embedded_models()["nano"].read_bytes())
+    results = [n.output[0] for n in model.graph.node if n.op_type in OPERATORS]
+    new = dict(zip(results, ["a_wide", "a", "a/strip", "a_wide/strip", "a/rows"], strict=False))
+    networks = [read_network(model.SerializeToString())]
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new.get(name, name) for name in names]
+    networks.append(read_network(model.SerializeToString()))
+    plans = [plan_memory(fuse_pooling(network)) for network in networks]
+    for part in ("offsets", "strips", "rows"):
+        offsets = [list(getattr(plan, part).values()) for plan in plans]
+        assert offsets[0] == offsets[1]
+    assert plans[0].size == plans[1].size
 
 
 def test_pooled_rows_take_less_memory() -> None:
