@@ -105,7 +105,7 @@ class Classifier:
     @classmethod
     def from_bytes(
         cls,
-        data: bytes,
+        data: bytes | bytearray | memoryview,
         *,
         threads: int = 1,
         provider: str = "cpu",
@@ -113,6 +113,8 @@ class Classifier:
         large_lock: AbstractContextManager[Any] | None = None,
     ) -> "Classifier":
         """Verifies and loads the contents of a model file; arguments and errors as for ``load``."""
+        if not isinstance(data, bytes):  # onnxruntime takes nothing else
+            data = memoryview(data).tobytes()
         verify_structure(data)
         verify_checksum(data)
         session = open_session(data, threads=threads, provider=provider)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fmnist_runtime import Classifier, ImageError
 from fmnist_runtime.image_io.sources import expand
+from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.workers.pool import classify_in_processes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -154,3 +155,9 @@ def test_pillow_images_of_any_mode(tiny_model: Path) -> None:
     assert classifier(Image.new("I;16", (60, 40), 60000)).top and classifier(Image.new("F", (60, 40), 0.5)).top
     with pytest.raises(ImageError, match="no pixels"):
         classifier(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_the_contents_of_a_model_may_be_any_bytes(kind: type) -> None:
+    data = find_model("nano").read_bytes()
+    assert Classifier.from_bytes(kind(data))(PHOTO) == Classifier.from_bytes(data)(PHOTO)

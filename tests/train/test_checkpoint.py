@@ -85,6 +85,14 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "nowhere")
 
 
+def test_a_tensor_too_many_is_named(tmp_path: Path) -> None:
+    tensors = build_model("improved").state_dict() | {"extra": torch.zeros(1), "more" * 1000: torch.zeros(1)}
+    write_tensors(tmp_path / "best.safetensors", tensors, {"model": {"name": "improved", "options": {}}})
+    with pytest.raises(CheckpointError, match=r'do not fit their description: .*Unexpected key.*"extra"') as error:
+        load_checkpoint(tmp_path)
+    assert str(error.value).isprintable() and len(str(error.value)) < 1000
+
+
 def test_no_other_file_than_the_named_one_is_read(tmp_path: Path) -> None:
     run = tmp_path / "run"
     save_checkpoint(run / "best", build_model("improved"), {"model": {"name": "improved", "options": {}}})

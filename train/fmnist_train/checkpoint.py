@@ -42,6 +42,8 @@ FORMAT = 1
 """Version of the description. A file with a larger version raises ``CheckpointError``."""
 _MAX_BYTES = 1 << 32
 """Largest file, bytes: 1,000 times the state of the largest network of a recipe."""
+_LONGEST_REASON = 300
+"""Characters of PyTorch's message about weights that do not fit: it lists every name."""
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 """Suffixes of pickled weights. Reading one can run code, so none is read."""
 
@@ -179,9 +181,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         model = _build(info)
         model.load_state_dict(tensors)
     except (*MALFORMED, RuntimeError) as error:
-        raise CheckpointError(
-            f"{file}: the weights do not fit their description: {next(iter(str(error).splitlines()), type(error).__name__)}"
-        ) from error
+        reason = (
+            " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        )  # PyTorch lists them line by line
+        raise CheckpointError(f"{file}: the weights do not fit their description: {reason}") from error
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise CheckpointError(
             f"{file}: weights are infinite or no numbers, as after a training that diverged; train with a lower --learning-rate"
