@@ -4,18 +4,14 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 3 failed gate, 130 interrupted.
 """
 
 import errno
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from fmnist_runtime.errors import FmnistError, extra_hint, printable
+from fmnist_runtime.signals import INTERRUPTED, interrupted_by_signals
 from fmnist_runtime.streams import discard_stdout, prepare_streams
 
 __all__ = [
@@ -49,6 +45,7 @@ def run_argparse(
     *,
     extra: str | None = None,
     args: Sequence[str] | None = None,
+    at_once: bool = False,
 ) -> int:
     """Runs a command that parses with argparse, and returns its exit code.
 
@@ -56,8 +53,9 @@ def run_argparse(
         command: Takes the arguments, returns the exit code; None counts as 0.
         extra: Optional dependency set of the command, named in the message about a missing module.
         args: Arguments; None: those of the process.
+        at_once: See ``exit_code_of``.
     """
-    return exit_code_of(lambda: command(args), extra=extra)
+    return exit_code_of(lambda: command(args), extra=extra, at_once=at_once)
 
 
 def run_main(module: str, *, extra: str) -> int:
@@ -78,28 +76,29 @@ def _import_and_call(module: str) -> Any:
     return import_module(module).main()
 
 
-def exit_code_of(call: Callable[[], Any], *, extra: str | None = None) -> int:
+def exit_code_of(call: Callable[[], Any], *, extra: str | None = None, at_once: bool = False) -> int:
     """Calls a function, prints the message of an error, and returns the exit code.
 
-    SIGTERM interrupts the call as Ctrl-C does.
+    SIGTERM interrupts the call as Ctrl-C does. During an import, both end the process.
 
     Args:
         call: Returns the exit code; a value that is not an integer counts as 0.
         extra: See ``run_argparse``.
+        at_once: Whether a signal always ends the process: for a command that has nothing to lose.
 
     Raises:
         Exception: Any exception that is a defect of this project.
     """
     prepare_streams()
     try:
-        with _interrupted_by_sigterm():
+        with interrupted_by_signals(at_once=at_once):
             code = _call(call)
     except BrokenPipeError:  # the program that reads the output has ended (`| head`)
         discard_stdout()
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except FmnistError as error:
         return _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk or a missing permission, not a defect
@@ -133,28 +132,6 @@ def _call(call: Callable[[], Any]) -> Any:
         code = end.code  # argparse has printed its message
     sys.stdout.flush()
     return code
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Raises ``KeyboardInterrupt`` at SIGTERM, unless the parent process or the caller of the command handles it."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    process = os.getpid()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == process:
-            raise KeyboardInterrupt
-        signal.signal(number, signal.SIG_DFL)  # a forked process inherits this function
-        signal.raise_signal(number)
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def is_library_error(error: BaseException) -> bool:

@@ -7,16 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_runtime.console import exit_code_of, printable
+from fmnist_runtime.signals import INTERRUPTED
 from fmnist_train.memory import try_imports_first
 
 __all__ = ["Version", "run_typer"]
 
 # Typer's releases bring click or a copy of it. The base class of its usage errors has the same name in both.
 _CLICK_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-
-
-_INTERRUPTED = 130
-"""Exit code after a signal, by the convention of shells: 128 and the number of SIGINT."""
 
 
 def _print_version(given: bool) -> None:
@@ -53,7 +50,7 @@ def _call(app: typer.Typer, args: Sequence[str] | None) -> Any:
     except _CLICK_ERROR as error:
         print(_usage_message(error), file=sys.stderr)
         return error.exit_code
-    if code == _INTERRUPTED:  # typer's answer to a signal; other releases raise Abort
+    if code == INTERRUPTED:  # typer's answer to a signal; other releases raise Abort
         raise KeyboardInterrupt
     return code
 
