@@ -38,7 +38,7 @@ def map_ordered(
         threads: Largest number of calls at the same time.
         chunk: Largest number of items in a call. The first calls get fewer items, so that the first results come soon and
             a few items are divided among all threads.
-        stop: Called at the end, also after an error; running calls must then return soon.
+        stop: Called where the results end early, as after an error or an interrupt; running calls must then return soon.
 
     Raises:
         Exception: The first exception of a call, in the items' order.
@@ -48,6 +48,7 @@ def map_ordered(
     started = start_threads(lambda: _work(function, jobs), threads) if threads > 1 else []
     items, taken = iter(items), 0
     waiting: deque[Future[list[_Result]]] = deque()
+    complete = False
     try:
         while not started and (batch := list(islice(items, chunk))):
             yield from function(batch)
@@ -58,12 +59,14 @@ def map_ordered(
                 yield from _wait(waiting.popleft(), started)
         while waiting:
             yield from _wait(waiting.popleft(), started)
+        complete = True
     finally:
         for future in waiting:
             future.cancel()
         for _ in started:
             jobs.put(None)
-        stop()
+        if not complete:
+            stop()
         for thread in started:
             thread.join()
 

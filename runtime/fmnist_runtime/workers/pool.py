@@ -114,12 +114,12 @@ class WorkerPool:
         self.close()
 
     def start(self) -> list[str]:
-        """Starts all processes, waits until they have loaded the model, and returns its labels.
+        """Starts all processes, waits until they have loaded the model, and returns its labels; after an error it closes the pool.
 
         Raises:
             FmnistError: What ``Classifier.load`` raises, or the processes cannot be started.
         """
-        list(map_ordered(_start_all, self._all, threads=len(self._all), chunk=1))
+        list(map_ordered(_start_all, self._all, threads=len(self._all), chunk=1, stop=self.close))
         return self._all[0].labels
 
     def classify(self, pictures: Sequence[bytes | str], **options: Any) -> list[PredictionOrError]:

@@ -1,11 +1,12 @@
 """Worker process that classifies images for ``pool``: requests on standard input, results on standard output.
 
 A message consists of its length and ``marshal`` data: both processes run the same Python, and pickling results would take as
-long as the model call. The process ends when its input ends, so it does not outlive the parent.
+long as the model call. The process ends when its input ends, whatever it does, so it does not outlive the parent.
 """
 
 import marshal
 import os
+import select
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fmnist_runtime import errors
 from fmnist_runtime.console import describe_library_error, is_library_error
+from fmnist_runtime.cpus import start_threads
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.prediction import Prediction, PredictionOrError, Top
 
@@ -132,12 +134,28 @@ def end_if_stuck(answers: BinaryIO, seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
 
+def _end_with_input() -> None:
+    """Ends this process when its input is closed, while it loads the model, too: a self-test may never end. Only for POSIX."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(0, select.POLLHUP)
+
+    def wait() -> None:
+        while not poll.poll():
+            pass
+        os._exit(0)
+
+    start_threads(wait, 1)
+
+
 def main() -> None:
     """Answers requests until the input ends."""
     # A service may be stopped by a signal to all its processes, and must still finish its images in progress.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output that a library prints must not get between the messages
+    _end_with_input()
     with suppress(EOFError, BrokenPipeError):
         _serve(sys.stdin.buffer, answers)
     os._exit(0)  # no output is pending, and the interpreter's shutdown takes as long as some images

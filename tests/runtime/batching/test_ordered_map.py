@@ -1,5 +1,7 @@
 """The ordered map where no thread can start."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from fmnist_runtime.batching import ordered_map
@@ -22,6 +24,19 @@ def test_threads_that_end_without_a_result_are_no_endless_wait(monkeypatch: pyte
     monkeypatch.setattr(ordered_map, "_CHECK_SECONDS", 0.01)
     with pytest.raises(MemoryError):
         list(ordered_map.map_ordered(lambda items: items, range(5), threads=2, chunk=1))
+
+
+def test_calls_are_stopped_only_where_the_results_end_early() -> None:
+    stopped: list[bool] = []
+
+    def results() -> Iterator[int]:
+        return map_ordered(lambda items: items, range(50), threads=2, chunk=1, stop=lambda: stopped.append(True))
+
+    assert list(results()) == list(range(50)) and not stopped
+    early = results()
+    assert next(early) == 0
+    early.close()
+    assert stopped == [True]
 
 
 def test_a_time_limit_of_a_job_is_its_own() -> None:

@@ -22,7 +22,7 @@ from fmnist_runtime.errors import FmnistError, ImageError, ModelError
 from fmnist_runtime.image_io.sources import expand
 from fmnist_runtime.prediction import Answer, Prediction, Top
 from fmnist_runtime.workers.pool import WorkerPool, classify_in_processes
-from fmnist_runtime.workers.process import pack, receive, unpack, unpack_error
+from fmnist_runtime.workers.process import pack, receive, send, unpack, unpack_error
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 
@@ -151,6 +151,57 @@ def test_workers_do_not_outlive_their_parent() -> None:
     process, found = started()
     process.kill()
     process.communicate()
+    wait_until_gone(found)
+
+
+def test_a_worker_whose_model_never_answers_ends_with_its_input() -> None:
+    code = (
+        "import threading; from fmnist_runtime.workers import process\n"
+        "def load(*arguments, **options): print('loading', flush=True); threading.Event().wait()\n"
+        "process._load_classifier = load; process.main()"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    send(worker.stdin, ({}, True, None))
+    assert worker.stderr.readline() == b"loading\n"  # a worker's standard output leads to standard error
+    worker.stdin.close()
+    try:
+        assert worker.wait(60) == 0
+    finally:
+        worker.kill()
+        worker.stderr.close()
+
+
+def test_an_interrupt_ends_processes_that_are_starting() -> None:
+    """In a process of its own, because a failure waits forever."""
+    code = """
+from fmnist_runtime.batching import ordered_map
+from fmnist_runtime.workers import pool
+pool._COMMAND = "import os, threading; os.write(2, b'started\\\\n'); threading.Event().wait()"
+def interrupt(*arguments):
+    input()
+    raise KeyboardInterrupt
+ordered_map._wait = interrupt
+with pool.WorkerPool(2, {}) as workers:
+    try:
+        workers.start()
+    except KeyboardInterrupt:
+        print([worker._process for worker in workers._all])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert [process.stderr.readline() for _ in range(2)] == [b"started\n"] * 2
+    found = children(process.pid)
+    assert len(found) == 2
+    try:
+        assert process.communicate(b"\n", timeout=60) == (b"[None, None]\n", b"")
+    finally:
+        for each in (process.pid, *found) if process.poll() is None else ():
+            os.kill(each, signal.SIGKILL)
     wait_until_gone(found)
 
 
