@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from fmnist_runtime.errors import ModelError
 from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
@@ -14,9 +15,12 @@ from fmnist_runtime.prediction import PredictionOrError
 from fmnist_runtime.serve.settings import Settings
 
 if TYPE_CHECKING:
+    from fmnist_runtime.classifier import Classifier
     from fmnist_runtime.serve.app import Service
 
 __all__ = ["build_service"]
+
+_Loaded = TypeVar("_Loaded")
 
 
 class _Backend(NamedTuple):
@@ -82,6 +86,11 @@ def _page(file: Path, data: bytes) -> dict[str, bytes]:
 
 
 def _in_this_process(data: bytes, careful: bool) -> _Backend:
+    classifier = _load(partial(_load_classifier, data, careful))
+    return _Backend(classifier.labels, classifier.results, lambda: 0)
+
+
+def _load_classifier(data: bytes, careful: bool) -> "Classifier":
     import numpy as np
 
     from fmnist_runtime.classifier import Classifier
@@ -91,16 +100,29 @@ def _in_this_process(data: bytes, careful: bool) -> _Backend:
     require_selftest(classifier)
     # OpenBLAS takes its memory at the first photo, and ends the process where there is too little: better before it listens.
     classifier.results([np.arange(64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)])
-    return _Backend(classifier.labels, classifier.results, lambda: 0)
+    return classifier
 
 
 def _in_processes(settings: Settings, load: dict[str, Any], stack: ExitStack) -> _Backend:
-    from fmnist_runtime.batching.ordered_map import map_ordered
     from fmnist_runtime.workers.pool import WorkerPool
 
     seconds = settings.limits.work_seconds
     workers = stack.enter_context(WorkerPool(settings.workers, load, checked=True, seconds=seconds))
-    # At the same time, because importing the server's modules takes as long as starting the workers.
-    jobs: list[Callable[[], Any]] = [workers.start, lambda: import_module("fmnist_runtime.serve.server")]
-    labels, _ = map_ordered(lambda calls: [call() for call in calls], jobs, threads=2, chunk=1)
+    labels = _load(workers.start, stop=workers.close)
     return _Backend(labels, workers.classify, lambda: workers.replaced, lambda: workers.available)
+
+
+def _load(load: Callable[[], _Loaded], stop: Callable[[], None] = lambda: None) -> _Loaded:
+    """Calls a function while the server's modules are imported, which takes as long; returns its result.
+
+    Both run in threads, so that this one is free for signals: a self-test may never end.
+
+    Args:
+        load: Loads the model.
+        stop: See ``map_ordered``.
+    """
+    from fmnist_runtime.batching.ordered_map import map_ordered
+
+    jobs: list[Callable[[], Any]] = [load, lambda: import_module("fmnist_runtime.serve.server")]
+    loaded, _ = map_ordered(lambda calls: [call() for call in calls], jobs, threads=2, chunk=1, stop=stop)
+    return cast(_Loaded, loaded)

@@ -179,4 +179,4 @@ def main() -> None:
     """Entry point."""
     # One thread for numpy's linear algebra, which would start one for each CPU: the matrices here are tiny.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(run_argparse(serve, extra="serve"))
+    sys.exit(run_argparse(serve, extra="serve", at_once=True))

@@ -55,18 +55,22 @@ def run(service: Service, sock: socket.socket) -> None:
     if settings.token is None and not ipaddress.ip_address(host).is_loopback:
         log_event("no token: every client of this address is served; set --token-file", logging.WARNING, address=host)
     part = f"[{host.replace('%', '%25')}]" if ":" in host else host  # the scope of a link-local address (RFC 6874)
-    log_event("listening", url=f"http://{part}:{port}")
-    _DrainingServer(config, service).run(sockets=[sock])
+    _DrainingServer(config, service, f"http://{part}:{port}").run(sockets=[sock])
     log_event("stopped")
 
 
 class _DrainingServer(uvicorn.Server):
     """uvicorn's server; after the first signal it serves on for ``drain_seconds`` while ``/readyz`` answers 503."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, url: str) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._url = service, url
         service.connections = lambda: len(self.server_state.connections)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Logs the address as soon as clients are served; from then on, a signal ends the service with code 0."""
+        await super().startup(sockets)
+        log_event("listening", url=self._url)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -211,6 +211,55 @@ def test_workers_end_with_the_service(serving, small: bytes, number: signal.Sign
     wait_until_gone(workers)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_ends_a_service_whose_self_test_never_ends(workers: int, number: signal.Signals) -> None:
+    """The self-test waits as a call of onnxruntime does: a handler of Python cannot run in its thread."""
+    lock = "ctypes.CDLL(None).pthread_mutex_lock(mutex)"
+    self_test = f"mutex = ctypes.create_string_buffer(64); os.write(2, b'started\\n'); {lock}; {lock}"
+    patch = (
+        f"import ctypes, os\nfrom fmnist_runtime import selftest\ndef wait(classifier):\n    {self_test}\n"
+        "selftest.require_selftest = wait\n"
+    )
+    worker = f"import sys; sys.path[:] = {{path}}\n{patch}\nfrom fmnist_runtime.workers.process import main; main()"
+    code = (
+        f"{patch}from fmnist_runtime.workers import pool; pool._COMMAND = {worker!r}\n"
+        "from fmnist_runtime.serve.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--port", "0", "--workers", str(workers)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )
+    assert [process.stderr.readline() for _ in range(workers)] == [b"started\n"] * workers
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    found = [int(child) for task in tasks for child in task.read_text().split()]
+    process.send_signal(number)
+    try:
+        assert process.communicate(timeout=60)[1] == b"interrupted\n" and process.returncode == 130
+        wait_until_gone(found)
+    finally:
+        for each in (process.pid, *found) if process.poll() is None else ():
+            os.kill(each, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_the_line_that_it_listens_ends_it_with_code_0(serving, number: signal.Signals) -> None:
+    code = f"""
+import signal
+from fmnist_runtime.serve import server
+log = server.log_event
+def log_and_signal(event, *arguments, **fields):
+    log(event, *arguments, **fields)
+    if event == "listening":
+        signal.raise_signal({int(number)})
+server.log_event = log_and_signal
+"""
+    with serving("--workers", 1, code=code) as running:
+        assert running.process.wait(60) == 0
+    assert [event["event"] for event in running.events()] == ["listening", "draining", "stopped"]
+
+
 def test_pictures_that_nobody_waits_for_are_dropped() -> None:
     go, begun = threading.Event(), []
 
