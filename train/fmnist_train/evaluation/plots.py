@@ -55,7 +55,9 @@ def write_training_curves(history: Sequence[Mapping[str, Any]], chosen: int, pat
     panels[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0))
     _mark_chosen(panels[0, 1], chosen, {"validation": column["validation_accuracy"], "photos": photos}, epochs)
     panels[0, 0].legend(frameon=False)
-    panels[0, 1].legend(loc="lower right", framealpha=1, edgecolor="none")  # over the mark
+    panels[0, 1].legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3
+    )  # below: no corner is free
     _curve(panels[1, 0], epochs, column["learning_rate"], color=GREEN, label="rate")
     if (column["learning_rate"] > 0).any():  # the only rate of a single epoch is 0 with a cosine schedule
         panels[1, 0].set_yscale("log")
