@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fmnist_export.artifacts import publish, publish_model
+from fmnist_runtime import files
 from fmnist_runtime.errors import ConfigError, ModelError
-from fmnist_runtime.files import write_atomically
 from fmnist_train.files import lock_folder
 
 SHIPPED = Path(__file__).parents[2] / "artifacts" / "nano"
@@ -63,14 +63,15 @@ def test_a_full_disk_leaves_the_earlier_files_whole(
 ) -> None:
     folder, report = earlier
     before, left = contents(folder), [writes]
+    replace = files._replace
 
     def write(path: Path, data: bytes) -> None:
         if not left[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
         left[0] -= 1
-        write_atomically(path, data)
+        replace(path, data)
 
-    monkeypatch.setattr("fmnist_runtime.files.write_atomically", write)
+    monkeypatch.setattr(files, "_replace", write)
     with pytest.raises(OSError, match="No space left"):
         publish(exported, folder, {**report, "checkpoint_sha256": "of other weights, so that all files are stale"})
     assert contents(folder) == before

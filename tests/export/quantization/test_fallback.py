@@ -38,7 +38,7 @@ def rescued(folder: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> list[
     text = (folder / "export" / "parity.txt").read_text()
     assert all(row["step"] in text for row in curve) and text.strip() in printed.out
     assert curve[0]["gate"] and [row["gate"] == [] for row in curve] == [False] * (len(curve) - 1) + [True]
-    assert curve[-1]["agreement"] > curve[0]["agreement"] + 0.1
+    assert curve[-1]["agreement"] >= 0.97 > curve[0]["agreement"]  # by how much depends on the processor
     assert [row["step"] for row in curve[:3]] == ["as asked", "calibration percentile", "calibration entropy"]
     assert (folder / "best.safetensors").read_bytes() == checkpoint
     test = find_dataset("sample").load("test").images
