@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fmnist_bench.backends.registry import Files
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import ConfigError, ModelError
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.model_file.store import find_model
 
@@ -47,8 +47,16 @@ def find_files(model: str, float_model: str | None = None, checkpoint: str | Non
 
 def _first(places: Iterable[Path], metadata: Metadata) -> str | None:
     """Returns the first existing file of the same weights."""
-    check = {_FLOAT: _is_float_of, _CHECKPOINT: _is_checkpoint_of}
+    check = {_FLOAT: _is_float_beside, _CHECKPOINT: _is_checkpoint_of}
     return next((str(place) for place in places if place.is_file() and check[place.name](metadata, place)), None)
+
+
+def _is_float_beside(metadata: Metadata, model: Path) -> bool:
+    """Returns whether a file that nobody named is the float model; another program's file or a damaged one is not."""
+    try:
+        return _is_float_of(metadata, model)
+    except ModelError:
+        return False
 
 
 def _is_float_of(metadata: Metadata, model: Path) -> bool:

@@ -123,6 +123,8 @@ def test_the_float_model_and_the_checkpoint_are_those_of_the_model(
     for name, option in (("float32", "--float"), ("checkpoint", "--checkpoint")):
         with pytest.raises(ConfigError, match=f"was found; name it with {option}"):
             getattr(found, name)
+    (export / "model.onnx").write_bytes(b"of another program")
+    assert find_files("run/export").float_model is None
     named = find_files("run/export", str(NANO / "model.onnx"), str(NANO))
     assert (named.float32, named.checkpoint) == (str(NANO / "model.onnx"), str(NANO))
 
