@@ -15,7 +15,7 @@ from PIL import Image
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io.avif import decoded_bytes, read_frames
-from fmnist_runtime.image_io.tiff import count_pieces, piece_size, sample_bytes
+from fmnist_runtime.image_io.tiff import count_pieces, is_tiff, piece_size, sample_bytes
 
 __all__ = [
     "MAX_BYTES",
@@ -186,7 +186,7 @@ def refuse_many_pieces(data: bytes) -> None:
     many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind, _ in jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
-    if data.startswith((b"II", b"MM")) and count_pieces(data) > MAX_PIECES:
+    if is_tiff(data) and count_pieces(data) > MAX_PIECES:
         raise ImageError(f"a TIFF of more than {MAX_PIECES:,} strips or tiles: refused as a decompression bomb")
 
 

@@ -8,7 +8,7 @@ from PIL import Image, _imaging
 
 from fmnist_runtime.errors import ImageError
 
-__all__ = ["UNREADABLE_TIFF", "count_pieces", "is_raw", "piece_size", "prepare_tiff", "sample_bytes"]
+__all__ = ["UNREADABLE_TIFF", "count_pieces", "is_raw", "is_tiff", "piece_size", "prepare_tiff", "sample_bytes"]
 
 UNREADABLE_TIFF = "a damaged or truncated TIFF, or one of a kind that Pillow does not read; export it as PNG or JPEG"
 """Error message: Pillow's own errors do not distinguish the two. It lacks floats in color, and 64 bits."""
@@ -60,6 +60,11 @@ def _silence_libtiff() -> None:
     set_handler(None)
 
 
+def is_tiff(data: bytes) -> bool:
+    """Returns whether a file begins as one that Pillow opens as TIFF: it takes the number 42 or 43 in either byte order."""
+    return data.startswith((b"II", b"MM")) and not {42, 43}.isdisjoint(data[2:4])
+
+
 def count_pieces(data: bytes) -> int:
     """Returns the number of strips or tiles in the first directory of a TIFF or BigTIFF file.
 
@@ -79,7 +84,7 @@ def is_raw(data: bytes) -> bool:
     Raises:
         struct.error: The file ends in its header.
     """
-    if not data.startswith((b"II", b"MM")):
+    if not is_tiff(data):
         return False
     fields = _read_fields(data)
     is_preview = _WIDTH not in fields or fields.get(_SUBFILE_TYPE, (0, 0))[1] & _REDUCED

@@ -281,6 +281,13 @@ def test_an_ordinary_tiff_may_hold_further_images(first: dict[int, int], pixels:
     assert np.array_equal(open_image(data), np.arange(64).reshape(8, 8))
 
 
+@pytest.mark.parametrize("start", [b"MMXXIV is a year", b"II. Of the same"])
+def test_a_text_that_begins_like_a_tiff_is_no_picture(start: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        open_image(start * 9)
+    assert "requires a buffer" not in str(caught.value) and "TIFF" not in str(caught.value)
+
+
 def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     file = io.BytesIO()
     Image.open(EXAMPLES / "dress.jpg").save(file, "TIFF", compression="tiff_adobe_deflate")
