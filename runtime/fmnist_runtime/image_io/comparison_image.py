@@ -78,7 +78,9 @@ def write_comparison(photo: Image.Image, network_input: np.ndarray, folder: Path
     target = folder / f"{_stem(name)}.png"
     try:
         if target.is_file() and not _is_own(target):
-            raise FmnistError(f"--show: {target} exists and was not written by this command: name another folder")
+            raise FmnistError(
+                f"--show: {target} is of another program or an earlier version: remove it, or name another folder"
+            )
         write_atomically(target, file.getvalue())
     except OSError as error:
         raise FmnistError(f"--show: cannot write {target}: {error.strerror or error}") from error

@@ -90,7 +90,8 @@ def test_show_replaces_its_own_pictures_only(tmp_path: Path) -> None:
     done = infer("y.jpg", "--show", "seen", cwd=tmp_path)
     assert done.returncode == 1 and done.stdout.startswith(b"Shirt") and foreign.read_bytes() == before
     expected = (
-        f"error: --show: {Path('seen', 'y.jpg.png')} exists and was not written by this command: name another folder"
+        f"error: --show: {Path('seen', 'y.jpg.png')} is of another program or an earlier version: "
+        "remove it, or name another folder"
     )
     assert done.stderr.decode().splitlines() == [expected]
 
