@@ -181,9 +181,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         model = _build(info)
         model.load_state_dict(tensors)
     except (*MALFORMED, RuntimeError) as error:
-        reason = (
-            " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
-        )  # PyTorch lists them line by line
+        # PyTorch lists what does not fit line by line.
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise CheckpointError(f"{file}: the weights do not fit their description: {reason}") from error
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise CheckpointError(
