@@ -20,6 +20,8 @@ __all__ = [
     "bounded_lines",
     "expand_path",
     "find_file",
+    "is_file",
+    "is_folder",
     "lock_folder",
     "nearest",
     "open_unpacked",
@@ -107,6 +109,16 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_folder(path: Path) -> bool:
+    """Returns whether a path is a folder, or a link to one; ``Path.is_dir`` raises for a link into a private folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Returns whether a path is a file, or a link to one; ``Path.is_file`` raises for a link into a private folder."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def find_file(folder: Path, name: str) -> Path | None:

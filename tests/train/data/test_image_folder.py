@@ -268,7 +268,7 @@ def test_links_to_folders_are_not_followed(tmp_path, write_pictures, caplog):
     assert "left out 2 " in caplog.text
 
 
-def test_links_that_cannot_be_followed_are_left_out(tmp_path, write_pictures, monkeypatch):
+def test_links_that_cannot_be_followed_are_left_out(tmp_path, write_pictures, monkeypatch, caplog):
     """Some lead into a private folder; the test simulates it, because no folder is private for the administrator."""
     folder = write_pictures(tmp_path / "shop", hat=5, scarf=5)
     try:
@@ -287,6 +287,9 @@ def test_links_that_cannot_be_followed_are_left_out(tmp_path, write_pictures, mo
     source = find_dataset(str(folder))
     assert source.labels == ("hat", "scarf")
     assert len(source.load("train")) + len(source.load("test")) == 10
+    (folder / "private.png").symlink_to(tmp_path / "private" / "a.png")
+    assert find_dataset(str(folder)).labels == ("hat", "scarf")
+    assert "left out 1 image in no class folder: private.png" in caplog.text
     (folder / "hat" / "private.png").symlink_to(tmp_path / "private" / "a.png")
     refused(folder, "private.png: cannot be read")
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.csv import read_csv
 from fmnist_train.data.idx import idx_sha256, read_idx
 from fmnist_train.data.splits import Split
-from fmnist_train.files import find_file
+from fmnist_train.files import find_file, is_folder
 
 __all__ = ["CSV_FILES", "IDX_FILES", "PUBLISHED", "missing_files", "read_csv_part", "read_idx_part", "reader_for"]
 
@@ -106,7 +105,7 @@ def _describe_other(folder: Path) -> str:
     content = sorted(path for path in folder.iterdir() if not is_hidden(path.name))
     if sheets := [path.name for path in content if path.suffix.lower() in _SHEETS]:
         return f"{neither}; export {printable(sheets[0])} as CSV"
-    has_folders = any(map(os.path.isdir, content))  # Path.is_dir raises for a link into a private folder
+    has_folders = any(map(is_folder, content))
     return f"{neither}; class folders are read with --data" if has_folders else neither
 
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist_runtime.console import counted, printable
 from fmnist_runtime.image_io.limits import MAX_BYTES
+from fmnist_train.files import is_file, is_folder
 
 __all__ = ["Sample", "report_copies", "report_layout"]
 
@@ -43,7 +43,7 @@ def report_layout(
 
 def _describe_outside(path: Path, outside: Sequence[Path], *, splits: bool) -> str:
     """Returns what is in no class folder, with its number, and what to do."""
-    folders = sum(entry.is_dir() for entry in outside)
+    folders = sum(map(is_folder, outside))
     kinds = ((folders, "folder"), (len(outside) - folders, "image"))
     what = " and ".join(counted(number, kind) for number, kind in kinds if number)
     shown = printable(str(outside[0].relative_to(path)))
@@ -93,8 +93,9 @@ def _same_content(files: Sequence[Path]) -> list[list[int]]:
     """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
-        # Path.is_file raises for a link into a private folder, which ``load`` reports.
-        if os.path.isfile(file) and (size := file.stat().st_size) <= MAX_BYTES:  # noqa: PTH113 (no image is larger)
+        if (
+            is_file(file) and (size := file.stat().st_size) <= MAX_BYTES
+        ):  # no image is larger; ``load`` reports what is no file
             by_size[size].append(place)
     by_digest = defaultdict(list)
     for size, places in by_size.items():

@@ -5,7 +5,6 @@ stratified draw of 20% is the test split. The device's preprocessing reduces eve
 """
 
 import logging
-import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_train.data.folder_checks import Sample, report_copies, report_layout
 from fmnist_train.data.splits import Split, stratified_draw
+from fmnist_train.files import is_file, is_folder
 
 __all__ = ["ClassFolders"]
 
@@ -101,14 +101,6 @@ def _list(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
 
 
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises for a link into a private folder)
-
-
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 (see _is_folder)
-
-
 def _find_splits(path: Path, hidden: list[str], outside: list[Path]) -> dict[str, Path]:
     """Returns the folders ``train`` and ``test``, in upper or lower case, as a Mac finds them.
 
@@ -117,13 +109,13 @@ def _find_splits(path: Path, hidden: list[str], outside: list[Path]) -> dict[str
     """
     entries = _list(path)
     by_name = {
-        entry.name.lower(): entry for entry in entries if _is_folder(entry)
+        entry.name.lower(): entry for entry in entries if is_folder(entry)
     }  # lower case sorts last, and is preferred
     splits: dict[str, Path] = {name: by_name[name] for name in ("train", "test") if name in by_name}
     if splits:
         others = (entry for entry in entries if entry not in splits.values() and not is_hidden(entry.name))
-        outside.extend(entry for entry in others if _is_folder(entry) or _has_image_name(entry))
-        hidden.extend(str(entry) for entry in entries if _is_file(entry) and is_passed_over(str(entry)))
+        outside.extend(entry for entry in others if is_folder(entry) or _has_image_name(entry))
+        hidden.extend(str(entry) for entry in entries if is_file(entry) and is_passed_over(str(entry)))
     return splits
 
 
@@ -140,10 +132,10 @@ def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, lis
     """Returns the images of each class folder, both in sorted order."""
     classes: dict[str, list[Path]] = {}
     for entry in _list(folder):
-        if not _is_folder(entry):
+        if not is_folder(entry):
             if _has_image_name(entry) and not is_hidden(entry.name):
                 outside.append(entry)
-            elif _is_file(entry) and is_passed_over(str(entry)):
+            elif is_file(entry) and is_passed_over(str(entry)):
                 hidden.append(str(entry))
             continue
         if is_hidden(entry.name) or entry.is_symlink():
@@ -200,7 +192,7 @@ def _hint(path: Path) -> str:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if _is_folder(entry) and not is_hidden(entry.name))
+    return sorted(entry for entry in path.iterdir() if is_folder(entry) and not is_hidden(entry.name))
 
 
 def _list_faults(faults: Sequence[str]) -> str:
