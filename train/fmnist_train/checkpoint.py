@@ -112,7 +112,7 @@ def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]
     if substitute := describe_substitute(data):
         raise CheckpointError(f"{path}: {substitute}")
     try:
-        tensors = load(data)  # checks the header, too
+        tensors = dict(sorted(load(data).items()))  # checks the header, too; the order of the library is random
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         info = json.loads(header["__metadata__"]["info"])
     except (*MALFORMED, SafetensorError, RecursionError) as error:
