@@ -1,5 +1,6 @@
 """The search for better values: it resumes, is shared, prunes, survives failures, and never reads the test set."""
 
+import contextlib
 import dataclasses
 import html
 import json
@@ -7,13 +8,17 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("optuna", reason="tuning needs the extra `tune`")
+
+import optuna
 
 from fmnist_train.cli import app
 from fmnist_train.console import run_typer
@@ -122,6 +127,21 @@ def test_processes_share_a_study(tmp_path: Path) -> None:
     assert max(sum(answer["trials"].values()) for answer in answers) in (4, 5)
     last = json.loads(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
     assert last["best"] == max((answer["best"] for answer in answers), key=lambda best: best["accuracy"])
+
+
+def test_a_queued_trial_has_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = [database.open_study(tmp_path, "", prune_after=1, epochs=1) for _ in range(2)]
+    studies[0].enqueue_trial({"x": 1.0})
+    read = threading.Barrier(2)
+
+    def both_have_read(*_: object) -> None:  # the moment between the state's check and its change
+        with contextlib.suppress(threading.BrokenBarrierError):
+            read.wait(timeout=1)
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "check_trial_is_updatable", both_have_read)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda study: study.optimize(lambda trial: trial.number, n_trials=1), studies))
+    assert [trial.value for trial in studies[0].trials] == [0, 1]
 
 
 def test_a_trial_below_the_median_is_pruned(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import URL
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
@@ -60,6 +61,7 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
                     heartbeat_interval=_HEARTBEAT,
                     grace_period=_GRACE,
                 )
+            _serialize(storage.engine)
             return optuna.create_study(
                 storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True, pruner=pruner
             )
@@ -70,6 +72,28 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
         except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError, UnicodeError) as error:
             raise _study_error(place, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _serialize(engine: Engine) -> None:
+    """Lets one process at a time read and then change an SQLite file; other databases lock the rows that they read.
+
+    Without it, two processes may both find a queued trial and both train it.
+
+    Source:
+        SQLAlchemy's documentation, "Pysqlite": serializable isolation.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # Python's module would begin transactions at their first change
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections that were opened before
 
 
 def _file_url(path: Path) -> str:
