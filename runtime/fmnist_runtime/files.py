@@ -41,6 +41,18 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 """First bytes of a pointer of Git LFS (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)."""
 _HTML = (b"<!doctype html", b"<html")
 """Beginnings of a web page, in lower case."""
+_ARCHIVES = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b\b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ\0": "an xz file",
+    b"(\xb5/\xfd": "a Zstandard file",
+    b"7z\xbc\xaf'\x1c": "a 7z archive",
+    b"Rar!\x1a\7": "a RAR archive",
+}
+"""Kinds of archives by their first bytes."""
+_PICKLE = b"/data.pkl"
+"""Name of the first file in the ZIP archive that ``torch.save`` writes."""
 SUBSTITUTE_BYTES = 1024
 """Bytes examined for a substitute: blank lines or a byte order mark may precede a web page."""
 
@@ -70,7 +82,7 @@ def read_at_most(file: _Readable, limit: int, size: int = 0) -> bytes:
 
 
 def describe_substitute(data: bytes) -> str | None:
-    """Returns what a file is, and what to do, if it was saved in place of the wanted one: a pointer of Git LFS, or a web page.
+    """Returns what a file is, and what to do, if it took the place of the wanted one: a Git LFS pointer, a web page, an archive.
 
     Args:
         data: Content of the file; ``SUBSTITUTE_BYTES`` of its beginning are enough.
@@ -82,7 +94,10 @@ def describe_substitute(data: bytes) -> str | None:
         return "a pointer of Git LFS, not the file itself: run 'git lfs pull' in its repository"
     if data[:SUBSTITUTE_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
         return "a web page, not the file itself: download the raw file"
-    return None
+    kind = next((kind for start, kind in _ARCHIVES.items() if data.startswith(start)), None)
+    if kind and _PICKLE in data[:SUBSTITUTE_BYTES]:
+        return "written by torch.save: docs/models.md, 'Weights from elsewhere', shows how to convert it"
+    return f"{kind}; unpack it first" if kind else None
 
 
 def standard_input() -> BinaryIO:

@@ -1,6 +1,9 @@
 """Files are read in bounded memory, and written whole or not at all."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import threading
 import tracemalloc
@@ -15,6 +18,14 @@ from fmnist_runtime.files import check_folder, make_folder, read_at_most, write_
 from fmnist_runtime.image_io.decode import open_image
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 473000\n"
+ARCHIVES = {
+    "a ZIP archive": b"PK\3\4" + bytes(60),
+    "a bzip2 file": bz2.compress(b"x"),
+    "an xz file": lzma.compress(b"x"),
+    "a Zstandard file": b"\x28\xb5\x2f\xfd\x20\1\x09\0\0x",
+    "a 7z archive": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(24),
+    "a RAR archive": b"Rar!\x1a\7\1\0",
+}
 PAGE = b"\xef\xbb\xbf\r\n\n<!DOCTYPE html>\n<html lang=en><title>Page not found</title>" + b"<p>x</p>" * 500
 
 
@@ -235,7 +246,9 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.ort"])
 @pytest.mark.parametrize(
-    ("content", "advice"), [(POINTER, "git lfs pull"), (PAGE, "a web page.*download the raw file")]
+    ("content", "advice"),
+    [(POINTER, "git lfs pull"), (PAGE, "a web page.*download the raw file")]
+    + [(data, f"{kind}; unpack it first") for kind, data in ARCHIVES.items()],
 )
 def test_what_was_saved_in_place_of_a_file_is_named(content: bytes, advice: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
@@ -247,3 +260,9 @@ def test_what_was_saved_in_place_of_a_file_is_named(content: bytes, advice: str,
         read_counts(path)
     with pytest.raises(ImageError, match=advice):
         open_image(path)
+
+
+def test_a_gzipped_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(gzip.compress(b"x"))
+    with pytest.raises(ModelError, match="a gzip file; unpack it first"):
+        Classifier.load(tmp_path / "model.onnx")

@@ -183,7 +183,12 @@ def test_the_sum_is_that_of_the_weights_that_were_read(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("content", "advice"),
-    [(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"), (b"<html>404", "a web page")],
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"<html>404", "a web page"),
+        (b"PK\3\4" + bytes(26) + b"best.safetensors", "a ZIP archive; unpack it first"),
+        (b"PK\3\4" + bytes(26) + b"best/data.pkl", "written by torch.save: .*'Weights from elsewhere'"),
+    ],
 )
 def test_what_was_saved_in_place_of_a_checkpoint_is_named(content: bytes, advice: str, tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"

@@ -34,9 +34,8 @@ UNPACKED_LIMIT = 1 << 31
 """Largest size of an unpacked file in bytes: twice Fashion-MNIST as CSV in the longest known format (``numpy.savetxt``).
 A gzip file of 2 MB can unpack to as much, and one of 4 MB to twice that."""
 
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-"""First bytes of gzip files and of ZIP archives. Some download programs leave out the extension."""
-_ZIP_ADVICE = "a ZIP archive; unpack it first"
+_GZIP = b"\x1f\x8b"
+"""First bytes of gzip files. Some download programs leave out the extension."""
 
 _MOST_LINES = 3_000_000
 """Largest number of lines of a table: 50 times Fashion-MNIST. A small gzip file can unpack to billions of empty lines."""
@@ -131,15 +130,16 @@ def open_unpacked(path: Path) -> Iterator[io.BufferedReader]:
     """Opens a file in binary mode, and decompresses it if its content is gzipped or its name ends in ``.gz``.
 
     Raises:
-        DataError: The file is unreadable or damaged, is a ZIP archive, a pointer of Git LFS or a web page, or unpacks to more than
-            ``UNPACKED_LIMIT`` bytes. A later read raises the error, too.
+        DataError: The file is unreadable or damaged, was saved in place of the wanted one (see ``describe_substitute``), or unpacks
+            to more than ``UNPACKED_LIMIT`` bytes. A later read raises the error, too.
     """
     try:
         with path.open("rb") as file:
             start = file.peek(SUBSTITUTE_BYTES)
-            if substitute := _ZIP_ADVICE if start.startswith(_ZIP) else describe_substitute(start):
+            is_gzipped = start.startswith(_GZIP)
+            if not is_gzipped and (substitute := describe_substitute(start)):
                 raise DataError(f"{path}: {substitute}")
-            is_packed = start.startswith(_GZIP) or path.suffix == ".gz"
+            is_packed = is_gzipped or path.suffix == ".gz"
             yield io.BufferedReader(_Unpacked(path, file), 1 << 20) if is_packed else file
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None)

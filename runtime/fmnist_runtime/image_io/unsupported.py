@@ -24,8 +24,6 @@ _SIGNATURES = {
     b"FOVb": RAW_FILE,  # Sigma
     b"\xff\x0a": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
     b"\0\0\0\x0cJXL ": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
-    b"PK\x03\x04": "a ZIP archive or office document; unpack it first",
-    b"\x1f\x8b": "a gzip archive; unpack it first",
     b"\0\5\x16\7": "a Mac's AppleDouble file of metadata; the picture is in the file whose name lacks the leading ._",
     b"book\0\0\0\0mark": "a Mac's alias, which only points at the picture; name the original file",
     b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",

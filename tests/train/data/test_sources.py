@@ -1,6 +1,7 @@
 """Where data is found, in which order, and the messages where it is not."""
 
 import hashlib
+import lzma
 import re
 
 import numpy as np
@@ -214,6 +215,7 @@ def test_full_data_is_the_published_one(full_data, caplog):
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         (b"\n<!DOCTYPE html><html><title>404</title></html>", "download the raw file"),
+        (lzma.compress(b"x"), "an xz file; unpack it first"),
     ],
 )
 def test_what_was_saved_in_place_of_the_files_is_named(content, advice, names, suffix, tmp_path):
