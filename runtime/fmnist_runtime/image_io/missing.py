@@ -1,5 +1,6 @@
 """Probable causes of a missing file: addresses, quotes, patterns, escaped characters, and similar names."""
 
+import fnmatch
 import functools
 import itertools
 import os
@@ -29,7 +30,7 @@ def describe_missing(name: str) -> str | None:
     if os.sep == "/" and "\\" in name and not re.search(r"\\(\w|$)", name):
         return "only shells take away a backslash before a space or bracket; write the name without the backslashes"
     if "*" in name or "?" in name or "[" in name:
-        return "a pattern that no file matches"
+        return _describe_pattern(name)
     if os.sep == "/" and "\\" in name:
         return "a path of Windows; the separator here is /"
     return "the name begins or ends with a space" if name != name.strip() else None
@@ -50,6 +51,13 @@ def _describe_address(scheme: str, rest: str) -> str:
 
     path = unquote(rest.removeprefix("//").removeprefix("localhost"), errors="surrogateescape")
     return f"a file:// address; name the path alone: {printable(path)}"
+
+
+def _describe_pattern(name: str) -> str:
+    folder, part = os.path.split(name)
+    if fnmatch.filter(_names(folder or os.curdir).values(), part):
+        return "a pattern, and patterns are expanded in arguments alone; name the files, or their folder"
+    return "a pattern that no file matches"
 
 
 def _similar_path(name: str) -> str | None:

@@ -269,6 +269,7 @@ def test_unfinished_downloads_are_counted(tmp_path: Path) -> None:
         ("file:///tmp/none.jpg", "name the path alone: /tmp/none.jpg"),
         ("~/none.jpg", "remove the quotes, or write the folder in full"),
         ("none*.jpg", "a pattern that no file matches"),
+        ("lin?.jpg", "patterns are expanded in arguments alone; name the files"),
         pytest.param("photos\\a.jpg", "a path of Windows", marks=pytest.mark.skipif(os.sep != "/", reason="separator")),
         ('"none.jpg"', "the quotes are part of the name"),
         ("none.jpg ", "begins or ends with a space"),
