@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fmnist_train.cli import app
 from fmnist_train.comparison.compare import _exported
 from fmnist_train.comparison.table import SECTION
 from fmnist_train.console import run_typer
+from fmnist_train.data.fashion_mnist import CSV_FILES
 from fmnist_train.files import split_at_section
 
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
@@ -124,6 +126,19 @@ def test_few_pictures_are_compared_in_batches_that_fit_them(
     capsys.readouterr()
     assert run_typer(app, args=[*once]) == 2
     assert "another recipe (batch_size)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("copied", [0, 7, 30])
+def test_test_images_that_training_has_seen_give_a_warning(
+    copied: int, tmp_path: Path, write_csv_folder: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    train, test = (write_csv_folder(tmp_path / "data") / name for name in CSV_FILES.values())
+    rows = test.read_text().splitlines()[1 : 1 + copied]
+    with train.open("a") as file:
+        file.writelines(f"{row}\n" for row in rows)
+    call("--recipe", "batchnorm", "--epochs", 1, "--data-dir", tmp_path / "data", "-o", tmp_path / "run", "--quiet")
+    warning = f"{tmp_path / 'data'}: test images that training has seen: {copied} of 30; the accuracy is too high"
+    assert (warning in caplog.messages) is bool(copied) and ("has seen" in caplog.text) is bool(copied)
 
 
 def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(

@@ -217,6 +217,8 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
         with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
             return read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        if not os.fspath(path):
+            raise ImageError("cannot be read: the path is empty") from error
         cause = None if os.path.exists(path) else describe_missing(os.fsdecode(path))  # noqa: PTH110
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot be read: {reason}{f' ({cause})' if cause else ''}") from error

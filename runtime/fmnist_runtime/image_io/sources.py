@@ -49,9 +49,6 @@ def expand(
             yield Source(f"[{index}]", picture)
             continue
         name = os.fsdecode(picture)
-        if not name:
-            yield Source(name, name, "cannot be read: the path is empty")
-            continue
         if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
             yield Source(name, name)
             continue

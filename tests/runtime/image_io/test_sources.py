@@ -292,3 +292,11 @@ def test_a_missing_file_has_its_probable_cause(
 
 def test_a_missing_file_without_a_probable_cause_is_only_missing(tmp_path: Path) -> None:
     assert [source.error for source in expand([str(tmp_path / "none.jpg")])] == [None]
+
+
+def test_an_empty_path_is_named() -> None:
+    classifier = Classifier.load("nano")
+    (answer,) = classifier.stream([""])
+    assert answer.error == "cannot be read: the path is empty"
+    with pytest.raises(ImageError, match=f"^{answer.error}$"):
+        classifier("")

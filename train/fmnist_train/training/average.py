@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
@@ -96,7 +97,8 @@ def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, pr
         progress.note("testing the average")
         seconds = sum(row["training_seconds"] for row in rows)
         more = {"averaged": rows, "interrupted": False, "training_seconds": seconds}
-        return evaluate_checkpoint(output, source, torch.device("cpu"), more)
+        seen = np.concatenate([images.images, validation.images])
+        return evaluate_checkpoint(output, source, seen, torch.device("cpu"), more)
 
 
 def _check_output(output: Path) -> None:

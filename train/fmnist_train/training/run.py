@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import logging
 import math
 import platform
 import signal
@@ -18,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.errors import CheckpointError, ConfigError, printable
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, cache_folder, find_dataset, split_validation
-from fmnist_train.data.splits import describe_classes
+from fmnist_train.data.splits import count_common, describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
@@ -48,6 +49,8 @@ __all__ = [
     "stop_on_interrupt",
     "train",
 ]
+
+logger = logging.getLogger(__name__)
 
 SPLIT_SEED = 20170828
 """Seed of the validation split, which is the same for all seeds of a recipe. A smaller split is a subset of a larger one, so
@@ -152,7 +155,7 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         _check_folder(folder, resume=options.resume)  # once more: another run may have ended since
         if options.resume:
             training.resume()
-        return _run(training, inputs.source, options, progress, images=len(inputs.train))
+        return _run(training, inputs, options, progress)
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -166,15 +169,13 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         raise CheckpointError(f"{folder}: no run to resume here; start it without --resume")
 
 
-def _run(
-    training: Training, source: DataSource, options: RunOptions, progress: Progress, *, images: int
-) -> dict[str, Any] | None:
+def _run(training: Training, inputs: RunInputs, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
     folder, recipe = training.folder, training.recipe
     log = event_writer(folder / "tensorboard") if options.tensorboard and is_first() else None
     interrupted = False
     with (
         stop_on_interrupt() as stop,
-        progress.of_run(recipe, images, len(training.validation), training.device),
+        progress.of_run(recipe, len(inputs.train), len(training.validation), training.device),
     ):
 
         def tick(batch: int, batches: int) -> None:
@@ -205,17 +206,25 @@ def _run(
         "interrupted": interrupted,
         "training_seconds": seconds,
     }
-    return evaluate_checkpoint(folder, source, training.device, more, history=training.history)
+    seen = np.concatenate([inputs.train.images, inputs.validation.images])
+    return evaluate_checkpoint(folder, inputs.source, seen, training.device, more, history=training.history)
 
 
 def evaluate_checkpoint(
-    folder: Path, source: DataSource, device: torch.device, more: Mapping[str, Any], *, history: Sequence[Epoch] = ()
+    folder: Path,
+    source: DataSource,
+    seen: np.ndarray,
+    device: torch.device,
+    more: Mapping[str, Any],
+    *,
+    history: Sequence[Epoch] = (),
 ) -> dict[str, Any]:
     """Evaluates a folder's checkpoint on the test set, and writes metrics and plots.
 
     Args:
         folder: Folder of ``best.safetensors``.
         source: Data set.
+        seen: Images of training and validation, uint8 ``[N, 28, 28]``; test images among them give a warning.
         device: Device of the evaluation.
         more: Further fields of ``metrics.json``.
         history: Epochs of the run; without them, no training curves are drawn.
@@ -225,6 +234,11 @@ def evaluate_checkpoint(
     """
     checkpoint = load_checkpoint(folder)
     test = source.load("test")
+    if common := count_common(test.images, seen):
+        where = printable(source.origin)
+        logger.warning(
+            "%s: test images that training has seen: %d of %d; the accuracy is too high", where, common, len(test)
+        )
     logits = predict_logits(checkpoint.model.to(device), test.images)
     metrics = {
         **{key: checkpoint.info[key] for key in ("model", "recipe", "seed", "epoch", "dataset", "validation")},
