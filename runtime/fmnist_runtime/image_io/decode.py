@@ -21,7 +21,7 @@ from fmnist_runtime.image_io.icons import refuse_large_icon
 from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, refuse_many_pieces, refuse_too_much
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
-from fmnist_runtime.image_io.repair import drop_long_text
+from fmnist_runtime.image_io.repair import drop_comments, drop_long_text
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, is_raw, prepare_tiff
 from fmnist_runtime.image_io.unsupported import RAW_FILE, describe_jpeg, describe_unsupported, heif_is_readable
 
@@ -141,6 +141,8 @@ def _load(
         _reduce(image)
     if image.format == "TIFF":
         prepare_tiff(image)
+    if isinstance(file := getattr(image, "fp", None), Metered):
+        file.allow_decoding(image)
     with large_lock if image.width * image.height > _LARGE_PIXELS else nullcontext():
         try:
             image.load()
@@ -240,7 +242,7 @@ def _open(data: bytes) -> Image.Image:
 
         return PngImageFile(Metered(drop_long_text(data)))
     try:
-        return Image.open(Metered(data))
+        return Image.open(Metered(drop_comments(data)))
     except UnidentifiedImageError as error:
         if heif_is_readable(data):
             return _open_heif(data)

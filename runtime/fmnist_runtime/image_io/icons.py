@@ -28,11 +28,12 @@ def refuse_large_icon(data: bytes, max_pixels: int | None = None) -> None:
         ImageError: A picture has too many pixels, or its header is damaged.
     """
     for start in _starts(data):
+        picture = data[start : start + _HEADER_BYTES]
         try:
-            image = Image.open(Metered(data[start : start + _HEADER_BYTES]), formats=_FORMATS)
+            image = Image.open(Metered(picture), formats=_FORMATS)
         except UnidentifiedImageError as error:
             raise ImageError("a damaged or truncated icon") from error
-        refuse_too_much(image, max_pixels, most=MAX_ICON_PIXELS)
+        refuse_too_much(image, max_pixels, data=picture, most=MAX_ICON_PIXELS)
 
 
 def _starts(data: bytes) -> Iterator[int]:

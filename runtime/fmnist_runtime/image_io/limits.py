@@ -15,6 +15,7 @@ from PIL import Image
 
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io.avif import decoded_bytes, read_frames
+from fmnist_runtime.image_io.jpeg2000 import structure_bytes
 from fmnist_runtime.image_io.tiff import count_pieces, is_tiff, piece_size, sample_bytes
 
 __all__ = [
@@ -62,10 +63,10 @@ _ONE_BYTE = frozenset(["1", "L", "P"])
 """Modes of which Pillow keeps one byte a pixel; of most others four."""
 _TRANSPARENT_BYTES = {"1": 9, "L": 9, "P": 9}
 """Bytes a pixel of images with one transparent color, by mode: they become RGBA."""
-_FORMAT_BYTES = {"WEBP": (18, 18), "AVIF": (13.5, 16.8), "HEIF": (9.2, 12.5), "JPEG2000": (22.5, 28)}
+_FORMAT_BYTES = {"WEBP": (18, 18), "AVIF": (13.5, 16.8), "HEIF": (9.2, 12.5), "JPEG2000": (22.2, 27.6)}
 """Bytes a pixel, without and with transparency, of formats whose decoder holds several copies. Measured at 1 to 43 megapixels.
 AVIF: with 10 bits and a color for each pixel (4:4:4), because Pillow states neither; with 8 bits 10.4 and 12.7. HEIF: with 8
-bits. Phones take HEIF photos of 48 megapixels, which take 450 MB."""
+bits. Phones take HEIF photos of 48 megapixels, which take 450 MB. JPEG 2000: without the structure, see ``jpeg2000``."""
 _DEEP_HEIF_BYTES = (15.4, 20.5)
 """Bytes a pixel of HEIF with 10 or 12 bits, unless its colors are halved in both directions (4:2:0): those take no more than
 with 8 bits."""
@@ -77,8 +78,14 @@ MAX_HEADER_MARKERS = 1000
 """Largest number of markers examined before the first scan of a JPEG: an ordinary file has up to a hundred."""
 MAX_PIECES = 100_000
 """Largest number of strips or tiles of a TIFF: Pillow takes some microseconds for each, whatever its size."""
-MAX_READS = 10_000_000
+MAX_SEGMENTS = 100_000
+"""Largest number of segments before the first scan of a JPEG: Pillow takes some microseconds for each, whatever its size."""
+MAX_EXIF_SEGMENTS = 100
+"""Largest number of EXIF segments of a JPEG, of which cameras write one: Pillow appends each to a copy of those before."""
+MAX_READS = 2_000_000
 """Largest number of ``read`` calls for one file: Pillow needs tens for an ordinary header, and millions for a hostile one."""
+READS_PER_PIXEL = 2
+"""Further calls that Pillow's decoders in Python may make for each pixel."""
 _REFUSED = {
     "EPS": "EPS is a PostScript program, which is not run; convert it to PNG",
     **{
@@ -90,9 +97,14 @@ _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 
 class Metered(io.BytesIO):
-    """File in memory that may be read ``MAX_READS`` times."""
+    """File in memory that may be read ``MAX_READS`` times, and some more times for each pixel that Python decodes."""
 
     _left = MAX_READS
+
+    def allow_decoding(self, image: Image.Image) -> None:
+        """Allows the calls that decoding this opened image takes."""
+        if _is_decoded_in_python(image):
+            self._left += READS_PER_PIXEL * image.width * image.height
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Reads as ``BytesIO.read``.
@@ -140,13 +152,15 @@ def refuse_too_much(
         size = max(size, piece, key=math.prod)
         share = math.prod(piece) / math.prod(size)
         memory = max(memory, (1 if image.mode in _ONE_BYTE else 4) + share * sample_bytes(image))
+    if image.format == "JPEG2000" and data:
+        memory += structure_bytes(data) / math.prod(size)
     if image.format == "AVIF" and data:
         frames, transparent = read_frames(data), image.mode == "RGBA"
         size = max(size, *(frame.size for frame in frames), key=math.prod)
         memory = max(memory, decoded_bytes(frames, image.size, transparent=transparent) / math.prod(size))
     if image.format and not by_rows:
         limit = min(limit, int(MAX_DECODED_BYTES / memory))
-    if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
+    if _is_decoded_in_python(image):
         limit = min(limit, MAX_PYTHON_PIXELS)
     if math.prod(size) > limit:
         width, height = size
@@ -154,6 +168,10 @@ def refuse_too_much(
         if limit == max_pixels:
             advice = "send a smaller picture, or raise the limit (--max-pixels of fmnist-serve)"
         raise ImageError(f"{width}×{height} pixels is over the limit of {limit:,}: {advice}")
+
+
+def _is_decoded_in_python(image: Image.Image) -> bool:
+    return any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ()))
 
 
 def describe_bomb(error: Image.DecompressionBombError) -> str:
@@ -179,15 +197,29 @@ def refuse_many_pieces(data: bytes) -> None:
     """Checks that a JPEG or TIFF file does not have far more parts than cameras and programs write.
 
     Raises:
-        ImageError: More than ``MAX_SCANS`` scans, or more than ``MAX_PIECES`` strips or tiles.
+        ImageError: More than ``MAX_SCANS`` scans, ``MAX_SEGMENTS`` segments or ``MAX_EXIF_SEGMENTS`` EXIF segments, or more
+            than ``MAX_PIECES`` strips or tiles.
         struct.error: A TIFF file that ends in its header.
     """
+    if data.startswith(b"\xff\xd8"):
+        _refuse_many_segments(data)
     # The tests are in the order of their cost. Each accepts nearly all files, so few files reach the next one.
     many = data.startswith(b"\xff\xd8") and not _is_in_one_scan(data) and _count_pairs(data, b"\xff\xda") > MAX_SCANS
     if many and sum(kind == 0xDA for kind, _ in jpeg_markers(data)) > MAX_SCANS:
         raise ImageError(f"a JPEG of more than {MAX_SCANS} scans: refused as a decompression bomb")
     if is_tiff(data) and count_pieces(data) > MAX_PIECES:
         raise ImageError(f"a TIFF of more than {MAX_PIECES:,} strips or tiles: refused as a decompression bomb")
+
+
+def _refuse_many_segments(data: bytes) -> None:
+    exif = 0
+    for number, (kind, segment) in enumerate(jpeg_markers(data)):
+        if kind == 0xDA:
+            return
+        exif += kind == 0xE1 and data.startswith(b"Exif\0\0", segment + 2)
+        for count, limit, parts in (number, MAX_SEGMENTS, "segments"), (exif, MAX_EXIF_SEGMENTS, "EXIF segments"):
+            if count > limit:
+                raise ImageError(f"a JPEG of more than {limit:,} {parts}: refused as a decompression bomb")
 
 
 def _is_in_one_scan(data: bytes) -> bool:

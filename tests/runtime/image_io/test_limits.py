@@ -8,6 +8,7 @@ import threading
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image, features
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io import limits
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.jpeg2000 import structure_bytes
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -190,9 +192,9 @@ def test_a_webp_that_would_take_more_than_500_megabytes() -> None:
         ("HEIF", "RGBA", "36,000,000"),
         ("AVIF", "RGB", "33,333,333"),
         ("AVIF", "RGBA", "26,785,714"),
-        ("JPEG2000", "L", "20,000,000"),
-        ("JPEG2000", "RGB", "20,000,000"),
-        ("JPEG2000", "RGBA", "16,071,428"),
+        ("JPEG2000", "L", "20,270,270"),
+        ("JPEG2000", "RGB", "20,270,270"),
+        ("JPEG2000", "RGBA", "16,304,347"),
     ],
 )
 def test_formats_with_several_copies_in_memory_get_smaller_pictures(kind: str, mode: str, limit: str) -> None:
@@ -239,8 +241,53 @@ def test_a_jpeg_2000_over_its_limit_is_refused_before_it_is_decoded(monkeypatch:
     assert open_image(data).size == (300, 200)
     monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 300 * 200 * 22)
     monkeypatch.setattr("PIL.Jpeg2KImagePlugin.Jpeg2KImageFile.load", lambda *a: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match="300×200 pixels is over the limit of 58,666: refused"):
+    with pytest.raises(ImageError, match=r"300×200 pixels is over the limit of 5\d,\d{3}: refused"):
         open_image(data)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"codeblock_size": (4, 4)},
+        {"codeblock_size": (4, 4), "num_resolutions": 1},
+        {"codeblock_size": (4, 4), "precinct_size": (8, 8)},
+        {"precinct_size": (16, 16)},
+        {"tile_size": (8, 8)},
+        {"tile_size": (64, 64), "codeblock_size": (4, 4)},
+    ],
+    ids=str,
+)
+def test_the_structure_of_a_jpeg_2000_counts(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.new("RGB", (640, 480))
+    most = 640 * 480 * 22.5 + 600_000  # the structure of an ordinary file takes less
+    monkeypatch.setattr(limits, "MAX_DECODED_BYTES", most)
+    for ordinary in ({}, {"codeblock_size": (32, 32)}, {"tile_size": (256, 256)}, {"precinct_size": (256, 256)}):
+        assert open_image(saved(image, "JPEG2000", **ordinary)).size == image.size
+    data = saved(image, "JPEG2000", **options)
+    for file in (data, data[data.index(b"\xff\x4f\xff\x51") :]):  # in boxes, and the codestream alone
+        with pytest.raises(ImageError, match=r"640×480 pixels is over the limit of .* bomb"):
+            open_image(file)
+
+
+def test_a_coding_style_in_the_header_of_a_tile_counts() -> None:
+    image = Image.new("RGB", (640, 480), (90, 60, 30))
+    ordinary, data = (saved(image, "JPEG2000", no_jp2=True, codeblock_size=(side, side)) for side in (64, 4))
+    style, tile = data.index(b"\xff\x52"), data.index(b"\xff\x90")
+    main = bytearray(data[:tile])
+    main[style + 10 : style + 12] = 4, 4  # exponents less 2: blocks of 64×64
+    (length,) = struct.unpack_from(">L", data, tile + 6)
+    part = data[tile : tile + 6] + struct.pack(">L", length + 14) + data[tile + 10 : tile + 12]
+    changed = main + part + data[style : style + 14] + data[tile + 12 :]
+    assert np.array_equal(np.asarray(open_image(bytes(changed))), np.asarray(image))
+    assert structure_bytes(ordinary) < 1e6 < structure_bytes(data) == structure_bytes(changed)
+
+
+def test_a_jpeg_2000_of_many_parts() -> None:
+    data = saved(Image.new("L", (64, 64)), "JPEG2000", no_jp2=True)
+    tile = data.index(b"\xff\x90")
+    part = data[tile : tile + 6] + struct.pack(">L", 14) + data[tile + 10 : tile + 12] + b"\xff\x93"
+    with pytest.raises(ImageError, match="a JPEG 2000 image of more than 100,000 parts"):
+        open_image(data[:tile] + part * 100_001 + data[tile:])
 
 
 WRITE = """
@@ -277,6 +324,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
         ("GIF", "P", 50, {"transparency": 3}),
         ("JPEG", "RGB", 75, {"progressive": True, "subsampling": 0}),
         ("JPEG2000", "RGBA", 16.071, {}),
+        ("JPEG2000", "RGB", 4.575, {"codeblock_size": (4, 4)}),
         ("TIFF", "RGB", 64.285, {"compression": "tiff_adobe_deflate", "strip_size": 1 << 30}),
     ],
     ids=lambda value: str(value) if isinstance(value, str) else None,
@@ -316,6 +364,19 @@ def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> No
     assert open_image(behind).tobytes() == open_image(data).tobytes()
 
 
+@pytest.mark.parametrize(
+    ("content", "limit", "parts"),
+    [(b"Exif\0\0x", limits.MAX_EXIF_SEGMENTS, "100 EXIF segments"), (b"", limits.MAX_SEGMENTS, "100,000 segments")],
+)
+def test_a_jpeg_of_many_segments(content: bytes, limit: int, parts: str) -> None:
+    data = saved(Image.open(EXAMPLES / "shirt.jpg"), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
+    assert open_image(data[:2] + segment * (limit - 50) + data[2:]).tobytes() == open_image(data).tobytes()
+    with pytest.raises(ImageError, match=f"a JPEG of more than {parts}: refused"):
+        open_image(data[:2] + segment * (limit + 1) + data[2:])
+    assert open_image(data + segment * (limit + 1)).size  # behind the picture
+
+
 def test_scans_are_counted_unless_the_first_holds_all_components() -> None:
     image = Image.open(EXAMPLES / "shirt.jpg")
     plain, progressive = (saved(image, "JPEG", progressive=each) for each in (False, True))
@@ -347,6 +408,17 @@ def test_millions_of_tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     comments = b"\x21\xfe\x01x\x00" * 2000
     with pytest.raises(ImageError, match="small parts"):
         open_image(gif[:end_of_header] + comments + gif[end_of_header:])
+
+
+def test_decoders_in_python_may_read_for_each_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.Metered, "_left", 100)
+    colors = np.random.default_rng(0).integers(0, 256, (1024, 3), np.uint8)
+    data = b"qoif" + struct.pack(">2L2B", 32, 32, 3, 0) + b"".join(b"\xfe" + color.tobytes() for color in colors)
+    assert np.array_equal(np.asarray(open_image(data + bytes(7) + b"\1")), colors.reshape(32, 32, 3))
+    bmp = bytearray(saved(Image.new("P", (32, 32)), "BMP"))
+    bmp[30:34] = struct.pack("<L", 1)  # compressed by runs
+    with pytest.raises(ImageError, match="small parts"):
+        open_image(bytes(bmp[: 54 + 1024]) + bytes(2) * 2500)
 
 
 def test_programs_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,10 @@ def test_no_more_text_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(repair.zlib, "decompressobj", Decompressor)
     repair.drop_long_text(png(TEXTS["zTXt"])[0])
     assert sizes == [(1 << 20) + 1] * 2
+    sizes.clear()
+    texts = png(*[chunk(b"zTXt", b"k\0\0x"), chunk(b"iCCP", b"k\0\0x")] * 500)[0]
+    assert len(repair.drop_long_text(texts)) < len(texts) / 2
+    assert len(sizes) == 17  # those that make 16 MB, and one more
 
 
 def test_short_text_stays(tmp_path: Path) -> None:
@@ -74,6 +78,13 @@ def test_short_text_stays(tmp_path: Path) -> None:
     assert open_image(data).size == (20, 30)
     plain = png(chunk(b"tEXt", b"Comment\0short"))[0]
     assert repair.drop_long_text(plain) is plain
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_comments_in_a_plain_pgm_are_left_out(end: bytes) -> None:
+    text = b"P2 # kind\n# a comment\n3 2 # size\n255\n0 1#2 3\n2 # 9\n#\n##\n3 4\n5 # end"
+    assert np.array_equal(open_image(text.replace(b"\n", end)), [[0, 1, 2], [3, 4, 5]])
+    assert np.array_equal(open_image(b"P5 2 2 255\n####"), np.full((2, 2), ord("#")))
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -156,6 +156,10 @@ def test_splits_are_found_in_upper_case_too(tmp_path, write_pictures, caplog):
     ("classes", "fault"),
     [
         (["Hat", "hat", "scarf"], "differ only in case or spaces: 'Hat', 'hat'"),
+        (
+            ["I don’t know", "hat"],
+            "the class 'I don’t know' has the name that rejected images get in tables; rename it",
+        ),
         (["hat ", "hat", "scarf"], "differ only in case or spaces: 'hat', 'hat '"),
         (["seg_test/hat", "seg_test/scarf", "seg_train/hat", "seg_train/scarf"], r"the same folders \(hat, scarf\)"),
         (["hat/train", "hat/test", "scarf/train", "scarf/test"], r"the same folders \(test, train\)"),

@@ -19,7 +19,7 @@ Sample = tuple[Path, int]
 
 
 def report_layout(
-    path: Path, labels: Iterable[str], classes: Mapping[str, Sequence[Path]], outside: Sequence[Path], *, splits: bool
+    path: Path, labels: Sequence[str], classes: Mapping[str, Sequence[Path]], outside: Sequence[Path], *, splits: bool
 ) -> None:
     """Warns about a folder whose layout is probably not the intended one.
 
@@ -35,6 +35,11 @@ def report_layout(
         logger.warning("%s: left out %s", where, _describe_outside(path, outside, splits=splits))
     for names in _similar(labels):
         logger.warning("%s: classes that differ only in case or spaces: %s; merge them if they are one", where, names)
+    for label in labels:
+        if "".join(label.casefold().split()).replace("’", "'") == "idon'tknow":
+            logger.warning(
+                "%s: the class '%s' has the name that rejected images get in tables; rename it", where, label
+            )
     if inner := _common_folders(classes):
         logger.warning(
             "%s: every class folder holds the same folders (%s); if those are the classes, %s", where, inner, _SWAP
