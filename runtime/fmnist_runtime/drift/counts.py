@@ -113,7 +113,7 @@ def read_counts(path: Path, *, metrics: bool = False) -> AnswerCounts:
     if substitute := describe_substitute(data):
         raise DataError(f"{path}: {substitute}")
     text = _decode(path, data)
-    is_answers = text.lstrip().startswith("{")
+    is_answers = text.lstrip().startswith(("{", "[")) or "\n{" in text  # not "name{label}", as in metrics
     if is_answers and metrics:
         raise DataError(f"{path}: answers, not a reading of /metrics: --since subtracts such readings only")
     try:

@@ -34,8 +34,8 @@ _RAW = frozenset([
 """Extensions of the raw files of cameras."""
 _CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
-_ARCHIVES = frozenset([".7z", ".rar", ".tar", ".tgz", ".zip"])
-"""Extensions of archives, which may hold photos, or a whole class of a data set."""
+_ARCHIVES = frozenset([".7z", ".livp", ".rar", ".tar", ".tgz", ".zip"])
+"""Extensions of archives, which may hold photos, or a whole class of a data set; ``.livp`` holds a photo and its video."""
 _NO_PICTURES = frozenset([
     ".aae", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h5", ".htm", ".html",
     ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".lnk", ".log", ".m4a", ".m4v", ".mat", ".md",

@@ -176,6 +176,23 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         read_counts(tmp_path / "day")
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a message\n" + LINES, r"line 1 is not JSON"),
+        (LINES + "a message\n", r"line 8 is not JSON"),
+        (
+            f"[{LINES.strip().replace(chr(10), ',')}]",
+            "line 1 is not an answer of .*: an answer is not an object in braces",
+        ),
+    ],
+)
+def test_answers_among_other_text_are_named(text: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "day").write_text(text)
+    with pytest.raises(DataError, match=fault):
+        read_counts(tmp_path / "day")
+
+
 def test_labels_without_anything_in_common_are_not_called_as_before(tmp_path: Path) -> None:
     for name in ("before", "now"):
         lines = [json.dumps(ANSWER | {"label": f"{name}{number}"}) for number in range(20)]

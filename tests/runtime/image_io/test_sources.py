@@ -245,13 +245,13 @@ def test_a_photo_library_of_a_mac_is_left_out_and_named(tmp_path: Path, caplog: 
 
 def test_archives_beside_photos_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Photos that are still packed would have no answer, without a word."""
-    for name in ("iCloud Photos.ZIP", "b.7z", "._b.7z"):
+    for name in ("iCloud Photos.ZIP", "b.7z", "live.livp", "._b.7z"):
         (tmp_path / name).write_bytes(b"PK")
     (source,) = expand([str(tmp_path)], report=True)
-    assert source.error is not None and "no pictures; left out 2 archives, such as" in source.error
+    assert source.error is not None and "no pictures; left out 3 archives, such as" in source.error
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     assert [source.name for source in expand([str(tmp_path)], report=True)] == [str(tmp_path / "a.png")]
-    assert "left out 2 archives, such as" in caplog.text and "(unpack first)" in caplog.text
+    assert "left out 3 archives, such as" in caplog.text and "(unpack first)" in caplog.text
 
 
 def test_unfinished_downloads_are_counted(tmp_path: Path) -> None:
