@@ -103,6 +103,8 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None, at_once: 
         return _fail(str(error), error.exit_code)
     except OSError as error:  # a full disk or a missing permission, not a defect
         discard_stdout()
+        if error.errno == errno.EMFILE:  # no matter which file was one too many
+            return _fail("too many open files: raise their limit (ulimit -n)")
         name = f"{error.filename}: " if error.filename is not None else ""
         advice = _ADVICE.get(error.errno or 0, "") if name or error.errno == errno.EAGAIN else ""
         return _fail(f"{name}{error.strerror or error}{advice}")

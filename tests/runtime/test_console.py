@@ -39,6 +39,7 @@ def ending(error: BaseException) -> int:
         (GateError("not proven"), 3, "error: not proven"),
         (MissingExtraError("not there"), 1, "error: not there"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device"),
+        (OSError(errno.EMFILE, "Too many", "a.py"), 1, "error: too many open files: raise their limit (ulimit -n)"),
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/x"),
             1,

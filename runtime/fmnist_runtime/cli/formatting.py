@@ -94,10 +94,14 @@ def _csv_printer() -> Callable[[Answer], None]:
 
     writer = csv.DictWriter(sys.stdout, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
+    terminal = sys.stdout.isatty()
 
     def print_row(answer: Answer) -> None:
         values: dict[str, Any] = answer.to_dict()
-        writer.writerow({**values, "rejected": str(values["rejected"]).lower()})
+        values["rejected"] = str(values["rejected"]).lower()
+        if terminal:  # names in a file or pipe stay as they are
+            values = {key: printable(value) if isinstance(value, str) else value for key, value in values.items()}
+        writer.writerow(values)
         sys.stdout.flush()
 
     return print_row

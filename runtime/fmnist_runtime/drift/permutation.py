@@ -26,6 +26,10 @@ _FEW_LABELS = 10
 all differ by chance."""
 DRAWS = 9999
 """Number of draws; the smallest possible p is 1 / (DRAWS + 1)."""
+_BLOCK = 2_000_000
+"""Number of counts drawn at a time, which bounds memory to some 100 MB. The draws are the same for any number."""
+_MAX_LABELS = 2000
+"""Largest number of labels; the draws take time in proportion to it, a second for about a thousand."""
 _MAX_IMAGES = 10**9
 """Largest total of numpy's hypergeometric draw. Larger counts are scaled down, which makes a detection less likely."""
 
@@ -108,6 +112,8 @@ def detect_drift(
     ]
     if any(reference.labels.values()) and any(today.labels.values()):
         names = sorted({*reference.labels, *today.labels})
+        if len(names) > _MAX_LABELS:
+            raise DataError(f"{len(names):,} labels; drift is measured for models of at most {_MAX_LABELS:,} classes")
         if len(names) >= _FEW_LABELS and not _have_common_or_repeated_labels(reference, today):
             raise DataError("no label is in both files, and none occurs twice: these are not answers of one model")
         before, now = (np.array([counts.labels.get(name, 0) for name in names]) for counts in (reference, today))
@@ -132,11 +138,14 @@ def _test(comparison: _Comparison, rng: np.random.Generator) -> Finding:
     reference, today = ((counts / scale).astype(np.int64) for counts in (reference, today))
     pooled = reference + today
     observed = float(statistic(today, pooled))
-    drawn = rng.multivariate_hypergeometric(pooled, int(today.sum()), size=DRAWS, method="marginals")
-    extreme = int((statistic(drawn, pooled) >= observed * (1 - 1e-12)).sum())
+    extreme, block = 0, max(1, _BLOCK // len(pooled))
+    for start in range(0, DRAWS, block):
+        rows = min(block, DRAWS - start)
+        drawn = rng.multivariate_hypergeometric(pooled, int(today.sum()), size=rows, method="marginals")
+        extreme += int((statistic(drawn, pooled) >= observed * (1 - 1e-12)).sum())
     difference = today / today.sum() - reference / reference.sum()
-    size = observed if statistic is kolmogorov_smirnov else float(np.abs(difference).sum() / 2)
-    return Finding(comparison.what, observed, size, (1 + extreme) / (1 + DRAWS))
+    distance = observed if statistic is kolmogorov_smirnov else float(np.abs(difference).sum() / 2)
+    return Finding(comparison.what, observed, distance, (1 + extreme) / (1 + DRAWS))
 
 
 def _holm(findings: list[Finding], alpha: float, least: float) -> list[Finding]:

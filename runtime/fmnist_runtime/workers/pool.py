@@ -17,7 +17,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from fmnist_runtime.batching.batch import to_answers
 from fmnist_runtime.batching.ordered_map import map_ordered
@@ -94,7 +94,7 @@ class WorkerPool:
     def __init__(
         self, count: int, load: dict[str, Any], *, checked: bool = False, seconds: float | None = None
     ) -> None:
-        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        self._lock_file = _open_lock_file()
         lock = self._lock_file.fileno() if os.name == "posix" else None
         self._all = [_Worker((load, checked, lock), seconds) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
@@ -321,6 +321,14 @@ class _Worker:
                 cast(BinaryIO, pipe).close()
         code = process.returncode
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def _open_lock_file() -> IO[bytes]:
+    """Opens an empty file for ``FileLock``: in memory where the system can, so that no folder need be writable."""
+    try:
+        return os.fdopen(os.memfd_create("fmnist-lock"), "wb")
+    except (AttributeError, OSError):  # no Linux, or a container that forbids it
+        return tempfile.TemporaryFile()
 
 
 def _spawn(lock: int | None) -> "subprocess.Popen[bytes]":

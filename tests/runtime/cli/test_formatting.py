@@ -46,6 +46,15 @@ def test_csv_has_the_values_of_json(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert rows[-1]["path"] == str(odd) and "not a picture" in rows[-1]["error"]
 
 
+def test_csv_on_a_terminal_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer("\x1b]0;title\a.png", ACCEPTED.prediction)
+    for stream, name in ((Terminal(), r"\x1b]0;title\x07.png"), (io.StringIO(), answer.path)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_answers([answer], form="csv")
+        (row,) = csv.DictReader(io.StringIO(stream.getvalue()))
+        assert row["path"] == name and row["label"] == "Bag"
+
+
 def test_forms_and_messages_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     for pair in (("--json", "--csv"), ("-q", "-v")):
         assert run("x.png", *pair) == 2

@@ -68,6 +68,21 @@ def test_a_change_is_found_where_it_is(tmp_path: Path, changes: dict, what: set[
     assert not any(f.changed for f in detect_drift(tally(tmp_path, 1), tally(tmp_path, 2, **changes), least=1.0))
 
 
+def test_blocks_of_draws_give_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = tally(tmp_path, 1), tally(tmp_path, 2, 150, shares=(0.4, 0.3, 0.2, 0.1))
+    whole = detect_drift(before, now)
+    monkeypatch.setattr("fmnist_runtime.drift.permutation._BLOCK", 4000)
+    assert detect_drift(before, now) == whole
+
+
+def test_more_labels_than_a_model_has_classes_are_refused(tmp_path: Path) -> None:
+    answer = {"probability": 0.9, "rejected": False}
+    (tmp_path / "day").write_text("\n".join(json.dumps({**answer, "label": f"c{n}"}) for n in range(2001)))
+    counts = read_counts(tmp_path / "day")
+    with pytest.raises(DataError, match="2,001 labels; drift is measured for models of at most 2,000 classes"):
+        detect_drift(counts, counts)
+
+
 def test_the_statistics_are_the_textbook_s() -> None:
     stats = pytest.importorskip("scipy.stats", reason="scipy is the witness")
     before, now = np.array([30, 50, 0, 20]), np.array([20, 10, 0, 40])

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import FmnistError, ImageError, ModelError
 from fmnist_runtime.image_io.sources import expand
 from fmnist_runtime.prediction import Answer, Prediction, Top
-from fmnist_runtime.workers.pool import WorkerPool, classify_in_processes
+from fmnist_runtime.workers.pool import WorkerPool, _open_lock_file, classify_in_processes
 from fmnist_runtime.workers.process import pack, receive, send, unpack, unpack_error
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
@@ -87,6 +88,13 @@ def test_a_process_that_cannot_start(pictures: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "executable", "/no/python")
     with pytest.raises(FmnistError, match="cannot start"):
         list(in_processes(pictures))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the file of the lock is in memory on Linux only")
+def test_no_folder_need_be_writable(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", lambda *_: pytest.fail("a folder is written"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert len(list(in_processes(pictures))) == 300
 
 
 def test_a_process_that_is_killed_is_replaced(pictures: Path) -> None:
@@ -267,12 +275,13 @@ def test_outcomes_survive_the_way() -> None:
     assert str(fault) == r"a worker process failed: KeyError: 'x\ny'" and "KeyError" in fault.__notes__[0]
 
 
-def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead() -> None:
+@pytest.mark.parametrize("opened", [_open_lock_file, tempfile.TemporaryFile])
+def test_the_lock_for_large_pictures_is_free_once_its_holder_is_dead(opened: Callable[[], IO[bytes]]) -> None:
     code = (
         "import sys; from fmnist_runtime.workers.process import FileLock\n"
         "with FileLock(int(sys.argv[1])): print(flush=True); input()"
     )
-    with tempfile.TemporaryFile() as file:
+    with opened() as file:
         holder = subprocess.Popen(
             [sys.executable, "-c", code, str(file.fileno())],
             stdin=subprocess.PIPE,
