@@ -14,7 +14,15 @@ __all__ = ["structure_bytes"]
 
 _START = b"\xff\x4f\xff\x51"
 """First bytes of a codestream: the markers SOC and SIZ (ISO 15444-1, annex A)."""
-_SIZE, _CODING, _COMPONENT_CODING, _TILE, _TILE_DATA = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93
+_BOX = b"jp2c"
+"""Type of the box that holds the codestream in a JP2 file (annex I)."""
+_SIZE, _CODING, _COMPONENT_CODING, _TILE, _TILE_DATA, _END = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+_KNOWN = frozenset(
+    0xFF00 + low
+    for low in (0x51, 0x52, 0x53, 0x55, 0x57, 0x58, *range(0x5C, 0x62), 0x63, 0x64, 0x74, 0x75, 0x77, 0x78, 0x90)
+)
+"""Markers with a segment that every OpenJPEG knows. Behind another one, it searches for the next that it knows."""
+_UNKNOWN = "a damaged JPEG 2000 image, or one with unknown parts: refused"
 _TILE_BYTES = 12_000
 _BLOCK_BYTES = 400
 _PRECINCT_BYTES = 600
@@ -24,20 +32,15 @@ _MOST_PARTS = 100_000
 
 
 def structure_bytes(data: bytes) -> int:
-    """Returns the memory for the structure of the largest codestream in a file, in bytes; 0 without a codestream.
+    """Returns the memory for the structure of a JP2 file or codestream, in bytes.
 
     Raises:
-        ImageError: More than ``_MOST_PARTS`` parts of tiles.
-        struct.error: The file ends in a header.
+        ImageError: There is no codestream; or it has unknown markers, or more than ``_MOST_PARTS`` parts of tiles.
+        struct.error, ValueError: A header is cut.
     """
-    position, most = data.find(_START), 0
-    while position >= 0:
-        most = max(most, _codestream_bytes(data, position))
-        position = data.find(_START, position + 4)
-    return most
-
-
-def _codestream_bytes(data: bytes, start: int) -> int:
+    start = _find_codestream(data)
+    if not data.startswith(_START, start):
+        raise ImageError(_UNKNOWN)
     codings: list[tuple[int, bytes]] = []
     size = b""
     for marker, content in _segments(data, start + 2):
@@ -55,6 +58,22 @@ def _codestream_bytes(data: bytes, start: int) -> int:
     layers = max((layers for layers, _ in codings), default=1)
     largest = max((_tile_bytes(coding, tile, layers) for _, coding in codings), default=0)
     return tiles * _TILE_BYTES + components * largest
+
+
+def _find_codestream(data: bytes) -> int:
+    """Returns the position of the codestream, which is in a box of a JP2 file; the file's end if it has none."""
+    if data.startswith(_START):
+        return 0
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">L4s", data, position)
+        header = 16 if length == 1 else 8
+        if kind == _BOX:
+            return position + header
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, position + 8)
+        position += max(length, header) if length else len(data)
+    return len(data)
 
 
 def _tile_bytes(coding: bytes, size: tuple[int, int], layers: int) -> int:
@@ -91,8 +110,10 @@ def _segments(data: bytes, position: int) -> Iterator[tuple[int, bytes]]:
                 return
             position, part = part, 0
             continue
-        if marker < 0xFF00:  # the end, or damage
+        if marker == _END:
             return
+        if marker not in _KNOWN:
+            raise ImageError(_UNKNOWN)
         content = data[position + 4 : position + 2 + length]
         if marker == _TILE:
             parts += 1

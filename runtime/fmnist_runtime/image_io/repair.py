@@ -3,7 +3,10 @@
 import re
 import zlib
 
-__all__ = ["drop_comments", "drop_long_text"]
+__all__ = ["PLAIN_PNM", "drop_comments", "drop_long_text"]
+
+PLAIN_PNM = (b"P1", b"P2", b"P3")
+"""First bytes of PBM, PGM and PPM files whose pixels are decimal numbers."""
 
 _SIGNATURE_BYTES = 8
 _TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
@@ -45,7 +48,7 @@ def drop_comments(data: bytes) -> bytes:
 
     Pillow copies a block of the file for each comment, which takes minutes for a million of them.
     """
-    return re.sub(rb"#[^\r\n]*", b"", data) if data.startswith((b"P1", b"P2", b"P3")) else data
+    return re.sub(rb"#[^\r\n]*", b"", data) if data.startswith(PLAIN_PNM) else data
 
 
 def _unpacked_size(kind: bytes, content: bytes) -> int:
@@ -57,5 +60,5 @@ def _unpacked_size(kind: bytes, content: bytes) -> int:
         packed = packed[1:].partition(b"\0")[2].partition(b"\0")[2]
     try:
         return len(zlib.decompressobj().decompress(packed, _MAX_CHUNK + 1))
-    except zlib.error:  # Pillow ignores such a chunk
-        return len(content)
+    except zlib.error:  # Pillow ignores such a chunk, after it has unpacked what is before the error
+        return _MAX_CHUNK

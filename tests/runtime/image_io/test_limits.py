@@ -173,7 +173,7 @@ def test_another_frame_of_an_animation_is_the_one_that_is_read() -> None:
 
 def test_slow_decoders_get_smaller_pictures() -> None:
     header = b"qoif" + struct.pack(">2L2B", 5000, 5000, 3, 0)
-    with pytest.raises(ImageError, match="4,000,000"):
+    with pytest.raises(ImageError, match="3,000,000"):
         open_image(header + b"\xfd" * 1000)
 
 
@@ -282,6 +282,23 @@ def test_a_coding_style_in_the_header_of_a_tile_counts() -> None:
     assert structure_bytes(ordinary) < 1e6 < structure_bytes(data) == structure_bytes(changed)
 
 
+@pytest.mark.parametrize("marker", [b"\xff\x30", b"\xff\x5a\0\x40", b"\xff\x01"])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_a_jpeg_2000_with_unknown_markers_is_refused(marker: bytes, boxed: bool) -> None:
+    """OpenJPEG searches behind them, and would find what is hidden there."""
+    data = saved(Image.new("RGB", (64, 64)), "JPEG2000", no_jp2=not boxed)
+    for known in (b"\xff\x51", b"\xff\x52", b"\xff\x5c", b"\xff\x90", b"\xff\x93"):
+        place = data.index(known, data.index(b"\xff\x4f\xff\x51"))
+        changed = data[:place] + marker + data[place:]
+        with pytest.raises(ImageError, match="a damaged JPEG 2000 image, or one with unknown parts: refused"):
+            structure_bytes(changed)
+        with pytest.raises(ImageError):  # Pillow names some of them before
+            open_image(changed)
+    decoy = struct.pack(">L4s", 8 + len(data), b"free") + data
+    if boxed:
+        assert structure_bytes(data[:12] + decoy + data[12:]) == structure_bytes(data)
+
+
 def test_a_jpeg_2000_of_many_parts() -> None:
     data = saved(Image.new("L", (64, 64)), "JPEG2000", no_jp2=True)
     tile = data.index(b"\xff\x90")
@@ -364,17 +381,22 @@ def test_a_progressive_jpeg_of_many_scans(monkeypatch: pytest.MonkeyPatch) -> No
     assert open_image(behind).tobytes() == open_image(data).tobytes()
 
 
-@pytest.mark.parametrize(
-    ("content", "limit", "parts"),
-    [(b"Exif\0\0x", limits.MAX_EXIF_SEGMENTS, "100 EXIF segments"), (b"", limits.MAX_SEGMENTS, "100,000 segments")],
-)
-def test_a_jpeg_of_many_segments(content: bytes, limit: int, parts: str) -> None:
+@pytest.mark.parametrize("before", [b"", b"\xff\xd9", b"\xff\xf0\xff\xff"], ids=["", "EOI", "JPG0"])
+def test_a_jpeg_of_many_exif_segments(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind markers at which a reader would stop: Pillow's does not."""
     data = saved(Image.open(EXAMPLES / "shirt.jpg"), "JPEG")
-    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(content)) + content
-    assert open_image(data[:2] + segment * (limit - 50) + data[2:]).tobytes() == open_image(data).tobytes()
-    with pytest.raises(ImageError, match=f"a JPEG of more than {parts}: refused"):
-        open_image(data[:2] + segment * (limit + 1) + data[2:])
-    assert open_image(data + segment * (limit + 1)).size  # behind the picture
+    segment = b"\xff\xe1" + struct.pack(">H", 9) + b"Exif\0\0x"
+    assert open_image(data[:2] + segment * limits.MAX_EXIF_SEGMENTS + data[2:]).tobytes() == open_image(data).tobytes()
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile._open", lambda *a: pytest.fail("opened"))
+    with pytest.raises(ImageError, match="a JPEG of more than 100 EXIF segments: refused"):
+        open_image(data[:2] + before + segment * (limits.MAX_EXIF_SEGMENTS + 1) + data[2:])
+
+
+def test_a_plain_pgm_of_many_comments() -> None:
+    comments = b"#\n" * limits.MAX_COMMENTS
+    assert open_image(b"P2 1 1 255\n" + comments + b"7").getpixel((0, 0)) == 7
+    with pytest.raises(ImageError, match="more than 10,000 comments: refused"):
+        open_image(b"P2 1 1 255\n#\n" + comments + b"7")
 
 
 def test_scans_are_counted_unless_the_first_holds_all_components() -> None:

@@ -69,6 +69,13 @@ def test_no_more_text_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch
     assert len(sizes) == 17  # those that make 16 MB, and one more
 
 
+def test_damaged_text_counts_as_unpacked() -> None:
+    damaged = zlib.compress(bytes(1 << 20))[:-1] + b"x"
+    data, pixels = png(*[chunk(b"zTXt", b"k\0\0" + damaged)] * 50)
+    assert np.array_equal(open_image(data), pixels)
+    assert repair.drop_long_text(data).count(b"zTXt") == 16
+
+
 def test_short_text_stays(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
