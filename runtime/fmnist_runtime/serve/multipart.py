@@ -18,6 +18,9 @@ __all__ = ["File", "read_files"]
 
 _OTHER_PARTS = 16
 """Largest number of further parts in a form, without a file name: a few form fields."""
+_MOST_PARAMETERS = 256
+"""Largest number of semicolons in a header value; one stands before each parameter, further ones in a file name. The parser
+takes time in proportion to its square."""
 _PARAMETER = re.compile(rb';\s*(?P<name>[^\s=;"]+)\s*=\s*(?P<value>"(?:[^"\\]|\\.)*"|[^;]*)')
 """One parameter of a header value (RFC 9110, section 5.6.6)."""
 _IDENTITY = frozenset([b"7bit", b"8bit", b"binary"])
@@ -49,7 +52,7 @@ def read_files(content_type: str, body: bytes, limit: int) -> list[File]:
     Raises:
         HTTPException: 413: too many files; 422: the body is malformed, truncated, or without a file.
     """
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    boundary = _parameters(content_type.encode("latin-1")).get(b"boundary", b"")
     if not boundary:
         raise HTTPException(422, "multipart/form-data without a boundary")
     form = _Form(limit)
@@ -73,19 +76,33 @@ def _without_preamble(body: bytes, boundary: bytes) -> bytes:
     return body[first.start() + 2 :] if first else body
 
 
+def _parameters(header: bytes) -> dict[bytes, bytes]:
+    """Returns the parameters of a header value by name.
+
+    Raises:
+        HTTPException: 422: more than ``_MOST_PARAMETERS``.
+    """
+    if header.count(b";") > _MOST_PARAMETERS:
+        raise HTTPException(
+            422, f"malformed multipart/form-data: a header with more than {_MOST_PARAMETERS} parameters"
+        )
+    return parse_options_header(header)[1]
+
+
 def _file_name(disposition: bytes) -> str | None:
     """Returns the file name of a Content-Disposition header, which may be empty; None where there is none.
 
     ``filename*`` (RFC 5987) takes precedence over ``filename``. RFC 7578 forbids it in forms, but clients send it for names
     that are not ASCII.
     """
+    parameters = _parameters(disposition)
     for parameter in _PARAMETER.finditer(disposition):
         if parameter["name"].lower() == b"filename*":
             charset, _, rest = parameter["value"].strip(b' \t"').partition(b"'")
             _, quote, encoded = rest.partition(b"'")
             if quote and encoded and charset.lower() in _CHARSETS:
                 return unquote_to_bytes(encoded).decode(_CHARSETS[charset.lower()], "replace")
-    name = parse_options_header(disposition)[1].get(b"filename")
+    name = parameters.get(b"filename")
     return None if name is None else name.decode("utf-8", "replace")
 
 

@@ -44,6 +44,19 @@ def test_a_preamble_is_discarded(preamble: bytes) -> None:
     assert (file.name, file.data) == ("a", b"data")
 
 
+def test_many_parameters_are_refused_before_they_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = b"a;" * 250 + b".png"
+    (file,) = read_files(HEADER + ";" * 200, part(b'filename="' + name + b'"') + b"--x--", 1)
+    assert file.name == name.decode()
+    for header, form in ((HEADER + ";" * 257, part(b"filename=a")), (HEADER, part(b"filename=a" + b";a=" * 257))):
+        with pytest.raises(HTTPException) as refusal:
+            read_files(header, form + b"--x--", 1)
+        assert refusal.value.status_code == 422 and "more than 256 parameters" in refusal.value.detail
+    monkeypatch.setattr("fmnist_runtime.serve.multipart.parse_options_header", lambda *_: pytest.fail("parsed"))
+    with pytest.raises(HTTPException):
+        read_files(HEADER + ";" * 1_000_000, b"", 1)
+
+
 @pytest.mark.parametrize("encoding", [b"base64", b"Quoted-Printable", b"\xff"])
 def test_encoded_files_are_refused_as_such(encoding: bytes) -> None:
     body = part(b"filename=a\r\nContent-Transfer-Encoding: " + encoding) + b"--x--"
