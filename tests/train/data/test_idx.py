@@ -79,6 +79,7 @@ DAMAGED_IMAGES = {
     "without pixels": (HEADER, "holds only 0"),
     "too long": (HEADER + bytes(60 * 784 + 1), "holds more"),
     "a lying header": (HEADER[:4] + b"\xff" * 12 + bytes(100), "states"),
+    "a lying header without images": (HEADER[:4] + bytes(4) + b"\xff" * 8, "states"),
     "of another size": (HEADER[:4] + struct.pack(">3I", 60, 14, 56) + bytes(60 * 784), "28×28"),
     "fewer than labels": (HEADER[:4] + struct.pack(">3I", 59, 28, 28) + bytes(59 * 784), "59 images but 60 labels"),
 }

@@ -48,7 +48,7 @@ def _read(file: BufferedReader, path: Path, dimensions: int) -> tuple[np.ndarray
     if len(header) < 4 + 4 * dimensions:
         raise DataError(f"{path}: truncated inside its header; download it again")
     shape = struct.unpack(f">{dimensions}I", header[4:])
-    if prod(shape) > UNPACKED_LIMIT:
+    if prod(max(side, 1) for side in shape) > UNPACKED_LIMIT:  # numpy refuses the shape also with no image
         raise DataError(f"{path}: its header states {shape} bytes, too many for this data set; download it again")
     pixels, size = _read_pixels(file, prod(shape)), prod(shape)
     if len(pixels) != size:
