@@ -26,7 +26,7 @@ from fmnist_export.variants import Variant, to_half
 from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_runtime.files import check_folder
 from fmnist_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
+from fmnist_train.data.sources import DataSource, Split, find_dataset, refuse_as_output, split_validation
 from fmnist_train.training.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
@@ -77,11 +77,12 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
-        ConfigError: The output folder has a model that no export wrote.
+        ConfigError: The output folder has a model that no export wrote, or the data set's images.
         FileError: The output folder cannot be written into.
         GateError: A limit was exceeded; nothing is written.
     """
     folder = options.output or find_checkpoint(checkpoint_path).parent / "export"
+    refuse_as_output(folder, options.data)
     check_folder(folder)
     refuse_others(folder)
     inputs = _prepare(checkpoint_path, options)

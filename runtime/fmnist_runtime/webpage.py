@@ -15,7 +15,7 @@ from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import write_together
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.onnx_graph import read_graph
-from fmnist_runtime.network.page_model import page_model
+from fmnist_runtime.network.page_model import MAGIC, page_model
 from fmnist_runtime.preprocessing.parameters import parameters_json
 from fmnist_runtime.spec import DATASET_LABELS
 
@@ -23,8 +23,8 @@ __all__ = ["page_files", "write_page"]
 
 _SOURCES = (Path(__file__).parent / "web", Path(__file__).parents[1] / "web")
 _WORKER = "sw.js"
-_OWN_FILES = ("model.bin", "parameters.js")
-"""Files that every page has, and other web sites hardly ever: they mark a folder that this module has written."""
+_OWN_FILES = {"model.bin": MAGIC[:-1], "parameters.js": b"export const PARAMETERS = {"}
+"""First bytes of files that every page has: they mark a folder that this module has written, in any version."""
 _GARMENTS = re.compile(rb"\s*<!-- garments -->.*?<!-- end of garments -->", re.DOTALL)
 """Parts of the HTML that only a model of Fashion-MNIST's classes has: the example photos and their authors."""
 _NEUTRAL_WORDS = {
@@ -97,8 +97,17 @@ def write_page(model: bytes, folder: Path) -> int:
 
 def _check_folder(folder: Path, files: dict[str, bytes]) -> None:
     """Raises ConfigError if files of another web site would be replaced."""
-    if any((folder / name).exists() for name in _OWN_FILES):
+    if any(_begins(folder / name, start) for name, start in _OWN_FILES.items()):
         return
     for name in sorted(files):
         if (folder / name).exists():
             raise ConfigError(f"web: {folder / name} belongs to another web site; name a new folder")
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    """Returns whether a path is a file that begins with these bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False

@@ -19,6 +19,7 @@ from fmnist_train.console import run_typer
 from fmnist_train.data.fashion_mnist import CSV_FILES
 from fmnist_train.files import split_at_section
 
+ROOT = Path(__file__).parents[2]
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
 RUNS = Path("runs/batchnorm-sample-seed0"), Path("runs/batchnorm-sample-seed1")
 
@@ -128,16 +129,39 @@ def test_few_pictures_are_compared_in_batches_that_fit_them(
     assert "another recipe (batch_size)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", [".", "hat"])
+def test_results_are_not_written_among_the_images(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_things(Path("things"))
+    before = sorted(Path("things").rglob("*"))
+    output = Path("things") / next(path.name for path in before if path.is_dir()) if place == "hat" else Path("things")
+    data = ("--data", "things")
+    for command in (
+        ("--recipe", "batchnorm", "--epochs", "1", "--quiet"),
+        ("explore",),
+        ("evaluate", str(ROOT / "artifacts" / "nano")),
+    ):
+        assert run_typer(app, args=[*command, *data, "--output", str(output)]) == 2
+        assert f"error: {output} holds the data set's images: choose another --output" in capsys.readouterr().err
+    assert sorted(Path("things").rglob("*")) == before
+    monkeypatch.chdir("things")  # the folder of runs is in that of the images
+    for seed in (0, 1):
+        call("--recipe", "batchnorm", "--epochs", 1, "--data", ".", "--seed", seed, "--quiet")
+
+
 @pytest.mark.parametrize("copied", [0, 7, 30])
 def test_test_images_that_training_has_seen_give_a_warning(
     copied: int, tmp_path: Path, write_csv_folder: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    train, test = (write_csv_folder(tmp_path / "data") / name for name in CSV_FILES.values())
+    folder = write_csv_folder(tmp_path / "data")
+    train, test = (folder / name for name in CSV_FILES.values())
     rows = test.read_text().splitlines()[1 : 1 + copied]
     with train.open("a") as file:
         file.writelines(f"{row}\n" for row in rows)
-    call("--recipe", "batchnorm", "--epochs", 1, "--data-dir", tmp_path / "data", "-o", tmp_path / "run", "--quiet")
-    warning = f"{tmp_path / 'data'}: test images that training has seen: {copied} of 30; the accuracy is too high"
+    call("--recipe", "batchnorm", "--epochs", 1, "--data-dir", folder, "-o", tmp_path / "run", "--quiet")
+    warning = f"{folder}: test images that training has seen: {copied} of 30; the accuracy is too high"
     assert (warning in caplog.messages) is bool(copied) and ("has seen" in caplog.text) is bool(copied)
 
 

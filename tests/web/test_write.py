@@ -86,6 +86,15 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
         write_page(find_model("nano").read_bytes(), tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["model.bin", "parameters.js"])
+def test_files_of_the_same_names_do_not_make_a_folder_a_page(name: str, tmp_path: Path) -> None:
+    for file in (name, "app.js"):
+        (tmp_path / file).write_text("mine")
+    with pytest.raises(ConfigError, match=r"app\.js belongs to another web site; name a new folder"):
+        write_page(find_model("nano").read_bytes(), tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine", "app.js": "mine"}
+
+
 def test_another_site_is_not_overwritten_but_an_earlier_page_is(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("mine")
     with pytest.raises(ConfigError, match=r"index\.html belongs to another web site; name a new folder"):

@@ -34,13 +34,13 @@ def explore(
     **data: Any,
 ) -> None:
     """Describe a data set: counts, samples, mean images, pixels, and the images as training changes them."""
-    from fmnist_train.data.sources import find_dataset
+    from fmnist_train.data.sources import find_dataset, refuse_as_output
     from fmnist_train.evaluation.explore import explore_dataset
     from fmnist_train.recipes import get_recipe
 
-    result = explore_dataset(
-        find_dataset(**chosen_settings(DataOptions, data)), output, get_recipe(recipe).augmentation
-    )
+    chosen = chosen_settings(DataOptions, data)
+    refuse_as_output(output, DataOptions(**chosen).data)
+    result = explore_dataset(find_dataset(**chosen), output, get_recipe(recipe).augmentation)
     print(json.dumps(result) if as_json else f"{_dataset_tables(result)}\nplots in {output}")
 
 
@@ -71,11 +71,13 @@ def evaluate(
     **data: Any,
 ) -> None:
     """Test a model and analyze its errors: a classification report, plots, and one HTML report."""
-    from fmnist_train.data.sources import find_dataset
+    from fmnist_train.data.sources import find_dataset, refuse_as_output
     from fmnist_train.evaluation.evaluate import evaluate_model
 
     folder = output or (model if model.is_dir() else model.parent) / "evaluation"
-    result = evaluate_model(model, find_dataset(**chosen_settings(DataOptions, data)), folder)
+    chosen = chosen_settings(DataOptions, data)
+    refuse_as_output(folder, DataOptions(**chosen).data)
+    result = evaluate_model(model, find_dataset(**chosen), folder)
     if as_json:
         print(json.dumps(result))
         return

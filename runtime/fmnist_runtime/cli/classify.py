@@ -94,7 +94,9 @@ def _answers(chosen: Namespace, on_input: Any) -> Generator[Answer, None, None]:
         return answers
     from fmnist_runtime.cli.inputs import FolderWatch, watch_answers
 
-    return _concatenate(answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval, output=chosen.show)))
+    return _concatenate(
+        answers, watch_answers(call, FolderWatch(chosen.watch, chosen.interval or 0.5, output=chosen.show))
+    )
 
 
 def _refuse_as_input(folder: Path, inputs: Iterable[str | Path]) -> None:

@@ -37,6 +37,10 @@ def infer(args: Sequence[str] | None = None) -> int:
         parser.error(f"{chosen.photos[0]} is neither a file nor a subcommand; did you mean {command}?")
     if not chosen.photos and chosen.files_from is None and chosen.watch is None:
         parser.error("name at least one image or folder, or - for standard input")
+    if chosen.null and chosen.files_from is None:
+        parser.error("--null is for --files-from; to read the list from standard input, add --files-from -")
+    if chosen.interval is not None and chosen.watch is None:
+        parser.error("--interval is for --watch")
     from fmnist_runtime.cli.classify import classify
 
     return classify(chosen)

@@ -89,7 +89,6 @@ def _add_inputs(parser: CommandParser) -> None:
     add(
         "--interval",
         type=positive_number,
-        default=0.5,
         metavar="S",
         help="seconds between two scans of the watched folder; a file is complete after as long without change (default: 0.5)",
     )

@@ -106,6 +106,8 @@ def test_show_replaces_its_own_pictures_only(tmp_path: Path) -> None:
         (["x.png", "--top-k", "0"], 2, b"top-k"),
         (["x.png", "--provider", "abacus"], 2, b"unknown provider"),
         (["x.png", "--sha256", "12"], 2, b"SHA-256"),
+        (["--null", "-"], 2, b"--null is for --files-from"),
+        (["x.png", "--interval", "1"], 2, b"--interval is for --watch"),
         (["--watch", ".", "--interval", "1e300"], 2, b"over 0 and up to 1,000,000"),
         (["x.png", "--top-k", "9" * 5000], 2, b"is not a whole number from 1"),
         (["x.png", "--threads", "257"], 2, b"from 1 to 256"),

@@ -224,3 +224,18 @@ def test_what_was_saved_in_place_of_the_files_is_named(content, advice, names, s
     with pytest.raises(DataError, match=advice) as error:
         find_dataset(data_dir=tmp_path).load("train")
     assert any(f"{name}{suffix}: " in one_line(error) for name in names)
+
+
+@pytest.mark.parametrize("inner", ["", "FashionMNIST/raw"])
+def test_files_given_as_class_folders_are_named(inner, tmp_path, write_idx_folder, write_csv_folder):
+    (tmp_path / "idx" / inner).mkdir(parents=True)
+    write_idx_folder(tmp_path / "idx" / inner)
+    write_csv_folder(tmp_path / "csv" / inner)
+    for name in ("idx", "csv"):
+        with pytest.raises(
+            DataError, match="Fashion-MNIST's files, not class folders: name the folder with --data-dir"
+        ):
+            find_dataset(str(tmp_path / name))
+    file = next(path for path in (tmp_path / "csv").rglob("*.csv"))
+    with pytest.raises(DataError, match="IDX and CSV files are read with --data-dir FOLDER"):
+        find_dataset(str(file))

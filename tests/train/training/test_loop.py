@@ -52,13 +52,13 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path, scheduler: str,
 
 def test_resume_refuses_another_recipe(tmp_path: Path) -> None:
     start(tmp_path, quick()).run()
-    with pytest.raises(CheckpointError, match=r"learning_rate: 0\.001 then, 0\.5 now"):
+    with pytest.raises(ConfigError, match=r"learning_rate: 0\.001 then, 0\.5 now"):
         start(tmp_path, quick(learning_rate=0.5)).resume()
-    with pytest.raises(CheckpointError, match="another seed"):
+    with pytest.raises(ConfigError, match="another seed"):
         start(tmp_path, quick(), seed=1).resume()
-    with pytest.raises(CheckpointError, match="another data"):
+    with pytest.raises(ConfigError, match="another data"):
         start(tmp_path, quick(), first=1).resume()
-    with pytest.raises(CheckpointError, match="another classes"):
+    with pytest.raises(ConfigError, match="another classes"):
         start(tmp_path, quick(), labels=list("abcdefghij")).resume()
     with pytest.raises(CheckpointError, match="no run to resume"):
         start(tmp_path / "empty", quick()).resume()

@@ -205,7 +205,7 @@ def test_a_run_goes_on_only_with_the_same_teacher(tmp_path: Path) -> None:
     again = Training(
         recipe, part, held, tmp_path / "student", device=torch.device("cpu"), teachers=other, description=about
     )
-    with pytest.raises(CheckpointError, match="another teacher"):
+    with pytest.raises(ConfigError, match="another teacher"):
         again.resume()
 
 

@@ -15,15 +15,24 @@ from pathlib import Path
 import platformdirs
 
 from fmnist_runtime.errors import ConfigError, DataError
+from fmnist_runtime.image_io.left_out import EXTENSIONS
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.data.download import download
 from fmnist_train.data.fashion_mnist import missing_files, read_idx_part, reader_for
 from fmnist_train.data.image_folder import ClassFolders
 from fmnist_train.data.splits import Split, split_validation
-from fmnist_train.files import expand_path
+from fmnist_train.files import expand_path, is_folder
 
-__all__ = ["SAMPLE_FOLDER", "DataSource", "Split", "cache_folder", "find_dataset", "split_validation"]
+__all__ = [
+    "SAMPLE_FOLDER",
+    "DataSource",
+    "Split",
+    "cache_folder",
+    "find_dataset",
+    "refuse_as_output",
+    "split_validation",
+]
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Folder of the Debian package ``dataset-fashion-mnist``."""
@@ -92,18 +101,52 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
         return _find_fashion_mnist(expand_path(data_dir) if data_dir is not None else None)
     path = expand_path(data)
     if not path.is_dir():
-        cause = "a file; unpack it if it is an archive" if path.exists() else describe_missing(data)
+        cause = f"a file; {_FILE_ADVICE}" if path.exists() else describe_missing(data)
         known = "name fashion-mnist, sample, or an existing folder with class folders"
         raise DataError(f"no data set '{data}'{f' ({cause})' if cause else ''}: {known}")
+    if _find_files(path):
+        raise DataError(
+            f"{path}: Fashion-MNIST's files, not class folders: name the folder with --data-dir, without --data"
+        )
     folders = ClassFolders(path)
     return DataSource(path.resolve().name, folders.labels, str(path), folders.load)
 
 
+_RESULTS = ("best.safetensors", "last.safetensors", "parity.json")
+"""Files that mark a folder of results, whose pictures are plots."""
+
+
+def refuse_as_output(folder: Path, data: str) -> None:
+    """Checks that results are not written among the images of a data set, where the next training would take plots for images.
+
+    Raises:
+        ConfigError: The folder is that of the data set, or is below it and holds images.
+    """
+    root = expand_path(data)
+    if data in ("fashion-mnist", "sample") or not (is_folder(root) and is_folder(folder)):
+        return
+    output, root = folder.resolve(), root.resolve()
+    holds_images = any(path.suffix.lower() in EXTENSIONS for path in output.iterdir())
+    is_result = any((output / name).exists() for name in _RESULTS)
+    if output == root or (root in output.parents and holds_images and not is_result):
+        raise ConfigError(f"{folder} holds the data set's images: choose another --output")
+
+
+_FILE_ADVICE = "unpack it if it is an archive; IDX and CSV files are read with --data-dir FOLDER, without --data"
+
+
+def _find_files(folder: Path) -> tuple[Path, Callable[[Path, str], Split]] | None:
+    """Returns the folder itself, or torchvision's below it, that holds Fashion-MNIST's files, and the function that reads them."""
+    for place in (folder, folder / "FashionMNIST" / "raw"):
+        if reader := reader_for(place):
+            return place, reader
+    return None
+
+
 def _find_fashion_mnist(data_dir: Path | None) -> DataSource:
     for folder in (data_dir,) if data_dir is not None else (cache_folder(), SYSTEM_FOLDER):
-        for place in (folder, folder / "FashionMNIST" / "raw"):  # the latter is torchvision's folder
-            if reader := reader_for(place):
-                return _source("fashion-mnist", place, reader)
+        if found := _find_files(folder):
+            return _source("fashion-mnist", *found)
     if data_dir is not None:
         raise DataError(_not_found(missing_files(data_dir)))
     try:

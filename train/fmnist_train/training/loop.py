@@ -246,7 +246,8 @@ class Training:
         """Loads the last finished epoch in the run's folder.
 
         Raises:
-            CheckpointError: There is no state, or it belongs to another recipe, seed or data set.
+            CheckpointError: There is no complete state.
+            ConfigError: It belongs to another recipe, seed or data set.
         """
         identity = {
             "recipe": self.recipe.to_dict(),

@@ -22,7 +22,7 @@ import torch
 from fmnist_runtime.errors import CheckpointError, ConfigError, printable
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint
-from fmnist_train.data.sources import DataSource, Split, cache_folder, find_dataset, split_validation
+from fmnist_train.data.sources import DataSource, Split, cache_folder, find_dataset, refuse_as_output, split_validation
 from fmnist_train.data.splits import count_common, describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
@@ -146,6 +146,7 @@ def train(recipe: Recipe, options: RunOptions, progress: Progress) -> dict[str, 
 
 def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torch.device) -> dict[str, Any] | None:
     folder = options.folder(recipe)
+    refuse_as_output(folder, options.data)
     _check_folder(folder, resume=options.resume)
     inputs = read_inputs(recipe, options, progress.note)
     training = inputs.training(inputs.fit_batch_size(recipe, progress.note), folder, options, device)

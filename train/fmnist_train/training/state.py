@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmnist_runtime.errors import MALFORMED, CheckpointError, FmnistError
+from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, FmnistError
 from fmnist_train.checkpoint import FORMAT, read_tensors, write_tensors
 from fmnist_train.recipes import recipe_from_dict
 from fmnist_train.training.optim import Schedule
@@ -79,7 +79,8 @@ class TrainingState:
             identity: Properties that the file and this run must have in common, by their names in messages.
 
         Raises:
-            CheckpointError: There is no such file, it belongs to another recipe, seed or data set, or its state is incomplete.
+            CheckpointError: There is no such file, or its state is incomplete.
+            ConfigError: It belongs to another recipe, seed or data set.
         """
         if not path.is_file():
             raise CheckpointError(f"{path.parent}: no run to resume here; start it without --resume")
@@ -119,7 +120,7 @@ def _refuse_another_run(path: Path, info: Mapping[str, Any], identity: Mapping[s
     for name, current in identity.items():
         before, current = _as_json(stored.get(name)), _as_json(current)
         if before != current:
-            raise CheckpointError(
+            raise ConfigError(
                 f"{path.parent}: this run was started with another {name} ({_difference(before, current)}); "
                 "resume with the same options, or give another --output"
             )
