@@ -75,7 +75,7 @@ def test_a_signal_tests_and_saves_the_best_epoch_so_far(number: int, tmp_path: P
     again = subprocess.run(
         command(tmp_path, "--epochs", "500", "--resume", "--seed", "1"), capture_output=True, text=True
     )
-    assert again.returncode == 1 and "another seed" in again.stderr
+    assert again.returncode == 2 and "another seed" in again.stderr
 
 
 @pytest.mark.parametrize("number", SIGNALS)
