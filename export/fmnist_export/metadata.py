@@ -15,11 +15,11 @@ from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, PREFIX, SCHEMA
 from fmnist_runtime.selftest import Golden, pack_golden
 from fmnist_runtime.spec import IMAGE_SIZE
 from fmnist_train.checkpoint import Checkpoint
-from fmnist_train.data.sources import Split
+from fmnist_train.data.sources import PUBLISHED, Split
 from fmnist_train.data.splits import arrays_sha256
 from fmnist_train.models import Normalize, count_parameters
 
-__all__ = ["PUBLISHED", "build_metadata", "build_proof", "build_selftest", "logit_tolerance", "stamp"]
+__all__ = ["build_metadata", "build_proof", "build_selftest", "logit_tolerance", "stamp"]
 
 _GOLDEN_IMAGES = 8
 """Largest number of self-test images: 6 kB of pixels before compression."""
@@ -32,8 +32,6 @@ _MIXED_TOLERANCE = 0.25
 _LICENSE = "MIT, both the weights and Fashion-MNIST (Zalando SE)"
 _OWN_LICENSE = "decided by the owner of the images"
 """License of weights from a user's own images, of which the project knows nothing."""
-PUBLISHED = ("fashion-mnist", "sample")
-"""Names of the data sets whose license is known: Fashion-MNIST, and its embedded sample."""
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 """Packages whose versions are recorded."""
 

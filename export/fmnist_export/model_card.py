@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_export.metadata import PUBLISHED
 from fmnist_runtime.console import counted, printable
+from fmnist_train.data.sources import PUBLISHED
 from fmnist_train.recipes import current_name
 from fmnist_train.training.validation import photo_accuracy
 

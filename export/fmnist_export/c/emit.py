@@ -13,12 +13,12 @@ import numpy as np
 
 from fmnist_export.c.fusion import PooledConvolution, fuse_pooling
 from fmnist_export.c.memory import Plan, plan_memory, strip_bytes
-from fmnist_export.metadata import PUBLISHED
 from fmnist_runtime.errors import MALFORMED
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.layers import Convolution, Layer, Logits, Network
 from fmnist_runtime.selftest import unpack_golden
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.data.sources import PUBLISHED
 
 __all__ = ["MARKER", "Source", "generate"]
 

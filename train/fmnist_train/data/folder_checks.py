@@ -36,7 +36,7 @@ def report_layout(
     for names in _similar(labels):
         logger.warning("%s: classes that differ only in case or spaces: %s; merge them if they are one", where, names)
     for label in labels:
-        if "".join(label.casefold().split()).replace("’", "'") == "idon'tknow":
+        if _comparable(label).replace("’", "'") == "idon'tknow":
             logger.warning(
                 "%s: the class '%s' has the name that rejected images get in tables; rename it", where, label
             )
@@ -61,11 +61,16 @@ _SWAP = "put each split in a folder 'train' or 'test'"
 """Advice where the folders of splits were probably taken for classes."""
 
 
+def _comparable(label: str) -> str:
+    """Returns a name without differences of case and spaces."""
+    return "".join(label.casefold().split())
+
+
 def _similar(labels: Iterable[str]) -> list[str]:
     """Returns the names that are equal without case and spaces, quoted, in one text for each group."""
     groups = defaultdict(list)
     for label in labels:
-        groups["".join(label.casefold().split())].append(f"'{label}'")
+        groups[_comparable(label)].append(f"'{label}'")
     return [", ".join(group) for group in groups.values() if len(group) > 1]
 
 
@@ -98,9 +103,8 @@ def _same_content(files: Sequence[Path]) -> list[list[int]]:
     """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
     by_size = defaultdict(list)
     for place, file in enumerate(files):
-        if (
-            is_file(file) and (size := file.stat().st_size) <= MAX_BYTES
-        ):  # no image is larger; ``load`` reports what is no file
+        # No image is larger; ``load`` reports what is no file.
+        if is_file(file) and (size := file.stat().st_size) <= MAX_BYTES:
             by_size[size].append(place)
     by_digest = defaultdict(list)
     for size, places in by_size.items():

@@ -25,6 +25,7 @@ from fmnist_train.data.splits import Split, split_validation
 from fmnist_train.files import expand_path, is_folder
 
 __all__ = [
+    "PUBLISHED",
     "SAMPLE_FOLDER",
     "DataSource",
     "Split",
@@ -34,6 +35,8 @@ __all__ = [
     "split_validation",
 ]
 
+PUBLISHED = ("fashion-mnist", "sample")
+"""Names of the data sets whose license is known: Fashion-MNIST, and its embedded sample."""
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Folder of the Debian package ``dataset-fashion-mnist``."""
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
@@ -123,7 +126,7 @@ def refuse_as_output(folder: Path, data: str) -> None:
         ConfigError: The folder is that of the data set, or is below it and holds images.
     """
     root = expand_path(data)
-    if data in ("fashion-mnist", "sample") or not (is_folder(root) and is_folder(folder)):
+    if data in PUBLISHED or not (is_folder(root) and is_folder(folder)):
         return
     output, root = folder.resolve(), root.resolve()
     holds_images = any(path.suffix.lower() in EXTENSIONS for path in output.iterdir())
