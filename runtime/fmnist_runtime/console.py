@@ -30,6 +30,7 @@ _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtim
 
 _ADVICE = {
     errno.EAGAIN: "; the limit on processes or threads is reached",
+    errno.EFBIG: "; raise the limit on file sizes (ulimit -f)",
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; make space there, then run the command again"),
 }
 """Ends of messages about errors of the system; those about space are for files, not for standard output."""
@@ -107,7 +108,7 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None, at_once: 
             return _fail("too many open files: raise their limit (ulimit -n)")
         name = f"{error.filename}: " if error.filename is not None else ""
         advice = _ADVICE.get(error.errno or 0, "") if name or error.errno == errno.EAGAIN else ""
-        return _fail(f"{name}{error.strerror or error}{advice}")
+        return _fail(f"{name}{error.strerror or str(error) or type(error).__name__}{advice}")
     except MemoryError:
         return _fail(_OUT_OF_MEMORY)
     except ModuleNotFoundError as error:

@@ -45,7 +45,14 @@ def ending(error: BaseException) -> int:
             1,
             "error: runs/x: No space left on device; make space there, then run the command again",
         ),
+        (
+            OSError(errno.EFBIG, "File too large", "runs/x"),
+            1,
+            "error: runs/x: File too large; raise the limit on file sizes (ulimit -f)",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x"), 1, "error: runs/x: Permission denied"),
+        (TimeoutError(), 1, "error: TimeoutError"),
+        (ConnectionResetError(""), 1, "error: ConnectionResetError"),
         (
             BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
             1,

@@ -92,8 +92,8 @@ def _wait(future: "Future[list[_Result]]", threads: list[Thread]) -> list[_Resul
         try:
             return future.result(_CHECK_SECONDS)
         except TimeoutError:
-            if future.done():  # the exception is the job's own
-                raise
+            if future.done():  # it may have ended since the wait did, so the exception need not be its own
+                return future.result()
             if not any(thread.is_alive() for thread in threads):
                 raise MemoryError from None
 

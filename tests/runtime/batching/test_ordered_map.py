@@ -1,6 +1,7 @@
 """The ordered map where no thread can start."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
@@ -45,3 +46,23 @@ def test_a_time_limit_of_a_job_is_its_own() -> None:
 
     with pytest.raises(TimeoutError, match="late"):
         list(ordered_map.map_ordered(late, range(5), threads=2, chunk=1))
+
+
+class EndsAfterTheWait(Future[list[int]]):
+    """A job that ends between the end of a wait and the check that follows."""
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self._error = error
+
+    def result(self, timeout: float | None = None) -> list[int]:
+        if self.done():
+            return super().result(timeout)
+        self.set_exception(self._error) if self._error else self.set_result([7])
+        raise TimeoutError
+
+
+def test_a_job_that_ends_after_the_wait_has_its_own_end() -> None:
+    assert ordered_map._wait(EndsAfterTheWait(None), []) == [7]
+    with pytest.raises(ValueError, match="its own"):
+        ordered_map._wait(EndsAfterTheWait(ValueError("its own")), [])
