@@ -1,12 +1,14 @@
 """A folder of one's own pictures as a data set."""
 
 import errno
+import hashlib
 import os
 import re
 import sys
 import tracemalloc
 import unicodedata
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.preprocessing.pipeline import to_network_input
+from fmnist_train.data.image_folder import ClassFolders
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.data.splits import describe_classes, list_classes
 
@@ -42,12 +45,91 @@ def test_labels_are_the_folder_names_in_order(tmp_path, write_pictures):
 def test_flat_folder_is_divided_by_class(tmp_path, write_pictures):
     source = find_dataset(str(write_pictures(tmp_path / "shop", scarf=5, hat=20)))
     train, test = source.load("train"), source.load("test")
-    assert np.bincount(train.labels).tolist() == [16, 4]
-    assert np.bincount(test.labels).tolist() == [4, 1]
+    counts = np.array([np.bincount(split.labels) for split in (train, test)])
+    assert counts.shape == (2, 2) and counts.all() and counts.sum(axis=0).tolist() == [20, 5]
     pictures = {image.tobytes() for split in (train, test) for image in split.images}
     assert len(pictures) == 25
     again = find_dataset(str(tmp_path / "shop")).load("test")
     assert np.array_equal(again.images, test.images)
+
+
+def write_contents(folder: Path, **contents: Sequence[int]) -> Path:
+    """Writes files that are told apart by a number; without decoding, any content can stand for an image."""
+    for name, numbers in contents.items():
+        (folder / name).mkdir(parents=True)
+        for number in numbers:
+            (folder / name / f"{number}.png").write_bytes(content(number))
+    return folder
+
+
+def content(number: int) -> bytes:
+    return f"image {number}".encode()
+
+
+def sides(folder: Path) -> dict[bytes, set[str]]:
+    """Returns the splits of each content."""
+    found = defaultdict(set)
+    for part, samples in ClassFolders(folder).samples.items():
+        for file, _ in samples:
+            found[file.read_bytes()].add(part)
+    return dict(found)
+
+
+def fraction(number: int) -> float:
+    """Returns the hash of a content as a fraction of the largest."""
+    return int(hashlib.sha256(content(number)).hexdigest(), 16) / 2**256
+
+
+def test_the_test_split_is_a_fifth_of_many_images(tmp_path):
+    folder = write_contents(tmp_path / "shop", hat=range(1000), scarf=range(1000, 3000))
+    samples = ClassFolders(folder).samples
+    tested = {int(file.stem) for file, _ in samples["test"]}
+    for numbers in (range(1000), range(1000, 3000)):
+        assert 0.17 < len(tested & set(numbers)) / len(numbers) < 0.23
+    assert tested == {number for number in range(3000) if fraction(number) < 0.2}
+    assert all(label == (int(file.stem) >= 1000) for part in samples.values() for file, label in part)
+
+
+def test_later_images_move_no_earlier_one_to_the_other_split(tmp_path):
+    folder = write_contents(tmp_path / "shop", hat=range(30), scarf=range(30, 70))
+    before = sides(folder)
+    assert set.union(*before.values()) == {"train", "test"} and all(len(parts) == 1 for parts in before.values())
+    for number in range(1000, 1010):  # added
+        (folder / "hat" / f"{number}.png").write_bytes(content(number))
+    for file in sorted((folder / "scarf").iterdir())[::2]:  # renamed
+        file.rename(file.with_name(f"IMG_{file.name}"))
+    after = sides(folder)
+    assert {key: after[key] for key in before} == before and len(after) == 80
+    for file in sorted((folder / "hat").iterdir())[::3]:  # removed
+        file.unlink()
+    rest = sides(folder)
+    assert len(rest) < len(after) and rest == {key: after[key] for key in rest}
+
+
+def test_copies_are_on_one_side(tmp_path, caplog):
+    folder = write_contents(tmp_path / "shop", hat=range(30), scarf=range(30, 60))
+    for number in range(30):
+        (folder / "hat" / f"copy of {number}.png").write_bytes(content(number))
+    assert all(len(parts) == 1 for parts in sides(folder).values()) and caplog.text == ""
+
+
+def test_every_class_has_images_on_both_sides(tmp_path):
+    low = sorted((n for n in range(60) if fraction(n) < 0.2), key=fraction)[:3]
+    high = sorted((n for n in range(60) if fraction(n) >= 0.2), key=fraction)[:3]
+    assert len(low) == len(high) == 3
+    found = sides(write_contents(tmp_path / "shop", hat=low, scarf=high))
+    assert [found[content(n)] for n in low] == [{"test"}, {"test"}, {"train"}], "the largest hash is trained on"
+    assert [found[content(n)] for n in high] == [{"test"}, {"train"}, {"train"}], "the smallest hash is tested"
+
+
+def test_a_class_of_copies_is_too_small(tmp_path, write_pictures):
+    folder = write_pictures(tmp_path / "shop", hat=5, scarf=1)
+    for number in range(1, 3):
+        (folder / "scarf" / f"{number:03}.png").write_bytes((folder / "scarf" / "000.png").read_bytes())
+    refused(folder, "too few images .*: 'scarf' has 3, all copies of one another; add some, or make folders")
+    for file in (folder / "scarf").iterdir():
+        file.write_bytes(b"")
+    refused(folder, r"scarf.000\.png: cannot be read as an image \(.*; nor can 2 more: ")
 
 
 def test_given_parts_are_kept(tmp_path, write_pictures):
@@ -336,8 +418,9 @@ def test_files_too_large_for_pictures_are_not_read_to_find_copies(tmp_path, writ
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000_000
-    with pytest.raises(DataError, match=r"film\.gif: cannot be read as an image \(larger than 256 MiB: refused\)"):
-        source.load("train")
+    for part in ("train", "test"):
+        with pytest.raises(DataError, match=r"film\.gif: cannot be read as an image \(larger than 256 MiB: refused\)"):
+            source.load(part)
 
 
 def test_a_class_that_is_still_packed_is_reported(tmp_path, write_pictures, caplog):

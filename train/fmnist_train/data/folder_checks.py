@@ -10,7 +10,7 @@ from fmnist_runtime.console import counted, printable
 from fmnist_runtime.image_io.limits import MAX_BYTES
 from fmnist_train.files import is_file, is_folder
 
-__all__ = ["Sample", "report_copies", "report_layout"]
+__all__ = ["Sample", "hash_files", "of_equal_size", "report_copies", "report_layout"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +81,20 @@ def _common_folders(classes: Mapping[str, Sequence[Path]]) -> str:
     return ", ".join(map(printable, names[:3])) if len(inner) == 1 and len(names) > 1 else ""
 
 
-def report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
-    """Warns about files of the same bytes in two classes, and in both splits."""
+def report_copies(path: Path, parts: dict[str, list[Sample]], digests: Mapping[Path, bytes]) -> None:
+    """Warns about files of the same bytes in two classes, and in both splits.
+
+    Args:
+        path: The data set's folder.
+        parts: Images by split.
+        digests: SHA-256 of all files that may have copies.
+    """
     places = [(file, label, part) for part, samples in parts.items() for file, label in samples]
-    groups = _same_content([file for file, _, _ in places])
+    by_digest = defaultdict(list)
+    for place, (file, *_) in enumerate(places):
+        if file in digests:
+            by_digest[digests[file]].append(place)
+    groups = [group for group in by_digest.values() if len(group) > 1]
     in_two_classes = [group for group in groups if len({places[i][1] for i in group}) > 1]
     in_both_splits = [group for group in groups if len({places[i][2] for i in group}) > 1]
     for copies, key, fault, advice in (
@@ -99,22 +109,25 @@ def report_copies(path: Path, parts: dict[str, list[Sample]]) -> None:
             logger.warning("%s: images in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
 
 
-def _same_content(files: Sequence[Path]) -> list[list[int]]:
-    """Returns the positions of files with the same bytes, in groups; only files of equal size are read."""
+def of_equal_size(files: Iterable[Path]) -> list[Path]:
+    """Returns the files that have the size of another one, and so may be copies."""
     by_size = defaultdict(list)
-    for place, file in enumerate(files):
-        # No image is larger; ``load`` reports what is no file.
-        if is_file(file) and (size := file.stat().st_size) <= MAX_BYTES:
-            by_size[size].append(place)
-    by_digest = defaultdict(list)
-    for size, places in by_size.items():
-        for place in places if len(places) > 1 else ():
-            by_digest[size, _sha256(files[place])].append(place)
-    return [group for group in by_digest.values() if len(group) > 1]
+    for file in files:
+        if is_file(file):
+            by_size[file.stat().st_size].append(file)
+    return [file for group in by_size.values() if len(group) > 1 for file in group]
 
 
-def _sha256(file: Path) -> str:
+def hash_files(files: Iterable[Path]) -> dict[Path, bytes]:
+    """Returns the SHA-256 of files, without those that cannot be read or are larger than any image: ``load`` reports them."""
+    return {file: digest for file in files if (digest := _sha256(file)) is not None}
+
+
+def _sha256(file: Path) -> bytes | None:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:  # ``load`` reports the image
-        return str(file)
+        if not is_file(file) or file.stat().st_size > MAX_BYTES:
+            return None
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return None

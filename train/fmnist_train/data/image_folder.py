@@ -1,12 +1,14 @@
 """A data set of images in one folder for each class.
 
-The layout is ``PATH/train/<class>/*`` with ``PATH/test/<class>/*``, or ``PATH/<class>/*``. In the second layout, a fixed and
-stratified draw of 20% is the test split. The device's preprocessing reduces every image to 28×28 pixels.
+The layout is ``PATH/train/<class>/*`` with ``PATH/test/<class>/*``, or ``PATH/<class>/*``. In the second layout, about a fifth of
+each class is the test split. A hash of each file's content chooses it, so images that are added, renamed or removed later
+leave the others in their split. The device's preprocessing reduces every image to 28×28 pixels.
 """
 
 import logging
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,8 @@ from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
 from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.preprocessing.pipeline import to_network_input
-from fmnist_train.data.folder_checks import Sample, report_copies, report_layout
-from fmnist_train.data.splits import Split, stratified_draw
+from fmnist_train.data.folder_checks import Sample, hash_files, of_equal_size, report_copies, report_layout
+from fmnist_train.data.splits import Split
 from fmnist_train.files import is_file, is_folder
 
 __all__ = ["ClassFolders"]
@@ -26,9 +28,7 @@ __all__ = ["ClassFolders"]
 logger = logging.getLogger(__name__)
 
 TEST_SHARE = 0.2
-"""Share of the images in the test split where there are no folders ``train`` and ``test``."""
-SEED = 0
-"""Seed of the draw of the test split, which is the same in every run."""
+"""Mean share of the images in the test split where there are no folders ``train`` and ``test``."""
 
 _SHOWN_FAULTS = 10
 """Largest number of further unreadable images that a message names."""
@@ -41,8 +41,8 @@ class ClassFolders:
     classes or in both splits also gives a warning, as do suspicious names of classes.
 
     Raises:
-        DataError: There are no class folders, fewer than two classes, an empty class, a name with control characters, or
-            classes that differ between the splits.
+        DataError: There are no class folders, fewer than two classes, an empty class, a class that cannot be divided, a name
+            with control characters, or classes that differ between the splits.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,9 +62,11 @@ class ClassFolders:
             raise DataError(f"{path}: train and test differ in their classes: {_differences(found)}")
         if len(self.labels) < 2:
             raise DataError(f"{path}: has one class folder only; a classifier needs at least two{_hint(path)}")
-        samples = {name: _number(classes.values()) for name, classes in found.items()}
-        self.samples: dict[str, list[Sample]] = samples if present else _divide(path, self.labels, samples["train"])
-        report_copies(path, self.samples)
+        images = [image for classes in found.values() for files in classes.values() for image in files]
+        digests = hash_files(of_equal_size(images) if present else images)
+        parts = found if present else _divide(path, found["train"], digests)
+        self.samples = {name: _number(classes.values()) for name, classes in parts.items()}
+        report_copies(path, self.samples, digests)
         self._splits: dict[str, Split] = {}
 
     def load(self, part: str) -> Split:
@@ -168,20 +170,44 @@ def _differences(found: Mapping[str, Iterable[str]]) -> str:
     return ", ".join(f"{name} (only in {'train' if name in train else 'test'})" for name in sorted(train ^ test))
 
 
-def _divide(path: Path, names: Sequence[str], samples: list[Sample]) -> dict[str, list[Sample]]:
-    labels = np.array([label for _, label in samples])
-    drawn = set(stratified_draw(labels, round(TEST_SHARE * len(samples)), SEED).tolist())
-    parts = {
-        "train": [sample for index, sample in enumerate(samples) if index not in drawn],
-        "test": [sample for index, sample in enumerate(samples) if index in drawn],
-    }
-    if {label for _, label in parts["train"]} != {label for _, label in parts["test"]}:
-        fewest = min(range(len(names)), key=np.bincount(labels).__getitem__)
-        raise DataError(
-            f"{path}: too few images to hold out 20% of every class: '{names[fewest]}' has "
-            f"{np.bincount(labels)[fewest]}; add some, or make folders 'train' and 'test'"
-        )
+def _divide(
+    path: Path, classes: Mapping[str, Sequence[Path]], digests: Mapping[Path, bytes]
+) -> dict[str, dict[str, list[Path]]]:
+    """Returns the training and test images of each class. Images without a digest are test images, which are always read.
+
+    Raises:
+        DataError: A class has fewer than two different images.
+    """
+    parts: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
+    for name, images in classes.items():
+        known = {digests[image] for image in images if image in digests}
+        if len(known) < 2:
+            raise DataError(_explain_few(path, name, images))
+        kept = known - _draw(known)
+        parts["train"][name] = [image for image in images if digests.get(image) in kept]
+        parts["test"][name] = [image for image in images if digests.get(image) not in kept]
     return parts
+
+
+def _draw(digests: Collection[bytes]) -> set[bytes]:
+    """Returns the digests below ``TEST_SHARE`` of the largest value; of two or more, at least one and not all."""
+    ordered = sorted(digests)
+    below = bisect_left(ordered, int(TEST_SHARE * 2**64).to_bytes(8, "big"))
+    return set(ordered[: min(max(below, 1), len(ordered) - 1)])
+
+
+def _explain_few(path: Path, name: str, images: Sequence[Path]) -> str:
+    """Returns the message about a class with fewer than two different images: those that cannot be read, or their number."""
+    faults: list[str] = []
+    for image in images:
+        _read(image, faults)
+    if faults:
+        return _list_faults(faults)
+    copies = ", all copies of one another" if len(images) > 1 else ""
+    return (
+        f"{path}: too few images to hold out a test image of every class: '{name}' has {len(images)}{copies}; "
+        "add some, or make folders 'train' and 'test'"
+    )
 
 
 def _hint(path: Path) -> str:
