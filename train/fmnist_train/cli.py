@@ -58,6 +58,9 @@ def train(
     chosen = _change_recipe(recipe, settings)
     options = RunOptions(**chosen_settings(RunOptions, settings))
     if save_recipe is not None:
+        from fmnist_train.models import check_options
+
+        check_options(chosen.model, **chosen.model_options)
         write_recipe(dataclasses.replace(chosen, name=save_recipe.stem), save_recipe)
         print(f"written to {save_recipe}; train it with: {options.command(save_recipe)}")
         return

@@ -86,5 +86,7 @@ def test_custom_is_built_from_its_options() -> None:
     for options in ({"channels": [8] * 5}, {"channels": [0]}, {"hidden": [-1]}, {"kernel": 4}, {"dropout": 1.0}):
         with pytest.raises(ConfigError):
             build_model("custom", **options)
-    with pytest.raises(ConfigError, match="unexpected keyword"):
-        build_model("simple", channels=[8])
+    with pytest.raises(
+        ConfigError, match=r"'simple' has no option 'drop' \(did you mean 'dropout'\?\); its options: classes, dropout"
+    ):
+        build_model("simple", drop=0.1)

@@ -59,6 +59,9 @@ def test_the_example_of_the_guide_is_a_recipe(tmp_path: Path) -> None:
         ('{"model": "custom", "monitor": null}', "'monitor' must be a text, not null"),
         ('{"model": "custom", "class_weights": [1, "2"]}', "'class_weights' must be a list of numbers"),
         ('{"model": "custom", "model_options": [1]}', "'model_options' must be an object, not [1]"),
+        ('{"model": "custom", "model_options": {"channels": "16,32"}}', "'channels' must be a list of numbers, not"),
+        ('{"model": "custom", "model_options": {"batch_norm": 1}}', "'batch_norm' must be true or false, not 1"),
+        ('{"model": "custom", "lr": 0.1}', "unknown field 'lr' (did you mean 'learning_rate'?)"),
         ('{"model": "custom", "augmentation": 1}', "'augmentation' must be an object, not 1"),
         ('{"model": "custom", "augmentation": {"scale": [1]}}', "--scale must be two factors"),
         ('{"model": "custom", "epochs": 0}', "--epochs must be at least 1, not 0"),
@@ -114,9 +117,23 @@ def test_a_file_that_cannot_be_read_again_is_not_written(tmp_path: Path) -> None
         with pytest.raises(ConfigError):
             save_recipe(get_recipe("custom"), tmp_path / "recipe.txt")
         assert run_typer(app, args=["--save-recipe", str(tmp_path / name)]) == 2
+    (tmp_path / "options").mkdir()
+    for number, options in enumerate(({"channel": [16]}, {"channels": [0]}, {"kernel": 4}, {"dropout": 1.0})):
+        recipe = tmp_path / "options" / f"{number}.json"
+        recipe.write_text(json.dumps({"model": "custom", "model_options": options}))
+        assert run_typer(app, args=["--recipe", str(recipe), "--save-recipe", str(tmp_path / "new.json")]) == 2
     with pytest.raises(ConfigError, match="no such recipe file"):
         get_recipe(str(tmp_path / "gone.json"))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["options"]
+
+
+def test_a_recipe_file_of_another_kind_is_not_called_an_unknown_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('model = "custom"')
+    with pytest.raises(ConfigError, match=r"^mine\.toml: a recipe file is a JSON object, and its name ends in \.json$"):
+        get_recipe("mine.toml")
 
 
 def test_a_recipe_is_read_in_bounded_memory(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_an_augmentation_not_named_stays_the_recipes(tmp_path: Path) -> None:
 def test_bad_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, message in (
         (("--channels", "many"), "as in 32,64"),
-        (("--recipe", "simple", "--channels", "8"), "unexpected keyword"),
+        (("--recipe", "simple", "--channels", "8"), "has no option 'channels'"),
         (("--recipe", "magic"), "known recipes: batchnorm"),
         (("--model", "magic"), "known models: batchnorm"),
         (("--batch-size", "4000"), "lower --batch-size"),

@@ -3,6 +3,7 @@
 Normalization and resizing are layers of the network, so they are the same in a checkpoint and in an exported file.
 """
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -14,7 +15,7 @@ from fmnist_train.files import nearest
 from fmnist_train.models import networks
 from fmnist_train.models.layers import Normalize
 
-__all__ = ["MODELS", "Normalize", "build_model", "count_macs", "count_parameters"]
+__all__ = ["MODELS", "Normalize", "build_model", "check_options", "count_macs", "count_parameters"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "improved": networks.improved,
@@ -43,10 +44,25 @@ def build_model(name: str, **options: object) -> nn.Module:
     """
     if name not in MODELS:
         raise ConfigError(f"unknown model '{name}'{nearest(name, MODELS)}; known models: {', '.join(sorted(MODELS))}")
+    known = inspect.signature(MODELS[name]).parameters
+    if unknown := next((option for option in options if option not in known), None):
+        raise ConfigError(
+            f"the model '{name}' has no option '{unknown}'{nearest(unknown, known)}; its options: {', '.join(known)}"
+        )
     try:
         return MODELS[name](**options)
     except TypeError as error:
         raise ConfigError(f"model '{name}': {error}") from error
+
+
+def check_options(name: str, **options: object) -> None:
+    """Checks the arguments of ``build_model`` without the memory and time of making weights.
+
+    Raises:
+        ConfigError: As ``build_model``.
+    """
+    with torch.device("meta"):
+        build_model(name, **options)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from fmnist_runtime.errors import MALFORMED, ConfigError
 from fmnist_runtime.files import read_at_most, write_atomically
 from fmnist_train.files import expand_path, nearest
-from fmnist_train.recipes.parts import Augmentation
+from fmnist_train.recipes.parts import Augmentation, NetworkOptions
 from fmnist_train.recipes.published import NAMED, current_name
 from fmnist_train.recipes.recipe import Recipe
 from fmnist_train.settings import settings_of
@@ -29,7 +29,14 @@ _GONE = frozenset({"teacher_sees", "weight_drop", "weight_shares"})
 teachers of unchanged images."""
 _MAX_BYTES = 1 << 20
 """Largest recipe file, bytes: 300 times a complete recipe."""
-_KINDS = {int: "a whole number", float: "a number", str: "a text", tuple: "a list of numbers", dict: "an object"}
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of numbers",
+    dict: "an object",
+    bool: "true or false",
+}
 """Names of types in error messages."""
 
 
@@ -58,6 +65,7 @@ def read_recipe(path: Path | str) -> Recipe:
             raise ConfigError(f"'augmentation' must be an object, not {_shown(images)}")
         augmentation = Augmentation(**_checked(Augmentation, images))
         recipe = Recipe(**_checked(Recipe, values), augmentation=augmentation)
+        _check_network(recipe)
         _check_names(recipe)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -128,11 +136,13 @@ def _checked(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values of a dataclass's fields, with lists as tuples where the field is one."""
     hints = {name: hint for name, hint in typing.get_type_hints(owner).items() if name != "augmentation"}
     stored = {documented.stored: name for name, documented in settings_of(owner).items() if documented.stored}
+    options = {each.lstrip("-"): name for name, documented in settings_of(owner).items() for each in documented.names}
     checked: dict[str, Any] = {}
     for key, value in values.items():
         name = stored.get(key, key)  # a recipe that a run stored has its own spelling
         if name not in hints:
-            raise ConfigError(f"unknown field '{key}'{nearest(key, [*hints, 'augmentation'])}")
+            meant = options.get(key.replace("_", "-"), key)
+            raise ConfigError(f"unknown field '{key}'{nearest(meant, [*hints, 'augmentation'])}")
         if name in checked:
             raise ConfigError(f"the field '{name}' is given twice, as '{key}', too")
         checked[name] = _value(key, hints[name], value)
@@ -162,6 +172,15 @@ def _is(kind: type, value: Any) -> bool:
     if kind is float and isinstance(value, int):
         return abs(value) <= sys.float_info.max
     return isinstance(value, kind)
+
+
+def _check_network(recipe: Recipe) -> None:
+    """Checks the types of a network's options; whether it has them, and their ranges, ``build_model`` checks with PyTorch."""
+    for name, hint in typing.get_type_hints(NetworkOptions).items():
+        if name in recipe.model_options:
+            _value(
+                name, typing.get_args(hint)[0], recipe.model_options[name]
+            )  # without the None of an option not given
 
 
 def _check_names(recipe: Recipe) -> None:
