@@ -1,9 +1,9 @@
 """uvicorn's HTTP protocol with time limits for slow clients, and corrected for pipelined requests and offered upgrades.
 
 uvicorn waits without limit for the rest of a request's head, for the rest of a body that was refused unread, and for a client
-that does not read its response. Here a head may take ``HEAD_SECONDS`` and have ``HEAD_BYTES``. After a refusal, the rest of
-the body is read and discarded for ``LINGER_SECONDS``, so that the client can read the response. Then the connection is closed,
-as RFC 9112 section 9.6 advises. A response may take ``SEND_SECONDS``.
+that does not read its response. Here a head may take ``HEAD_SECONDS``, and have ``HEAD_BYTES`` and ``HEAD_LINES``. After a
+refusal, the rest of the body is read and discarded for ``LINGER_SECONDS``, so that the client can read the response. Then the
+connection is closed, as RFC 9112 section 9.6 advises. A response may take ``SEND_SECONDS``.
 
 When a client disconnects, uvicorn ends the newest request of the connection. Here the one that is being answered ends, too.
 
@@ -19,13 +19,29 @@ from typing import Any
 from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-__all__ = ["HEAD_BYTES", "HEAD_SECONDS", "LINGER_SECONDS", "SEND_SECONDS", "TimeLimitedProtocol"]
+__all__ = [
+    "HEAD_BYTES",
+    "HEAD_LINES",
+    "HEAD_SECONDS",
+    "LINGER_SECONDS",
+    "MOST_CONNECTIONS",
+    "SEND_SECONDS",
+    "TimeLimitedProtocol",
+]
 
 HEAD_SECONDS = 10.0
 """Longest time for a request's head, in seconds: far more than any network needs; it limits idle connections."""
-HEAD_BYTES = 1 << 20
-"""Largest request head in bytes: browsers send some kilobytes. Without a limit, a client could fill the memory. The same limit
-holds for what a chunked body contains besides its data at one place: the trailers after it, and extensions of a chunk."""
+HEAD_BYTES = 1 << 16
+"""Largest request head in bytes, up to one more ``_PIECE``: browsers send some kilobytes. Without a limit, clients could fill
+the memory before a token is checked. The same limit holds for what a chunked body contains besides its data at one place: the
+trailers after it, and extensions of a chunk."""
+HEAD_LINES = 100
+"""Largest number of header lines, with trailers, as in Apache httpd: each takes some hundred bytes, however short it is."""
+MOST_CONNECTIONS = 2000
+"""Largest number of open connections; further ones are closed at once. Far fewer are answered, see ``Limits.connections``, but
+a head is needed for that, and so many heads without an end take 130 MB."""
+_PIECE = 1 << 14
+"""Bytes parsed at a time, between two checks of the limits; asyncio receives up to 256 KiB at once."""
 LINGER_SECONDS = 5.0
 """Time in seconds for a client to read a refusal, while the rest of its body is discarded."""
 SEND_SECONDS = 120.0
@@ -42,10 +58,13 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _bytes_without_body = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Starts the timer of the first head."""
+        """Starts the timer of the first head; closes connections over ``MOST_CONNECTIONS``."""
         super().connection_made(transport)
         self._unanswered: deque[Any] = deque()
-        self._start_timer(HEAD_SECONDS)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self._start_timer(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the timers, and ends all requests."""
@@ -60,11 +79,22 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Parses received bytes; refuses more than ``HEAD_BYTES`` without data of a body."""
         unparsed: Any = memoryview(data)
         while unparsed and not self.transport.is_closing():
-            self._parsed_bytes = len(unparsed)
-            super().data_received(unparsed)
+            piece = unparsed[:_PIECE]
+            self._parsed_bytes = len(piece)
+            super().data_received(piece)
             unparsed = unparsed[self._parsed_bytes :]
-        self._bytes_without_body += len(data)  # may include the end of a body, at most one received block
-        if self._bytes_without_body > HEAD_BYTES and not self.transport.is_closing():
+            self._bytes_without_body += self._parsed_bytes  # may include the end of a body, at most one piece
+            if self._bytes_without_body > HEAD_BYTES:
+                self._refuse_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Refuses more than ``HEAD_LINES``."""
+        super().on_header(name, value)
+        if len(self.headers) > HEAD_LINES:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
             self.transport.write(_HEAD_TOO_LARGE)
             self.transport.close()
 
@@ -89,7 +119,8 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Stops the timer of the head."""
+        """Stops the timer of the head, and starts the count of bytes that are no data of a body."""
+        self._bytes_without_body = 0
         self._stop_timer()
         before = self.cycle
         super().on_headers_complete()
