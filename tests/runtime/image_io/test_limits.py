@@ -5,8 +5,10 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +357,40 @@ def test_no_picture_takes_more_than_500_megabytes(
     assert int(done.stdout) * 1024 < 500e6
     assert ("refused as a decompression bomb" in done.stderr) == (excess > 0)
     assert done.stderr.count("\n") == (excess > 0)
+
+
+def directory_of_copies(entries: list[tuple[int, int, int, int]], content: bytes) -> bytes:
+    """A TIFF file whose directory has these entries, the content, and 2,000 tags whose values all are a megabyte of it."""
+    start = 8 + 2 + 12 * (len(entries) + 2000) + 4
+    entries = [(tag, kind, count, value or start) for tag, kind, count, value in entries]
+    entries += [(1000 + number, 1, 1_000_000, start) for number in range(2000)]
+    table = b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+    return struct.pack("<2sHLH", b"II", 42, 8, len(entries)) + table + bytes(4) + content.ljust(1_000_000, b"\1")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG", "WEBP", "AVIF"])
+def test_tags_that_all_have_the_same_value(kind: str) -> None:
+    """Pillow refuses them since its version 13; before, a file of a megabyte took gigabytes."""
+    if kind in ("WEBP", "AVIF") and not features.check(kind.lower()):
+        pytest.skip(f"needs a Pillow that writes {kind}")
+    if kind == "TIFF":
+        entries = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 0)]
+        data = directory_of_copies([*entries, (277, 3, 1, 1), (278, 4, 1, 8), (279, 4, 1, 64)], bytes(64))
+    elif kind == "JPEG":
+        data, exif = saved(Image.new("L", (8, 8)), kind), directory_of_copies([], b"")
+        parts = [exif[start : start + 65_000] for start in range(0, len(exif), 65_000)]
+        segments = [b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts]
+        data = data[:2] + b"".join(segments) + data[2:]
+    else:
+        with warnings.catch_warnings(action="ignore"):  # of writing AVIF
+            data = saved(Image.new("L", (8, 8)), kind, exif=b"Exif\0\0" + directory_of_copies([], b""))
+    tracemalloc.start()
+    try:
+        with suppress(ImageError):
+            open_image(data)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of its memory in /proc")
