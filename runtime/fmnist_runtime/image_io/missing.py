@@ -21,6 +21,8 @@ def describe_missing(name: str) -> str | None:
     scheme, mark, rest = name.partition(":")
     if mark and (scheme.lower() == "data" or (scheme.isalpha() and rest.startswith("//"))):
         return _describe_address(scheme.lower(), rest)
+    if any("\udc80" <= letter <= "\udcff" for letter in name):  # bytes that are not UTF-8, by ``surrogateescape``
+        return "not UTF-8, the encoding of names on most systems; save a list of paths as UTF-8"
     if len(name) > 1 and name[0] in _OPENING_QUOTES and name[-1] in _CLOSING_QUOTES:
         return "the quotes are part of the name; remove them"
     if name[0] == "~":

@@ -34,6 +34,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("‘none.jpg’", "the quotes are part of the name"),
         ("photo 2.jpg,Trouser", "a row of a table"),
         ('"photo 2.jpg";Trouser', "a row of a table"),
+        (os.fsdecode(b"gro\xdf.jpg"), "not UTF-8, the encoding of names"),
         ("photo", "a name with spaces needs quotes: 'photo 2.jpg'"),
     ],
 )
