@@ -1,6 +1,7 @@
 """Settings of all tests, and a last line that names what this machine lacks for some of them."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ SLOW = """
     export/c/test_compilers export/c/test_every_network export/c/test_layers export/c/test_processors
     export/quantization/test_fallback export/quantization/test_qat export/quantization/test_quantize
     export/test_artifacts export/test_cli export/test_every_model export/test_faults export/test_model_card
-    export/test_pipeline export/test_variants
+    export/test_pipeline export/test_space export/test_variants
     integration/ runtime/serve/test_abuse runtime/serve/test_processes runtime/test_long_use
     runtime/workers/test_pool
     train/evaluation/test_evaluate train/evaluation/test_explore train/evaluation/test_plots train/recipes/test_options
@@ -39,6 +40,16 @@ TOOLS: dict[tuple[str, ...], str] = {
     ("/usr/share/datasets/fashion-mnist",): "dataset-fashion-mnist",
 }
 """Programs, or files, that some tests need, by any of their names; and the Debian package that brings each."""
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Limits every file that this process writes to 16 KiB, as ``ulimit -f`` does; writing fails as on a full disk."""
+    resource = pytest.importorskip("resource", reason="needs the limits of POSIX")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

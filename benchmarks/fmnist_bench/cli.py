@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,6 +108,7 @@ def _measure(chosen: Namespace) -> dict[str, Any]:
     from fmnist_bench.report import score_answers
     from fmnist_runtime.cpus import available_cpus
     from fmnist_runtime.machine import describe_machine
+    from fmnist_train.files import temporary_folder
 
     files = find_files(chosen.model, chosen.float_model, chosen.checkpoint)
     plan = Plan(threads=tuple(sorted({1, available_cpus()})))
@@ -116,8 +116,8 @@ def _measure(chosen: Namespace) -> dict[str, Any]:
         plan = Plan(rounds=4, calls=200, seconds=0, paced=3, starts=2, batches=(1, 32))
     images, labels = _test_images(files.int8, quick=chosen.quick)
     table = LiveTable()
-    with tempfile.TemporaryDirectory() as folder, contextlib.closing(table):
-        results = Measurement(_contestants(chosen), plan, Path(folder), table.update).run(files, images)
+    with temporary_folder() as folder, contextlib.closing(table):
+        results = Measurement(_contestants(chosen), plan, folder, table.update).run(files, images)
     score_answers(results, REFERENCE, labels)
     return {"machine": describe_machine(), "test_images": len(labels or []), "results": results}
 

@@ -1,17 +1,15 @@
 """Evaluation of exported variants against the PyTorch reference: accuracy, agreement and latency."""
 
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from fmnist_export.graph import quiet_session
+from fmnist_export.graph import optimized
 from fmnist_export.inspection import read_executed
 from fmnist_export.latency import measure_latency
 from fmnist_export.variants import Variant
@@ -95,10 +93,8 @@ class Evaluator:
 
     def _load(self, variant: Variant) -> _Loaded:
         if variant not in self._loaded:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "optimized.onnx"
-                session = quiet_session(variant.model.SerializeToString(), threads=1, save_to=path)
-                operators = dict(Counter(node.operator for node in read_executed(path)))
+            session, graph = optimized(variant.model.SerializeToString(), threads=1)
+            operators = dict(Counter(node.operator for node in read_executed(graph)))
             classifier = Classifier(
                 session, Metadata(self._labels, precision="", temperature=1.0, reject=None, document={})
             )

@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.shape_inference import InferenceError
 
 from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
+from fmnist_train.files import temporary_folder
 
 __all__ = [
     "GraphIndex",
@@ -23,6 +24,7 @@ __all__ = [
     "drop_unused",
     "inner_values",
     "layers",
+    "optimized",
     "quiet_session",
     "tensor_values",
     "weighted_nodes",
@@ -185,6 +187,22 @@ def quiet_session(
     return onnxruntime.InferenceSession(
         data, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled_optimizers)
     )
+
+
+def optimized(data: bytes, **options: Any) -> tuple[onnxruntime.InferenceSession, bytes]:
+    """Loads a model like ``quiet_session``, and returns the session and the graph that onnxruntime has optimized, as a file.
+
+    Args:
+        data: Contents of a model file.
+        options: Further arguments of ``quiet_session``.
+
+    Raises:
+        OSError: There is no space for the file, which onnxruntime can only write into a folder.
+    """
+    with temporary_folder() as folder:
+        path = folder / "optimized"
+        session = quiet_session(data, save_to=path, **options)
+        return session, path.read_bytes()
 
 
 def tensor_values(

@@ -1,7 +1,6 @@
 """Description of a model file: metadata, layers, and the nodes that onnxruntime executes on this processor."""
 
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from fmnist_export.graph import layers, quiet_session
+from fmnist_export.graph import layers, optimized
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import MALFORMED, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
@@ -85,14 +84,15 @@ def executed_nodes(data: bytes) -> list[Executed]:
 
     Raises:
         ModelError: onnxruntime cannot optimize the model.
+        OSError: There is no space for temporary files.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimized.onnx"
-        try:
-            quiet_session(data, save_to=path)
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ModelError(f"onnxruntime cannot optimize the model: {first_line(error)}") from error
-        return read_executed(path)
+    try:
+        graph = optimized(data)[1]
+    except OSError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise ModelError(f"onnxruntime cannot optimize the model: {first_line(error)}") from error
+    return read_executed(graph)
 
 
 def executed_operators(data: bytes) -> Counter[str]:
@@ -100,9 +100,9 @@ def executed_operators(data: bytes) -> Counter[str]:
     return Counter(node.operator for node in executed_nodes(data))
 
 
-def read_executed(path: Path) -> list[Executed]:
-    """Returns the nodes of a graph that onnxruntime optimized and saved, in order."""
-    graph = onnx.load(path).graph
+def read_executed(data: bytes) -> list[Executed]:
+    """Returns the nodes of a graph that onnxruntime optimized (see ``optimized``), in order."""
+    graph = onnx.load_model_from_string(data).graph
     constants = {i.name: tuple(i.dims) for i in graph.initializer}
     integers = {"image"}  # tensors that are known to hold integers
     nodes = []

@@ -1,7 +1,6 @@
 """The export: converts a checkpoint, checks the models, and writes either all files or none."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_runtime.files import check_folder
 from fmnist_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from fmnist_train.data.sources import DataSource, Split, find_dataset, refuse_as_output, split_validation
+from fmnist_train.files import temporary_folder
 from fmnist_train.training.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
@@ -79,6 +79,7 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
         ConfigError: The output folder has a model that no export wrote, or the data set's images.
         FileError: The output folder cannot be written into.
+        OSError: A file, or the temporary ones, cannot be written, for example because the disk is full.
         GateError: A limit was exceeded; nothing is written.
     """
     folder = options.output or find_checkpoint(checkpoint_path).parent / "export"
@@ -94,9 +95,9 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     variants, evaluation, curve = _pass_gate(
         inputs, variants, evaluation, evaluator, options=options, progress=progress
     )
-    with tempfile.TemporaryDirectory() as staged:
-        report = _write(inputs, variants, evaluation, Path(staged), ort=options.ort) | {"rescue": curve}
-        publish(Path(staged), folder, report)
+    with temporary_folder() as staged:
+        report = _write(inputs, variants, evaluation, staged, ort=options.ort) | {"rescue": curve}
+        publish(staged, folder, report)
     if options.evidence:
         collect_evidence(inputs.checkpoint.path.parent, folder, report)
     return {**report, "folder": str(folder)}

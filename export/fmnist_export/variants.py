@@ -5,16 +5,14 @@ onnxruntime has no float16 kernels for x86-64: it converts and computes in float
 already, so it loads faster. Builds of onnxruntime without the ONNX parser read only this format.
 """
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from fmnist_export.graph import copy_model, quiet_session
+from fmnist_export.graph import copy_model, optimized
 from fmnist_runtime.model_file.integrity import checksum_span, file_checksum
 
 __all__ = ["FILES", "Variant", "to_half", "to_ort"]
@@ -66,16 +64,9 @@ def to_ort(data: bytes) -> bytes:
     The graph is optimized only in ways that are valid on every processor. onnxruntime writes the parts of the file in an order
     that changes from call to call, so two calls give the same model but not the same bytes.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.ort"
-        # This transformer's layouts depend on the width of this processor's registers.
-        quiet_session(
-            data,
-            save_to=path,
-            entries={"session.save_model_format": "ORT"},
-            disabled_optimizers=["NchwcTransformer"],
-        )
-        ort = bytearray(path.read_bytes())
+    # This transformer's layouts depend on the width of this processor's registers.
+    entries, disabled = {"session.save_model_format": "ORT"}, ["NchwcTransformer"]
+    ort = bytearray(optimized(data, entries=entries, disabled_optimizers=disabled)[1])
     span = checksum_span(bytes(ort))
     if span is None:
         raise RuntimeError("onnxruntime wrote an ORT file without the checksum")  # a defect, not an error of the caller

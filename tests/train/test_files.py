@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fmnist_runtime.errors import ConfigError, FileError
 from fmnist_train import files
 from fmnist_train.cli import app
 from fmnist_train.console import run_typer
-from fmnist_train.files import lock_folder, read_object, split_at_section
+from fmnist_train.files import lock_folder, read_object, split_at_section, temporary_folder
 
 QUICK = "--recipe custom --channels 4 --hidden 8 --data sample --epochs 1 --quiet".split()  # noqa: SIM905 (legible)
 HOLD = """
@@ -69,3 +70,42 @@ def test_a_page_in_another_encoding_is_named(encoding: str, tmp_path: Path) -> N
     (tmp_path / "README.md").write_text("für", encoding)
     with pytest.raises(FileError, match=r"README\.md: not UTF-8 text"):
         split_at_section(tmp_path / "README.md", "table", "a command")
+
+
+def fail_among_temporary_files(error: Exception) -> None:
+    with temporary_folder() as folder:
+        (folder / "file").write_bytes(b"content")
+        raise error
+
+
+CAUSED_BY_SPACE = [RuntimeError("Protobuf serialization failed."), OSError("784 requested and 96 written")]
+OTHERS = [FileError("for the user"), MemoryError(), PermissionError(errno.EACCES, "Permission denied", "elsewhere")]
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("error", CAUSED_BY_SPACE, ids=repr)
+def test_a_lack_of_space_behind_an_error_without_a_reason_is_named(error: Exception) -> None:
+    with pytest.raises(OSError, match="File too large") as caught:
+        fail_among_temporary_files(error)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, tempfile.gettempdir())
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("error", OTHERS, ids=repr)
+def test_an_error_with_a_reason_is_not_one_of_space(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        fail_among_temporary_files(error)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("error", CAUSED_BY_SPACE + OTHERS, ids=repr)
+def test_an_error_where_there_is_space_stays(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        fail_among_temporary_files(error)
+    assert caught.value is error
+
+
+def test_temporary_files_are_removed() -> None:
+    with temporary_folder() as folder:
+        (folder / "file").write_bytes(b"content")
+    assert not folder.exists()

@@ -1,4 +1,4 @@
-"""Helper functions for folders, gzipped files, JSON files, sections of Markdown files, and misspelled names."""
+"""Helper functions for folders, temporary files, gzipped files, JSON files, sections of Markdown files, and misspelled names."""
 
 import difflib
 import errno
@@ -7,13 +7,14 @@ import io
 import json
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from fmnist_runtime.errors import ConfigError, DataError, FileError
+from fmnist_runtime.errors import ConfigError, DataError, FileError, FmnistError
 from fmnist_runtime.files import SUBSTITUTE_BYTES, describe_substitute, parse_path, write_atomically
 
 __all__ = [
@@ -27,12 +28,17 @@ __all__ = [
     "open_unpacked",
     "read_object",
     "replace_section",
+    "require_temporary_space",
     "split_at_section",
+    "temporary_folder",
 ]
 
 UNPACKED_LIMIT = 1 << 31
 """Largest size of an unpacked file in bytes: twice Fashion-MNIST as CSV in the longest known format (``numpy.savetxt``).
 A gzip file of 2 MB can unpack to as much, and one of 4 MB to twice that."""
+
+_SPACE = 64
+"""MiB that the folder of temporary files must have room for: 35 times the largest model, and any compiler's files for it."""
 
 _GZIP = b"\x1f\x8b"
 """First bytes of gzip files. Some download programs leave out the extension."""
@@ -108,6 +114,40 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Creates a folder for temporary files, and removes it in the end.
+
+    Raises:
+        OSError: There is no space (see ``require_temporary_space``). onnxruntime, onnx and numpy raise errors without that
+            reason, so it is looked for after any error that has no message for the user.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            yield Path(name)
+        except (FmnistError, MemoryError):
+            raise
+        except Exception as error:
+            if getattr(error, "filename", None) is None:
+                require_temporary_space()
+            raise
+
+
+def require_temporary_space() -> None:
+    """Writes a file of ``_SPACE`` among the temporary files, and removes it.
+
+    Raises:
+        OSError: The disk is full, or a limit on file sizes is reached; ``filename`` is the folder of temporary files.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            for _ in range(_SPACE):
+                file.write(bytes(1 << 20))
+    except OSError as error:
+        error.filename = tempfile.gettempdir()
+        raise
 
 
 def is_folder(path: Path) -> bool:

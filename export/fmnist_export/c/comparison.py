@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from fmnist_export.evaluation import all_logits
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import GateError, reason_of
 from fmnist_runtime.files import write_together
+from fmnist_train.files import require_temporary_space, temporary_folder
 
 __all__ = ["BUILDS", "compare_with_onnxruntime", "compile_harness", "find_compiler", "run_harness", "write_files"]
 
@@ -51,12 +51,13 @@ def compare_with_onnxruntime(
 
     Raises:
         GateError: The C does not compile, or a logit differs in any bit.
+        OSError: There is no space for temporary files.
     """
     expected = all_logits(classifier, images).astype(np.float32)
     for build, (flags, limit) in BUILDS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            write_files(files, Path(folder))
-            program = compile_harness(Path(folder), prefix, (*compiler, *flags))
+        with temporary_folder() as folder:
+            write_files(files, folder)
+            program = compile_harness(folder, prefix, (*compiler, *flags))
             found = run_harness((str(program),), images[:limit], len(classifier.labels))
         wrong = np.flatnonzero((found.view(np.uint32) != expected[:limit].view(np.uint32)).any(axis=1))
         if len(wrong):
@@ -76,6 +77,7 @@ def compile_harness(folder: Path, prefix: str, command: Sequence[str]) -> Path:
 
     Raises:
         GateError: The compiler fails; the message contains the first line of its output.
+        OSError: The compiler fails, and there is no space for its temporary files.
     """
     harness, program = folder / "harness.c", folder / "harness"
     harness.write_text((resources.files(__package__) / "templates" / "harness.c").read_text("utf-8"), "utf-8")
@@ -83,8 +85,10 @@ def compile_harness(folder: Path, prefix: str, command: Sequence[str]) -> Path:
     defines = [f'-DMODEL_HEADER="{prefix}.h"', f"-DMODEL_CLASSIFY={prefix}_classify"]
     defines += [f"-DMODEL_{size}={macro}_{size}" for size in ("PIXELS", "CLASSES")]
     sources = [str(harness), str(folder / "src" / f"{prefix}.c")]
-    done = _run([*command, *defines, f"-I{folder / 'src'}", *sources, "-o", str(program), "-lm"])
+    arguments = [*command, *defines, f"-I{folder / 'src'}", *sources, "-o", str(program), "-lm"]
+    done = _run(arguments, environment={"TMPDIR": str(folder)})  # Python chooses another folder where that one is full
     if done.returncode:
+        require_temporary_space()  # compilers name the reason in the user's language, or not at all
         message = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[0]
         raise GateError(f"the C of {prefix} does not compile with {command[0]}: {message}")
     return program
@@ -110,8 +114,11 @@ def run_harness(command: Sequence[str], images: np.ndarray, classes: int) -> np.
     return np.frombuffer(done.stdout, np.float32).reshape(len(images), classes)
 
 
-def _run(command: Sequence[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def _run(
+    command: Sequence[str], data: bytes = b"", environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    variables = {**os.environ, **(environment or {})}
     try:
-        return subprocess.run(command, input=data, capture_output=True, check=False, timeout=_TIMEOUT)
+        return subprocess.run(command, input=data, capture_output=True, check=False, timeout=_TIMEOUT, env=variables)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GateError(f"{command[0]} could not be run: {reason_of(error)}") from error

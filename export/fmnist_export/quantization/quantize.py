@@ -12,9 +12,7 @@ the int8 graph starts with a DequantizeLinear, which onnxruntime fuses into the 
 import contextlib
 import io
 import logging
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +34,7 @@ from fmnist_export.quantization.qdq_graph import (
 from fmnist_export.quantization.rounding import fit_rounding
 from fmnist_export.settings import QuantizationSettings
 from fmnist_train.data.splits import arrays_sha256
+from fmnist_train.files import temporary_folder
 
 __all__ = ["describe_calibration", "quantize"]
 
@@ -93,8 +92,8 @@ def describe_calibration(images: np.ndarray, settings: QuantizationSettings) -> 
 
 def _to_integers(model: ModelProto, images: np.ndarray, settings: QuantizationSettings) -> ModelProto:
     """Runs onnxruntime's quantizer, then adapts the graph to raw pixels and float logits."""
-    with tempfile.TemporaryDirectory() as folder, _silence_quantizer():
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+    with temporary_folder() as folder, _silence_quantizer():
+        source, target = folder / "float.onnx", folder / "int8.onnx"
         onnx.save(model, source)
         quantize_static(
             source,
