@@ -22,7 +22,13 @@ from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, re
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_comments, drop_long_text
-from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF, is_raw, prepare_tiff
+from fmnist_runtime.image_io.tiff import (
+    THUMBNAIL_FIRST,
+    UNREADABLE_TIFF,
+    is_raw,
+    prepare_tiff,
+    starts_with_thumbnail,
+)
 from fmnist_runtime.image_io.unsupported import RAW_FILE, describe_jpeg, describe_unsupported, heif_is_readable
 
 __all__ = ["BinaryReader", "Picture", "is_picture", "open_image"]
@@ -231,6 +237,8 @@ def _open(data: bytes) -> Image.Image:
     refuse_many_pieces(data)
     if is_raw(data):  # Pillow would read its preview
         raise ImageError(RAW_FILE)
+    if starts_with_thumbnail(data):
+        raise ImageError(THUMBNAIL_FIRST)
     if data.startswith(b"\xff\xd8\xff"):  # also MPO, a JPEG with several images: the first one is the photo
         from PIL.JpegImagePlugin import JpegImageFile
 

@@ -2,27 +2,46 @@
 
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from typing import Literal
 
 from PIL import Image, _imaging
 
 from fmnist_runtime.errors import ImageError
 
-__all__ = ["UNREADABLE_TIFF", "count_pieces", "is_raw", "is_tiff", "piece_size", "prepare_tiff", "sample_bytes"]
+__all__ = [
+    "THUMBNAIL_FIRST",
+    "UNREADABLE_TIFF",
+    "count_pieces",
+    "is_raw",
+    "is_tiff",
+    "piece_size",
+    "prepare_tiff",
+    "sample_bytes",
+    "starts_with_thumbnail",
+]
+
+THUMBNAIL_FIRST = "a TIFF whose first image is a thumbnail; export it as JPEG or PNG"
 
 UNREADABLE_TIFF = "a damaged or truncated TIFF, or one of a kind that Pillow does not read; export it as PNG or JPEG"
 """Error message: Pillow's own errors do not distinguish the two. It lacks floats in color, and 64 bits."""
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 277, 284, 2
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 273, 278, 322, 323, 324
 """Tags and a value of TIFF 6.0, sections 3, 10 and 15."""
-_SUBFILE_TYPE, _WIDTH, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 256, 262, 330, 50706
+_SUBFILE_TYPE, _WIDTH, _COMPRESSION, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 256, 259, 262, 330, 50706
 _REDUCED = 1
 """Bit of the subfile type of an image that is a reduced version of another one in the file."""
 _SENSOR_DATA = (32803, 34892)
 """Photometric interpretations of a sensor's pixels (ISO 12234-2, TIFF/EP) and of linear colors (DNG 1.4)."""
+_RAW_COMPRESSIONS = (262, 32767, 32769, 32770, 32772, 34713, 65000, 65535)
+"""Compressions of Kodak, Sony, Epson, Samsung (two), Nikon, Kodak and Pentax (ExifTool's table of the tag)."""
+_MOST_SUB_DIRECTORIES = 8
+"""Subdirectories that are read: cameras write up to five."""
 _RAW_STARTS = re.compile(rb"II\*\0\x10\0\0\0CR\x02|II\*\0.{4}IIII.waR|MM\0\*.{4}MMMMRaw", re.DOTALL)
 """First bytes of the raw files of Canon (CR2) and Phase One (IIQ), whose first directory is that of an ordinary photo."""
-_INTEGER_BYTES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8}
+_INTEGER_BYTES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 """Size in bytes of each type of integers (TIFF 6.0, section 2, and BigTIFF)."""
 
 
@@ -78,8 +97,7 @@ def count_pieces(data: bytes) -> int:
 def is_raw(data: bytes) -> bool:
     """Returns whether a file is a camera's raw file that is built as a TIFF or BigTIFF, such as DNG, NEF or ARW.
 
-    The first image in most of them is a preview, as small as a thumbnail. An ordinary file with further images in
-    subdirectories, such as a pyramid, has the largest one first.
+    The first image in most of them is a preview, as small as a thumbnail, and a subdirectory has the sensor's data.
 
     Raises:
         struct.error: The file ends in its header.
@@ -87,12 +105,36 @@ def is_raw(data: bytes) -> bool:
     if not is_tiff(data):
         return False
     fields = _read_fields(data)
-    is_preview = _WIDTH not in fields or fields.get(_SUBFILE_TYPE, (0, 0))[1] & _REDUCED
     return (
         _RAW_STARTS.match(data) is not None
         or _DNG_VERSION in fields
-        or fields.get(_PHOTOMETRIC, (0, 0))[1] in _SENSOR_DATA
-        or bool(_SUB_DIRECTORIES in fields and is_preview)
+        or _holds_sensor_data(fields)
+        or (
+            (_WIDTH not in fields or _is_reduced(fields))
+            and any(_holds_sensor_data(fields) for fields in _read_sub_directories(data))
+        )
+    )
+
+
+def starts_with_thumbnail(data: bytes) -> bool:
+    """Returns whether the first image of a TIFF or BigTIFF file is a reduced version of one in a subdirectory.
+
+    Pillow reads no subdirectories. An ordinary file that has some, such as a pyramid, has the largest image first.
+
+    Raises:
+        struct.error: The file ends in its header.
+    """
+    fields = _read_fields(data) if is_tiff(data) else {}
+    return _SUB_DIRECTORIES in fields and _is_reduced(fields)
+
+
+def _is_reduced(fields: dict[int, tuple[int, int]]) -> bool:
+    return bool(fields.get(_SUBFILE_TYPE, (0, 0))[1] & _REDUCED)
+
+
+def _holds_sensor_data(fields: dict[int, tuple[int, int]]) -> bool:
+    return (
+        fields.get(_PHOTOMETRIC, (0, 0))[1] in _SENSOR_DATA or fields.get(_COMPRESSION, (0, 0))[1] in _RAW_COMPRESSIONS
     )
 
 
@@ -113,20 +155,52 @@ def sample_bytes(image: Image.Image) -> float:
     return float(tags.get(_SAMPLES_PER_PIXEL, 1) * max(tags.get(_BITS_PER_SAMPLE, (1,))) / 8)
 
 
-def _read_fields(data: bytes) -> dict[int, tuple[int, int]]:
-    """Returns number of values and value by tag, of the first directory; the largest where a tag is repeated.
+def _read_fields(data: bytes, position: int | None = None) -> dict[int, tuple[int, int]]:
+    """Returns number of values and value by tag, of a directory; the largest where a tag is repeated.
 
     The value of a tag with several values is without meaning.
     """
-    order, large = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
-    start, count, entry, length = ("Q", "Q", "HHQ8s", 20) if large else ("L", "H", "HHL4s", 12)
-    (position,) = struct.unpack_from(order + start, data, 8 if large else 4)
-    (entries,) = struct.unpack_from(order + count, data, position)
-    position += struct.calcsize(order + count)
     fields: dict[int, tuple[int, int]] = {}
-    for number in range(min(entries, 1 << 16)):
-        tag, kind, values, content = struct.unpack_from(order + entry, data, position + number * length)
-        value = int.from_bytes(content[: _INTEGER_BYTES.get(kind, 0)], "little" if order == "<" else "big")
+    for tag, kind, values, content in _read_entries(data, position):
+        value = int.from_bytes(content[: _INTEGER_BYTES.get(kind, 0)], _byte_order(data))
         earlier = fields.get(tag, (0, 0))
         fields[tag] = max(values, earlier[0]), max(value, earlier[1])
     return fields
+
+
+def _read_sub_directories(data: bytes) -> Iterator[dict[int, tuple[int, int]]]:
+    """Yields the fields of the first subdirectories, without those that are cut off."""
+    for place in _sub_directories(data):
+        with suppress(struct.error):
+            yield _read_fields(data, place)
+
+
+def _sub_directories(data: bytes) -> set[int]:
+    """Returns the positions of at most ``_MOST_SUB_DIRECTORIES`` subdirectories of the first directory."""
+    for tag, kind, values, content in _read_entries(data):
+        if tag == _SUB_DIRECTORIES:
+            size, order = _INTEGER_BYTES.get(kind, 0), _byte_order(data)
+            if size * values > len(content):  # the values are elsewhere
+                place = int.from_bytes(content, order)
+                content = data[place : place + size * _MOST_SUB_DIRECTORIES]
+            count = min(values, _MOST_SUB_DIRECTORIES)
+            return {int.from_bytes(content[i * size : (i + 1) * size], order) for i in range(count)}
+    return set()
+
+
+def _byte_order(data: bytes) -> Literal["little", "big"]:
+    return "little" if data[:2] == b"II" else "big"
+
+
+def _read_entries(data: bytes, position: int | None = None) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yields tag, type, number of values and content of each entry of a directory; by default the first one."""
+    order, large = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
+    start, count, entry, length = ("Q", "Q", "HHQ8s", 20) if large else ("L", "H", "HHL4s", 12)
+    if position is None:
+        (position,) = struct.unpack_from(order + start, data, 8 if large else 4)
+    if position > len(data):  # struct itself raises other errors for the largest positions
+        raise struct.error("a directory beyond the end of the file")
+    (entries,) = struct.unpack_from(order + count, data, position)
+    position += struct.calcsize(order + count)
+    for number in range(min(entries, 1 << 16)):
+        yield struct.unpack_from(order + entry, data, position + number * length)

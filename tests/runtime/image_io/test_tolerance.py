@@ -271,11 +271,32 @@ def two_images(first: dict[int, int], start: bytes = b"II*\0", dng: bool = False
     return head.ljust(24, b"\0") + bytes(range(64)) + tiff_fields(*fields)
 
 
+def with_subdirectory(first: dict[int, int], sub: dict[int, int], *, places: int = 1) -> bytes:
+    """A TIFF file as ``two_images`` writes it, with a subdirectory of a few tags; with several places, its last one."""
+    data = two_images({**first, 330: 0})
+    end = len(data) + (4 * places if places > 1 else 0)
+    entry = struct.pack("<HHL", 330, 4, places)
+    data = data.replace(struct.pack("<HHLL", 330, 4, 1, 0), entry + struct.pack("<L", len(data) if places > 1 else end))
+    data += struct.pack(f"<{places}L", *[88] * (places - 1), end) if places > 1 else b""
+    return data + tiff_fields(*[(tag, 4, struct.pack("<L", value)) for tag, value in sorted(sub.items())])
+
+
+def big_tiff(place: int, photometric: int) -> bytes:
+    """A BigTIFF file of a thumbnail, which points at a subdirectory; that at byte 96 states a photometric interpretation."""
+    entries = struct.pack("<HHQQHHQQ", 254, 4, 1, 1, 330, 18, 1, place)
+    first = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2) + entries
+    return first.ljust(96, b"\0") + struct.pack("<QHHQQ", 1, 262, 3, 1, photometric) + bytes(8)
+
+
+NO_IMAGE = {256: -1, 257: -1, 273: -1, 278: -1, 279: -1}
 RAW_FILES = {
     "DNG": two_images({254: 1, 330: 88}, dng=True),
     "DNG without a preview": two_images({254: 0}, dng=True),
-    "a preview and the sensor's image": two_images({254: 1, 330: 88}),
-    "no image but in a subdirectory": two_images({256: -1, 257: -1, 273: -1, 278: -1, 279: -1, 330: 88}),
+    "a preview and the sensor's image": with_subdirectory({254: 1}, {262: 32803}),
+    "the sensor's image is the last of three": with_subdirectory({254: 1}, {262: 32803}, places=3),
+    "BigTIFF": big_tiff(96, 32803),
+    "a compression of cameras": with_subdirectory({254: 1}, {259: 34713, 262: 1}),
+    "no image but in a subdirectory": with_subdirectory(NO_IMAGE, {262: 32803}),
     "the sensor's image alone": two_images({262: 32803}),
     "linear colors": two_images({262: 34892}),
     "CR2": b"II*\0\x10\0\0\0CR\2\0" + bytes(4) + two_images({273: 40})[88:],
@@ -289,6 +310,22 @@ def test_a_raw_file_is_refused_although_its_preview_could_be_read(kind: str, tmp
     for source in (RAW_FILES[kind], tmp_path / "photo.jpg"):
         with pytest.raises(ImageError, match=r"^a camera's raw file; export it as JPEG or PNG$"):
             open_image(source)
+
+
+@pytest.mark.parametrize("places", [1, 3, 1000])
+@pytest.mark.parametrize("photometric", [0, 1, 2])
+def test_a_thumbnail_before_an_ordinary_image_is_named(places: int, photometric: int) -> None:
+    data = with_subdirectory({254: 1}, {256: 80, 257: 80, 259: 5, 262: photometric}, places=places)
+    with pytest.raises(ImageError, match=r"^a TIFF whose first image is a thumbnail; export it as JPEG or PNG$"):
+        open_image(data)
+
+
+@pytest.mark.parametrize("place", [0, 5, 96, 1 << 20, (1 << 32) - 1, (1 << 63) - 1, (1 << 64) - 1])
+def test_a_subdirectory_may_be_anywhere(place: int) -> None:
+    files = [big_tiff(place, 2)] + ([two_images({254: 1, 330: place})] if place < 1 << 32 else [])
+    for data in files:
+        with pytest.raises(ImageError, match=r"^a TIFF whose first image is a thumbnail"):
+            open_image(data)
 
 
 @pytest.mark.parametrize("first", [{}, {254: 1}, {254: 0, 330: 88}, {330: 88}, {254: 2, 330: 88}], ids=str)
