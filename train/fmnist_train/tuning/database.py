@@ -103,7 +103,9 @@ def _file_url(path: Path) -> str:
 
 def _study_error(place: str, error: Exception) -> CheckpointError:
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause})")
+    # SQLite's "disk I/O error" and "database or disk is full"
+    advice = "; make space there, or raise the limit on file sizes (ulimit -f)" if "disk" in cause else ""
+    return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause}){advice}")
 
 
 def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:
