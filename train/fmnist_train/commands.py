@@ -127,7 +127,11 @@ def tune(
     output: Annotated[
         Path | None,
         path_option(
-            "--output", "-o", help="Folder of the study.", show_default="runs/tune-<recipe>", rich_help_panel="Study"
+            "--output",
+            "-o",
+            help="Folder of the study.",
+            show_default="runs/tune-<recipe>[-<data>]",
+            rich_help_panel="Study",
         ),
     ] = None,
     storage: Annotated[

@@ -40,7 +40,7 @@ class RunOptions(DataOptions):
         None,
         "Run folder.",
         names=("--output", "-o"),
-        show_default="runs/<recipe>-seed<n>",
+        show_default="runs/<recipe>[-<data>]-seed<n>",
         panel="Run",
     )
     seed: int = setting(0, "Seed of all random draws.", ge=0, le=2**32 - 1, show_default=True, panel="Run")
