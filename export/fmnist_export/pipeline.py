@@ -25,6 +25,7 @@ from fmnist_export.variants import Variant, to_half
 from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_runtime.files import check_folder
 from fmnist_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from fmnist_train.data.seen import report_seen, stored_seen
 from fmnist_train.data.sources import DataSource, Split, find_dataset, refuse_as_output, split_validation
 from fmnist_train.files import temporary_folder
 from fmnist_train.training.run import SPLIT_SEED
@@ -111,13 +112,15 @@ def _prepare(checkpoint_path: Path, options: ExportOptions) -> _Inputs:
     if list(source.labels) != labels:
         raise CheckpointError(f"{checkpoint.path} was trained on other classes than {source.name} has; name its --data")
     train, validation = _splits(checkpoint, source)
+    test = source.load("test")
+    report_seen(test, stored_seen(checkpoint.info, checkpoint.path), source.origin)
     temperature, reject = calibrate(checkpoint, validation, options.reject_score)
     return _Inputs(
         checkpoint=checkpoint,
         dataset=source.name,
         labels=labels,
         validation=validation,
-        test=source.load("test"),
+        test=test,
         calibration_images=_calibration_images(train, options.quantization),
         temperature=temperature,
         reject=reject,

@@ -101,8 +101,8 @@ def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsy
     assert "must contain these two lines, each once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
-def write_things(folder: Path) -> None:
-    rng = np.random.default_rng(0)
+def write_things(folder: Path, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
     for name, level in (("sofa", 60), ("lamp", 180)):
         (folder / name).mkdir(parents=True)
         for number in range(12):
@@ -163,6 +163,39 @@ def test_test_images_that_training_has_seen_give_a_warning(
     call("--recipe", "batchnorm", "--epochs", 1, "--data-dir", folder, "-o", tmp_path / "run", "--quiet")
     warning = f"{folder}: test images that training has seen: {copied} of 30; the accuracy is too high"
     assert (warning in caplog.messages) is bool(copied) and ("has seen" in caplog.text) is bool(copied)
+
+
+FEW = ("--recipe", "custom", "--epochs", "1", "--channels", "4", "--hidden", "8", "--quiet")
+
+
+def test_test_images_of_an_earlier_training_give_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Photos may move from one split to the other between two commands."""
+    from fmnist_export.pipeline import ExportOptions, export
+    from fmnist_export.settings import Limits
+
+    monkeypatch.chdir(tmp_path)
+    write_things(Path("things/train"))
+    write_things(Path("things/test"), seed=1)
+    data = ("--data", "things")
+    call(*FEW, *data, "-o", "run")
+    options = ExportOptions(data="things", limits=Limits(100, 100, 100, 0, 0))
+    call("evaluate", "run", *data)
+    export(Path("run"), options)
+    assert seen_lines(caplog) == []
+    for number in range(3):
+        Path(f"things/train/lamp/{number}.bmp").rename(f"things/test/lamp/moved{number}.bmp")
+    call("evaluate", "run", *data)
+    export(Path("run"), options)
+    call("compare", "custom", *data, "--reuse-only", "--ensemble", "run")
+    call(*FEW, *data, "-o", "next", "--start", "run")  # its first weights have seen them
+    call("evaluate", "next", *data)
+    assert seen_lines(caplog) == ["things: test images that training has seen: 3 of 27; the accuracy is too high"] * 5
+
+
+def seen_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [line for line in caplog.messages if "has seen" in line]  # PyTorch's exporter logs, too
 
 
 def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(

@@ -15,6 +15,7 @@ from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import Checkpoint, is_finished, is_share, load_checkpoint, read_metrics
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
+from fmnist_train.data.seen import report_seen
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
@@ -204,6 +205,7 @@ def _ensemble(runs: tuple[Path, ...], source: DataSource, test: Split) -> dict[s
     for run, model in zip(runs, models, strict=True):
         if model.labels != source.labels:
             raise ConfigError(f"the classes of {run} differ from those of {source.name}")
+    report_seen(test, np.concatenate([model.seen for model in models]), source.origin)
     probabilities = np.mean([softmax(model.logits(test.images), model.temperature) for model in models], axis=0)
     correct = int((probabilities.argmax(axis=1) == test.labels).sum())
     seconds = [read_metrics(run)["training_seconds"] for run in runs if (run / "metrics.json").exists()]

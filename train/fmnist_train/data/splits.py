@@ -13,7 +13,6 @@ from fmnist_runtime.spec import IMAGE_SIZE
 __all__ = [
     "Split",
     "arrays_sha256",
-    "count_common",
     "describe_classes",
     "list_classes",
     "split_validation",
@@ -50,12 +49,6 @@ class Split:
     def take(self, indices: np.ndarray) -> "Split":
         """Returns a copy of the images and labels at these positions, int ``[M]`` or bool ``[N]``."""
         return Split(self.images[indices], self.labels[indices])
-
-
-def count_common(images: np.ndarray, others: np.ndarray) -> int:
-    """Returns how many of the images uint8 ``[N, 28, 28]`` are, pixel for pixel, among the others, uint8 ``[M, 28, 28]``."""
-    known = {image.tobytes() for image in others}
-    return sum(image.tobytes() in known for image in images)
 
 
 def describe_classes(labels: np.ndarray, class_names: Sequence[str]) -> str:

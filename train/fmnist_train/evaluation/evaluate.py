@@ -11,6 +11,7 @@ from sklearn.metrics import classification_report
 from fmnist_runtime.console import counted
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.files import write_atomically
+from fmnist_train.data.seen import report_seen
 from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.data.splits import list_classes
 from fmnist_train.evaluation.gallery import (
@@ -55,6 +56,7 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
             f"{list_classes(source.labels)}"
         )
     test = source.load("test")
+    report_seen(test, model.seen, source.origin)
     logits = model.logits(test.images)
     probabilities = softmax(logits, model.temperature)
     metrics = classification_metrics(logits, test.labels, model.labels, model.temperature)

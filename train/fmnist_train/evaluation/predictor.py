@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.data.seen import stored_seen
 from fmnist_train.evaluation.inference import predict_logits
 
 __all__ = ["Predictor", "open_predictor"]
@@ -30,6 +31,8 @@ class Predictor:
     """``probabilities = softmax(logits / temperature)``."""
     sha256: str
     """SHA-256 of the file."""
+    seen: np.ndarray
+    """Hashes of the images it was trained on, uint64 ``[N]`` (see ``hash_images``); empty if they are unknown."""
     logits: Callable[[np.ndarray], np.ndarray]
     """Function from uint8 ``[N, 28, 28]`` to float32 ``[N, classes]``."""
 
@@ -53,6 +56,7 @@ def _open_checkpoint(path: Path) -> Predictor:
         labels=tuple(checkpoint.info["labels"]),
         temperature=1.0,
         sha256=checkpoint.sha256,
+        seen=stored_seen(checkpoint.info, checkpoint.path),
         logits=lambda images: predict_logits(checkpoint.model, images),
     )
 
@@ -74,5 +78,6 @@ def _open_onnx(path: Path) -> Predictor:
         labels=metadata.labels,
         temperature=metadata.temperature,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        seen=np.empty(0, np.uint64),
         logits=logits,
     )

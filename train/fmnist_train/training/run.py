@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import logging
 import math
 import platform
 import signal
@@ -19,11 +18,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from fmnist_runtime.errors import CheckpointError, ConfigError, printable
+from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint
-from fmnist_train.data.sources import DataSource, Split, cache_folder, find_dataset, refuse_as_output, split_validation
-from fmnist_train.data.splits import count_common, describe_classes
+from fmnist_train.data.seen import describe_seen, hash_images, report_seen, stored_seen
+from fmnist_train.data.sources import (
+    PUBLISHED,
+    DataSource,
+    Split,
+    cache_folder,
+    find_dataset,
+    refuse_as_output,
+    split_validation,
+)
+from fmnist_train.data.splits import describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
@@ -49,8 +57,6 @@ __all__ = [
     "stop_on_interrupt",
     "train",
 ]
-
-logger = logging.getLogger(__name__)
 
 SPLIT_SEED = 20170828
 """Seed of the validation split, which is the same for all seeds of a recipe. A smaller split is a subset of a larger one, so
@@ -89,9 +95,16 @@ class RunInputs:
             seed=options.seed,
             device=device,
             mixed_precision=options.mixed_precision,
-            description={"labels": list(self.source.labels), "dataset": self.source.name},
+            description={"labels": list(self.source.labels), "dataset": self.source.name, **self._seen(options)},
             **self.others,
         )
+
+    def _seen(self, options: RunOptions) -> dict[str, str]:
+        """Returns the description of the images of this training, and of the training of its first weights."""
+        own = [] if options.data in PUBLISHED else [hash_images(self.train.images), hash_images(self.validation.images)]
+        start = self.others["start"]
+        earlier = [] if start is None else [stored_seen(start.info, start.path)]
+        return describe_seen(np.concatenate([np.empty(0, np.uint64), *own, *earlier]))
 
 
 def fit_batch_size(recipe: Recipe, images: int) -> Recipe:
@@ -235,11 +248,8 @@ def evaluate_checkpoint(
     """
     checkpoint = load_checkpoint(folder)
     test = source.load("test")
-    if common := count_common(test.images, seen):
-        where = printable(source.origin)
-        logger.warning(
-            "%s: test images that training has seen: %d of %d; the accuracy is too high", where, common, len(test)
-        )
+    known = np.concatenate([hash_images(seen), stored_seen(checkpoint.info, checkpoint.path)])
+    report_seen(test, known, source.origin)
     logits = predict_logits(checkpoint.model.to(device), test.images)
     metrics = {
         **{key: checkpoint.info[key] for key in ("model", "recipe", "seed", "epoch", "dataset", "validation")},

@@ -1,0 +1,68 @@
+"""Hashes of the images that a network was trained on, by which later tests find such images among their own.
+
+A checkpoint contains the hashes of own data sets, whose splits may change. The published data sets are fixed.
+"""
+
+import base64
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist_runtime.console import printable
+from fmnist_runtime.errors import MALFORMED, CheckpointError
+from fmnist_train.data.splits import Split
+
+__all__ = ["describe_seen", "hash_images", "report_seen", "stored_seen"]
+
+logger = logging.getLogger(__name__)
+
+_KEY = "seen"
+"""Key of a checkpoint's description."""
+_MOST = 200_000
+"""Largest number of hashes in a checkpoint, which is written after each better epoch: 2 MB as text."""
+
+
+def hash_images(images: np.ndarray) -> np.ndarray:
+    """Computes the first 8 bytes of the SHA-256 of each image, uint64 ``[N]``, from uint8 ``[N, 28, 28]``."""
+    return np.frombuffer(b"".join(hashlib.sha256(image.tobytes()).digest()[:8] for image in images), "<u8")
+
+
+def describe_seen(hashes: np.ndarray) -> dict[str, str]:
+    """Returns the entry of a checkpoint's description for hashes uint64 ``[N]``; empty for none or over 200,000."""
+    known = np.unique(hashes)
+    return {_KEY: base64.b64encode(known.astype("<u8").tobytes()).decode()} if 0 < len(known) <= _MOST else {}
+
+
+def stored_seen(info: Mapping[str, Any], path: Path) -> np.ndarray:
+    """Returns the hashes in a checkpoint's description, uint64 ``[N]``; empty if it has none, as in earlier versions.
+
+    Args:
+        info: Description.
+        path: File of the description, for the message.
+
+    Raises:
+        CheckpointError: The entry is damaged.
+    """
+    try:
+        return np.frombuffer(base64.b64decode(info.get(_KEY, ""), validate=True), "<u8")
+    except MALFORMED as error:
+        raise CheckpointError(f"{path}: its description is damaged: '{_KEY}' is no list of hashes") from error
+
+
+def report_seen(test: Split, seen: np.ndarray, origin: str) -> None:
+    """Warns about test images that training has seen.
+
+    Args:
+        test: Test split.
+        seen: Hashes of the images of training and validation, uint64 ``[N]``.
+        origin: Folder of the data set.
+    """
+    if common := int(np.isin(hash_images(test.images), seen).sum()):
+        where, count = printable(origin), len(test)
+        logger.warning(
+            "%s: test images that training has seen: %d of %d; the accuracy is too high", where, common, count
+        )
