@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.checkpoint import load_checkpoint, read_metrics
+from fmnist_train.checkpoint import load_checkpoint, read_metrics, read_tensors, write_tensors
 from fmnist_train.cli import app
 from fmnist_train.comparison.compare import _exported
 from fmnist_train.comparison.table import SECTION
@@ -196,6 +196,44 @@ def test_test_images_of_an_earlier_training_give_a_warning(
 
 def seen_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [line for line in caplog.messages if "has seen" in line]  # PyTorch's exporter logs, too
+
+
+@pytest.mark.parametrize("change", ["other", "added", "fewer"])
+def test_compare_takes_no_run_of_other_images(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_things(Path("things"))
+    once = ("compare", "custom", "--data", "things", "--epochs", "1")
+    call(*once)
+    if change == "fewer":  # smaller batches fit them, which once made it another recipe
+        for file in (file for file in Path("things").rglob("*.bmp") if int(file.stem) >= 6):
+            file.unlink()
+    elif change == "other":
+        shutil.rmtree("things")
+        write_things(Path("things"), seed=1)
+    else:
+        for number in range(3):
+            Image.new("L", (28, 28), 90 + number).save(f"things/sofa/new{number}.bmp")
+    capsys.readouterr()
+    assert run_typer(app, args=[*once]) == 2
+    message = f"error: {Path('runs/custom-things-seed0')} was trained on other images of things: give another --runs"
+    assert message in capsys.readouterr().err
+    assert run_typer(app, args=[*once, "--reuse-only", "--output", "other"]) == 1
+    assert "no finished run under 'runs'" in capsys.readouterr().err
+    call(*once, "--runs", "others")
+
+
+def test_compare_takes_runs_whose_images_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_things(Path("things"))
+    once = ("compare", "custom", "--data", "things", "--epochs", "1", "--json")
+    rows = json.loads(call(*once))
+    state = Path("runs/custom-things-seed0/last.safetensors")
+    tensors, info = read_tensors(state)
+    del info["data_sha256"]  # as earlier versions wrote it
+    write_tensors(state, tensors, info)
+    assert [row["accuracy"] for row in json.loads(call(*once))] == [row["accuracy"] for row in rows]
 
 
 def test_few_pictures_get_smaller_batches_unless_their_size_was_chosen(

@@ -31,6 +31,7 @@ __all__ = [
     "is_share",
     "load_checkpoint",
     "newest_run",
+    "read_data_sha256",
     "read_description",
     "read_metrics",
     "read_tensors",
@@ -205,6 +206,16 @@ def read_description(run: Path) -> Mapping[str, Any]:
     _, info = read_tensors(path)
     _check_types(path, info)
     return _Description(path, info)
+
+
+def read_data_sha256(run: Path) -> str | None:
+    """Returns ``splits_sha256`` of a run's data; None if it is unknown, as of earlier versions and of averages.
+
+    Raises:
+        CheckpointError: The file of the last state is damaged.
+    """
+    path = run / "last.safetensors"
+    return read_tensors(path)[1].get("data_sha256") if path.is_file() else None
 
 
 def _check_types(path: Path, info: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
+from fmnist_train.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from fmnist_train.cli import app
 from fmnist_train.data.sources import find_dataset, split_validation
 from fmnist_train.evaluation.inference import predict_logits
@@ -130,6 +130,16 @@ def test_an_average_is_tested_on_the_data_set_of_its_runs(runs: Path, tmp_path: 
             Image.new("L", (28, 28), 60 * number).save(things / label.replace("/", " ") / f"{number}.png")
     with pytest.raises(ConfigError, match="the runs were trained on sample, not on things: name it with --data"):
         average_runs(members, tmp_path / "average", AverageOptions(DataOptions(str(things))), QUIET)
+    assert not (tmp_path / "average").exists()
+
+
+def test_runs_of_other_images_are_refused(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "seed1", tmp_path / "other")
+    state = tmp_path / "other" / "last.safetensors"
+    tensors, info = read_tensors(state)
+    write_tensors(state, tensors, {**info, "data_sha256": "0" * 64})
+    with pytest.raises(ConfigError, match="other was trained on other images of sample: name those with --data"):
+        average_runs([runs / "seed0", tmp_path / "other"], tmp_path / "average", OPTIONS, QUIET)
     assert not (tmp_path / "average").exists()
 
 

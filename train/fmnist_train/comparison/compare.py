@@ -1,6 +1,7 @@
 """Comparison of recipes: one row for each recipe, with figures over its seeds and the accuracy that its author claims."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,19 @@ import numpy as np
 
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
-from fmnist_train.checkpoint import Checkpoint, is_finished, is_share, load_checkpoint, read_metrics
+from fmnist_train.checkpoint import (
+    Checkpoint,
+    is_finished,
+    is_share,
+    load_checkpoint,
+    read_data_sha256,
+    read_metrics,
+)
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.seen import report_seen
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
+from fmnist_train.data.splits import splits_sha256
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
 from fmnist_train.files import read_object, split_at_section
@@ -79,6 +88,7 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
     """
     recipes = [get_recipe(name, epochs=settings.epochs) for name in settings.names or PUBLISHED]
     source = find_dataset(settings.data, settings.data_dir)
+    source = dataclasses.replace(source, reader=functools.cache(source.reader))  # each run is compared with the images
     if settings.readme is not None:
         split_at_section(settings.readme, *SECTION)  # before hours of training
     make_folder(settings.output)
@@ -128,26 +138,45 @@ def _finished_runs(recipe: Recipe, source: DataSource, settings: Comparison) -> 
 
 
 def _is_of(recipe: Recipe, run: Path, source: DataSource, settings: Comparison) -> bool:
-    """Returns whether a finished run was trained with this recipe, in batches that fit the data set.
+    """Returns whether a finished run was trained on this data set with this recipe, in batches that fit the data set.
 
     Raises:
-        ConfigError: It was trained with another recipe, and ``reuse_only`` is not set.
+        ConfigError: It was trained on other images or with another recipe, and ``reuse_only`` is not set.
     """
-    stored = recipe_from_dict(read_metrics(run)["recipe"])
+    difference = _difference(recipe, run, source)
+    if difference and not settings.reuse_only:
+        raise ConfigError(f"{run} was trained {difference}: give another --runs")
+    return not difference
+
+
+def _difference(recipe: Recipe, run: Path, source: DataSource) -> str:
+    """Returns on what, or with what, a finished run was trained otherwise; empty for the same images and recipe."""
+    metrics = read_metrics(run)
+    stored = recipe_from_dict(metrics["recipe"])
+    if metrics["dataset"] != source.name:
+        return f"on {metrics['dataset']}, not on {source.name}"
+    if _has_other_images(run, stored, source):  # before the recipe: its batches depend on their number
+        return f"on other images of {source.name}"
     if stored.batch_size != recipe.batch_size:
         images, _ = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
         recipe = fit_batch_size(recipe, len(images))
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
-    if others and not settings.reuse_only:
-        raise ConfigError(f"{run} was trained with another recipe ({', '.join(others)}): give another --runs")
-    return not others
+    return f"with another recipe ({', '.join(others)})" if others else ""
+
+
+def _has_other_images(run: Path, stored: Recipe, source: DataSource) -> bool:
+    """Returns whether a run of this recipe was trained on other images; False if they are unknown."""
+    known = read_data_sha256(run)
+    if known is None:
+        return False
+    try:
+        return known != splits_sha256(*split_validation(source.load("train"), stored.validation, SPLIT_SEED))
+    except ConfigError:  # there are fewer images than in the run's validation split
+        return True
 
 
 def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[str, Any]:
     metrics = [read_metrics(run) for run in runs]
-    for run, figures in zip(runs, metrics, strict=True):
-        if figures["dataset"] != source.name:
-            raise ConfigError(f"{run} was trained on {figures['dataset']}, not {source.name}; give another --runs")
     accuracies = [figures["test"]["accuracy"] for figures in metrics]
     checkpoint = load_checkpoint(runs[0])
     exports = [_exported(run, load_checkpoint(run)) for run in runs]

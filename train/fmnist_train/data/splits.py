@@ -16,6 +16,7 @@ __all__ = [
     "describe_classes",
     "list_classes",
     "split_validation",
+    "splits_sha256",
     "stratified_draw",
 ]
 
@@ -74,6 +75,11 @@ def arrays_sha256(*arrays: np.ndarray) -> str:
     for array in arrays:
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def splits_sha256(train: Split, validation: Split) -> str:
+    """Computes the SHA-256 of images and labels, which identifies the data of a run."""
+    return arrays_sha256(train.images, train.labels, validation.images, validation.labels)
 
 
 def stratified_draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -14,8 +14,16 @@ import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder
-from fmnist_train.checkpoint import Checkpoint, is_finished, load_checkpoint, read_metrics, save_checkpoint
+from fmnist_train.checkpoint import (
+    Checkpoint,
+    is_finished,
+    load_checkpoint,
+    read_data_sha256,
+    read_metrics,
+    save_checkpoint,
+)
 from fmnist_train.data.sources import cache_folder, find_dataset, split_validation
+from fmnist_train.data.splits import splits_sha256
 from fmnist_train.files import lock_folder
 from fmnist_train.recipes import recipe_from_dict
 from fmnist_train.run_options import DataOptions
@@ -79,6 +87,10 @@ def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, pr
     if info["dataset"] != source.name:
         raise ConfigError(f"the runs were trained on {info['dataset']}, not on {source.name}: name it with --data")
     images, validation = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
+    data = splits_sha256(images, validation)
+    for run in runs:
+        if read_data_sha256(run) not in (None, data):
+            raise ConfigError(f"{run} was trained on other images of {source.name}: name those with --data")
     photo_cache = cache_folder().with_name("photos")
     photos = load_photo_data(recipe, options.photos, source.labels, images, photo_cache, progress.note)
     if photos is not None and photos.sha256 != info["photos_sha256"]:

@@ -18,7 +18,7 @@ from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.checkpoint import Checkpoint, save_checkpoint
 from fmnist_train.data.sources import Split, cache_folder
-from fmnist_train.data.splits import arrays_sha256
+from fmnist_train.data.splits import splits_sha256
 from fmnist_train.models import build_model
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.distributed import (
@@ -66,7 +66,7 @@ class Training:
         _check_batches(recipe, len(train), self.epoch_images)
         self.recipe, self.folder, self.seed, self.device = recipe, folder, seed, device
         self.validation, self.start, self.photos = validation, start, photos
-        self.data_sha256 = arrays_sha256(train.images, train.labels, validation.images, validation.labels)
+        self.data_sha256 = splits_sha256(train, validation)
         self.description = {**description, **_inputs([*teachers, *photo_teachers], start, photos)}
         self.history: list[Epoch] = []
         torch.manual_seed(seed)

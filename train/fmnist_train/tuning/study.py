@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import make_folder
-from fmnist_train.data.splits import arrays_sha256
+from fmnist_train.data.splits import splits_sha256
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.loop import Training, TrainingError
@@ -91,11 +91,10 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
 
 
 def _identity(recipe: Recipe, inputs: RunInputs, space: Sequence[Parameter], seed: int) -> dict[str, Any]:
-    parts = (inputs.train.images, inputs.train.labels, inputs.validation.images, inputs.validation.labels)
     return {
         "recipe": recipe.to_dict(),
         "data set": inputs.source.name,
-        "data": arrays_sha256(*parts),
+        "data": splits_sha256(inputs.train, inputs.validation),
         "search space": {parameter.name: parameter.describe() for parameter in space},
         "seed": seed,
     }
