@@ -26,7 +26,7 @@ from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES, Augmentation
 from fmnist_train.training.loop import Training
 from fmnist_train.training.photos import PhotoSampler, PhotoViews, load_photo_data, photo_loss
-from fmnist_train.training.teacher import find_photo_teachers
+from fmnist_train.training.teacher import find_photo_teachers, find_start
 from fmnist_train.training.validation import unpack_logits
 
 HEADER = ["file", "answers", "label", "sender", "part"]
@@ -70,6 +70,11 @@ def test_a_table_is_read_with_all_accepted_answers(tmp_path: Path) -> None:
         (changed(1, 1, "pullover+cape"), "train.csv: line 3: unknown class 'cape'"),
         (changed(0, 1, "none+coat"), "line 2: 'none' is combined with a class"),
         (changed(3, 0, "missing.jpg"), "line 5: .*missing.jpg: no such file"),
+        (
+            changed(3, 0, "photos\\3.jpg"),
+            r"line 5: .*photos\\3.jpg: no such file \(.*Windows.*; correct the names, replace",
+        ),
+        (changed(1, 0, ""), "line 3: no file; give the path of the photo"),
         (changed(2, 0, "1.jpg"), "line 4: 1.jpg is in the table twice, first in line 3"),
         (changed(1, 3, "bob"), "line 4: sender 'bob' is in both training and validation"),
         (changed(0, 4, "test"), "line 2: unknown part 'test'"),
@@ -106,7 +111,7 @@ def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> No
         read_photos(tmp_path, DATASET_LABELS)
     (tmp_path / "2.jpg").write_bytes(b"no picture")
     with pytest.raises(
-        DataError, match=r"line 3: .*; 1 more missing or unreadable: line 4; replace the photos, or remove"
+        DataError, match=r"line 3: .*; 1 more missing or unreadable: line 4; correct the names, replace the photos"
     ):
         read_photos(tmp_path, DATASET_LABELS)
     write_folder(tmp_path, header=["file", "answers", "label", "who", "part"])
@@ -284,8 +289,9 @@ def test_photos_are_required_and_refused(tmp_path: Path) -> None:
         load_photo_data(RECIPES["improved-photos"], None, DATASET_LABELS, split, tmp_path)
     with pytest.raises(ConfigError, match="does not learn from photos"):
         load_photo_data(RECIPES["improved-published"], tmp_path, DATASET_LABELS, split, tmp_path)
-    with pytest.raises(ConfigError, match="starts from random weights; take one with first weights, such as"):
-        dataclasses.replace(RECIPES["improved-published"], photo_share=0.3)
+    recipe = dataclasses.replace(RECIPES["improved-published"], photo_share=0.3)
+    with pytest.raises(ConfigError, match="starts from random weights: name a finished run with --start, or take"):
+        find_start(recipe, None, DATASET_LABELS)
 
 
 @pytest.mark.parametrize(

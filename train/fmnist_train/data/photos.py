@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fmnist_runtime.errors import ConfigError, DataError, ImageError, reason_of
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_train.data.csv import NOT_UTF8, describe_separator
 from fmnist_train.files import bounded_lines
 
@@ -133,6 +134,8 @@ def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: st
         raise DataError(f"{place}: unknown part '{part}'; known: {', '.join(_PARTS)}")
     if "\0" in row["file"]:
         raise DataError(f"{place}: the file's name holds a NUL byte; the table is damaged")
+    if not row["file"]:
+        raise DataError(f"{place}: no file; give the path of the photo")
     if not row["sender"]:
         raise DataError(f"{place}: no sender; give each person a name or number")
     return Photo(
@@ -160,7 +163,10 @@ def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:
         shown = ", ".join(place.rpartition(": ")[2] for place, _ in others[:_SHOWN_FAULTS])
         more = f"; {len(others):,} more missing or unreadable: {shown}" if others else ""
         more += ", ..." if len(others) > _SHOWN_FAULTS else ""
-        raise DataError(f"{place}: {fault}{more}; replace the photos, or remove their lines")
+        path = str(photos[places.index(place)].path)
+        cause = None if os.path.lexists(path) else describe_missing(path)
+        reason = f" ({cause})" if cause else ""
+        raise DataError(f"{place}: {fault}{reason}{more}; correct the names, replace the photos, or remove their lines")
 
 
 def _fault(photo: Photo) -> str | None:

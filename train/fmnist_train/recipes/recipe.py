@@ -220,11 +220,6 @@ class Recipe:
             raise ConfigError("mixup has no labels of its own: set --distillation 1")
 
     def _check_photos(self) -> None:
-        if self.photo_share and not self.start:
-            raise ConfigError(
-                f"photos are for fine-tuning: recipe '{self.name}' starts from random weights; take one with first weights, "
-                "such as improved-photos, or set 'start' in a recipe file"
-            )
         if self.photo_distillation and not self.photo_share:
             raise ConfigError("teachers of photos need photos: set --photo-share")
         if self.monitor == "photos" and not self.photo_share:

@@ -162,10 +162,15 @@ def find_start(recipe: Recipe, named: Path | None, labels: Sequence[str]) -> Che
     """Returns the checkpoint of the first weights: ``named``, or else that of the recipe's ``start``; None: random weights.
 
     Raises:
-        ConfigError: The checkpoint was trained on other classes.
+        ConfigError: The checkpoint was trained on other classes, or a recipe with photos has no first weights.
         CheckpointError: There is no such checkpoint.
     """
     if named is None and not recipe.start:
+        if recipe.photo_share:
+            raise ConfigError(
+                f"photos are for fine-tuning, and recipe '{recipe.name}' starts from random weights: name a finished run "
+                "with --start, or take a recipe with first weights, such as improved-photos"
+            )
         return None
     checkpoint = load_checkpoint(named or _find(recipe.start, "--start"))
     if list(checkpoint.info["labels"]) != list(labels):
