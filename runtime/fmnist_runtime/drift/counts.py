@@ -39,6 +39,8 @@ Value = TypeVar("Value", bool, float, str)
 _MAX_BYTES = 1 << 27
 """Largest file in bytes, also unpacked: about half a million answers. The bytes and up to two copies of their text are in
 memory."""
+_MAX_VALUE = 1 << 22
+"""Largest JSON value in characters. A response with 1,024 answers has a tenth; a list of lists takes 25 times as much memory."""
 _MAX_COUNT = 1 << 53
 """Largest count: metrics are written as floats, which represent every whole number up to this one exactly."""
 
@@ -164,14 +166,21 @@ def _from_answers(text: str) -> AnswerCounts:
 def _values(text: str) -> Iterator[tuple[int, Any]]:
     """Yields the line number and the value of consecutive JSON values, with or without line breaks between them."""
     decoder, line, at = json.JSONDecoder(), 1, 0
+    part, origin = text[:_MAX_VALUE], 0  # values are read from a part of the text, so that none can be larger
     while found := _NOT_BLANK.search(text, at):
         start = found.start()
         line += text.count("\n", at, start)
         try:
-            value, at = decoder.raw_decode(text, start)
+            try:
+                value, end = decoder.raw_decode(part, start - origin)
+            except (ValueError, RecursionError):  # it may continue after the part
+                part, origin = text[start : start + _MAX_VALUE], start
+                value, end = decoder.raw_decode(part)
         except (ValueError, RecursionError) as error:
+            large = f", or has a value of over {_MAX_VALUE >> 20} MiB" if origin + len(part) < len(text) else ""
             # A JSONDecodeError counts its lines from the last value, and repeats them in its text.
-            raise ValueError(f"line {line} is not JSON ({getattr(error, 'msg', error)})") from error
+            raise ValueError(f"line {line} is not JSON ({getattr(error, 'msg', error)}){large}") from error
+        at = origin + end
         yield line, value
         line += text.count("\n", start, at)
 

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,27 @@ def test_a_long_line_of_metrics_takes_linear_time(labels: str, tmp_path: Path) -
     start = time.process_time()
     assert read_counts(tmp_path / "metrics").total == 5
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("separator", ["\n", "", " \n\n"])
+def test_values_are_read_from_parts_of_the_text(
+    separator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [json.dumps(ANSWER | {"label": f"class {number}"}, indent=number % 3 or None) for number in range(50)]
+    (tmp_path / "day").write_text(separator.join(values))
+    before = read_counts(tmp_path / "day")
+    assert before.total == 50
+    for most in (max(map(len, values)), 2 * max(map(len, values)) - 1):
+        monkeypatch.setattr("fmnist_runtime.drift.counts._MAX_VALUE", most)
+        assert read_counts(tmp_path / "day").labels == before.labels
+
+
+def test_a_large_value_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    (tmp_path / "day").write_text(json.dumps(ANSWER) + "\n[" + "[]," * 4_000_000 + "[]]")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"line 2 is not JSON \(.*\), or has a value of over 4 MiB"):
+            read_counts(tmp_path / "day")
+        assert tracemalloc.get_traced_memory()[1] < 200e6
+    finally:
+        tracemalloc.stop()
