@@ -2,18 +2,35 @@
 
 import dataclasses
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fmnist_export.model_card import model_card
-from fmnist_runtime.errors import MALFORMED, CheckpointError, reason_of
+from fmnist_export.model_card import CARD_START, model_card
+from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, reason_of
 from fmnist_runtime.files import write_atomically
 from fmnist_train.checkpoint import is_share, read_description, read_metrics
-from fmnist_train.files import read_object
+from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.validation import stored_photos
 
-__all__ = ["collect_evidence"]
+__all__ = ["collect_evidence", "refuse_foreign_evidence"]
+
+_CARD = "README.md"
+
+
+def refuse_foreign_evidence(run: Path, folder: Path) -> None:
+    """Checks that ``collect_evidence`` replaces no files but those of an earlier export, and of the run itself.
+
+    Raises:
+        ConfigError: The folder has a README or evidence that no export wrote.
+    """
+    with suppress(OSError), (folder / _CARD).open("rb") as card:
+        if not card.read(len(CARD_START)) == CARD_START.encode():
+            raise ConfigError(f"{folder / _CARD} exists and is no model card: remove it, or give another --output")
+    if run.resolve() != folder.resolve():
+        copied = ("best.safetensors", "best.json", "history.csv", "history.json", "metrics.json")
+        refuse_replacing(folder, copied, mark="parity.json", keys=("files", "accuracy"))
 
 
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
@@ -45,7 +62,7 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
         raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error
     _copy_files(run, folder)
     write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomically(folder / "README.md", card)
+    write_atomically(folder / _CARD, card)
 
 
 def _copy_files(run: Path, folder: Path) -> None:

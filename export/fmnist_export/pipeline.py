@@ -12,7 +12,7 @@ from fmnist_export.artifacts import all_files, publish, refuse_others, write_var
 from fmnist_export.calibration import calibrate
 from fmnist_export.convert import to_onnx
 from fmnist_export.evaluation import Evaluation, Evaluator
-from fmnist_export.evidence import collect_evidence
+from fmnist_export.evidence import collect_evidence, refuse_foreign_evidence
 from fmnist_export.gate import gate_failures
 from fmnist_export.graph import count_macs
 from fmnist_export.metadata import build_metadata
@@ -78,7 +78,7 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
-        ConfigError: The output folder has a model that no export wrote, or the data set's images.
+        ConfigError: The output folder has a model or evidence that no export wrote, or the data set's images.
         FileError: The output folder cannot be written into.
         OSError: A file, or the temporary ones, cannot be written, for example because the disk is full.
         GateError: A limit was exceeded; nothing is written.
@@ -87,6 +87,8 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     refuse_as_output(folder, options.data)
     check_folder(folder)
     refuse_others(folder)
+    if options.evidence:
+        refuse_foreign_evidence(find_checkpoint(checkpoint_path).parent, folder)
     inputs = _prepare(checkpoint_path, options)
     variants = _convert(inputs, half=options.half)
     if options.quantize:

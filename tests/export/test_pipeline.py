@@ -84,6 +84,14 @@ def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> No
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"of another tool")]
 
 
+@pytest.mark.parametrize("name", ["README.md", "metrics.json", "history.csv", "best.json"])
+def test_evidence_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=rf"{name} exists and .*: remove it, or give another --output"):
+        export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample", evidence=True))
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"mine")]
+
+
 def test_no_file_of_other_weights_stays(exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
     export(ROOT / "artifacts" / "improved", ExportOptions(output=tmp_path, data="sample"))

@@ -151,6 +151,27 @@ def test_results_are_not_written_among_the_images(
         call("--recipe", "batchnorm", "--epochs", 1, "--data", ".", "--seed", seed, "--quiet")
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (("--recipe", "batchnorm", "--epochs", "1", "--quiet"), ("best.safetensors", "history.csv")),
+        (("evaluate", str(ROOT / "artifacts" / "nano")), ("evaluation.json", "report.html")),
+        (("explore",), ("explore.json", "samples.png")),
+        (("compare", "batchnorm"), ("comparison.md", "comparison.png")),
+    ],
+    ids=lambda value: value[0],
+)
+def test_files_of_others_are_not_replaced(
+    command: tuple[str, ...], names: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("mine")
+        assert run_typer(app, args=[*command, "--data", "sample", "--output", str(tmp_path)]) == 2
+        assert f"{tmp_path / name} exists and would be replaced: remove it" in capsys.readouterr().err
+        assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+        (tmp_path / name).unlink()
+
+
 @pytest.mark.parametrize("copied", [0, 7, 30])
 def test_test_images_that_training_has_seen_give_a_warning(
     copied: int, tmp_path: Path, write_csv_folder: Callable[[Path], Path], caplog: pytest.LogCaptureFixture

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,6 +27,7 @@ __all__ = [
     "nearest",
     "open_unpacked",
     "read_object",
+    "refuse_replacing",
     "replace_section",
     "require_temporary_space",
     "split_at_section",
@@ -114,6 +115,24 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def refuse_replacing(folder: Path, names: Iterable[str], *, mark: str = "", keys: Collection[str] = ()) -> None:
+    """Checks that a command replaces no files but its own.
+
+    Args:
+        folder: Output folder.
+        names: Files that the command writes.
+        mark: JSON file among them that shows that all are its own; empty: none of them may exist.
+        keys: Some keys of ``mark``.
+
+    Raises:
+        ConfigError: One of the files exists, and the folder is not that of an earlier output.
+    """
+    if mark and read_object(folder / mark).keys() >= set(keys):
+        return
+    if found := next((name for name in names if os.path.lexists(folder / name)), None):
+        raise ConfigError(f"{folder / found} exists and would be replaced: remove it, or give another --output")
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from fmnist_train.data.sources import DataSource, Split, find_dataset, split_val
 from fmnist_train.data.splits import splits_sha256
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
-from fmnist_train.files import read_object, split_at_section
+from fmnist_train.files import read_object, refuse_replacing, split_at_section
 from fmnist_train.models import count_macs, count_parameters
 from fmnist_train.recipes import CLAIMS, Recipe, current_name, get_recipe, recipe_from_dict
 from fmnist_train.training.progress import Progress
@@ -91,6 +91,8 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
     source = dataclasses.replace(source, reader=functools.cache(source.reader))  # each run is compared with the images
     if settings.readme is not None:
         split_at_section(settings.readme, *SECTION)  # before hours of training
+    if not (settings.output / "comparison.json").is_file():  # another one is refused when its rows are read
+        refuse_replacing(settings.output, ("comparison.md", "comparison.png"))
     make_folder(settings.output)
     rows = _make_rows(recipes, source, settings)
     measure_latency(rows, settings.output)

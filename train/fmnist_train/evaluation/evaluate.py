@@ -25,9 +25,19 @@ from fmnist_train.evaluation.occlusion import occlusion_maps
 from fmnist_train.evaluation.plots import write_confusion_matrix, write_reliability_diagram
 from fmnist_train.evaluation.predictor import Predictor, open_predictor
 from fmnist_train.evaluation.report import Mistake, Report, write_report
+from fmnist_train.files import refuse_replacing
 
 __all__ = ["evaluate_model"]
 
+_FILES = (
+    "evaluation.json",
+    "report.html",
+    "classification_report.txt",
+    "confusion_matrix.png",
+    "reliability.png",
+    "sample_predictions.png",
+    "worst_mistakes.png",
+)
 _MISTAKES = 12
 """Number of mistakes in the report."""
 
@@ -48,6 +58,7 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     Raises:
         ModelError, CheckpointError: The file cannot be read as a model.
         DataError: The classes of the model and of the data set differ.
+        ConfigError: The folder has files of these names that no evaluation wrote.
     """
     model = open_predictor(path)
     if model.labels != source.labels:
@@ -55,6 +66,7 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
             f"{path} has {list_classes(model.labels)}, but the data set '{source.name}' has "
             f"{list_classes(source.labels)}"
         )
+    refuse_replacing(output, _FILES, mark="evaluation.json", keys=("sha256", "kind", "test"))
     test = source.load("test")
     report_seen(test, model.seen, source.origin)
     logits = model.logits(test.images)

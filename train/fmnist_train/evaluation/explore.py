@@ -11,11 +11,20 @@ from fmnist_runtime.files import write_atomically
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.data.sources import DataSource, Split
 from fmnist_train.evaluation.explore_plots import write_counts, write_means, write_pixels, write_samples, write_stages
+from fmnist_train.files import refuse_replacing
 from fmnist_train.models import Normalize
 from fmnist_train.recipes import DEFAULT_RECIPE, RECIPES, Augmentation
 
 __all__ = ["explore_dataset"]
 
+_FILES = (
+    "explore.json",
+    "class_counts.png",
+    "samples.png",
+    "class_means.png",
+    "pixels.png",
+    "transforms.png",
+)
 _SEED = 0
 _SHOWN = 10
 """Images shown at each stage of training."""
@@ -34,6 +43,7 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
         The content of ``explore.json``: ``name``, ``labels``, ``counts`` (a list for each split), ``pixels`` (statistics of
         the training images), ``classes`` (the same for each class) and ``transforms`` (shape and range by stage).
     """
+    refuse_replacing(output, _FILES, mark="explore.json", keys=("counts", "pixels", "transforms"))
     augmentation = augmentation or RECIPES[DEFAULT_RECIPE].augmentation
     train, names = source.load("train"), source.labels
     splits = {"train": train, "test": source.load("test")}

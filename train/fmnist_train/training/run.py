@@ -35,7 +35,7 @@ from fmnist_train.data.splits import describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
-from fmnist_train.files import lock_folder
+from fmnist_train.files import lock_folder, refuse_replacing
 from fmnist_train.recipes import RECIPES, Recipe
 from fmnist_train.run_options import RunOptions
 from fmnist_train.training.device import choose_device, keep_freed_memory
@@ -172,8 +172,23 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         return _run(training, inputs, options, progress)
 
 
+_RESULTS = (
+    "best.safetensors",
+    "best.json",
+    "metrics.json",
+    "history.csv",
+    "history.json",
+    "training_curves.png",
+    "confusion_matrix.png",
+    "sample_predictions.png",
+    "worst_mistakes.png",
+    "reliability.png",
+)
+"""Files of a run beside ``last.safetensors``."""
+
+
 def _check_folder(folder: Path, *, resume: bool) -> None:
-    """Raises an error for a new run in a folder that contains one, and for resuming in a folder without one."""
+    """Raises an error for a new run in a folder that contains one or its files, and for resuming in a folder without one."""
     exists = (folder / "last.safetensors").exists()
     if exists and not resume:
         raise ConfigError(
@@ -181,6 +196,8 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     if resume and not exists:
         raise CheckpointError(f"{folder}: no run to resume here; start it without --resume")
+    if not exists:
+        refuse_replacing(folder, _RESULTS)
 
 
 def _run(training: Training, inputs: RunInputs, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
