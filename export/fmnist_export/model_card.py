@@ -13,7 +13,10 @@ from fmnist_train.data.sources import PUBLISHED
 from fmnist_train.recipes import current_name
 from fmnist_train.training.validation import photo_accuracy
 
-__all__ = ["model_card"]
+__all__ = ["CARD_START", "model_card"]
+
+CARD_START = "# Model card: "
+"""First characters of every model card."""
 
 _INTENDED = """\
 Classifies a photo of one garment, shoe or bag on a small device without PyTorch and without a network connection.
@@ -71,11 +74,11 @@ def model_card(
     }
     size = report["model"]
     summary = (
-        f"The network {metrics['model']['name']}, trained with the recipe {' and then '.join(phases)}: "
+        f"The network {_escape(metrics['model']['name'])}, trained with the recipe {' and then '.join(phases)}: "
         f"{size['parameters']:,} parameters, {size['macs'] / 1e6:.1f}M multiplications an image. "
         f"It takes one gray image of 28×28 pixels and returns {len(metrics['test']['per_class'])} logits."
     )
-    parts = [f"# Model card: {phases[0]}", summary, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    parts = [f"{CARD_START}{phases[0]}", summary, *(f"## {name}\n\n{text}" for name, text in sections.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -128,7 +131,7 @@ def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
         [name for name in recipe.get(key, "").split(",") if name] for key in ("teacher", "photo_teacher")
     )
     photo_names = photo_names if recipe.get("photo_distillation") else []
-    named = [f"{current_name(name)} " for name in (*names, *photo_names)]
+    named = [f"{_recipe_name(name)} " for name in (*names, *photo_names)]
     if len(named) != len(teachers):  # the run was given other teachers than its recipe names
         return f"The loss includes the outputs of other networks (SHA-256 {', '.join(sha[:12] for sha in teachers)})."
     networks = [f"{name}({sha[:12]})" for name, sha in zip(named, teachers, strict=True)]
@@ -148,7 +151,7 @@ def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
 def _fine_tuning(metrics: dict[str, Any]) -> str:
     """Returns how a finished network was fine-tuned with photos, and how the epoch was chosen."""
     return (
-        f"Fine-tuning with photos began with the weights of {current_name(metrics['recipe']['start']) or 'another network'} "
+        f"Fine-tuning with photos began with the weights of {_recipe_name(metrics['recipe']['start']) or 'another network'} "
         f"({metrics['start'][:12]}). No sender is in both training and validation photos. The epoch was chosen by the mean "
         "accuracy on validation images and photos."
     )
@@ -199,6 +202,10 @@ def _escape(name: str) -> str:
     return re.sub(r"[\\`*|<\[]", r"\\\g<0>", printable(name))
 
 
+def _recipe_name(name: str) -> str:
+    return _escape(current_name(name))
+
+
 def _labels(metrics: dict[str, Any]) -> list[str]:
     return [_escape(row["label"]) for row in metrics["test"]["per_class"]]
 
@@ -241,7 +248,7 @@ def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
 
 def _phases(recipe: dict[str, Any]) -> list[str]:
     """Returns the recipes of the network in the order of training: the recipe with the first weights, then the fine-tuning."""
-    return [current_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
+    return [_recipe_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
 
 
 def _reproduction(phases: list[str], seeds: Sequence[int], *, dataset: str, photos: bool) -> str:

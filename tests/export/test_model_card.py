@@ -142,6 +142,16 @@ def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
     ]
 
 
+def test_names_in_foreign_figures_are_no_markup() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    name = "a```\n\n<script>alert(1)</script>"
+    recipe = metrics["recipe"] | {"name": name, "start": name, "teacher": name}
+    foreign = metrics | {"recipe": recipe, "model": {"name": name}, "teachers": ["ab" * 32] * 2, "start": "ef" * 32}
+    card = model_card(foreign, report, photos=(np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)))
+    assert not re.search(r"(?<!\\)<script|^<|a```", card, re.MULTILINE) and "alert" in card
+
+
 @pytest.mark.parametrize(("dataset", "known"), [("fashion-mnist", True), ("sample", True), ("/a/shop", False)])
 def test_the_license_of_weights_from_own_images_is_their_owner_s(dataset: str, known: bool) -> None:
     artifacts = Path(__file__).parents[2] / "artifacts" / "nano"

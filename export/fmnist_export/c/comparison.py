@@ -76,7 +76,7 @@ def compile_harness(folder: Path, prefix: str, command: Sequence[str]) -> Path:
     """Compiles ``src/`` of a generated folder into a program that reads images and writes logits.
 
     Raises:
-        GateError: The compiler fails; the message contains the first line of its output.
+        GateError: The compiler fails; the message contains its first error.
         OSError: The compiler fails, and there is no space for its temporary files.
     """
     harness, program = folder / "harness.c", folder / "harness"
@@ -89,7 +89,8 @@ def compile_harness(folder: Path, prefix: str, command: Sequence[str]) -> Path:
     done = _run(arguments, environment={"TMPDIR": str(folder)})  # Python chooses another folder where that one is full
     if done.returncode:
         require_temporary_space()  # compilers name the reason in the user's language, or not at all
-        message = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[0]
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        message = next((line for line in lines if "error" in line), lines[0])  # compilers name the function first
         raise GateError(f"the C of {prefix} does not compile with {command[0]}: {message}")
     return program
 

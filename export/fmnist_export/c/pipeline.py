@@ -20,6 +20,8 @@ from fmnist_runtime.network.reader import read_network
 __all__ = ["CExport", "find_source", "write_c"]
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
+_TAKEN = ("prepare",)
+"""Names whose header would have the name or the guard of another one."""
 _STEMS = ("model", "model.int8")
 """Stems of the file names that all exports have in common; such a model is named after its folder."""
 
@@ -73,6 +75,8 @@ def find_source(model: str | Path, name: str | None = None) -> tuple[Path, str]:
         raise ConfigError(
             f"'{chosen}' cannot be part of a C name (letters, digits and _, at most 40): choose another with --name"
         )
+    if chosen.lower() in _TAKEN:
+        raise ConfigError(f"'{chosen}' is the name of a file beside the model's: choose another with --name")
     return path, chosen
 
 

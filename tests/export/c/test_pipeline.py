@@ -113,6 +113,9 @@ def test_refuses_names_and_folders(
     for name in ("", "a b", "größe", "a.b", "x" * 41):
         assert run(monkeypatch, "nano", "-o", str(tmp_path / "out"), "--name", name) == 2
         assert "--name" in capsys.readouterr().err
+    for name in ("prepare", "Prepare"):  # there is a fmnist_prepare.h already
+        assert run(monkeypatch, "nano", "-o", str(tmp_path / "out"), "--name", name) == 2
+        assert "is the name of a file beside the model's" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert run(monkeypatch, "nano", "-o", str(tmp_path / "file")) == 1
     other = tmp_path / "project" / "CMakeLists.txt"
