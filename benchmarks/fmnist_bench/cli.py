@@ -31,6 +31,7 @@ def build_parser() -> CommandParser:
         "  compare      compare two runs, OLD.json and NEW.json; the exit code is 1 after a regression\n"
         "  completion   print a completion script for a shell\n"
         "fmnist-bench COMMAND --help lists a command's options.",
+        commands=_RUNNERS,
     )
     _add_contestants(parser)
     add = parser.add_argument

@@ -17,6 +17,7 @@ __all__ = [
     "add_model_options",
     "model_arguments",
     "number_between",
+    "order_error",
     "path_text",
     "positive_int",
     "positive_int_up_to",
@@ -72,7 +73,7 @@ class CommandParser(argparse.ArgumentParser):
             prog: Name of the command.
             description: First line of the help.
             epilog: Text after the options.
-            commands: Names of subcommands, for suggestions.
+            commands: Names of subcommands, for error messages.
         """
         # A fixed width until the help is printed: reading the terminal's takes longer than the rest of the parser.
         formatter = partial(_HelpFormatter, width=_MAX_COLUMNS)
@@ -136,6 +137,17 @@ class CommandParser(argparse.ArgumentParser):
         message = printable(message.replace(_MARK, "").replace(repr(_MARK)[1:-1], ""))
         self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
+    def check_order(self, command: str) -> None:
+        """Raises an error if options stand before a word that is the name of a subcommand, and of no file.
+
+        Raises:
+            ConfigError: They do; a subcommand is the first argument.
+        """
+        if command in self._commands and command in self._given and not os.path.lexists(command):
+            before = self._given[: self._given.index(command)]
+            if options := [argument.partition("=")[0] for argument in before if argument.startswith("-")]:
+                raise order_error(f"{self.prog} {command}", options)
+
     def _explain(self, unknown: list[str]) -> str:
         from difflib import get_close_matches
 
@@ -147,6 +159,8 @@ class CommandParser(argparse.ArgumentParser):
         for option in options:
             if near := get_close_matches(option, [*known, *commands], 1, 0.7):
                 return f"there is no option {option}; did you mean {commands.get(near[0], near[0])}?"
+        for word in unknown:
+            self.check_order(word)
         return f"{self.prog} does not take {' '.join(unknown)}: leave out {', '.join(options or unknown)}"
 
     def _from_environment(self, action: argparse.Action, env: str, default: Any) -> Any:
@@ -203,6 +217,19 @@ class _Version(argparse.Action):
 
         print(fmnist_runtime.__version__)
         parser.exit()
+
+
+def order_error(command: str, options: Iterable[str]) -> ConfigError:
+    """Returns the error about options that stand before a subcommand.
+
+    Args:
+        command: Full name of the subcommand, such as ``fmnist-infer web``.
+        options: Names of the options.
+    """
+    word = command.rpartition(" ")[2]
+    return ConfigError(
+        f"{', '.join(options)} before {word}: write {command} first, then its options; {command} --help lists them"
+    )
 
 
 def add_model_options(parser: CommandParser) -> None:

@@ -76,6 +76,7 @@ def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None
         (["--contestant", "x"], 2, "NAME=MODULE:OBJECT"),
         (["compare", "pyproject.toml", "pyproject.toml"], 1, "not readable as a run"),
         (["compare", "artifacts/improved/parity.json", "x"], 1, "not a run"),
+        (["--json", "compare", "x", "y"], 2, "--json before compare: write fmnist-bench compare first"),
         (["compare", "x", "x", "--tolerance", "nan"], 2, "'nan' is not a number from 0 to 100"),
     ],
 )

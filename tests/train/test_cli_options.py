@@ -168,6 +168,25 @@ def test_a_tilde_after_an_equals_sign_is_expanded(monkeypatch: pytest.MonkeyPatc
     assert list(given["teachers"]) == [tmp_path / "a", tmp_path / "b"]
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--data", "sample", "--json"], "--json, --data"),
+        (["--recipe=custom", "-q", "--no-batch-norm"], "--recipe, --quiet, --no-batch-norm"),
+        (["--epochs", "1"], "--epochs"),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_options_before_a_subcommand_are_refused(
+    command: str, options: list[str], named: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The subcommand does not get them, although it may have options of the same names."""
+    assert run_typer(app, args=[*options, command, str(tmp_path / "missing")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"error: {named} before {command}: write " in error and f" {command} first, then its options" in error
+
+
 def _path_parameters(app: typer.Typer) -> list[tuple[str, typer.core.TyperArgument | typer.core.TyperOption]]:
     """Parameters that typer converts to paths, with the names of their subcommands."""
     group = typer.main.get_command(app)

@@ -12,7 +12,15 @@ import typer
 from fmnist_train import commands
 from fmnist_train.console import Version, run_typer
 from fmnist_train.help_pages import Command, Group
-from fmnist_train.options import Quiet, chosen_settings, current_recipe, path_option, recipe_names, with_settings
+from fmnist_train.options import (
+    Quiet,
+    chosen_settings,
+    current_recipe,
+    path_option,
+    recipe_names,
+    refuse_options,
+    with_settings,
+)
 from fmnist_train.recipes import DEFAULT_RECIPE, Augmentation, NetworkOptions, Recipe, get_recipe
 from fmnist_train.recipes import save_recipe as write_recipe
 from fmnist_train.run_options import DataOptions, RunOptions
@@ -54,6 +62,7 @@ def train(
 ) -> None:
     """Train one recipe; the test set is read once, at the end, by the epoch that validation chose."""
     if context.invoked_subcommand:
+        refuse_options(context, context.invoked_subcommand)
         return
     chosen = _change_recipe(recipe, settings)
     options = RunOptions(**chosen_settings(RunOptions, settings))

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.options import order_error
 from fmnist_train.files import expand_path
 from fmnist_train.recipes import RECIPES, current_name
 from fmnist_train.settings import Setting, settings_of
@@ -25,6 +26,7 @@ __all__ = [
     "path_argument",
     "path_option",
     "recipe_names",
+    "refuse_options",
     "with_settings",
 ]
 
@@ -115,6 +117,24 @@ def chosen_settings(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
         for name, documented in settings_of(owner).items()
         if documented.panel and given.get(name) not in (None, (), [])  # typer gives an empty list for no path
     }
+
+
+def refuse_options(context: typer.Context, subcommand: str) -> None:
+    """Raises an error if options of the main command were given before a subcommand, which would not get them.
+
+    Raises:
+        ConfigError: They were.
+    """
+    options = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        # Compared by name, because the enumeration is click's, or that of typer's copy of click.
+        if source and source.name == "COMMANDLINE":
+            spellings = parameter.secondary_opts if context.params[name] is False else parameter.opts
+            options.append(spellings[0])
+    if options:
+        raise order_error(f"{context.command_path} {subcommand}", options)
 
 
 def _value(value: Any, kind: Any, option: str) -> Any:

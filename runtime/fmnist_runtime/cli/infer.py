@@ -33,6 +33,8 @@ def infer(args: Sequence[str] | None = None) -> int:
     chosen = parser.parse_arguments(arguments)
     if [*chosen.photos, chosen.files_from].count("-") > 1:
         parser.error("standard input can be read only once; give one -")
+    if chosen.photos:
+        parser.check_order(chosen.photos[0])
     if chosen.photos and (command := _misspelled_command(chosen.photos[0])):
         parser.error(f"{chosen.photos[0]} is neither a file nor a subcommand; did you mean {command}?")
     if not chosen.photos and chosen.files_from is None and chosen.watch is None:
@@ -61,8 +63,8 @@ def _split_command(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _misspelled_command(word: str) -> str | None:
-    """Returns the subcommand that a word of letters resembles; None without one, or if there is a file of that name."""
-    if not word.isalpha() or os.path.lexists(word):
+    """Returns the subcommand that a word of letters resembles; None without one, or if the word is one or names a file."""
+    if not word.isalpha() or word in COMMANDS or os.path.lexists(word):
         return None
     from difflib import get_close_matches
 

@@ -91,6 +91,11 @@ def test_models_are_described_by_their_metadata(capsys: pytest.CaptureFixture[st
         (["doctor", "x.png"], "leave out x.png"),
         (["web"], "required: DIR"),
         (["ray", "photos"], "required: ANSWERS"),
+        (
+            ["--model", "nano", "selftest"],
+            "--model before selftest: write fmnist-infer selftest first, then its options",
+        ),
+        (["--json", "--threads=1", "ray", "a", "b"], "--json, --threads before ray: write fmnist-infer ray first"),
     ],
 )
 def test_usage_errors_are_one_line_with_a_suggestion(
@@ -99,6 +104,11 @@ def test_usage_errors_are_one_line_with_a_suggestion(
     assert run(*arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_subcommand_s_name_after_two_dashes_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--", "selftest") == 1
+    assert capsys.readouterr().err.startswith("error: selftest: cannot be read")
 
 
 @pytest.mark.parametrize("name", ["-n.jpg", "-q.jpg", "-qv.jpg", "-h.jpg", "--json.jpg"])
