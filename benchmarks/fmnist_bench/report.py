@@ -106,7 +106,7 @@ def check_chart(path: Path) -> None:
     """Checks that a chart can be drawn into a file; called before minutes of measurements.
 
     Raises:
-        ConfigError: No known format has the suffix.
+        ConfigError: The path is a folder, or no known format has the suffix.
         FileError: The folder cannot be written into.
         MissingExtraError: Matplotlib is not installed.
     """
@@ -117,6 +117,8 @@ def check_chart(path: Path) -> None:
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in known:
         raise ConfigError(f"--picture {path}: unknown format '{path.suffix[1:]}'; known: {', '.join(sorted(known))}")
+    if path.is_dir():
+        raise ConfigError(f"--picture: {path} is a folder; name a file")
     check_folder(path.parent)
 
 

@@ -1,5 +1,6 @@
 """Reading of files in bounded memory, atomic writing, and checks of output folders before work begins."""
 
+import errno
 import io
 import os
 import sys
@@ -135,12 +136,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         data: Content of the file; text is encoded as UTF-8.
 
     Raises:
-        OSError: The folder or file, which ``filename`` holds, cannot be written; no temporary file is left behind.
+        OSError: The folder or file, which ``filename`` holds, cannot be written, or the path is a folder; no temporary file is
+            left behind.
     """
     content = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = _follow_links(path)
     with _naming(path):
+        target = _find_target(path)
         if _is_written_in_place(target):
             _write_in_place(target, content)
         else:
@@ -157,18 +159,24 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _follow_links(path: Path) -> Path:
-    """Returns where the links of a path lead; a link to an open file is not followed."""
+def _find_target(path: Path) -> Path:
+    """Returns where the links of a path lead; a link to an open file is not followed.
+
+    Raises:
+        IsADirectoryError: It is a folder.
+    """
     for _ in range(_MOST_LINKS):
         if not path.is_symlink() or _is_open_file(path):
             break
         path = path.parent / path.readlink()
+    if path.is_dir():  # renaming to it fails late, with another reason, and "." has no name
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return path
 
 
 def _is_written_in_place(path: Path) -> bool:
     """Returns whether a path is an open file, a device or a pipe."""
-    return _is_open_file(path) or (path.exists() and not path.is_file() and not path.is_dir())
+    return _is_open_file(path) or (path.exists() and not path.is_file())
 
 
 def _is_open_file(path: Path) -> bool:
@@ -214,10 +222,10 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
     complete: dict[str, tuple[Path, Path]] = {}
     with ExitStack() as stack:
         for file, data in files.items():
-            target = _follow_links(folder / file)
-            if _is_written_in_place(target):
-                continue
             with _naming(folder / file):
+                target = _find_target(folder / file)
+                if _is_written_in_place(target):
+                    continue
                 parent = target.parent if (folder / file).is_symlink() else _nearest_folder(target.parent)
                 if parent not in hidden:
                     hidden[parent] = stack.enter_context(_hidden_folder(parent))

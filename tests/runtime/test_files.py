@@ -148,6 +148,20 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.rglob("*")} == {"store", "x.bin", "near", "far", "new", "nowhere"}
 
 
+@pytest.mark.parametrize("name", [".", "..", "/", "folder", "link"])
+def test_a_folder_is_no_file_to_write(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError) as error:
+        write_atomically(Path(name), b"content")
+    assert error.value.filename == name
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(IsADirectoryError) as error:
+        write_together(tmp_path, {"a": b"content", "folder": b"content"})
+    assert error.value.filename == str(tmp_path / "folder") and sorted(tmp_path.rglob("*")) == before
+
+
 def test_links_to_each_other_end(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / name).symlink_to(other)

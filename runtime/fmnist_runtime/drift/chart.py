@@ -13,7 +13,7 @@ from fmnist_runtime.drift.permutation import Finding
 from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import write_atomically
 
-__all__ = ["draw_chart", "write_chart"]
+__all__ = ["check_chart", "draw_chart", "write_chart"]
 
 _WIDTH, _ROW, _LEFT, _BAR = 900, 34, 170, 560
 """Pixels: width of the chart, height of a row, start of the bars, length of the longest bar."""
@@ -70,10 +70,10 @@ def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findin
     """Writes the image of ``draw_chart`` as a PNG file, whole or not at all.
 
     Raises:
-        ConfigError: The file exists and is no PNG image.
+        ConfigError: See ``check_chart``.
         FmnistError: The file cannot be written.
     """
-    _refuse_other_file(path)
+    check_chart(path)
     file = io.BytesIO()
     draw_chart(reference, today, findings).save(file, "PNG")
     try:
@@ -82,7 +82,14 @@ def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findin
         raise FmnistError(f"--picture: cannot write {path}: {error.strerror or error}") from error
 
 
-def _refuse_other_file(path: Path) -> None:
+def check_chart(path: Path) -> None:
+    """Checks that a chart would replace no other file; called before the tests.
+
+    Raises:
+        ConfigError: The path is a folder, or the file exists and is no PNG image.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--picture: {path} is a folder; name a file")
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             if file.read(4) != b"\x89PNG":

@@ -57,6 +57,10 @@ def drift(args: Sequence[str] | None = None) -> int:
         args: Arguments; None: those of the process.
     """
     chosen = build_parser().parse_arguments(args)
+    if chosen.picture is not None:
+        from fmnist_runtime.drift.chart import check_chart, write_chart
+
+        check_chart(chosen.picture)
     from fmnist_runtime.drift.counts import read_counts
     from fmnist_runtime.drift.permutation import detect_drift
 
@@ -66,8 +70,6 @@ def drift(args: Sequence[str] | None = None) -> int:
         now = now.since(read_counts(chosen.since, metrics=True))
     findings = detect_drift(before, now, alpha=chosen.alpha, least=chosen.least)
     if chosen.picture is not None:
-        from fmnist_runtime.drift.chart import write_chart
-
         write_chart(chosen.picture, before, now, findings)
     if chosen.json:
         counts = {"reference": before.total, "today": now.total}

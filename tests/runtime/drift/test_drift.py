@@ -229,6 +229,12 @@ def test_a_chart_replaces_charts_only(tmp_path: Path) -> None:
     assert [drift(reference, same, "--picture", chart).returncode for _ in range(2)] == [0, 0]
 
 
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_is_refused_as_a_chart_before_any_work(name: str, tmp_path: Path) -> None:
+    done = drift(tmp_path / "nowhere", tmp_path / "nowhere", "--picture", name)
+    assert (done.returncode, done.stderr) == (2, f"error: --picture: {name} is a folder; name a file\n")
+
+
 def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
     done = drift(tmp_path / "picture", tmp_path / "picture")
