@@ -19,10 +19,9 @@ __all__ = [
     "number_between",
     "order_error",
     "path_text",
-    "positive_int",
-    "positive_int_up_to",
     "positive_number",
     "sha256_digits",
+    "whole_number",
 ]
 
 
@@ -245,7 +244,7 @@ def add_model_options(parser: CommandParser) -> None:
     add_environment(
         "--threads",
         env="FMNIST_THREADS",
-        type=positive_int_up_to(MAX_THREADS),
+        type=whole_number(1, MAX_THREADS),
         default=1,
         metavar="N",
         help="number of threads of one model call (default: 1)",
@@ -290,24 +289,15 @@ def path_text(text: str) -> str:
     return text
 
 
-def positive_int(text: str) -> int:
-    """Converts a whole number from 1; for ``type=``.
-
-    Raises:
-        ArgumentTypeError: Any other text.
-    """
-    if not (text.isdecimal() and len(text) < _MAX_DIGITS and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text[:_MAX_DIGITS]}' is not a whole number from 1")
-    return int(text)
-
-
-def positive_int_up_to(most: int) -> Callable[[str], int]:
-    """Returns a converter of whole numbers from 1 to ``most``, for ``type=``."""
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Returns a converter of whole numbers from ``least``, which is 0 or more, to ``most``, for ``type=``."""
+    limits = f"from {least}" if most is None else f"from {least} to {most}"
 
     def number(text: str) -> int:
-        if positive_int(text) > most:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 to {most}")
-        return int(text)
+        value = int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else -1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"'{text[:_MAX_DIGITS]}' is not a whole number {limits}")
+        return value
 
     return number
 

@@ -10,9 +10,8 @@ from fmnist_runtime.options import (
     add_careful_option,
     add_model_options,
     path_text,
-    positive_int,
-    positive_int_up_to,
     positive_number,
+    whole_number,
 )
 
 __all__ = ["BUILDERS", "COMMANDS", "SHELLS", "build_parser"]
@@ -43,7 +42,7 @@ def build_parser() -> CommandParser:
     _add_inputs(parser)
     add_model_options(parser)
     add = parser.add_argument
-    add("--top-k", type=positive_int, default=3, metavar="N", help="number of classes to print (default: 3)")
+    add("--top-k", type=whole_number(1), default=3, metavar="N", help="number of classes to print (default: 3)")
     add(
         "--reject",
         action=argparse.BooleanOptionalAction,
@@ -53,7 +52,7 @@ def build_parser() -> CommandParser:
     parser.add_environment_option(
         "--workers",
         env="FMNIST_WORKERS",
-        type=positive_int_up_to(MAX_PROCESSES),
+        type=whole_number(1, MAX_PROCESSES),
         metavar="N",
         help="number of processes (default: one for each CPU, if there are at least 500 images); 1 uses a single thread",
     )
@@ -153,7 +152,7 @@ def _build_ray() -> CommandParser:
     add("output", type=path_text, metavar="ANSWERS", help="new folder for the answers, as Parquet files")
     add(
         "--workers",
-        type=positive_int_up_to(MAX_PROCESSES),
+        type=whole_number(1, MAX_PROCESSES),
         default=2,
         metavar="N",
         help="number of processes, each with its own classifier (default: 2)",

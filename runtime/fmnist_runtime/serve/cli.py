@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fmnist_runtime.console import run_argparse
 from fmnist_runtime.cpus import MAX_PROCESSES
-from fmnist_runtime.options import CommandParser, add_careful_option, positive_int_up_to
+from fmnist_runtime.options import CommandParser, add_careful_option, whole_number
 
 __all__ = ["build_parser", "main", "serve"]
 
@@ -44,7 +44,7 @@ def _add_service(parser: CommandParser) -> None:
     add_environment(
         "--port",
         env="FMNIST_PORT",
-        type=_port,
+        type=whole_number(0, 65535),
         default=8000,
         metavar="N",
         help="port to listen on; 0 chooses a free one (default: 8000)",
@@ -60,7 +60,7 @@ def _add_service(parser: CommandParser) -> None:
     add_environment(
         "--workers",
         env="FMNIST_WORKERS",
-        type=positive_int_up_to(MAX_PROCESSES),
+        type=whole_number(1, MAX_PROCESSES),
         metavar="N",
         help="number of processes that decode and classify (default: one for each CPU); with 1, the HTTP process does both",
     )
@@ -71,7 +71,7 @@ def _add_operation(parser: CommandParser) -> None:
     add = parser.add_argument
     add(
         "--drain-seconds",
-        type=_count,
+        type=whole_number(0, _MAX_VALUE),
         default=0,
         metavar="S",
         help="seconds to keep serving after SIGTERM; meanwhile /readyz answers 503 (default: 0)",
@@ -87,7 +87,7 @@ def _add_operation(parser: CommandParser) -> None:
 def _add_limits(parser: CommandParser) -> None:
     """Adds the limits of requests."""
     add = parser.add_argument
-    mebibytes, files = positive_int_up_to(256), positive_int_up_to(1024)
+    mebibytes, files = whole_number(1, 256), whole_number(1, 1024)
     add(
         "--max-body",
         type=mebibytes,
@@ -104,28 +104,28 @@ def _add_limits(parser: CommandParser) -> None:
     )
     add(
         "--max-pixels",
-        type=positive_int_up_to(_MAX_VALUE),
+        type=whole_number(1, _MAX_VALUE),
         default=51,
         metavar="MILLIONS",
         help="largest number of pixels of an image, in millions; a larger one is answered with 422 (default: 51)",
     )
     add(
         "--max-in-flight",
-        type=positive_int_up_to(_MAX_VALUE),
+        type=whole_number(1, _MAX_VALUE),
         default=256,
         metavar="N",
         help="largest number of requests in progress; one more is answered with 503 (default: 256)",
     )
     add(
         "--body-seconds",
-        type=positive_int_up_to(_MAX_VALUE),
+        type=whole_number(1, _MAX_VALUE),
         default=20,
         metavar="S",
         help="longest time for receiving a body, in seconds; a slower one is answered with 408 (default: 20)",
     )
     add(
         "--answer-seconds",
-        type=positive_int_up_to(_MAX_VALUE),
+        type=whole_number(1, _MAX_VALUE),
         default=120,
         metavar="S",
         help="longest time from the end of the body to the answer, in seconds; a later one becomes 503 (default: 120)",
@@ -163,16 +163,6 @@ def serve(args: Sequence[str] | None = None) -> int:
 
         run(service, listen(chosen.host, chosen.port))
     return 0
-
-
-def _count(text: str) -> int:
-    return 0 if text.isdecimal() and not text.strip("0") else positive_int_up_to(_MAX_VALUE)(text)
-
-
-def _port(text: str) -> int:
-    if _count(text) > 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port: the largest is 65535")
-    return int(text)
 
 
 def main() -> None:

@@ -110,6 +110,7 @@ def test_show_replaces_its_own_pictures_only(tmp_path: Path) -> None:
         (["x.png", "--interval", "1"], 2, b"--interval is for --watch"),
         (["--watch", ".", "--interval", "1e300"], 2, b"over 0 and up to 1,000,000"),
         (["x.png", "--top-k", "9" * 5000], 2, b"is not a whole number from 1"),
+        (["x.png", "--threads", "many"], 2, b"'many' is not a whole number from 1 to 256"),
         (["x.png", "--threads", "257"], 2, b"from 1 to 256"),
         (["x.png", "--workers", "9" * 30], 2, b"from 1 to 1024"),
         (["x.png", "x.png", "--show", "pyproject.toml/x"], 1, b"cannot write into"),
