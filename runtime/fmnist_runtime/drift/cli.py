@@ -80,13 +80,17 @@ def drift(args: Sequence[str] | None = None) -> int:
 
 
 def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]") -> str:
-    lines = [f"{'':<14}{'reference':>12}{'today':>12}", f"{'images':<14}{before.total:12,}{now.total:12,}"]
+    width = max(12, *(len(f"  {counts.total:,}") for counts in (before, now)))
+    lines = [
+        f"{'':<14}{'reference':>{width}}{'today':>{width}}",
+        f"{'images':<14}{before.total:{width},}{now.total:{width},}",
+    ]
     for name in sorted({*before.labels, *now.labels}):
         shares = [counts.labels.get(name, 0) / counts.total for counts in (before, now)]
-        lines.append(f"{printable(name):<14}{shares[0]:12.1%}{shares[1]:12.1%}")
+        lines.append(f"{printable(name):<14}{shares[0]:{width}.1%}{shares[1]:{width}.1%}")
     shares = [counts.rejected / counts.total for counts in (before, now)]
     unknown = "I don't know"
-    lines += [f"{unknown:<14}{shares[0]:12.1%}{shares[1]:12.1%}", ""]
+    lines += [f"{unknown:<14}{shares[0]:{width}.1%}{shares[1]:{width}.1%}", ""]
     lines.append(f"{'test':<14}{'size':>12}{'p':>12}")
     for finding in findings:
         verdict = "CHANGED" if finding.changed else "as before"

@@ -42,7 +42,7 @@ memory."""
 _MAX_VALUE = 1 << 22
 """Largest JSON value in characters. A response with 1,024 answers has a tenth; a list of lists takes 25 times as much memory."""
 _MAX_COUNT = 1 << 53
-"""Largest count: metrics are written as floats, which represent every whole number up to this one exactly."""
+"""Largest count, also of all answers: floats, as which metrics are written, represent whole numbers up to this one exactly."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class AnswerCounts:
         later = AnswerCounts(labels, self.rejected - earlier.rejected, self.confidence - earlier.confidence)
         if min([later.rejected, *labels.values(), *later.confidence]) < 0:
             raise DataError("--since must name the earlier of the two readings" if starts_known else _RESTARTED)
-        if not later.total:
+        if not (later.total and later.confidence.any()):
             raise DataError("no answers between the two readings")
         return later
 
@@ -237,12 +237,17 @@ def _from_metrics(text: str) -> AnswerCounts:
             cumulative[float(keys["le"])] += value
         elif name == STARTED:
             started.append(value)
-    if sum(labels.values()) + rejected and sorted(cumulative) != [*EDGES, float("inf")]:
+    total = sum(labels.values()) + rejected
+    if total and sorted(cumulative) != [*EDGES, float("inf")]:
         raise ValueError("the confidence histogram has other bins: it is from another version of the service")
+    if max(total, *cumulative.values(), 0) > _MAX_COUNT:
+        raise ValueError(f"over {_MAX_COUNT:,} answers, which floats cannot count: the file is damaged")
     counts = [cumulative[edge] for edge in sorted(cumulative)]
     bins = np.diff(np.array(counts, np.int64), prepend=0)
     if bins.size and bins.min() < 0:
         raise ValueError("the cumulative counts of the confidence histogram decrease: the file is damaged")
+    if total and not bins.any():
+        raise ValueError("answers without counts of their confidence: the file is damaged")
     return AnswerCounts(labels, rejected, bins, tuple(sorted(started)))
 
 

@@ -30,8 +30,8 @@ _BLOCK = 2_000_000
 """Number of counts drawn at a time, which bounds memory to some 100 MB. The draws are the same for any number."""
 _MAX_LABELS = 2000
 """Largest number of labels; the draws take time in proportion to it, a second for about a thousand."""
-_MAX_IMAGES = 10**9
-"""Largest total of numpy's hypergeometric draw. Larger counts are scaled down, which makes a detection less likely."""
+_MAX_IMAGES = (10**9 - 1) // 2
+"""Largest total of one set: numpy draws from fewer than 10^9. A larger set is scaled down, which makes a detection less likely."""
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Test statistic: counts of one set, int64 ``[..., K]``, and of both together, int64 ``[K]``, to float64 ``[...]``."""
@@ -133,9 +133,8 @@ def _rejections(counts: AnswerCounts) -> np.ndarray:
 
 
 def _test(comparison: _Comparison, rng: np.random.Generator) -> Finding:
-    reference, today, statistic = comparison.reference, comparison.today, comparison.statistic
-    scale = max(1.0, (reference.sum() + today.sum()) / _MAX_IMAGES)
-    reference, today = ((counts / scale).astype(np.int64) for counts in (reference, today))
+    statistic = comparison.statistic
+    reference, today = (_scaled_down(counts) for counts in (comparison.reference, comparison.today))
     pooled = reference + today
     observed = float(statistic(today, pooled))
     extreme, block = 0, max(1, _BLOCK // len(pooled))
@@ -146,6 +145,11 @@ def _test(comparison: _Comparison, rng: np.random.Generator) -> Finding:
     difference = today / today.sum() - reference / reference.sum()
     distance = observed if statistic is kolmogorov_smirnov else float(np.abs(difference).sum() / 2)
     return Finding(comparison.what, observed, distance, (1 + extreme) / (1 + DRAWS))
+
+
+def _scaled_down(counts: np.ndarray) -> np.ndarray:
+    """Returns counts, int64 ``[K]``, with a total of at most ``_MAX_IMAGES``, by themselves: a small set keeps its own."""
+    return np.asarray(counts / max(1.0, counts.sum() / _MAX_IMAGES), np.int64)
 
 
 def _holm(findings: list[Finding], alpha: float, least: float) -> list[Finding]:

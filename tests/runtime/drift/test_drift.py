@@ -142,6 +142,45 @@ def reading(path: Path, *, bag: int, rejected: int, started: float | None = None
     return read_counts(write(path, lines))
 
 
+@pytest.mark.parametrize("today", [10**9 - 600, 10**9, 10**12, 1 << 53])
+def test_a_large_set_leaves_the_small_one_whole(today: int, tmp_path: Path) -> None:
+    answers = write(tmp_path / "reference", day(1))
+    reading(tmp_path / "today", bag=today, rejected=0)
+    for pair in ((answers, tmp_path / "today"), (tmp_path / "today", answers)):
+        done = drift(*pair, "--json")
+        findings = json.loads(done.stdout, parse_constant=pytest.fail)["findings"]
+        assert done.returncode == 3 and not done.stderr and all(f["changed"] for f in findings)
+    shown = drift(answers, tmp_path / "today").stdout
+    assert shown.splitlines()[1].split() == ["images", "600", f"{today:,}"]
+    same = drift(tmp_path / "today", tmp_path / "today")
+    assert same.returncode == 0 and "CHANGED" not in same.stdout and not same.stderr
+
+
+def test_counts_that_floats_do_not_hold_are_refused(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", day(1, 10))
+    many = tmp_path / "many"
+    for bag, copies in ((1 << 52, 3), (1 << 53, 2000)):
+        reading(many, bag=bag, rejected=0)
+        many.write_text(many.read_text() * copies)
+        done = drift(one, many, "--json")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert (
+            done.stderr == f"error: {many}: over {1 << 53:,} answers, which floats cannot count: the file is damaged\n"
+        )
+
+
+def test_answers_without_confidences_are_refused(tmp_path: Path) -> None:
+    one, without = write(tmp_path / "one", day(1, 10)), tmp_path / "without"
+    later = reading(without, bag=7, rejected=2)
+    without.write_text(without.read_text().replace('le="+Inf"} 9', 'le="+Inf"} 0'))
+    done = drift(one, without, "--json")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "answers without counts of their confidence: the file is damaged" in done.stderr
+    earlier = AnswerCounts({"Bag": 5}, 2, later.confidence)
+    with pytest.raises(DataError, match="no answers between the two readings"):
+        later.since(earlier)
+
+
 def test_several_services_add_up(tmp_path: Path) -> None:
     one = reading(tmp_path / "one", bag=5, rejected=2, started=100.5, labels='instance="a"')
     two = reading(tmp_path / "two", bag=7, rejected=1, started=50.5, labels='instance="b"')
