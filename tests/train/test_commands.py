@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from fmnist_runtime.errors import CheckpointError
-from fmnist_train.checkpoint import load_checkpoint, read_metrics, read_tensors, write_tensors
+from fmnist_train.checkpoint import load_checkpoint, read_metrics, read_tensors, save_checkpoint, write_tensors
 from fmnist_train.cli import app
 from fmnist_train.comparison.compare import _exported
 from fmnist_train.comparison.table import SECTION
@@ -170,6 +170,22 @@ def test_files_of_others_are_not_replaced(
         assert f"{tmp_path / name} exists and would be replaced: remove it" in capsys.readouterr().err
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
         (tmp_path / name).unlink()
+
+
+def test_a_run_that_was_killed_in_its_first_epoch_starts_again(tmp_path: Path) -> None:
+    """It leaves a checkpoint without the file that ``--resume`` needs; a later checkpoint alone is somebody's weights."""
+    once = ("--recipe", "batchnorm", "--data", "sample", "--epochs", "1", "--quiet", "--output", str(tmp_path))
+    call(*once)
+    for path in tmp_path.iterdir():
+        if not path.name.startswith("best."):
+            path.unlink()
+    call(*once)
+    assert (tmp_path / "metrics.json").is_file()
+    checkpoint = load_checkpoint(tmp_path)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    save_checkpoint(tmp_path / "best", checkpoint.model, {**checkpoint.info, "epoch": 2})
+    assert run_typer(app, args=list(once)) == 2
 
 
 @pytest.mark.parametrize("copied", [0, 7, 30])

@@ -9,7 +9,7 @@ import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ import torch
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
-from fmnist_train.checkpoint import load_checkpoint
+from fmnist_train.checkpoint import load_checkpoint, read_description
 from fmnist_train.data.seen import describe_seen, hash_images, report_seen, stored_seen
 from fmnist_train.data.sources import (
     PUBLISHED,
@@ -172,9 +172,9 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         return _run(training, inputs, options, progress)
 
 
+_CHECKPOINT = ("best.safetensors", "best.json")
+"""Files that a run writes first, in each epoch that is better than those before."""
 _RESULTS = (
-    "best.safetensors",
-    "best.json",
     "metrics.json",
     "history.csv",
     "history.json",
@@ -184,7 +184,7 @@ _RESULTS = (
     "worst_mistakes.png",
     "reliability.png",
 )
-"""Files of a run beside ``last.safetensors``."""
+"""Files of a run that it writes after ``last.safetensors``."""
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
@@ -197,7 +197,14 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
     if resume and not exists:
         raise CheckpointError(f"{folder}: no run to resume here; start it without --resume")
     if not exists:
-        refuse_replacing(folder, _RESULTS)
+        refuse_replacing(folder, _RESULTS if _was_killed_in_first_epoch(folder) else (*_CHECKPOINT, *_RESULTS))
+
+
+def _was_killed_in_first_epoch(folder: Path) -> bool:
+    """Returns whether a folder's checkpoint is that of a first epoch: a run killed before ``last.safetensors`` leaves one."""
+    with suppress(CheckpointError):
+        return bool(read_description(folder).get("epoch") == 1)
+    return False
 
 
 def _run(training: Training, inputs: RunInputs, options: RunOptions, progress: Progress) -> dict[str, Any] | None:
