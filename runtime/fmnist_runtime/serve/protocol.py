@@ -24,6 +24,7 @@ __all__ = [
     "HEAD_LINES",
     "HEAD_SECONDS",
     "LINGER_SECONDS",
+    "MOST_CHUNKS",
     "MOST_CONNECTIONS",
     "SEND_SECONDS",
     "TimeLimitedProtocol",
@@ -37,6 +38,9 @@ the memory before a token is checked. The same limit holds for what a chunked bo
 trailers after it, and extensions of a chunk."""
 HEAD_LINES = 100
 """Largest number of header lines, with trailers, as in Apache httpd: each takes some hundred bytes, however short it is."""
+MOST_CHUNKS = 100_000
+"""Largest number of chunks of a body: each takes a microsecond of the event loop, however small it is. The largest body by
+default, 16 MiB, has chunks of 168 bytes then."""
 MOST_CONNECTIONS = 2000
 """Largest number of open connections; further ones are closed at once. Far fewer are answered, see ``Limits.connections``, but
 a head is needed for that, and so many heads without an end take 130 MB."""
@@ -47,6 +51,7 @@ LINGER_SECONDS = 5.0
 SEND_SECONDS = 120.0
 """Longest time for a client to read a response, in seconds: the page's largest file, 0.5 MB, at 32 kbit/s."""
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_MANY_CHUNKS = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class TimeLimitedProtocol(HttpToolsProtocol):
@@ -56,6 +61,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _send_timer: asyncio.TimerHandle | None = None
     _complete = True
     _bytes_without_body = 0
+    _chunks = 0
 
     def connection_made(self, transport: Any) -> None:
         """Starts the timer of the first head; closes connections over ``MOST_CONNECTIONS``."""
@@ -85,17 +91,23 @@ class TimeLimitedProtocol(HttpToolsProtocol):
             unparsed = unparsed[self._parsed_bytes :]
             self._bytes_without_body += self._parsed_bytes  # may include the end of a body, at most one piece
             if self._bytes_without_body > HEAD_BYTES:
-                self._refuse_head()
+                self._refuse(_HEAD_TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Refuses more than ``HEAD_LINES``."""
         super().on_header(name, value)
         if len(self.headers) > HEAD_LINES:
-            self._refuse_head()
+            self._refuse(_HEAD_TOO_LARGE)
 
-    def _refuse_head(self) -> None:
+    def on_chunk_header(self) -> None:
+        """Refuses more than ``MOST_CHUNKS``."""
+        self._chunks += 1
+        if self._chunks > MOST_CHUNKS:
+            self._refuse(_TOO_MANY_CHUNKS)
+
+    def _refuse(self, response: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.write(response)
             self.transport.close()
 
     def _should_upgrade(self) -> bool:
@@ -114,7 +126,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Starts the timer of a head."""
-        self._complete, self._bytes_without_body = False, 0
+        self._complete, self._bytes_without_body, self._chunks = False, 0, 0
         self._start_timer(HEAD_SECONDS)
         super().on_message_begin()
 

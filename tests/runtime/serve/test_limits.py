@@ -187,6 +187,21 @@ def in_process(settings: Settings, go: threading.Event | None = None) -> Service
 CHUNKED = b"POST /classify HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+def test_a_body_of_tiny_chunks_is_refused(service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        answer = b""
+        with contextlib.suppress(OSError):
+            client.sendall(CHUNKED)
+            for _ in range(110):
+                client.sendall(b"1\r\na\r\n" * 1000)
+            client.sendall(b"0\r\n\r\n")  # the end of a body that would be read
+        with contextlib.suppress(OSError):
+            answer = client.recv(1000)
+    assert answer[:12] in (b"HTTP/1.1 413", b"")
+    with service.client() as client:
+        assert client.get("/healthz").status_code == 200
+
+
 @pytest.mark.parametrize("line", [b"X: " + b"a" * 6_000 + b"\r\n", b"A:\r\n"], ids=["long", "short"])
 @pytest.mark.parametrize("start", [b"GET /healthz HTTP/1.1\r\nHost: a\r\n", CHUNKED + b"1\r\na\r\n0\r\n"])
 def test_a_head_without_end_is_refused(service, small: bytes, start: bytes, line: bytes) -> None:
