@@ -3,11 +3,13 @@
 import errno
 import io
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -32,8 +34,10 @@ _PIECE = 1 << 20
 
 _UNFINISHED = ".fmnist-unfinished-"
 """Beginning of the name of a folder in which files are completed."""
+_TEMPORARY = re.compile(rf"{re.escape(_UNFINISHED)}\w+|\.fmnist-(?P<process>\d+)-\d+")
+"""Name of such a folder, or of a file that is written by a process."""
 _ABANDONED_SECONDS = 3600
-"""Age from which such a folder is one of a process that was killed: writing takes seconds."""
+"""Age from which it is one of a process that was killed: writing takes seconds."""
 _MOST_LINKS = 40
 """Links that are followed one after the other, as by Linux: links may lead to each other."""
 
@@ -129,7 +133,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Missing folders are created. After a loss of power, the file has either the old content or the new one. Where two threads
     or processes write the same file at once, the result is the whole content of one of them. A link stays: the file that it
     leads to is replaced. A device, a pipe, or an open file such as ``/dev/stdout`` is written in place: renaming would replace
-    ``/dev/null`` itself.
+    ``/dev/null`` itself. Old temporary files of killed processes are removed.
 
     Args:
         path: Path of the file.
@@ -146,6 +150,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         if _is_written_in_place(target):
             _write_in_place(target, content)
         else:
+            _remove_leftovers(target.parent.absolute())
             _replace(target, content)
 
 
@@ -207,7 +212,7 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
     """Writes several files into a folder, which is created if it does not exist.
 
     All are completed in hidden folders beside their targets before the first one is put in place, so a full disk changes
-    nothing. Links, devices and pipes stay, as by ``write_atomically``.
+    nothing. Links, devices and pipes stay, and leftovers are removed, as by ``write_atomically``.
 
     Args:
         folder: Folder of the files.
@@ -245,15 +250,40 @@ def write_together(folder: Path, files: Mapping[str, bytes], remove: Iterable[st
 
 @contextmanager
 def _hidden_folder(parent: Path) -> Iterator[Path]:
-    """Creates a folder in which files are completed, and removes it in the end, with those that killed processes left."""
-    import shutil  # both are slow to import, and needed only here
-    import tempfile
+    """Creates a folder in which files are completed, and removes it in the end."""
+    import tempfile  # slow to import, and needed only here
 
-    for leftover in parent.glob(f"{_UNFINISHED}*"):
-        if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+    _remove_leftovers(parent.absolute())
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=parent) as name:
         yield Path(name)
+
+
+@cache  # once for each folder: one of many images would be searched for each of them
+def _remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files and folders that killed processes left in a folder."""
+    with suppress(OSError):  # a folder that can be written, but not read
+        for path in folder.iterdir():
+            if not _is_left_over(path):
+                continue
+            if path.name.startswith(_UNFINISHED):
+                import shutil  # slow to import, and needed only here
+
+                shutil.rmtree(path, ignore_errors=True)  # ignores a file, too
+            else:
+                with suppress(OSError):  # removed by another process, of another user, or a folder
+                    path.unlink()
+
+
+def _is_left_over(path: Path) -> bool:
+    name = _TEMPORARY.fullmatch(path.name)
+    try:
+        if name is None or time.time() - path.lstat().st_mtime < _ABANDONED_SECONDS:
+            return False
+    except OSError:  # removed by another process
+        return False
+    process = name["process"]
+    # A stopped process may continue. The same number as ours is of an earlier start of a container.
+    return process is None or int(process) == os.getpid() or not Path("/proc", process).exists()
 
 
 def make_folder(folder: Path) -> None:

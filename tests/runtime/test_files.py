@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import subprocess
 import threading
 import tracemalloc
 from pathlib import Path
@@ -256,6 +257,43 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"earlier")
     write_together(tmp_path, {"a": b"whole"}, remove=["b", "gone"])
     assert {path.name for path in tmp_path.iterdir()} == {"a", ".fmnist-unfinished-young"}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_only_old_temporary_files_of_dead_processes_are_removed(together: bool, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended, subprocess.Popen(["cat"], stdin=subprocess.PIPE) as running:
+        ended.wait()
+        removed = [f".fmnist-{process}-1" for process in (ended.pid, os.getpid())]
+        kept = [
+            f".fmnist-{ended.pid}-2",
+            ".fmnist-notes",
+            ".fmnist-unfinished-file",
+            ".fmnist-1-2.txt",
+            "fmnist-1-2",
+            "a.fmnist-1-2",
+        ]
+        if Path("/proc/self").exists():
+            kept.append(f".fmnist-{running.pid}-1")
+        for name in (*removed, *kept):
+            (tmp_path / name).write_bytes(b"half")
+        kept.append(f".fmnist-{ended.pid}-3")
+        (tmp_path / kept[-1]).mkdir()
+        for name in (*removed, *kept[1:]):  # the first one is new
+            os.utime(tmp_path / name, (1, 1))
+        if together:
+            write_together(tmp_path, {"a": b"whole"})
+        else:
+            write_atomically(tmp_path / "a", b"whole")
+        assert {path.name for path in tmp_path.iterdir()} == {"a", *kept}
+
+
+def test_a_folder_is_searched_once_for_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: (searched.append(path), iterdir(path))[1])
+    for name in ("a", "b", "c"):
+        write_atomically(tmp_path / name, b"content")
+    assert searched == [tmp_path]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.ort"])
