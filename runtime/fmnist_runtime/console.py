@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fmnist_runtime.errors import FmnistError, extra_hint, printable
+from fmnist_runtime.errors import FmnistError, extra_hint, printable, shorten
 from fmnist_runtime.signals import INTERRUPTED, interrupted_by_signals
 from fmnist_runtime.streams import discard_stdout, prepare_streams
 
@@ -195,7 +195,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print(f"error: {printable(shorten(message))}", file=sys.stderr)
     return code
 
 

@@ -11,7 +11,8 @@ FmnistError
 ├── GateError                    exported model failed its gate (exit code 3)
 └── MissingExtraError (ImportError)  optional dependencies are not installed
 
-Each message is one line: what happened, and what to do. The commands print it on stderr and exit with ``exit_code``.
+Each message is one line of at most 1,000 characters: what happened, and what to do. The commands print it on stderr and exit
+with ``exit_code``.
 """
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "extra_hint",
     "printable",
     "reason_of",
+    "shorten",
 ]
 
 
@@ -38,14 +40,22 @@ larger than any float."""
 
 
 _LONGEST = 1000
-"""Characters of a ``ModelError``'s message: room for two paths and a reason."""
+"""Characters of a message: room for two paths and a reason."""
+_GAP = " ... "
+"""Text in place of what is left out."""
 
 
 class FmnistError(Exception):
-    """Base class of all exceptions of this project."""
+    """Base class of all exceptions of this project.
+
+    A long message is cut in its middle: it may quote names, numbers and lines of a file, which have any length.
+    """
 
     exit_code = 1
     """Exit code of a command that this exception ends."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 class ImageError(FmnistError, ValueError):
@@ -53,15 +63,7 @@ class ImageError(FmnistError, ValueError):
 
 
 class ModelError(FmnistError, ValueError):
-    """Model file is refused, or the model call failed.
-
-    A long message is cut in its middle: it may quote names and numbers of the file, which have any length.
-    """
-
-    def __init__(self, message: str) -> None:
-        if len(message) > _LONGEST:
-            message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
-        super().__init__(message)
+    """Model file is refused, or the model call failed."""
 
 
 class DataError(FmnistError, ValueError):
@@ -108,6 +110,14 @@ def extra_hint(extra: str) -> str:
     except PackageNotFoundError:  # run from a source tree that was never installed
         wheel = "WHEEL"
     return f"pip install '.[{extra}]' in a checkout, or pip install '{wheel}[{extra}]'"
+
+
+def shorten(text: str) -> str:
+    """Returns a text of at most 1,000 characters: the middle of a longer one is left out."""
+    if len(text) <= _LONGEST:
+        return text
+    half = (_LONGEST - len(_GAP)) // 2
+    return text[:half] + _GAP + text[-half:]
 
 
 def printable(text: str) -> str:

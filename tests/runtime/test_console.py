@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_runtime import errors
 from fmnist_runtime.console import counted, run_argparse
 from fmnist_runtime.errors import (
     ConfigError,
@@ -134,6 +136,23 @@ def test_a_primitive_that_cannot_be_made_is_a_lack_of_memory_under_a_limit_alone
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     with pytest.raises(RuntimeError):
         ending(error)
+
+
+ERRORS = [error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.FmnistError)]
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_a_long_message_is_cut_in_its_middle_once(kind: type[errors.FmnistError]) -> None:
+    message = str(kind(f"file: '{'x' * 2_000_000}' is no name; write another"))
+    assert message.startswith("file: 'xxx") and message.endswith("xxx' is no name; write another")
+    assert " ... " in message and len(message) <= 1000
+    assert str(pickle.loads(pickle.dumps(kind(message)))) == message
+
+
+def test_a_long_message_of_the_system_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(OSError(errno.ENAMETOOLONG, "File name too long", "x" * 100_000)) == 1
+    printed = capsys.readouterr().err
+    assert len(printed) < 1100 and printed.endswith(": File name too long\n")
 
 
 def test_what_the_command_returns_is_the_exit_code() -> None:

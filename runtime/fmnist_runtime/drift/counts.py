@@ -253,16 +253,16 @@ def _from_metrics(text: str) -> AnswerCounts:
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
     """Yields name, labels and value of this project's counters."""
-    for line in text.split("\n"):  # not splitlines: a label may hold other line separators
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a label may hold other line separators
         sample = _SAMPLE.match(line)
         if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, CONFIDENCE, STARTED)):
             continue
         try:
             value = int(float(sample["value"]))
         except (OverflowError, ValueError) as error:
-            raise ValueError(f"'{line}' has no valid count") from error
+            raise ValueError(f"line {number} has no valid count") from error
         if not 0 <= value <= _MAX_COUNT:
-            raise ValueError(f"'{line}' has no valid count")
+            raise ValueError(f"line {number} has no valid count")
         keys = {m["key"]: _unescape(m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
         yield sample["name"], keys, value
 

@@ -293,7 +293,8 @@ def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
         ("{}\n[1]\n", "line 1"),
         ('fmnist_confidence_bucket{le="0.5"} 1\nfmnist_answers_total{label="a"} 1\n', "other bins"),
         ("fmnist_answers_total 1\n", "no answers"),
-        ("fmnist_rejected_total nan\n", "no valid count"),
+        ("up 1\nfmnist_rejected_total nan\n", "bad: line 2 has no valid count"),
+        ("fmnist_answers_total" + "{" * 1000 + "} " * 500, "bad: line 1 has no valid count"),
     ],
 )
 def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -301,6 +302,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -
     good = write(tmp_path / "good", day(1, 10))
     done = drift(tmp_path / "bad", good)
     assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
+    assert len(done.stderr) < 1100
     assert drift(good, tmp_path / "nowhere").returncode == 1
 
 
