@@ -40,7 +40,8 @@ _MAX_BYTES = 1 << 27
 """Largest file in bytes, also unpacked: about half a million answers. The bytes and up to two copies of their text are in
 memory."""
 _MAX_VALUE = 1 << 22
-"""Largest JSON value in characters. A response with 1,024 answers has a tenth; a list of lists takes 25 times as much memory."""
+"""Largest JSON value, or line of metrics, in characters. A response with 1,024 answers has a tenth; a list of lists takes 25
+times as much memory."""
 _MAX_COUNT = 1 << 53
 """Largest count, also of all answers: floats, as which metrics are written, represent whole numbers up to this one exactly."""
 
@@ -257,6 +258,8 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
         sample = _SAMPLE.match(line)
         if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, CONFIDENCE, STARTED)):
             continue
+        if len(line) > _MAX_VALUE:
+            raise ValueError(f"line {number} is over {_MAX_VALUE >> 20} MiB, so the file is not a reading of /metrics")
         try:
             value = int(float(sample["value"]))
         except (OverflowError, ValueError) as error:

@@ -266,3 +266,10 @@ def test_a_large_value_is_refused_before_it_takes_memory(tmp_path: Path) -> None
         assert tracemalloc.get_traced_memory()[1] < 200e6
     finally:
         tracemalloc.stop()
+
+
+def test_a_long_line_of_metrics_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    path = tmp_path / "metrics"
+    path.write_text(METRICS.replace('"Bag"', f'"{"x" * (1 << 23)}"'))
+    with pytest.raises(DataError, match="line 16 is over 4 MiB, so the file is not a reading of /metrics"):
+        read_counts(path)
