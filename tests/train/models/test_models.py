@@ -75,7 +75,13 @@ def test_resnet_has_the_blocks_that_it_is_given() -> None:
         features = layer(features)
         sizes += [tuple(features.shape[1:])] if isinstance(layer, ResidualBlock) else []
     assert sizes == [(8, 28, 28), *[(12, 14, 14)] * 2, *[(16, 7, 7)] * 3] and features.shape == (2, 10)
-    for options in ({"blocks": [1, 2]}, {"blocks": [0, 1, 1]}, {"widths": [8, 8]}, {"dropout": 1.0}):
+    for options in (
+        {"blocks": [1, 2]},
+        {"blocks": [0, 1, 1]},
+        {"widths": [8, 8]},
+        {"widths": [8, 7, 8]},
+        {"dropout": 1.0},
+    ):
         with pytest.raises(ConfigError, match="--"):
             build_model("resnet", **options)
 

@@ -29,6 +29,9 @@ __all__ = [
 
 _WIDEST = 65_536
 """Largest number of channels or units; a larger one is a typing error."""
+_LEAST_PROJECTED = 8
+"""Smallest number of channels before a 1×1 convolution with a stride of 2. With 2 to 7, its gradient in PyTorch 2.14 writes
+beyond its memory on processors with AVX2 alone, if the channels are the last axis."""
 _MOST_BLOCKS = 100
 """Largest number of residual blocks at one resolution; a larger one is a typing error."""
 
@@ -212,6 +215,11 @@ def resnet(
     _check_dropout(dropout)
     if len(widths) != 3:
         raise ConfigError(f"--widths must be three numbers, as in 24,48,96; not {list(widths)}")
+    if min(widths[:2]) < _LEAST_PROJECTED:
+        raise ConfigError(
+            f"--widths of resnet must be at least {_LEAST_PROJECTED} at 28 and 14 pixels, where PyTorch can crash in smaller "
+            f"projections; not {list(widths)}"
+        )
     if len(blocks) != 3 or not all(1 <= count <= _MOST_BLOCKS for count in blocks):
         raise ConfigError(f"--blocks must be three numbers from 1 to {_MOST_BLOCKS}, as in 1,2,2; not {list(blocks)}")
     inputs, layers = widths[0], list[nn.Module]()
