@@ -10,12 +10,13 @@ const LARGE_SIDE = 2048; // see fmnist_runtime/image_io/pixel_formats.py
 const MAX_PIXELS = 100_000_000;
 const BAND_PIXELS = 4_000_000; // pixels of one band
 const STARTS = 1024; // bytes in which a format is recognized
+/** First bytes of formats that every browser reads; see starts_picture in fmnist_runtime/image_io/left_out.py. */
+const READ = /^(\xff\xd8\xff|\x89PNG|GIF8|.{8}WEBP|.{4}ftypavi[fs])/s;
 /** @type {[RegExp, string][]} First bytes of formats that not every browser reads; see fmnist_runtime/image_io/unsupported.py. */
 const UNREAD = [
   [/^.{4}ftyp(hei|hev|mif1|msf1)/s, "a HEIC photo"],
   [/^(II\*\0|MM\0\*|.{4}ftypcrx |FUJIFILMCCD)/s, "a TIFF or a camera's raw file"],
   [/^(\xff\n|.{4}JXL )/s, "a JPEG XL image"],
-  [/^.{4}ftypavi[fs]/s, "an AVIF image"],
   [/^(.{4}ftyp|.E\xdf\xa3)/s, "a video"],
   [/^%PDF/, "a PDF document"],
   [/<svg/i, "an SVG drawing"],
@@ -40,11 +41,13 @@ export async function decode(blob) {
 }
 
 /**
- * Describes a file that this browser does not decode: its format, if recognized, and what to do.
+ * Describes a file that this browser does not decode: what is wrong, or its format, if recognized, and what to do.
  * @param {Blob} blob
  */
 async function describeUnread(blob) {
+  if (!blob.size) return "This file is empty.";
   const start = String.fromCharCode(...new Uint8Array(await blob.slice(0, STARTS).arrayBuffer()));
+  if (READ.test(start)) return "This picture is damaged or incomplete, or of a kind that this browser does not read.";
   const format = UNREAD.find(([signature]) => signature.test(start))?.[1];
   return format
     ? `This is ${format}, which this browser does not read: convert it to JPEG or PNG first.`

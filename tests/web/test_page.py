@@ -254,6 +254,23 @@ def test_a_format_that_the_browser_does_not_read_is_named(page, start: bytes, na
     assert message.startswith(f"This is {name}") and "convert it to JPEG" in message
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_half_a_picture_is_damaged(page, kind: str) -> None:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(file, kind)
+    upload(page, "half", file.getvalue()[: len(file.getvalue()) // 2])
+    page.wait_for_selector("#message:not(:empty)")
+    assert page.inner_text("#message").startswith("This picture is damaged or incomplete")
+    assert page.locator("#result").is_hidden()
+
+
+def test_an_empty_file_is_named_as_such(page) -> None:
+    upload(page, "dress.jpg", b"")
+    page.wait_for_selector("#message:not(:empty)")
+    assert page.inner_text("#message") == "This file is empty." and page.locator("#result").is_hidden()
+
+
 def test_a_damaged_model_is_refused(browser, site: str, folder: Path) -> None:
     data = bytearray((folder / "model.bin").read_bytes())
     data[len(data) // 2] ^= 1
