@@ -26,7 +26,7 @@ def refuse_foreign_evidence(run: Path, folder: Path) -> None:
         ConfigError: The folder has a README or evidence that no export wrote.
     """
     with suppress(OSError), (folder / _CARD).open("rb") as card:
-        if not card.read(len(CARD_START)) == CARD_START.encode():
+        if card.read(len(CARD_START)) != CARD_START.encode():
             raise ConfigError(f"{folder / _CARD} exists and is no model card: remove it, or give another --output")
     if run.resolve() != folder.resolve():
         copied = ("best.safetensors", "best.json", "history.csv", "history.json", "metrics.json")

@@ -163,16 +163,14 @@ def _check_files(photos: Sequence[Photo], places: Sequence[str]) -> None:
         shown = ", ".join(place.rpartition(": ")[2] for place, _ in others[:_SHOWN_FAULTS])
         more = f"; {len(others):,} more missing or unreadable: {shown}" if others else ""
         more += ", ..." if len(others) > _SHOWN_FAULTS else ""
-        path = str(photos[places.index(place)].path)
-        cause = None if os.path.lexists(path) else describe_missing(path)
-        reason = f" ({cause})" if cause else ""
-        raise DataError(f"{place}: {fault}{reason}{more}; correct the names, replace the photos, or remove their lines")
+        raise DataError(f"{place}: {fault}{more}; correct the names, replace the photos, or remove their lines")
 
 
 def _fault(photo: Photo) -> str | None:
     """Returns the reason why a photo cannot be read; None if it can be read."""
     if not os.path.isfile(photo.path):  # noqa: PTH113 (see _find)
-        return f"{photo.path}: no such file"
+        cause = None if os.path.lexists(photo.path) else describe_missing(str(photo.path))
+        return f"{photo.path}: no such file{f' ({cause})' if cause else ''}"
     try:
         open_image(photo.path)
     except ImageError as error:

@@ -52,10 +52,8 @@ def get_recipe(name: str, network: Mapping[str, Any] | None = None, **changes: A
 
 
 def _named(name: str) -> Recipe:
-    if name not in RECIPES and Path(name).is_file():
+    if name in RECIPES:
+        return RECIPES[name]
+    if Path(name).is_file():
         raise ConfigError(f"{name}: a recipe file is a JSON object, and its name ends in .json")
-    if name not in RECIPES:
-        raise ConfigError(
-            f"unknown recipe '{name}'{nearest(name, RECIPES)}; known recipes: {', '.join(sorted(RECIPES))}"
-        )
-    return RECIPES[name]
+    raise ConfigError(f"unknown recipe '{name}'{nearest(name, RECIPES)}; known recipes: {', '.join(sorted(RECIPES))}")

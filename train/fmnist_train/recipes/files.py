@@ -178,9 +178,8 @@ def _check_network(recipe: Recipe) -> None:
     """Checks the types of a network's options; whether it has them, and their ranges, ``build_model`` checks with PyTorch."""
     for name, hint in typing.get_type_hints(NetworkOptions).items():
         if name in recipe.model_options:
-            _value(
-                name, typing.get_args(hint)[0], recipe.model_options[name]
-            )  # without the None of an option not given
+            kind, _ = typing.get_args(hint)  # the second is the None of an option not given
+            _value(name, kind, recipe.model_options[name])
 
 
 def _check_names(recipe: Recipe) -> None:
