@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.cpus import available_cpus
-from fmnist_runtime.errors import DataError
+from fmnist_runtime.errors import DataError, WorkerError, reason_of
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
 from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.prediction import PredictionOrError
@@ -26,6 +26,7 @@ __all__ = ["ClassifyFiles", "classify_folder"]
 _BATCH = 64
 """Images per model call, as in ``pool``."""
 _EXISTS = "{}: exists already; name a new folder for the answers, or remove this one"
+_NOT_STARTED = "Ray did not start; a slow machine may need a larger RAY_raylet_start_wait_time_s, in seconds"
 _RETRIES = 3
 """Number of times that a batch is tried again after its worker has died; an image that crashes each of them ends the run."""
 _WORKER_CPUS, _TASK_CPUS = 0.9, 0.1
@@ -83,6 +84,7 @@ def classify_folder(
 
     Raises:
         DataError: The source does not exist or has no images, or the output exists.
+        WorkerError: Ray did not start.
     """
     sources = [source] if isinstance(source, str) else source
     _check_paths(sources, output)
@@ -116,7 +118,10 @@ def _start_ray(workers: int) -> None:
     if not ray.is_initialized():
         # A cluster has its own CPUs; on one machine Ray gets at least as many as there are workers.
         local = None if "RAY_ADDRESS" in os.environ else max(workers, available_cpus())
-        ray.init(num_cpus=local, include_dashboard=False)
+        try:
+            ray.init(num_cpus=local, include_dashboard=False)
+        except Exception as error:  # a slow start raises a plain Exception
+            raise WorkerError(f"{_NOT_STARTED}: {reason_of(error)}") from error
 
 
 def _check_paths(sources: Sequence[str], output: str) -> None:
