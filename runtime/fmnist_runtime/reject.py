@@ -80,7 +80,7 @@ class RejectRule(NamedTuple):
             logits: float32 ``[N, classes]``.
             probabilities: float32 ``[N, classes]``.
         """
-        not_empty = pixels.reshape(len(pixels), -1).any(axis=1)
+        not_empty = pixels.any(axis=tuple(range(1, pixels.ndim)))
         return np.where(not_empty, SCORES[self.score](logits, probabilities), -np.inf)
 
     def reasons(self, pixels: np.ndarray, logits: np.ndarray, probabilities: np.ndarray) -> list[str | None]:

@@ -161,3 +161,7 @@ def test_pillow_images_of_any_mode(tiny_model: Path) -> None:
 def test_the_contents_of_a_model_may_be_any_bytes(kind: type) -> None:
     data = find_model("nano").read_bytes()
     assert Classifier.from_bytes(kind(data))(PHOTO) == Classifier.from_bytes(data)(PHOTO)
+
+
+def test_no_inputs_give_no_predictions(classifier: Classifier) -> None:
+    assert classifier.classify_inputs(np.zeros((0, 1, 28, 28), "uint8")) == []
