@@ -85,7 +85,7 @@ class CheckpointError(FmnistError, ValueError):
 
 
 class WorkerError(FmnistError):
-    """Worker process died, and cannot be started again."""
+    """Worker process died and cannot be started again, or none could be started."""
 
 
 class GateError(FmnistError):
@@ -134,4 +134,4 @@ def reason_of(error: Exception) -> str:
         return error.strerror
     missing = isinstance(error, KeyError) and error.args
     message = f"'{error.args[0]}' is missing" if missing else str(error)
-    return (message.splitlines() or ["no reason given"])[0][:200]
+    return (message.splitlines() or [f"{type(error).__name__} without a reason"])[0][:200]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.errors import FmnistError, reason_of
 from fmnist_runtime.files import write_atomically
 
 __all__ = ["ComparisonFolder", "side_by_side", "write_comparison"]
@@ -83,7 +83,7 @@ def write_comparison(photo: Image.Image, network_input: np.ndarray, folder: Path
             )
         write_atomically(target, file.getvalue())
     except OSError as error:
-        raise FmnistError(f"--show: cannot write {target}: {error.strerror or error}") from error
+        raise FmnistError(f"--show: cannot write {target}: {reason_of(error)}") from error
 
 
 def _is_own(path: Path) -> bool:

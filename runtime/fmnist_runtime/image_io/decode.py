@@ -6,6 +6,7 @@ The cost of a file is estimated from its header (``limits``) before it is decode
 scale, which is several times faster and enough for a 28×28 network input.
 """
 
+import io
 import os
 import threading
 import warnings
@@ -15,10 +16,17 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fmnist_runtime.errors import ImageError
+from fmnist_runtime.errors import ImageError, reason_of
 from fmnist_runtime.files import read_at_most, standard_input
 from fmnist_runtime.image_io.icons import refuse_large_icon
-from fmnist_runtime.image_io.limits import MAX_BYTES, Metered, describe_bomb, refuse_many_pieces, refuse_too_much
+from fmnist_runtime.image_io.limits import (
+    MAX_BYTES,
+    Metered,
+    describe_bomb,
+    refuse_many_pieces,
+    refuse_size,
+    refuse_too_much,
+)
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.image_io.pixel_formats import shrink_large, to_8_bits, upright
 from fmnist_runtime.image_io.repair import drop_comments, drop_long_text
@@ -85,8 +93,11 @@ def open_image(
             ) from error
         # Pillow's decoders raise exceptions of many types (OSError, SyntaxError, struct.error, ...): for untrusted bytes,
         # each of them means a damaged file.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ImageError(f"damaged or truncated picture ({reason})") from error
+        raise ImageError(f"damaged or truncated picture ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _means_closed(error: Exception, image: Image.Image) -> bool:
@@ -104,7 +115,7 @@ def is_picture(value: object) -> bool:
 
 def _decode(source: Picture, max_pixels: int | None, large_lock: AbstractContextManager[Any]) -> Image.Image:
     if isinstance(source, np.ndarray):
-        source = _from_array(source)
+        source = _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
         data = _undecoded_file(source)
         if not data:
@@ -167,26 +178,24 @@ def _reduce(image: Image.Image) -> None:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
 
 
-def _from_array(pixels: np.ndarray) -> Image.Image:
+def _from_array(pixels: np.ndarray, max_pixels: int | None) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.shape[2:] not in _CHANNELS or 0 in pixels.shape:
         advice = "; scale floats in 0..1 with (255 * x).round().astype('uint8')" if pixels.dtype.kind == "f" else ""
         found = f"{pixels.dtype} {list(pixels.shape)}"
         raise ImageError(f"an array must be uint8 [H, W], [H, W, 3] or [H, W, 4], not {found}{advice}")
+    height, width = pixels.shape[:2]
+    refuse_size((width, height), max_pixels)  # before Pillow copies it: a view may be far larger than its memory
     return Image.fromarray(pixels)
 
 
 def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    elif isinstance(source, str | os.PathLike):
-        data = _read_path(source)
-    elif hasattr(source, "read"):
-        data = _read_file_object(source)
-    else:
-        raise ImageError(
-            "a picture is a Pillow image, a uint8 array, a path, a file's bytes or a binary file object; "
-            f"not {type(source).__name__}"
-        )
+    try:
+        data = _read_any(source)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # a path or a file object may be of any class of the caller
+        reason = reason_of(error) if isinstance(error, OSError | ValueError) else _one_line(error)
+        raise ImageError(f"cannot be read: {reason}") from error
     if not data:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
@@ -194,16 +203,28 @@ def _read(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
     return data
 
 
+def _read_any(source: str | os.PathLike[str] | bytes | BinaryReader) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return _read_path(source)
+    if hasattr(source, "read"):
+        return _read_file_object(source)
+    raise ImageError(
+        "a picture is a Pillow image, a uint8 array, a path, a file's bytes or a binary file object; "
+        f"not {type(source).__name__}"
+    )
+
+
 def _read_file_object(source: BinaryReader) -> bytes:
     try:
         binary = isinstance(source.read(0), bytes)
-        data = read_at_most(source, MAX_BYTES) if binary else b""
-        at_end = binary and not data and _is_past_start(source)
-    except (OSError, ValueError) as error:  # ValueError: a closed file
-        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except io.UnsupportedOperation:  # opened for writing alone
+        binary = False
     if not binary:
-        raise ImageError("a file object must be opened in binary mode: open(path, 'rb')")
-    if at_end:
+        raise ImageError("a file object must be opened for reading in binary mode: open(path, 'rb')")
+    data = read_at_most(source, MAX_BYTES)
+    if not data and _is_past_start(source):
         raise ImageError("the file object is at its end: call its method seek(0) after writing or reading it")
     return data
 
@@ -217,10 +238,7 @@ def _is_past_start(file: BinaryReader) -> bool:
 
 def _read_path(path: str | os.PathLike[str]) -> bytes:
     if os.fspath(path) == "-":
-        try:
-            return read_at_most(standard_input(), MAX_BYTES)
-        except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror or error}") from error
+        return read_at_most(standard_input(), MAX_BYTES)
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (a str need not become a Path on the hot path)
             return read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)
@@ -228,8 +246,7 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
         if not os.fspath(path):
             raise ImageError("cannot be read: the path is empty") from error
         cause = None if os.path.exists(path) else describe_missing(os.fsdecode(path))  # noqa: PTH110
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"cannot be read: {reason}{f' ({cause})' if cause else ''}") from error
+        raise ImageError(f"cannot be read: {reason_of(error)}{f' ({cause})' if cause else ''}") from error
 
 
 def _open(data: bytes) -> Image.Image:

@@ -28,6 +28,7 @@ __all__ = [
     "describe_bomb",
     "jpeg_markers",
     "refuse_many_pieces",
+    "refuse_size",
     "refuse_too_much",
 ]
 
@@ -146,7 +147,7 @@ def refuse_too_much(
     if image.format in _REFUSED:
         raise ImageError(_REFUSED[image.format])
     by_rows = image.format == "JPEG" and not image.info.get("progressive") and (not data or _is_in_one_scan(data))
-    limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, max_pixels or MAX_JPEG_PIXELS, most)
+    limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, most)
     size, memory = image.size, _bytes_per_pixel(image)
     if image.format == "TIFF" and data:  # libtiff unpacks a whole strip or tile, which may be larger than the image
         piece = piece_size(data, size)
@@ -163,6 +164,21 @@ def refuse_too_much(
         limit = min(limit, int(MAX_DECODED_BYTES / memory))
     if _is_decoded_in_python(image):
         limit = min(limit, MAX_PYTHON_PIXELS)
+    refuse_size(size, max_pixels, limit)
+
+
+def refuse_size(size: tuple[int, int], max_pixels: int | None = None, most: int = MAX_PIXELS) -> None:
+    """Checks a width and height in pixels.
+
+    Args:
+        size: Width and height.
+        max_pixels: Largest number of pixels that the caller accepts.
+        most: Largest number of pixels of this kind of picture.
+
+    Raises:
+        ImageError: There are more pixels.
+    """
+    limit = min(most, max_pixels or most)
     if math.prod(size) > limit:
         width, height = size
         advice = "refused as a decompression bomb"

@@ -514,3 +514,48 @@ def test_a_file_object_that_cannot_be_read_is_not_called_a_damaged_picture(tmp_p
         pass
     with pytest.raises(ImageError, match=r"^cannot be read: .*closed file"):
         open_image(closed)
+    with (
+        (tmp_path / "new").open("wb") as written,
+        pytest.raises(ImageError, match=r"opened for reading in binary mode"),
+    ):
+        open_image(written)
+
+
+class _Broken:
+    """A file object and path of the caller's own class, which does not work."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __fspath__(self) -> str:
+        raise self.error
+
+
+class _BrokenFile(_Broken):
+    def read(self, size: int) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [_Broken, _BrokenFile])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("the camera is off"), "the camera is off"),
+        (BlockingIOError(), "BlockingIOError without a reason"),
+        (KeyError("row"), "KeyError: 'row'"),
+        (EOFError("too short"), "EOFError: too short"),
+    ],
+)
+def test_errors_of_the_callers_own_classes_are_not_called_damaged_pictures(
+    kind: type[_Broken], error: Exception, message: str
+) -> None:
+    with pytest.raises(ImageError) as caught:
+        open_image(kind(error))
+    assert str(caught.value) == f"cannot be read: {message}"
+
+
+def test_an_array_over_the_limit_is_refused_before_it_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "fromarray", lambda *_: pytest.fail("copied"))
+    view = np.broadcast_to(np.zeros(1, "uint8"), (20_000, 30_000))  # one byte
+    with pytest.raises(ImageError, match=r"^30000×20000 pixels is over the limit of 100,000,000"):
+        open_image(view)
