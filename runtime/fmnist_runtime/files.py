@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from fmnist_runtime.errors import ConfigError, FileError
+from fmnist_runtime.errors import ConfigError, FileError, reason_of
 
 __all__ = [
     "SUBSTITUTE_BYTES",
@@ -299,7 +299,7 @@ def make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise FileError(f"cannot write into {folder} ({error.strerror or error}); name another folder") from error
+        raise FileError(f"cannot write into {folder} ({reason_of(error)}); name another folder") from error
 
 
 def check_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from fmnist_runtime.errors import ConfigError, FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError, reason_of
 from fmnist_runtime.files import write_together
 from fmnist_runtime.model_file.metadata import Metadata
 from fmnist_runtime.network.onnx_graph import read_graph
@@ -91,7 +91,7 @@ def write_page(model: bytes, folder: Path) -> int:
         _check_folder(folder, files)
         write_together(folder, files)
     except OSError as error:
-        raise FmnistError(f"web: cannot write {folder}: {error.strerror or error}") from error
+        raise FmnistError(f"web: cannot write {folder}: {reason_of(error)}") from error
     return sum(map(len, files.values()))
 
 

@@ -12,7 +12,7 @@ from fmnist_export.c.emit import MARKER, Source, generate
 from fmnist_export.c.fusion import fuse_pooling
 from fmnist_export.c.memory import plan_memory
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import ConfigError, FileError, ModelError
+from fmnist_runtime.errors import ConfigError, FileError, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.network.reader import read_network
@@ -139,4 +139,4 @@ def _write(files: Mapping[PurePosixPath, str], output: Path) -> None:
     try:
         write_files(files, output)
     except OSError as error:
-        raise FileError(f"{output}: cannot be written: {error.strerror or error}") from error
+        raise FileError(f"{output}: cannot be written: {reason_of(error)}") from error

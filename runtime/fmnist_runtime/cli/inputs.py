@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from fmnist_runtime.batching.batch import Classify, to_answers
 from fmnist_runtime.console import printable
-from fmnist_runtime.errors import FileError
+from fmnist_runtime.errors import FileError, reason_of
 from fmnist_runtime.files import standard_input
 from fmnist_runtime.image_io.left_out import is_passed_over, is_unfinished, starts_picture
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images
@@ -91,7 +91,7 @@ def read_paths(file: str, separator: bytes = b"\n") -> Iterator[str]:
                 if path := line if number else line.removeprefix(codecs.BOM_UTF8):
                     yield os.fsdecode(path)
     except OSError as error:
-        raise FileError(f"--files-from: {file}: cannot be read: {error.strerror or error}") from error
+        raise FileError(f"--files-from: {file}: cannot be read: {reason_of(error)}") from error
 
 
 def _split(stream: BinaryIO, separator: bytes) -> Iterator[bytes]:

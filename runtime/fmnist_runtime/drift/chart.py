@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fmnist_runtime.console import counted, printable
 from fmnist_runtime.drift.counts import EDGES, AnswerCounts
 from fmnist_runtime.drift.permutation import Finding
-from fmnist_runtime.errors import ConfigError, FmnistError
+from fmnist_runtime.errors import ConfigError, FmnistError, reason_of
 from fmnist_runtime.files import write_atomically
 
 __all__ = ["check_chart", "draw_chart", "write_chart"]
@@ -79,7 +79,7 @@ def write_chart(path: Path, reference: AnswerCounts, today: AnswerCounts, findin
     try:
         write_atomically(path, file.getvalue())
     except OSError as error:
-        raise FmnistError(f"--picture: cannot write {path}: {error.strerror or error}") from error
+        raise FmnistError(f"--picture: cannot write {path}: {reason_of(error)}") from error
 
 
 def check_chart(path: Path) -> None:

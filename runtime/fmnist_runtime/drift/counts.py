@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, label_text
-from fmnist_runtime.errors import DataError
+from fmnist_runtime.errors import DataError, reason_of
 from fmnist_runtime.files import describe_substitute, read_at_most, standard_input
 
 __all__ = ["EDGES", "AnswerCounts", "read_counts"]
@@ -110,7 +110,7 @@ def read_counts(path: Path, *, metrics: bool = False) -> AnswerCounts:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: a damaged or incomplete gzip file ({error})") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path}: cannot be read: {reason_of(error)}") from error
     if len(data) > _MAX_BYTES:
         raise DataError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; compare a part of the answers")
     if substitute := describe_substitute(data):

@@ -88,7 +88,7 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
         with path.open("rb") as file:
             data = read_at_most(file, MAX_BYTES, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ModelError(f"{path}: cannot be read: {reason_of(error)}") from error
     if not data:
         raise ModelError(f"{path}: the model file is empty")
     if len(data) > MAX_BYTES:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_runtime.console import printable
-from fmnist_runtime.errors import DataError, ImageError
+from fmnist_runtime.errors import DataError, ImageError, reason_of
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
 from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
@@ -100,7 +100,7 @@ def _list(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{folder}: cannot be read ({reason_of(error)})") from error
 
 
 def _find_splits(path: Path, hidden: list[str], outside: list[Path]) -> dict[str, Path]:
