@@ -8,12 +8,13 @@ Needs the extra ``ray``. docs/many-machines.md describes what happens to unreada
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_runtime.cpus import available_cpus
-from fmnist_runtime.errors import DataError, WorkerError, reason_of
+from fmnist_runtime.errors import DataError, ImageError, WorkerError, reason_of
+from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.left_out import describe_hidden, is_hidden, is_passed_over
 from fmnist_runtime.image_io.sources import EXTENSIONS, find_images
 from fmnist_runtime.prediction import PredictionOrError
@@ -48,21 +49,9 @@ class ClassifyFiles:
 
     def __call__(self, files: "pyarrow.Table") -> "pyarrow.Table":
         """Classifies one block of files."""
-        import pyarrow as pa
-
         pictures = files["bytes"].to_pylist()
         results = self._classifier.results(pictures, top_k=1, reject=self._reject)
-        rows = [_row(path, result) for path, result in zip(files["path"].to_pylist(), results, strict=True)]
-        # An explicit schema: the column ``error`` would otherwise have another type in a block without errors.
-        schema = pa.schema([
-            ("path", pa.string()),
-            ("label", pa.string()),
-            ("class_id", pa.int32()),
-            ("probability", pa.float64()),
-            ("rejected", pa.bool_()),
-            ("error", pa.string()),
-        ])  # fmt: skip
-        return pa.Table.from_pylist(rows, schema=schema)
+        return _table(zip(files["path"].to_pylist(), results, strict=True))
 
 
 def classify_folder(
@@ -92,7 +81,9 @@ def classify_folder(
 
     _start_ray(workers)
     try:
-        files = _read_files(sources)
+        visible = _Visible(sources)
+        files = _read_files(sources, visible)
+        visible.report()
         with warnings.catch_warnings():
             # Ray deprecates this argument but has no other one for retries. Unlimited retries would repeat a crash forever.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
@@ -105,6 +96,8 @@ def classify_folder(
                 num_cpus=_WORKER_CPUS,
                 max_task_retries=_RETRIES,
             )
+        if visible.unreadable:
+            answers = answers.union(ray.data.from_arrow(_unreadable_table(visible)))
         answers.write_parquet(output, mode=ray.data.SaveMode.ERROR, ray_remote_args={"num_cpus": _TASK_CPUS})
     except (FileNotFoundError, ValueError) as error:
         if "already exists" in str(error):  # in an object store, or made since the check above
@@ -133,19 +126,16 @@ def _check_paths(sources: Sequence[str], output: str) -> None:
         raise DataError(_EXISTS.format(output))
 
 
-def _read_files(sources: Sequence[str]) -> Any:
+def _read_files(sources: Sequence[str], visible: "_Visible") -> Any:
     """Returns the Ray data set of all images below the sources: a row has ``bytes`` and ``path``."""
     import ray.data
 
-    visible = _Visible(sources)
-    files = ray.data.read_binary_files(
+    return ray.data.read_binary_files(
         _paths_for_ray(sources, visible),
         include_paths=True,
         partition_filter=visible,
         num_cpus=_TASK_CPUS,
     )
-    visible.report()
-    return files
 
 
 class _Visible:
@@ -159,6 +149,8 @@ class _Visible:
         bare = [source.partition("://")[2] or source for source in sources]
         self._roots = sorted({root.rstrip("/") for path in bare for root in (path, os.path.abspath(path))}, key=len)  # noqa: PTH100
         self._left_out: set[str] = set()
+        self.unreadable: list[str] = []
+        """Local images that cannot be opened, for which Ray would end the run; they get answers, too."""
 
     def __call__(self, paths: list[str]) -> list[str]:
         """Returns the paths of the images.
@@ -176,7 +168,8 @@ class _Visible:
             elif is_image or (not is_below_hidden and is_passed_over(path)):
                 self._left_out.add(path)
         if not kept:
-            raise DataError("; ".join(["no pictures in the source", *self._describe()]))
+            reasons = [f"{path}: {_fault(path)}" for path in self.unreadable[:1]]
+            raise DataError("; ".join(["no pictures in the source", *self._describe(), *reasons]))
         return kept
 
     def leave_out(self, paths: list[str]) -> None:
@@ -199,20 +192,24 @@ class _Visible:
 def _paths_for_ray(sources: Sequence[str], visible: _Visible) -> list[str]:
     """Returns the paths that Ray lists: the sources and what it skips in them, or each image of a folder with links.
 
-    Ray follows links to folders, without end where one leads upwards; ``find_images`` leaves them out. Ray needs up to a
-    millisecond for each path of a long list, so other folders are left to its own listing.
+    Ray follows links to folders, without end where one leads upwards; ``find_images`` leaves them out. Ray ends at the first
+    file that cannot be opened, such as a link to nowhere; these become ``visible.unreadable``. Ray needs up to a millisecond
+    for each path of a long list, so other folders are left to its own listing.
 
     Raises:
-        DataError: A folder with links holds no images.
+        DataError: A folder with such links or files holds no other images.
     """
     found: list[str] = []
     for source in sources:
         folder = source.removeprefix("file://")
         hidden: list[str] = []
         images = list(map(str, find_images(folder, hidden))) if os.path.isdir(folder) else []  # noqa: PTH112
-        if any(os.path.islink(path) and os.path.isdir(path) for path in hidden):  # noqa: PTH112, PTH114
+        readable = [path for path in images if os.access(path, os.R_OK)]
+        has_links = any(os.path.islink(path) and os.path.isdir(path) for path in hidden)  # noqa: PTH112, PTH114
+        if has_links or len(readable) < len(images):
             visible.leave_out(hidden)
-            found += visible(images)
+            visible.unreadable += sorted(set(images) - set(readable))
+            found += visible(readable)
         else:
             found += [source, *_skipped_by_ray([source])]
     return found
@@ -250,6 +247,36 @@ def _names(folder: str) -> list[tuple[str, bool]]:
         if info.base_name[:1] in ("_", ".") and (is_folder or is_image or is_passed_over(path)):
             found.append((path, is_folder))
     return found
+
+
+def _unreadable_table(visible: _Visible) -> "pyarrow.Table":
+    """Returns the answers for images that cannot be opened."""
+    return _table((path, _fault(path)) for path in visible.unreadable)
+
+
+def _fault(path: str) -> ImageError:
+    """Returns the reason why an image cannot be opened."""
+    try:
+        open_image(path)
+    except ImageError as error:
+        return error
+    return ImageError("cannot be read: it was not there when the run began")
+
+
+def _table(answers: Iterable[tuple[str, PredictionOrError]]) -> "pyarrow.Table":
+    """Returns the table of answers by path."""
+    import pyarrow as pa
+
+    # An explicit schema: the column ``error`` would otherwise have another type in a block without errors.
+    schema = pa.schema([
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("class_id", pa.int32()),
+        ("probability", pa.float64()),
+        ("rejected", pa.bool_()),
+        ("error", pa.string()),
+    ])  # fmt: skip
+    return pa.Table.from_pylist([_row(path, result) for path, result in answers], schema=schema)
 
 
 def _row(path: str, result: PredictionOrError) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fmnist_runtime.cli.inputs import FolderWatch
 from fmnist_runtime.errors import DataError
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.sources import describe_hidden, expand, find_images, is_hidden
-from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _Visible
+from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _unreadable_table, _Visible
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,20 @@ def test_ray_follows_no_links_to_folders(scheme: str, tmp_path: Path, caplog: py
     for name in ("all", "sub/up"):
         (tmp_path / "photos" / name).unlink()
     assert _paths_for_ray([source], visible) == [source]  # quicker where there are no links
+
+
+def test_ray_answers_for_what_cannot_be_opened(tmp_path: Path) -> None:
+    """Ray itself ends the run at the first such file."""
+    pa = pytest.importorskip("pyarrow", reason="needs the extra `ray`")
+    (tmp_path / "b.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"no pictures in the source; .*b\.png: cannot be read: .*a link to nowhere"):
+        _paths_for_ray([str(tmp_path)], _Visible([str(tmp_path)]))
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    visible = _Visible([str(tmp_path)])
+    assert _paths_for_ray([str(tmp_path)], visible) == [str(tmp_path / "a.png")]
+    (row,) = _unreadable_table(visible).to_pylist()
+    assert row["path"] == str(tmp_path / "b.png") and "a link to nowhere" in row["error"] and row["label"] is None
+    assert _unreadable_table(visible).schema.field("error").type == pa.string()
 
 
 def test_ray_counts_photos_in_files_of_other_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
