@@ -320,7 +320,12 @@ class _Worker:
             with contextlib.suppress(OSError):
                 cast(BinaryIO, pipe).close()
         code = process.returncode
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+
+
+def _signal_name(number: int) -> str:
+    """Returns a signal's name; Python has none for most real-time signals."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _open_lock_file() -> IO[bytes]:

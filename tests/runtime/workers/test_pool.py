@@ -97,12 +97,13 @@ def test_no_folder_need_be_writable(pictures: Path, monkeypatch: pytest.MonkeyPa
     assert len(list(in_processes(pictures))) == 300
 
 
-def test_a_process_that_is_killed_is_replaced(pictures: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, *([signal.SIGRTMIN + 6] if hasattr(signal, "SIGRTMIN") else [])])
+def test_a_process_that_is_killed_is_replaced(number: int, pictures: Path) -> None:
     answers = in_processes(pictures, 2)
     before = children()
     found = [next(answers) for _ in range(100)]
     for victim in set(children()) - set(before):
-        os.kill(victim, signal.SIGKILL)
+        os.kill(victim, number)
     found += answers
     assert found == list(Classifier.load().stream([pictures], threads=1))
 
