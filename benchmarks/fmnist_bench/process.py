@@ -29,7 +29,7 @@ class ContestantProcess:
         """Returns the next reply, or ``{"missing": reason}`` where the process has ended without one."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with contextlib.suppress(ValueError):  # some runtimes print a banner on standard output
+            with contextlib.suppress(ValueError):  # cut off, because the process was killed
                 return json.loads(line)
         return {"missing": f"its process ended with code {self._process.wait()}"}
 

@@ -14,7 +14,7 @@ from fmnist_runtime.files import read_at_most
 
 __all__ = ["compare_runs", "read_run"]
 
-_MAX_BYTES = 1 << 26
+_MAX_BYTES = 1 << 20
 """Largest file in bytes: a run has tens of thousands."""
 _MODES = ("hot", "paced", "cold_start")
 

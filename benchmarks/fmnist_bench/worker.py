@@ -18,6 +18,7 @@ import numpy as np
 
 from fmnist_bench.backends.registry import Call, Files, resolve
 from fmnist_runtime.errors import FmnistError
+from fmnist_runtime.streams import keep_stdout
 
 __all__ = ["fixed_images"]
 
@@ -47,8 +48,10 @@ def serve(entry_point: str, model: str, threads: str) -> None:
         request = json.loads(line)
         if "images" in request:
             pixels = np.load(request["images"])
-            batches = [call(pixels[i : i + 100]) for i in range(0, len(pixels), 100)]
-            _reply(np.concatenate(batches).argmax(axis=1).tolist())
+            logits = np.concatenate([call(pixels[i : i + 100]) for i in range(0, len(pixels), 100)])
+            if len(logits) != len(pixels):
+                raise ValueError(f"{len(logits)} answers to {len(pixels)} images")
+            _reply(logits.argmax(axis=1).tolist())
         elif "rss" in request:
             _reply(_peak_rss())
         else:
@@ -90,10 +93,13 @@ def _peak_rss() -> int:
 
 
 def _reply(value: Any) -> None:
-    print(json.dumps(value), flush=True)
+    print(json.dumps(value), file=_replies, flush=True)
 
 
+_replies = sys.stdout
 if __name__ == "__main__":
+    keep_stdout()  # a contestant's own lines, which may be JSON, too, go to standard error
+    _replies, sys.stdout = sys.stdout, sys.stderr
     try:
         if sys.argv[1] == "convert":
             _reply(convert(*sys.argv[2:]))

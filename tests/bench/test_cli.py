@@ -39,6 +39,16 @@ class Tired(Wrong):
         answer = super().load(model, threads)
         return lambda pixels: os._exit(3) if next(calls, None) is None else answer(pixels)
 TIRED = Tired()
+class Talking(Wrong):
+    def load(self, model, threads):
+        print(0, flush=True)
+        return super().load(model, threads)
+TALKING = Talking()
+class Brief(Wrong):
+    def load(self, model, threads):
+        answer = super().load(model, threads)
+        return lambda pixels: answer(pixels)[:1]
+BRIEF = Brief()
 """
 
 
@@ -51,7 +61,7 @@ def bench(*arguments: object, **environment: str) -> "subprocess.CompletedProces
 def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None:
     (tmp_path / "rivals.py").write_text(RIVALS)
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    names = ("wrong", "absent", "once", "tired")
+    names = ("wrong", "absent", "once", "tired", "talking", "brief")
     own = [a for name in names for a in ("--contestant", f"a/{name}=rivals:{name.upper()}")]
     only = [a for name in ("int8", "eager", *names) for a in ("--only", name)]
     done = bench("--quick", "--json", *own, *only, PYTHONPATH=path)
@@ -62,6 +72,8 @@ def test_the_command_shows_wrong_and_missing_contestants(tmp_path: Path) -> None
     assert "a_runtime_that_is_not_installed" in results["a/absent"]["missing"]
     assert "FileExistsError" in results["a/once"]["missing"]
     assert results["a/tired"] == {"missing": "its process ended with code 3"}
+    assert results["a/talking"]["wrong"]  # its own line is no reply
+    assert " answers to " in results["a/brief"]["missing"]
     assert results["onnxruntime int8"]["ratio"]["ratio"] == 1 and results["onnxruntime int8"]["peak_rss"] > 1e7
     assert results["onnxruntime int8"]["installed"]["onnxruntime"] > 1e6
     (tmp_path / "run.json").write_text(done.stdout)

@@ -57,5 +57,5 @@ def test_what_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
 def test_a_run_without_end_is_refused() -> None:
-    with pytest.raises(FileError, match="larger than 64 MiB"):
+    with pytest.raises(FileError, match="larger than 1 MiB"):
         read_run(Path("/dev/zero"))
