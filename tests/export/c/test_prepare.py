@@ -69,7 +69,11 @@ def test_reads_rows_with_a_stride(prepare: Prepare) -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [np.full((64, 64), 200, np.uint8), np.zeros((5, 300), np.uint8), np.zeros((1, 1), np.uint8)]
+    "frame",
+    [
+        np.full((64, 64), 200, np.uint8),
+        *(np.zeros(size, np.uint8) for size in ((5, 300), (1, 1), (0, 0), (0, 9), (9, 0))),
+    ],
 )
 def test_empty_frames(frame: np.ndarray, prepare: Prepare) -> None:
     status, image = prepare(frame)

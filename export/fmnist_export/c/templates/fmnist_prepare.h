@@ -281,7 +281,7 @@ static void fmnist_sharpen(uint8_t *image)
 
 /* Prepares a gray frame.
  *
- * pixels: rows of bytes, each stride bytes after the previous one; width, height: at most 4,096 pixels.
+ * pixels: rows of bytes, each stride bytes after the previous one; width, height: 1 to 4,096 pixels.
  * image: receives 28x28 bytes, a light garment on black.
  * Returns 0, or 1 where nothing stands out from the background; the image is then black. */
 static inline int fmnist_prepare_grey(const uint8_t *pixels, int width, int height, size_t stride,
@@ -289,6 +289,10 @@ static inline int fmnist_prepare_grey(const uint8_t *pixels, int width, int heig
 {
     static fmnist_frame frame;
     const int longest = width > height ? width : height;
+    memset(image, 0, FMNIST_PREPARE_SIDE * FMNIST_PREPARE_SIDE);
+    if (width < 1 || height < 1) {
+        return 1; /* a camera that delivered no frame */
+    }
     const int grid = longest < FMNIST_PREPARE_GRID ? longest : FMNIST_PREPARE_GRID;
     frame.pixels = pixels;
     frame.width = width;
@@ -296,7 +300,6 @@ static inline int fmnist_prepare_grey(const uint8_t *pixels, int width, int heig
     frame.stride = stride;
     frame.columns = width * grid / longest;
     frame.rows = height * grid / longest;
-    memset(image, 0, FMNIST_PREPARE_SIDE * FMNIST_PREPARE_SIDE);
     if (frame.columns < 8 || frame.rows < 8) {
         return 1; /* too few cells to find anything */
     }
