@@ -25,7 +25,16 @@ _Z95 = 1.959963984540054
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Computes the probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``."""
+    """Computes the probabilities ``softmax(logits / temperature)``, float64 ``[N, classes]``.
+
+    Raises:
+        ModelError: A logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the model computes logits that are infinite or no numbers, as after a training that diverged; "
+            "train with a lower --learning-rate"
+        )
     scaled = np.asarray(logits, np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
@@ -114,11 +123,6 @@ def classification_metrics(
     Raises:
         ModelError: A logit is not finite.
     """
-    if not np.isfinite(logits).all():
-        raise ModelError(
-            "the model computes logits that are infinite or no numbers, as after a training that diverged; "
-            "train with a lower --learning-rate"
-        )
     ids = list(range(len(class_names)))
     predicted = np.asarray(logits).argmax(axis=1)
     correct = int((predicted == labels).sum())
