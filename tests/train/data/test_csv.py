@@ -47,6 +47,17 @@ def rows(small: dict[str, Split]) -> np.ndarray:
     return np.column_stack([split.labels[:5], split.images[:5].reshape(5, -1)])
 
 
+def test_a_cut_file_is_searched_without_parsing_each_value(
+    rows: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kaggle's file of 60,000 rows took a minute; a download that was cut is the usual case."""
+    path = write(tmp_path / "cut.csv", ["label", *NUMBERED], np.tile(rows, (400, 1)))
+    path.write_text(path.read_text()[:-500])
+    monkeypatch.setattr("fmnist_train.data.csv._is_byte", lambda _: pytest.fail("parses a plain number"))
+    with pytest.raises(DataError, match=r"line 2001 has \d+ columns, not 785; the file is damaged"):
+        read_csv(path)
+
+
 @pytest.fixture
 def matches(rows: np.ndarray) -> Callable[[Path], bool]:
     """Whether a file is read as the five rows."""

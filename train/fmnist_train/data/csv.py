@@ -33,6 +33,8 @@ _LONGEST_LINE = 40_000
 Without a limit, a file without line ends would fill the memory."""
 _NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
 """A number in ASCII digits. ``float`` also accepts ``1_0`` and digits of other scripts."""
+_PLAIN_BYTES = frozenset(map(str, range(256)))
+"""Values as nearly all files have them."""
 _FOREIGN = re.compile(r"[^0-9.eE+\-, \t\r\n\"]")
 """A character that no line of numbers contains."""
 _CHUNK = 1000
@@ -186,6 +188,8 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
 def _describe_row(names: Sequence[str], row: Sequence[str]) -> str | None:
     """Describes the fault of a row, to follow its number; None without a fault, and for a row of empty cells."""
     if not any(map(str.strip, row)):
+        return None
+    if len(row) == len(names) and _PLAIN_BYTES.issuperset(row):  # nearly all rows, and a tenth of the time
         return None
     if len(row) != len(names):
         spare = len(row) - _empty_at_end(row) == len(names)
