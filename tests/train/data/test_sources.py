@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from torchvision.datasets import FashionMNIST
 
 from fmnist_runtime.errors import DataError
@@ -239,3 +240,13 @@ def test_files_given_as_class_folders_are_named(inner, tmp_path, write_idx_folde
     file = next(path for path in (tmp_path / "csv").rglob("*.csv"))
     with pytest.raises(DataError, match="IDX and CSV files are read with --data-dir FOLDER"):
         find_dataset(str(file))
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist", "sample"])
+def test_own_images_do_not_get_the_name_of_a_published_data_set(name, tmp_path):
+    """The license in a model's metadata depends on the name."""
+    for label in ("a", "b"):
+        (tmp_path / name / label).mkdir(parents=True)
+        for color in (1, 2):
+            Image.new("L", (28, 28), color).save(tmp_path / name / label / f"{color}.png")
+    assert find_dataset(str(tmp_path / name)).name == f"own-{name}"

@@ -48,7 +48,7 @@ class DataSource:
     """A data set whose files were found; ``load`` reads them."""
 
     name: str
-    """Name of the data set, or of its folder."""
+    """Name of the data set, or of its folder; of a folder with the name of a published one, after ``own-``."""
     labels: tuple[str, ...]
     """Class names; the position is the class id."""
     origin: str
@@ -111,8 +111,10 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
         raise DataError(
             f"{path}: Fashion-MNIST's files, not class folders: name the folder with --data-dir, without --data"
         )
-    folders = ClassFolders(path)
-    return DataSource(path.resolve().name, folders.labels, str(path), folders.load)
+    folders, name = ClassFolders(path), path.resolve().name
+    if name in PUBLISHED:  # the license of a model depends on the name
+        name = f"own-{name}"
+    return DataSource(name, folders.labels, str(path), folders.load)
 
 
 _RESULTS = ("best.safetensors", "last.safetensors", "parity.json")
