@@ -143,3 +143,14 @@ def test_a_recipe_is_read_in_bounded_memory(tmp_path: Path) -> None:
     if Path("/dev/zero").exists():
         with pytest.raises(ConfigError, match="/dev/zero: larger than 1024 KiB"):
             read_recipe("/dev/zero")
+
+
+def test_a_file_that_is_no_recipe_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "package.json"
+    path.write_text('{"name": "mine"}')
+    assert run_typer(app, args=["--save-recipe", str(path)]) == 2
+    assert f"{path} exists and is no recipe: remove it" in capsys.readouterr().err
+    assert path.read_text() == '{"name": "mine"}'
+    for epochs in (1, 2):
+        save_recipe(get_recipe("custom", epochs=epochs), tmp_path / "own.json")
+    assert read_recipe(tmp_path / "own.json").epochs == 2

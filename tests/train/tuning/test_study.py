@@ -263,6 +263,26 @@ def test_bad_input_gives_one_line(
     assert not Path("runs").exists() or "1e-9" in options
 
 
+@pytest.mark.parametrize("name", ["best.json", "history.html"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_files_of_others_are_not_replaced(
+    name: str, shared: bool, tmp_path: Path, fake: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake += [[0.5]]
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    options = ["--trials", "1", "--epochs", "1", "--output", str(folder)]
+    options += ["--storage", f"sqlite:///{tmp_path / 'shared.db'}"] if shared else []
+    for _ in range(2):
+        assert run_typer(app, args=[*TUNE, *options]) == 2
+        assert f"{folder / name} exists and would be replaced: remove it" in capsys.readouterr().err
+        assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "mine")]
+    (folder / name).unlink()
+    tune(capsys, *options)
+    tune(capsys, *options)  # of the same study
+
+
 def test_a_study_of_another_search_is_refused(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     fake += [[0.5]]
     tune(capsys, "--trials", 1, "--epochs", 1, "--output", "study")

@@ -76,11 +76,16 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     """Writes a recipe with all its fields, atomically; ``read_recipe`` is the inverse.
 
     Raises:
-        ConfigError: ``read_recipe`` would refuse the name of the file or of the recipe.
+        ConfigError: ``read_recipe`` would refuse the name of the file or of the recipe, or the file exists and is no recipe.
     """
     if path.suffix != ".json":
         raise ConfigError(f"{path}: the name of a recipe file must end in .json")
     _check_names(recipe)
+    if path.is_file():
+        try:
+            read_recipe(path)
+        except ConfigError as error:
+            raise ConfigError(f"{path} exists and is no recipe: remove it, or name another file") from error
     write_atomically(path, json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
 
 

@@ -17,8 +17,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
 
-__all__ = ["claim_study", "claim_trial", "open_study", "release_trials"]
+__all__ = ["STUDY_FILE", "claim_study", "claim_trial", "open_study", "release_trials"]
 
+STUDY_FILE = "study.db"
+"""Name of the SQLite file in the folder of a study."""
 _IDENTITY = "identity"
 """Attribute of the study: recipe, data and fields that all its trials share."""
 _PROCESS = "process"
@@ -48,7 +50,7 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
         CheckpointError: The database cannot be opened, or is not a study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
-    place = "--storage" if url else str(folder / "study.db")  # a URL may hold a password
+    place = "--storage" if url else str(folder / STUDY_FILE)  # a URL may hold a password
     wait = {"connect_args": {"timeout": _LOCK_WAIT}} if not url or url.startswith("sqlite") else {}
     pruner = optuna.pruners.MedianPruner(n_startup_trials=prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10))
     for attempt in range(_ATTEMPTS):
@@ -56,7 +58,7 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the heartbeat
                 storage = optuna.storages.RDBStorage(
-                    url or _file_url(folder / "study.db"),
+                    url or _file_url(folder / STUDY_FILE),
                     engine_kwargs=wait,
                     heartbeat_interval=_HEARTBEAT,
                     grace_period=_GRACE,

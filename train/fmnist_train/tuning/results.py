@@ -19,10 +19,11 @@ from fmnist_train.run_options import RunOptions
 from fmnist_train.tuning.charts import Chart, Line, draw
 from fmnist_train.tuning.space import Parameter, own_values, rounded, with_values
 
-__all__ = ["EPOCH", "ERROR", "SECONDS", "write_results"]
+__all__ = ["EPOCH", "ERROR", "RESULT_FILES", "SECONDS", "write_results"]
 
 EPOCH, ERROR, SECONDS = "epoch", "error", "seconds"
 """Attributes of a trial: the epoch that validation chose, the message of its failure, and its duration."""
+_BEST, _HISTORY = RESULT_FILES = ("best.json", "history.html")
 _TEMPLATE = Path(__file__).with_name("history.html")
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 _CURVES = 40
@@ -73,17 +74,17 @@ def write_results(
     rows = [_row(trial) for trial in trials if trial.state != TrialState.WAITING]
     complete = [row for row in rows if row.state == "complete"]
     best = max(complete, key=lambda row: (row.accuracy or 0, -row.number), default=None)
-    command = run.command(folder / "best.json", without=("output",))
+    command = run.command(folder / _BEST, without=("output",))
     if best is not None:
         final = with_values(recipe, best.values, f"{recipe.name}-tuned")
-        save_recipe(replace(final, epochs=final_epochs or recipe.epochs), folder / "best.json")
-    write_atomically(folder / "history.html", _page(rows, best, recipe, space, command=command))
+        save_recipe(replace(final, epochs=final_epochs or recipe.epochs), folder / _BEST)
+    write_atomically(folder / _HISTORY, _page(rows, best, recipe, space, command=command))
     counts = Counter(row.state for row in rows)
     return {
         "best": None if best is None else _summary(best),
         "trials": {state: counts[state] for state in ("complete", "pruned", "failed")},
-        "recipe": None if best is None else str(folder / "best.json"),
-        "history": str(folder / "history.html"),
+        "recipe": None if best is None else str(folder / _BEST),
+        "history": str(folder / _HISTORY),
         "command": command,
         "epochs": final_epochs or recipe.epochs,
         "trial_epochs": recipe.epochs,

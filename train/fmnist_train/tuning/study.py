@@ -17,14 +17,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from fmnist_runtime.errors import ConfigError, FmnistError
 from fmnist_runtime.files import make_folder
 from fmnist_train.data.splits import splits_sha256
+from fmnist_train.files import refuse_replacing
 from fmnist_train.recipes import Recipe
 from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.loop import Training, TrainingError
 from fmnist_train.training.run import RunInputs, RunOptions, read_inputs, stop_on_interrupt
 from fmnist_train.training.state import Epoch
-from fmnist_train.tuning.database import claim_study, claim_trial, open_study, release_trials
+from fmnist_train.tuning.database import STUDY_FILE, claim_study, claim_trial, open_study, release_trials
 from fmnist_train.tuning.progress import TuningProgress
-from fmnist_train.tuning.results import EPOCH, ERROR, SECONDS, write_results
+from fmnist_train.tuning.results import EPOCH, ERROR, RESULT_FILES, SECONDS, write_results
 from fmnist_train.tuning.space import Parameter, own_values, rounded, search_space, suggest, with_values
 
 __all__ = ["TuningOptions", "tune"]
@@ -60,7 +61,8 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
         The best trial and the counts of trials (see ``write_results``).
 
     Raises:
-        ConfigError: The recipe has no validation, a field has no range, or the study is of another recipe or data set.
+        ConfigError: The recipe has no validation, a field has no range, the study is of another recipe or data set, or the
+            folder holds files of the same names that are not of this study.
         CheckpointError: The database is not a study.
         TrainingError: No trial was completed.
         KeyboardInterrupt: Ctrl-C was pressed; the results so far are written.
@@ -74,7 +76,11 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     inputs = read_inputs(recipe, options.run, progress.note)
     folder = options.folder(recipe)
     make_folder(folder)
+    if not options.storage and not (folder / STUDY_FILE).exists():
+        refuse_replacing(folder, RESULT_FILES)
     study = open_study(folder, options.storage, options.prune_after, recipe.epochs)
+    if options.storage and not study.get_trials(deepcopy=False):
+        refuse_replacing(folder, RESULT_FILES)
     claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(own_values(space), skip_if_exists=True)
