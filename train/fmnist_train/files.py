@@ -132,7 +132,7 @@ def refuse_replacing(folder: Path, names: Iterable[str], *, mark: str = "", keys
     if mark and read_object(folder / mark).keys() >= set(keys):
         return
     if found := next((name for name in names if os.path.lexists(folder / name)), None):
-        raise ConfigError(f"{folder / found} exists and would be replaced: remove it, or give another --output")
+        raise ConfigError(f"{folder / found} exists and would be replaced: remove it, or name another output folder")
 
 
 @contextmanager

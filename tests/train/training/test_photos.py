@@ -313,16 +313,21 @@ def test_photos_that_no_figure_can_be_computed_from_are_refused_before_training(
         load_photo_data(RECIPES["improved-photos"], write_folder(tmp_path, rows), DATASET_LABELS, split, tmp_path)
 
 
-def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
-    clone = write_folder(tmp_path / "clone")
-    (clone / "images").mkdir()
-    for number in range(3):
-        (clone / f"{number}.jpg").rename(clone / "images" / f"{number}.jpg")
-    sender = min(TRAINING_SENDERS)
-    rows = [["0", sender, "Hoodie", "False"], ["1", "another", "Dress", "False"], ["2", sender, "Skip", "False"]]
+def write_clone(clone: Path, rows: Sequence[Sequence[str]]) -> Path:
+    """A clone of the Clothing dataset with three photos; rows of its table have image, sender and label."""
+    write_folder(clone / "images")
+    (clone / "images" / "train.csv").unlink()
     with (clone / "images.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["image", "sender_id", "label", "kids"], *rows])
+        csv.writer(file).writerows([["image", "sender_id", "label", "kids"], *([*row, "False"] for row in rows)])
+    return clone
+
+
+def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sender = min(TRAINING_SENDERS)
+    rows = [["0", sender, "Hoodie"], ["1", "another", "Dress"], ["2", sender, "Skip"]]
+    clone = write_clone(tmp_path / "clone", rows)
     assert convert_clothing_dataset(clone, tmp_path / "photos") == 1
+    assert caplog.text == ""
     (photo,) = read_photos(tmp_path / "photos", DATASET_LABELS)
     assert photo.answers == (2, 4) and photo.sender == sender
     (clone / "images.csv").write_text("image,label\n")
@@ -332,6 +337,40 @@ def test_a_clone_becomes_a_folder_of_photos(tmp_path: Path) -> None:
         (clone / "images.csv").write_text("image,sender_id,label,kids\n", encoding)
         with pytest.raises(DataError, match="not UTF-8 text"):
             convert_clothing_dataset(clone, tmp_path / "photos")
+
+
+def test_photos_that_a_clone_lacks_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sender = min(TRAINING_SENDERS)
+    clone = write_clone(tmp_path / "clone", [[name, sender, "Hoodie"] for name in ("0", "1", "gone")])
+    (clone / "images" / "1.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    assert convert_clothing_dataset(clone, tmp_path / "photos") == 1
+    assert "left out 2 photos that are missing or unreadable, such as images/1.jpg" in caplog.text
+
+
+def test_the_conversion_of_a_clone_replaces_no_file(tmp_path: Path) -> None:
+    clone = write_clone(tmp_path / "clone", [["0", min(TRAINING_SENDERS), "Hoodie"]])
+    before = {path: path.read_bytes() for path in clone.rglob("*.*")}
+    with pytest.raises(ConfigError, match=r"0\.jpg exists and would be replaced"):
+        convert_clothing_dataset(clone, clone)
+    assert {path: path.read_bytes() for path in clone.rglob("*.*")} == before
+    own = tmp_path / "own" / "train.csv"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(ConfigError, match=r"train\.csv exists and would be replaced"):
+        convert_clothing_dataset(clone, own.parent)
+    assert own.read_text() == "mine" and len(list(own.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a-b", "c", "AB"], r"the classes 'a-b' and 'AB' are both 'ab' in a table of photos: rename one"),
+        (["a", "None"], r"rename the class 'None'"),
+    ],
+)
+def test_classes_that_a_table_cannot_distinguish_are_refused(labels: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_photos(write_folder(tmp_path), labels)
 
 
 @pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/b", "", ".."])

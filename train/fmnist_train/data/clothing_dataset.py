@@ -7,18 +7,22 @@ training. Photos of other senders are reserved for evaluation.
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from fmnist_runtime.console import counted, printable
 from fmnist_runtime.errors import DataError, ImageError, reason_of
-from fmnist_runtime.files import write_atomically
+from fmnist_runtime.files import write_together
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_train.data.csv import NOT_UTF8
 from fmnist_train.data.photos import LONGEST_LINE, TABLE
-from fmnist_train.files import bounded_lines
+from fmnist_train.files import bounded_lines, refuse_replacing
 
 __all__ = ["TRAINING_SENDERS", "convert_clothing_dataset"]
+
+_logger = logging.getLogger(__name__)
 
 _SENDERS = (
     "2 8 16 22 24 30 32 34 37 43 45 46 48 49 52 56 58 66 67 68 70 82 84 85 87 113 116 118 119 133 134 144 150 151 154 "
@@ -60,24 +64,32 @@ def convert_clothing_dataset(clone: Path, folder: Path) -> int:
         folder: Output, with ``train.csv`` and ``images/``.
 
     Returns:
-        The number of photos written. Photos that are missing or cannot be read are left out.
+        The number of photos written. Photos that are missing or cannot be read are left out, with a warning.
 
     Raises:
+        ConfigError: One of the files exists in ``folder``.
         DataError: There is no such clone, its table has other columns, or it has no photo of a training sender.
     """
-    rows = []
-    for row in _rows(clone / "images.csv"):
-        if row["sender_id"] not in TRAINING_SENDERS or row["label"] not in _ANSWERS:
-            continue
-        name = f"images/{row['image']}.jpg"
-        if (data := _shrink(clone / name)) is not None:
-            write_atomically(folder / name, data)
-            rows.append([name, _ANSWERS[row["label"]], row["label"], row["sender_id"]])
-    if not rows:
+    chosen = {
+        f"images/{row['image']}.jpg": [_ANSWERS[row["label"]], row["label"], row["sender_id"]]
+        for row in _rows(clone / "images.csv")
+        if row["sender_id"] in TRAINING_SENDERS and row["label"] in _ANSWERS
+    }
+    refuse_replacing(folder, [TABLE, *chosen])
+    photos = {name: data for name in chosen if (data := _shrink(clone / name)) is not None}
+    if not photos:
         raise DataError(f"{clone}: no photo of a training sender; clone the repository with its images")
+    if missing := [name for name in chosen if name not in photos]:
+        _logger.warning(
+            "%s: left out %s missing or unreadable, such as %s; the clone is incomplete",
+            printable(str(clone)),
+            counted(len(missing), "photo that is", "photos that are"),
+            missing[0],
+        )
     text = io.StringIO()
+    rows = [[name, *chosen[name]] for name in photos]
     csv.writer(text, lineterminator="\n").writerows([["file", "answers", "label", "sender"], *rows])
-    write_atomically(folder / TABLE, text.getvalue())
+    write_together(folder, {**photos, TABLE: text.getvalue().encode()})
     return len(rows)
 
 

@@ -96,11 +96,29 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
         raise DataError(f"{table}: line 1: no column '{missing[0]}'; the columns are {', '.join(_COLUMNS)}")
     if not rows:
         raise DataError(f"{table}: line 1: holds no photos below its header")
-    classes = {slug(label): number for number, label in enumerate(labels)}
+    classes = _numbers(labels)
     photos = [_photo(folder, row, classes, f"{table}: line {line}") for line, row in rows]
     _check_files(photos, [f"{table}: line {line}" for line, _ in rows])
     _check_senders(photos, [f"{table}: line {line}" for line, _ in rows])
     return photos
+
+
+def _numbers(labels: Sequence[str]) -> dict[str, int]:
+    """Returns the class ids by the names of the classes in tables.
+
+    Raises:
+        ConfigError: Two classes have the same name there.
+    """
+    classes: dict[str, int] = {}
+    for number, label in enumerate(labels):
+        first = classes.setdefault(slug(label), number)
+        if slug(label) == NONE:
+            raise ConfigError(f"'{NONE}' is what a table of photos calls no class: rename the class '{label}'")
+        if first != number:
+            raise ConfigError(
+                f"the classes '{labels[first]}' and '{label}' are both '{slug(label)}' in a table of photos: rename one"
+            )
+    return classes
 
 
 def split_by_sender(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
