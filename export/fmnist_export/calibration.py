@@ -1,11 +1,13 @@
 """Fitting of the temperature of the probabilities, and of the threshold of the reject option, on validation images."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from fmnist_runtime.console import counted
 from fmnist_runtime.errors import ConfigError
 from fmnist_runtime.reject import SCORES
 from fmnist_runtime.spec import DATASET_LABELS
@@ -18,12 +20,16 @@ from fmnist_train.training.validation import stored_photos
 
 __all__ = ["ACCEPTANCE", "PHOTO_ACCEPTANCE", "calibrate", "fit_reject", "fit_temperature", "imitate_photos"]
 
+_logger = logging.getLogger(__name__)
+
 ACCEPTANCE = 0.95
 """Share of garment images that the reject option accepts."""
 PHOTO_ACCEPTANCE = 0.84
 """Share of validation photos of garments that is accepted, for a network that was trained with photos. Among the least
 certain photos are most of its errors, and most photos of other things. The value was chosen on other images: it is the
 largest with which ``improved`` accepts at most 15% of text, of scenes and of faces."""
+_FEW = 100
+"""Number of validation images below which they do not justify more certain probabilities than the network's own."""
 _MOST_IMITATED = 0.5
 """Largest share of imitated photos among the images that set the threshold."""
 
@@ -70,8 +76,8 @@ def fit_temperature(
             loss has the same weight as that of the images.
 
     Returns:
-        A temperature between 0.05 and 20, found by a golden-section search. It is rounded to three decimals, so that two
-        exports give the same bytes.
+        A temperature between 0.05 and 20, or 1 and 20 for fewer than 100 images without photos, found by a golden-section
+        search. It is rounded to three decimals, so that two exports give the same bytes.
 
     Raises:
         ConfigError: There are no validation images.
@@ -89,6 +95,11 @@ def fit_temperature(
         return of_images + float(-np.log(np.maximum(accepted, 1e-300)).mean())
 
     low, high = np.log(0.05), np.log(20.0)
+    if photos is None and len(labels) < _FEW:  # if all of them are correct, the colder, the better, down to any bound
+        low = 0.0
+        _logger.warning(
+            "the probabilities are fitted to %s only: take them as rough", counted(len(labels), "validation image")
+        )
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(60):
         left, right = high - ratio * (high - low), low + ratio * (high - low)

@@ -7,6 +7,16 @@ from fmnist_export.calibration import fit_reject, fit_temperature
 from fmnist_runtime.reject import SCORES
 
 
+def test_few_correct_images_do_not_make_probabilities_extreme(caplog: pytest.LogCaptureFixture) -> None:
+    labels = np.arange(7) % 3
+    logits = np.eye(3)[labels]
+    assert fit_temperature(logits, labels) == pytest.approx(1)
+    assert "the probabilities are fitted to 7 validation images only: take them as rough" in caplog.text
+    assert fit_temperature(-logits, labels) > 1
+    many = np.arange(300) % 3
+    assert fit_temperature(np.eye(3)[many], many) < 0.1
+
+
 def test_temperature_and_threshold_are_found() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(20000, 10)) * 3
