@@ -99,7 +99,7 @@ def write_chart(document: dict[str, Any], path: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     file = io.BytesIO()
     figure.savefig(file, format=path.suffix[1:] or "png", dpi=120)
-    write_atomically(path if path.suffix else path.with_suffix(".png"), file.getvalue())
+    write_atomically(_with_suffix(path), file.getvalue())
 
 
 def check_chart(path: Path) -> None:
@@ -117,9 +117,14 @@ def check_chart(path: Path) -> None:
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in known:
         raise ConfigError(f"--picture {path}: unknown format '{path.suffix[1:]}'; known: {', '.join(sorted(known))}")
-    if path.is_dir():
-        raise ConfigError(f"--picture: {path} is a folder; name a file")
+    for place in {path, _with_suffix(path)}:
+        if place.is_dir():
+            raise ConfigError(f"--picture: {place} is a folder; name a file")
     check_folder(path.parent)
+
+
+def _with_suffix(path: Path) -> Path:
+    return path if path.suffix else path.with_suffix(".png")
 
 
 def _draw(axes: Any, shown: dict[str, dict[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from fmnist_train.files import lock_folder
 
 __all__ = ["all_files", "publish", "publish_model", "refuse_others", "write_variants"]
 
+_TABLE = "parity.txt"
 _REPORT = "parity.json"
 """File that every export writes after its models: it marks a folder of an earlier export."""
 _MODEL_FILES = tuple(name for onnx in FILES.values() for name in (onnx, Path(onnx).with_suffix(".ort").name))
@@ -110,16 +111,19 @@ def all_files(files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def refuse_others(folder: Path) -> None:
-    """Checks that no model of the user's would be replaced.
+    """Checks that no model, checksums or report of the user's would be replaced.
 
     Raises:
-        ConfigError: The folder has a model file that no export wrote.
+        ConfigError: The folder has such a file that no export wrote.
     """
     if (folder / _REPORT).exists():
         return
-    for path in (folder / name for name in _MODEL_FILES):
-        if path.exists() and _checkpoint_of(path) is None:
-            raise ConfigError(f"{path} exists and was not written by this command: choose another --output")
+    models = [folder / name for name in _MODEL_FILES if (folder / name).exists()]
+    foreign = [path for path in models if _checkpoint_of(path) is None]
+    if not models:  # an export that was killed leaves models of its own before it writes the report
+        foreign = [folder / name for name in (CHECKSUM_FILE, _TABLE) if (folder / name).exists()]
+    if foreign:
+        raise ConfigError(f"{foreign[0]} exists and was not written by this command: choose another --output")
 
 
 def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
@@ -147,7 +151,7 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
         contents |= {
             CHECKSUM_FILE: "".join(f"{digits}  {name}\n" for name, digits in sums.items()).encode(),
             _REPORT: f"{json.dumps(report, indent=2)}\n".encode(),
-            "parity.txt": f"{format_export(report)}\n".encode(),
+            _TABLE: f"{format_export(report)}\n".encode(),
         }
         write_together(folder, contents, stale)
 

@@ -29,8 +29,8 @@ def refuse_foreign_evidence(run: Path, folder: Path) -> None:
         if card.read(len(CARD_START)) != CARD_START.encode():
             raise ConfigError(f"{folder / _CARD} exists and is no model card: remove it, or give another --output")
     if run.resolve() != folder.resolve():
-        copied = ("best.safetensors", "best.json", "history.csv", "history.json", "metrics.json")
-        refuse_replacing(folder, copied, mark="parity.json", keys=("files", "accuracy"))
+        copied = [path.name for path in _copied_files(run)]
+        refuse_replacing(folder, ["metrics.json", *copied], mark="parity.json", keys=("files", "accuracy"))
 
 
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
@@ -65,11 +65,14 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     write_atomically(folder / _CARD, card)
 
 
+def _copied_files(run: Path) -> list[Path]:
+    return [path for pattern in ("best.*", "history.*", "*.png") for path in sorted(run.glob(pattern))]
+
+
 def _copy_files(run: Path, folder: Path) -> None:
-    for pattern in ("best.*", "history.*", "*.png"):
-        for path in sorted(run.glob(pattern)):
-            if path.resolve() != (folder / path.name).resolve():
-                write_atomically(folder / path.name, path.read_bytes())
+    for path in _copied_files(run):
+        if path.resolve() != (folder / path.name).resolve():
+            write_atomically(folder / path.name, path.read_bytes())
 
 
 def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:

@@ -95,10 +95,12 @@ def test_a_chart_that_cannot_be_written_is_refused_before_measuring(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
     refused = (
         ("chart.foo", 2, "unknown format 'foo'"),
         ("file/chart.png", 1, "cannot write into"),
         ("", 2, "is a folder; name a file"),
+        ("folder", 2, "folder.png is a folder; name a file"),
     )
     for name, code, message in refused:
         assert run_argparse(bench, args=["--quick", "--picture", str(tmp_path / name)]) == code

@@ -75,7 +75,7 @@ def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.int8.ort"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.ort", "SHA256SUMS", "parity.txt"])
 def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
     """Many tools name their file ``model.onnx``."""
     (tmp_path / name).write_bytes(b"of another tool")
@@ -84,10 +84,12 @@ def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> No
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"of another tool")]
 
 
-@pytest.mark.parametrize("name", ["README.md", "metrics.json", "history.csv", "best.json"])
+@pytest.mark.parametrize("name", ["README.md", "metrics.json", "history.csv", "best.json", "reliability.png"])
 def test_evidence_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(ConfigError, match=rf"{name} exists and .*: remove it, or give another --output"):
+    with pytest.raises(
+        ConfigError, match=rf"{name} exists and .*: remove it, or (give another --output|name another output folder)"
+    ):
         export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample", evidence=True))
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"mine")]
 

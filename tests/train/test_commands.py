@@ -172,6 +172,48 @@ def test_files_of_others_are_not_replaced(
         (tmp_path / name).unlink()
 
 
+def test_an_exploration_that_was_killed_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    once = ("explore", "--data", "sample", "--output", str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr("fmnist_train.evaluation.explore.write_means", killed)
+        assert run_typer(app, args=list(once)) == 130
+    call(*once)
+    assert (tmp_path / "transforms.png").is_file()
+
+
+def test_a_comparison_replaces_no_run_and_no_files_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    once = ("compare", "batchnorm", "--data", "sample", "--epochs", "1")
+    for name in ("metrics.json", "history.csv", "model.int8.onnx"):
+        kept = tmp_path / "mine" / "batchnorm-sample-seed0" / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text("mine")
+        assert run_typer(app, args=[*once, "--output", "mine"]) == 2
+        assert f"{kept.relative_to(tmp_path)} exists and would be replaced" in capsys.readouterr().err
+        assert kept.read_text() == "mine"
+        kept.unlink()
+    call(*once)
+    call(*once)  # replaces its own
+    (tmp_path / "runs" / "batchnorm-sample-seed0" / "model.int8.onnx").write_text("mine")
+    assert run_typer(app, args=[*once, "--output", "runs"]) == 2
+    assert "runs/batchnorm-sample-seed0 is a run itself: give another --output" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "batchnorm-sample-seed0" / "model.int8.onnx").read_text() == "mine"
+    comparison = tmp_path / "runs" / "comparison" / "comparison.json"
+    rows = comparison.read_text().replace('"dataset": "sample"', '"dataset": "things"')
+    for text, code, message in (
+        (rows, 2, "holds a comparison on things, not on sample"),
+        ('[{"dataset": "x"}]', 1, "not a comp"),
+    ):
+        comparison.write_text(text)
+        assert run_typer(app, args=list(once)) == code
+        assert message in capsys.readouterr().err and comparison.read_text() == text
+
+
 def test_a_run_that_was_killed_in_its_first_epoch_starts_again(tmp_path: Path) -> None:
     """It leaves a checkpoint without the file that ``--resume`` needs; a later checkpoint alone is somebody's weights."""
     once = ("--recipe", "batchnorm", "--data", "sample", "--epochs", "1", "--quiet", "--output", str(tmp_path))
@@ -314,7 +356,9 @@ def test_a_run_with_damaged_figures_is_one_line(tmp_path: Path, capsys: pytest.C
     run = tmp_path / RUNS[0].name
     run.mkdir()
     (run / "metrics.json").write_text('{"seed": 0}')
-    assert run_typer(app, args=[*COMPARE, "--reuse-only", "--runs", str(tmp_path), "--output", str(tmp_path)]) == 1
+    assert (
+        run_typer(app, args=[*COMPARE, "--reuse-only", "--runs", str(tmp_path), "--output", str(tmp_path / "new")]) == 1
+    )
     assert (
         "metrics.json is missing or damaged: the command of the run, with --resume, writes it anew"
         in capsys.readouterr().err

@@ -21,7 +21,7 @@ from fmnist_train.checkpoint import (
     read_data_sha256,
     read_metrics,
 )
-from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency
+from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency, refuse_foreign_copy
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.seen import report_seen
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
@@ -84,7 +84,8 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
         and processor), ``training_seconds`` (median over the seeds), ``claim``. Missing figures are None.
 
     Raises:
-        ConfigError: A recipe is unknown, there is nothing to compare, or ``readme`` lacks the markers.
+        ConfigError: A recipe is unknown, there is nothing to compare, ``readme`` lacks the markers, or ``output`` has runs,
+            files of others, or a comparison on another data set.
     """
     recipes = [get_recipe(name, epochs=settings.epochs) for name in settings.names or PUBLISHED]
     source = find_dataset(settings.data, settings.data_dir)
@@ -93,6 +94,9 @@ def compare_recipes(settings: Comparison) -> list[dict[str, Any]]:
         split_at_section(settings.readme, *SECTION)  # before hours of training
     if not (settings.output / "comparison.json").is_file():  # another one is refused when its rows are read
         refuse_replacing(settings.output, ("comparison.md", "comparison.png"))
+    for recipe in recipes:
+        for options in _options(settings):
+            refuse_foreign_copy(settings.output / options.folder(recipe).name)
     make_folder(settings.output)
     rows = _make_rows(recipes, source, settings)
     measure_latency(rows, settings.output)
@@ -123,11 +127,15 @@ def _make_rows(recipes: Sequence[Recipe], source: DataSource, settings: Comparis
     return rows
 
 
+def _options(settings: Comparison) -> list[RunOptions]:
+    """Returns the options of the runs of each recipe."""
+    return [RunOptions(settings.data, settings.data_dir, seed=seed) for seed in range(settings.seeds)]
+
+
 def _finished_runs(recipe: Recipe, source: DataSource, settings: Comparison) -> list[Path]:
     """Trains the missing runs of a recipe; returns the folders of its finished runs, one for each seed."""
     folders = []
-    for seed in range(settings.seeds):
-        options = RunOptions(settings.data, settings.data_dir, seed=seed)
+    for options in _options(settings):
         folder = settings.runs / options.folder(recipe).name
         resume = (folder / "last.safetensors").exists()
         if not is_finished(folder) and not settings.reuse_only:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_runtime.errors import MALFORMED, FileError
+from fmnist_runtime.errors import MALFORMED, ConfigError, FileError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_train.evaluation.predictor import open_predictor
-from fmnist_train.files import read_object
+from fmnist_train.files import read_object, refuse_replacing
 
-__all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency"]
+__all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency", "refuse_foreign_copy"]
 
 _FIELDS = {"accuracy", "accuracy_std", "interval", "parameters", "macs", "float_bytes", "int8_bytes", "int8_accuracy"}
 _FIELDS |= {"latency_us", "latency_measured", "training_seconds", "claim"}
@@ -28,21 +28,37 @@ _ROUNDS, _CALLS = 40, 10
 
 
 def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
-    """Returns the rows of the earlier comparison on the same data set, by name.
+    """Returns the rows of the folder's earlier comparison, by name.
 
     Raises:
+        ConfigError: It was made on another data set.
         FileError: The folder's file is damaged, or was not written by this command.
     """
     path = folder / "comparison.json"
     if not path.is_file():
         return {}
     try:
-        rows = [row for row in json.loads(path.read_text("utf-8")) if row["dataset"] == dataset and row["runs"]]
+        rows = json.loads(path.read_text("utf-8"))
         if any(not row.keys() >= _FIELDS for row in rows):
             raise KeyError("a figure")
-        return {row["name"]: row for row in rows}
+        others = [row["dataset"] for row in rows if row["dataset"] != dataset]
+        found = {row["name"]: row for row in rows if row["runs"]}
     except (*MALFORMED, RecursionError) as error:
         raise FileError(f"{path}: not a comparison of this command; remove it, or give another --output") from error
+    if others:
+        raise ConfigError(f"{path} holds a comparison on {others[0]}, not on {dataset}: give another --output")
+    return found
+
+
+def refuse_foreign_copy(kept: Path) -> None:
+    """Checks that a subfolder for copies (see ``keep_evidence``) has no files of others.
+
+    Raises:
+        ConfigError: It has, or it is a run.
+    """
+    if (kept / "best.safetensors").exists():
+        raise ConfigError(f"{kept} is a run itself: give another --output for the copies of its figures")
+    refuse_replacing(kept, (*_EVIDENCE, _MODEL), mark="metrics.json", keys={"checkpoint_sha256"})
 
 
 def covers(runs: Sequence[Path], row: dict[str, Any], folder: Path) -> bool:

@@ -49,11 +49,6 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
     splits = {"train": train, "test": source.load("test")}
     counts = {part: np.bincount(split.labels, minlength=len(names)) for part, split in splits.items()}
     stages = _stages(_take_varied(train, _SHOWN), augmentation)
-    write_counts(counts, names, output / "class_counts.png")
-    write_samples(train, names, output / "samples.png")
-    write_means(train, names, output / "class_means.png")
-    write_pixels(train, names, output / "pixels.png")
-    write_stages(stages, output / "transforms.png")
     members = (train.images[train.labels == class_id] for class_id in range(len(names)))
     result = {
         "name": source.name,
@@ -63,7 +58,13 @@ def explore_dataset(source: DataSource, output: Path, augmentation: Augmentation
         "classes": [{"label": name, **_statistics(images)} for name, images in zip(names, members, strict=True)],
         "transforms": [_describe(stage, array) for stage, array in stages.items()],
     }
+    # First, because it marks the plots as those of this command, should it be interrupted.
     write_atomically(output / "explore.json", json.dumps(result, indent=2) + "\n")
+    write_counts(counts, names, output / "class_counts.png")
+    write_samples(train, names, output / "samples.png")
+    write_means(train, names, output / "class_means.png")
+    write_pixels(train, names, output / "pixels.png")
+    write_stages(stages, output / "transforms.png")
     return result
 
 
