@@ -27,7 +27,7 @@ def refuse_foreign_evidence(run: Path, folder: Path) -> None:
     """
     with suppress(OSError), (folder / _CARD).open("rb") as card:
         if card.read(len(CARD_START)) != CARD_START.encode():
-            raise ConfigError(f"{folder / _CARD} exists and is no model card: remove it, or give another --output")
+            raise ConfigError(f"{folder / _CARD} exists and is no model card: remove it, or name another output folder")
     if run.resolve() != folder.resolve():
         copied = [path.name for path in _copied_files(run)]
         refuse_replacing(folder, ["metrics.json", *copied], mark="parity.json", keys=("files", "accuracy"))

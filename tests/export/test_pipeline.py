@@ -87,9 +87,7 @@ def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["README.md", "metrics.json", "history.csv", "best.json", "reliability.png"])
 def test_evidence_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(
-        ConfigError, match=rf"{name} exists and .*: remove it, or (give another --output|name another output folder)"
-    ):
+    with pytest.raises(ConfigError, match=rf"{name} exists and .*: remove it, or name another output folder"):
         export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample", evidence=True))
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"mine")]
 
