@@ -98,8 +98,9 @@ def write_chart(document: dict[str, Any], path: Path) -> None:
         _draw(axes, shown)
     axes.grid(alpha=0.3, which="both")
     file = io.BytesIO()
-    figure.savefig(file, format=path.suffix[1:] or "png", dpi=120)
-    write_atomically(_with_suffix(path), file.getvalue())
+    target = _with_suffix(path)
+    figure.savefig(file, format=target.suffix[1:], dpi=120)
+    write_atomically(target, file.getvalue())
 
 
 def check_chart(path: Path) -> None:
@@ -115,9 +116,10 @@ def check_chart(path: Path) -> None:
     except ImportError as error:
         raise MissingExtraError(f"--picture needs matplotlib: {extra_hint('bench')}") from error
     known = Figure().canvas.get_supported_filetypes()
-    if path.suffix and path.suffix[1:].lower() not in known:
+    target = _with_suffix(path)
+    if target.suffix[1:].lower() not in known:
         raise ConfigError(f"--picture {path}: unknown format '{path.suffix[1:]}'; known: {', '.join(sorted(known))}")
-    for place in {path, _with_suffix(path)}:
+    for place in (path, target):
         if place.is_dir():
             raise ConfigError(f"--picture: {place} is a folder; name a file")
     check_folder(path.parent)

@@ -12,7 +12,7 @@ from types import FrameType
 
 import uvicorn
 
-from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.errors import ConfigError, reason_of
 from fmnist_runtime.serve.app import Service
 from fmnist_runtime.serve.protocol import TimeLimitedProtocol
 from fmnist_runtime.serve.request_log import JsonFormatter, log_event
@@ -30,8 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=2048)
     except (OSError, UnicodeError) as error:  # UnicodeError: the name is not a valid host name
-        reason = getattr(error, "strerror", None) or str(error)
-        reason = reason.partition(" (while attempting")[0]  # Python repeats the address
+        reason = reason_of(error).partition(" (while attempting")[0]  # Python repeats the address
         raise ConfigError(f"cannot listen on {host}, port {port}: {reason}") from error
 
 

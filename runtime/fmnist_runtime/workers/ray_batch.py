@@ -204,12 +204,12 @@ def _paths_for_ray(sources: Sequence[str], visible: _Visible) -> list[str]:
         folder = source.removeprefix("file://")
         hidden: list[str] = []
         images = list(map(str, find_images(folder, hidden))) if os.path.isdir(folder) else []  # noqa: PTH112
-        readable = [path for path in images if os.access(path, os.R_OK)]
+        unreadable = {path for path in images if not os.access(path, os.R_OK)}
         has_links = any(os.path.islink(path) and os.path.isdir(path) for path in hidden)  # noqa: PTH112, PTH114
-        if has_links or len(readable) < len(images):
+        if has_links or unreadable:
             visible.leave_out(hidden)
-            visible.unreadable += sorted(set(images) - set(readable))
-            found += visible(readable)
+            visible.unreadable += sorted(unreadable)
+            found += visible([path for path in images if path not in unreadable])
         else:
             found += [source, *_skipped_by_ray([source])]
     return found

@@ -189,12 +189,12 @@ def _describe_row(names: Sequence[str], row: Sequence[str]) -> str | None:
     """Describes the fault of a row, to follow its number; None without a fault, and for a row of empty cells."""
     if not any(map(str.strip, row)):
         return None
-    if len(row) == len(names) and _PLAIN_BYTES.issuperset(row):  # nearly all rows, and a tenth of the time
-        return None
     if len(row) != len(names):
         spare = len(row) - _empty_at_end(row) == len(names)
         advice = "the last are empty: delete them in the spreadsheet" if spare else "the file is damaged"
         return f" has {len(row)} columns, not {len(names)}; {advice}"
+    if _PLAIN_BYTES.issuperset(row):  # nearly all rows, in a tenth of the time
+        return None
     for name, value in zip(names, row, strict=True):
         if not _is_byte(value):
             is_class = name in _LABELS and value.strip() in DATASET_LABELS

@@ -111,13 +111,13 @@ def _numbers(labels: Sequence[str]) -> dict[str, int]:
     """
     classes: dict[str, int] = {}
     for number, label in enumerate(labels):
-        first = classes.setdefault(slug(label), number)
-        if slug(label) == NONE:
+        name = slug(label)
+        if name == NONE:
             raise ConfigError(f"'{NONE}' is what a table of photos calls no class: rename the class '{label}'")
-        if first != number:
-            raise ConfigError(
-                f"the classes '{labels[first]}' and '{label}' are both '{slug(label)}' in a table of photos: rename one"
-            )
+        if name in classes:
+            first = labels[classes[name]]
+            raise ConfigError(f"the classes '{first}' and '{label}' are both '{name}' in a table of photos: rename one")
+        classes[name] = number
     return classes
 
 
