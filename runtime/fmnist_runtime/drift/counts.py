@@ -31,6 +31,8 @@ _RESTARTED = (
     "the service was restarted since the earlier reading, so its counts began at 0 again, or that reading is of another "
     "service: leave out --since"
 )
+_LOGGED = {"time", "level", "event"}
+"""Keys of every line of the service's log."""
 _GZIP = b"\x1f\x8b"
 """First bytes of a gzip file."""
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -91,8 +93,7 @@ class AnswerCounts:
 def read_counts(path: Path, *, metrics: bool = False) -> AnswerCounts:
     """Reads answers or metrics; ``-`` is standard input. Unreadable images are left out.
 
-    A file may hold the readings of several services, one after the other: their counts are added. It may be gzipped, as the
-    programs that rotate logs leave it.
+    A file may hold the readings of several services, one after the other: their counts are added. It may be gzipped.
 
     Args:
         path: File to read.
@@ -213,8 +214,13 @@ def _answers(value: Any) -> list[dict[str, Any]]:
     """Returns the answers of one line of the command, or of one response of the service.
 
     Raises:
+        ValueError: The value is a line of the service's log.
         TypeError: The value is neither.
     """
+    if isinstance(value, dict) and value.keys() >= _LOGGED:
+        raise ValueError(
+            "it is of the service's log, which has no answers; save the responses, or a reading of /metrics"
+        )
     found = value.get("answers", [value]) if isinstance(value, dict) else [value]
     if not isinstance(found, list):
         raise TypeError("'answers' is not a list")

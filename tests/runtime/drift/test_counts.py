@@ -218,6 +218,10 @@ def test_a_file_that_would_take_gigabytes_is_refused(tmp_path: Path) -> None:
         ('{"answers": ["an error"]}', "an answer is not an object in braces"),
         ('{"answers": [5]}', "an answer is not an object in braces"),
         ('{} ["Coat"]', "'probability' is missing"),
+        (
+            '{"time": "2026-01-01T00:00:00.000+00:00", "level": "info", "event": "listening", "port": 8000}',
+            "it is of the service's log, which has no answers; save the responses, or a reading of /metrics",
+        ),
         ('{"probability": 1' + 400 * "0" + "}", "int too large to convert to float"),
     ],
 )
