@@ -23,7 +23,8 @@ __all__ = ["page_files", "write_page"]
 
 _SOURCES = (Path(__file__).parent / "web", Path(__file__).parents[1] / "web")
 _WORKER = "sw.js"
-_OWN_FILES = {"model.bin": MAGIC[:-1], "parameters.js": b"export const PARAMETERS = {"}
+_PARAMETERS = "parameters.js"
+_OWN_FILES = {"model.bin": MAGIC[:-1], _PARAMETERS: b"export const PARAMETERS = {"}
 """First bytes of files that every page has: they mark a folder that this module has written, in any version."""
 _GARMENTS = re.compile(rb"\s*<!-- garments -->.*?<!-- end of garments -->", re.DOTALL)
 """Parts of the HTML that only a model of Fashion-MNIST's classes has: the example photos and their authors."""
@@ -56,7 +57,7 @@ def page_files(model: bytes) -> dict[str, bytes]:
     files["model.bin"] = page_model(model)
     if Metadata.from_props(read_graph(model).metadata_props).labels != DATASET_LABELS:
         files = _without_garments(files)
-    files["parameters.js"] = f"export const PARAMETERS = {parameters_json()};\n".encode()
+    files[_PARAMETERS] = f"export const PARAMETERS = {parameters_json()};\n".encode()
     worker = files.pop(_WORKER).decode()
     digest = hashlib.sha256(worker.encode())
     for name, data in sorted(files.items()):
@@ -80,7 +81,8 @@ def _without_garments(files: Mapping[str, bytes]) -> dict[str, bytes]:
 def write_page(model: bytes, folder: Path) -> int:
     """Writes the page into a folder, which is created if it does not exist; returns the page's size in bytes.
 
-    The service worker is written last, so that a browser loads the complete new page or keeps the old one.
+    The parameters are written first: an interrupted call leaves a folder that the next one knows as its own. The service worker
+    is written last, so that a browser loads the complete new page or keeps the old one.
 
     Raises:
         ConfigError: The folder has another web site's files of the same names.
@@ -89,7 +91,7 @@ def write_page(model: bytes, folder: Path) -> int:
     files = page_files(model)
     try:
         _check_folder(folder, files)
-        write_together(folder, files)
+        write_together(folder, {_PARAMETERS: files[_PARAMETERS], **files})
     except OSError as error:
         raise FmnistError(f"web: cannot write {folder}: {reason_of(error)}") from error
     return sum(map(len, files.values()))

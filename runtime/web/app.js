@@ -25,6 +25,7 @@ let pictureNumber = 0; // number of the current picture; answers to earlier ones
 let waiting = null; // newest drawing, not yet classified
 /** @type {Blob | null} */
 let photo = null; // file that the preview shows
+let remark = ""; // message to the answer of this photo
 
 async function load() {
   const classifier = await Classifier.load();
@@ -40,8 +41,9 @@ async function load() {
  * dropped.
  * @param {RgbaImage | Promise<RgbaImage>} picture
  * @param {boolean} explain Whether the evidence of each pixel is shown, too.
+ * @param {string} message Shown with the answer.
  */
-async function classify(picture, explain = true) {
+async function classify(picture, explain = true, message = "") {
   const number = ++pictureNumber;
   try {
     const [classifier, pixels] = await Promise.all([loading, picture]);
@@ -51,7 +53,7 @@ async function classify(picture, explain = true) {
     const middle = performance.now();
     const answer = classifier.classify(input);
     const end = performance.now();
-    view.showMessage("");
+    view.showMessage(message);
     view.showAnswer(answer, classifier.labels, input);
     view.showTime(middle - begin, end - middle);
     if (!explain) return view.hideEvidence();
@@ -95,7 +97,7 @@ async function classifyNewestDrawing() {
 async function classifyPhoto() {
   if (!photo) return;
   try {
-    await classify(decode(photo));
+    await classify(decode(photo), true, remark);
   } catch (error) {
     photo = null;
     preview.hidden = true;
@@ -103,10 +105,14 @@ async function classifyPhoto() {
   }
 }
 
-/** @param {Blob | undefined} file */
-function open(file) {
+/**
+ * @param {Blob | undefined} file
+ * @param {string} message Shown with the answer.
+ */
+function open(file, message = "") {
   if (!file) return view.showMessage("There is no picture in this.");
   photo = file;
+  remark = message;
   preview.src = URL.createObjectURL(file);
   preview.hidden = false;
   choose("photo");
@@ -148,10 +154,14 @@ function choose(source) {
   SOURCES[source]().catch(showFailure);
 }
 
-/** @param {DataTransfer | null} items */
-function findPicture(items) {
+/**
+ * Opens the first picture of what was dropped or pasted.
+ * @param {DataTransfer | null} items
+ */
+function openFirst(items) {
   const files = [...(items?.files ?? [])];
-  return files.find((file) => file.type.startsWith("image/")) ?? files[0];
+  const picture = files.find((file) => file.type.startsWith("image/")) ?? files[0];
+  open(picture, files.length > 1 ? `One picture at a time: this is ${picture.name}.` : "");
 }
 
 const tabs = [...document.querySelectorAll("[role=tab]")].filter((tab) => tab instanceof HTMLElement);
@@ -173,12 +183,12 @@ find("clear", HTMLElement).addEventListener("click", () => {
   drawing.clear();
 });
 document.addEventListener("paste", ({ clipboardData }) => {
-  if (clipboardData?.files.length) open(findPicture(clipboardData));
+  if (clipboardData?.files.length) openFirst(clipboardData);
 });
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  open(findPicture(event.dataTransfer));
+  openFirst(event.dataTransfer);
 });
 preview.addEventListener("load", () => URL.revokeObjectURL(preview.src));
 

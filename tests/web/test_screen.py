@@ -12,8 +12,9 @@ from fmnist_runtime import Classifier
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PIXELS = "() => [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
 ANSWER = "#result:not([hidden])"
-GIVE = """({ way, bytes, text }) => {
+GIVE = """({ way, bytes, text, before }) => {
     const data = new DataTransfer();
+    if (before) data.items.add(new File([before], "before.txt", { type: "text/plain" }));
     if (bytes) data.items.add(new File([Uint8Array.from(bytes)], "photo.png", { type: "image/png" }));
     else data.setData("text/plain", text);
     const event = way === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
@@ -152,3 +153,26 @@ def test_dropped_text_gets_a_message_and_changes_nothing_else(answered) -> None:
     answered.evaluate(GIVE, {"way": "drop", "text": "no picture"})
     answered.wait_for_selector("#message:not(:empty)")
     assert answers(answered, "dress") and answered.locator("#preview").is_visible()
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_of_several_files_the_first_picture_is_named(answered, way: str) -> None:
+    answered.evaluate(GIVE, {"way": way, "before": "notes", "bytes": list(png("sneaker"))})
+    answered.wait_for_selector("#message:not(:empty)")
+    assert answered.inner_text("#message") == "One picture at a time: this is photo.png." and answers(
+        answered, "sneaker"
+    )
+    answered.click("#draw-tab")
+    assert answered.inner_text("#message") == ""
+
+
+def test_the_largest_share_stays_on_one_line_of_a_small_phone(answered) -> None:
+    answered.set_viewport_size({"width": 360, "height": 640})
+    heights, inside = answered.evaluate("""() => {
+        const shares = [...document.querySelectorAll("#bars li span:last-child")];
+        shares[0].textContent = "100.0%";
+        shares[0].parentElement.classList.add("best");
+        const heights = new Set(shares.map((share) => share.offsetHeight));
+        return [heights.size, shares.every((share) => share.scrollWidth <= share.offsetWidth)];
+    }""")
+    assert heights == 1 and inside

@@ -105,3 +105,26 @@ def test_another_site_is_not_overwritten_but_an_earlier_page_is(tmp_path: Path) 
     model = (tmp_path / "page" / "model.bin").read_bytes()
     write_page(find_model("micro").read_bytes(), tmp_path / "page")
     assert (tmp_path / "page" / "model.bin").read_bytes() != model
+
+
+@pytest.mark.parametrize("written", [1, 3, 11])
+def test_an_interrupted_page_is_completed_by_the_next_call(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced = 0
+    real = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        nonlocal replaced
+        replaced += target.parent.name != path.parent.name and tmp_path in target.parents and target.suffix != ""
+        if replaced > written:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        write_page(find_model("nano").read_bytes(), tmp_path)
+    monkeypatch.undo()
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == written
+    write_page(find_model("nano").read_bytes(), tmp_path)
+    assert (tmp_path / "sw.js").is_file()
