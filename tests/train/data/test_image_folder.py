@@ -198,7 +198,7 @@ def test_all_unreadable_pictures_are_named_in_one_line(tmp_path, write_pictures)
     )
 
 
-def test_a_folder_in_a_folder_of_its_name_has_a_hint(tmp_path, write_pictures):
+def test_a_folder_in_a_folder_of_its_name_has_a_hint(tmp_path, write_pictures, caplog):
     """A Mac's archive unpacks so, beside a folder __MACOSX."""
     inner = write_pictures(tmp_path / "shop" / "shop", hat=5, scarf=5)
     (tmp_path / "shop" / "__MACOSX").mkdir()
@@ -206,6 +206,7 @@ def test_a_folder_in_a_folder_of_its_name_has_a_hint(tmp_path, write_pictures):
     refused(
         tmp_path / "shop", r"one class folder only; .*shop.shop' holds folders itself \(hat, scarf\): name that one"
     )
+    assert "same folders" not in caplog.text
 
 
 def test_names_in_either_unicode_form_are_one_class(tmp_path, write_pictures):

@@ -40,7 +40,7 @@ def report_layout(
             logger.warning(
                 "%s: the class '%s' has the name that rejected images get in tables; rename it", where, label
             )
-    if inner := _common_folders(classes):
+    if len(classes) > 1 and (inner := _common_folders(classes)):
         logger.warning(
             "%s: every class folder holds the same folders (%s); if those are the classes, %s", where, inner, _SWAP
         )
