@@ -99,6 +99,7 @@ NOT_RUN = {
     r"docker .*": "needs a Docker engine; test_container follows the steps of the Dockerfile",
     r"make \w+": "the tests themselves; `make demo` runs examples/demo.py, which test_demo executes",
     r"python3 -m venv .*": "Python's own command",
+    r"(openssl .* \| )?sudo .*": "changes the system, as its administrator",
 }
 """Patterns of commands that no test executes, and why."""
 
