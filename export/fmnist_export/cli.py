@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from fmnist_export.settings import ExportOptions, Limits, QuantizationSettings
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.options import order_error
 from fmnist_train.console import Version, run_typer
 from fmnist_train.help_pages import Command, Group
 from fmnist_train.options import chosen_settings, path_argument, path_option, with_settings
@@ -25,14 +27,33 @@ class _DefaultExport(Group):
     def parse_args(  # type: ignore[override]  # typer types the base by its private copy of click
         self, ctx: typer.Context, args: list[str]
     ) -> list[str]:
-        """Inserts the default subcommand, then parses; a misspelled subcommand is a usage error."""
+        """Inserts the default subcommand, then parses.
+
+        Raises:
+            ConfigError: Options stand before a subcommand.
+            typer's usage error: A subcommand is misspelled, or as for any command.
+        """
         if args and args[0].isalpha() and args[0] not in self.commands and not Path(args[0]).exists():
             for near in get_close_matches(args[0], self.commands, 1, 0.75):
                 ctx.fail(f"no such command '{args[0]}'. Did you mean '{near}'?")
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         if not args or (args[0] not in self.commands and args[0].partition("=")[0] not in own):
+            if late := self._find_late_command(args):
+                raise order_error(f"{ctx.command_path} {late}", [args[0].partition("=")[0]])
             args = ["export", *args]
         return super().parse_args(ctx, args)
+
+    def _find_late_command(self, args: list[str]) -> str | None:
+        """Returns the subcommand that stands behind options, if there is one; the values of options do not count."""
+        if not args[:1] or not args[0].startswith("-"):
+            return None
+        options = self.commands["export"].params
+        flags = {name for option in options if getattr(option, "is_flag", False) for name in option.opts}
+        for before, word in pairwise(args):
+            has_value = before.startswith("-") and "=" not in before and before not in flags
+            if word in self.commands and not has_value and not Path(word).exists():
+                return word
+        return None
 
 
 app = typer.Typer(

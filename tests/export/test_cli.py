@@ -46,6 +46,24 @@ def test_help_and_usage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such command 'inspct'. Did you mean 'inspect'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--quantize", "inspect", "improved"], "--quantize before inspect: write "),
+        (["--output", "new", "verify", "improved"], "--output before verify: write "),
+        (["--output=new", "c", "improved"], "--output before c: write "),
+        (["--output", "inspect", "missing"], "missing: no checkpoint here"),
+        (["--quantize", "--output", "c", "missing"], "missing: no checkpoint here"),
+    ],
+)
+def test_options_before_a_subcommand_are_refused_and_values_are_none(
+    arguments: list[str], advice: str, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) in (1, 2)
+    assert capsys.readouterr().err.startswith(f"error: {advice}") and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["best.pth", "whole.pt"])
 def test_foreign_weights_are_refused_and_never_replaced_by_the_file_beside(
     name: str, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
