@@ -303,6 +303,21 @@ def test_compare_takes_no_run_of_other_images(
     call(*once, "--runs", "others")
 
 
+def test_compare_takes_no_run_of_other_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        write_things(Path("things", split), seed=len(split))
+    once = ("compare", "custom", "--data", "things", "--epochs", "1")
+    call(*once)
+    Image.new("L", (28, 28), 90).save("things/test/sofa/new.bmp")
+    capsys.readouterr()
+    assert run_typer(app, args=[*once]) == 2
+    message = f"error: {Path('runs/custom-things-seed0')} was tested on other images of things: give another --runs"
+    assert message in capsys.readouterr().err
+
+
 def test_compare_takes_runs_whose_images_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_things(Path("things"))
@@ -312,6 +327,9 @@ def test_compare_takes_runs_whose_images_are_unknown(tmp_path: Path, monkeypatch
     tensors, info = read_tensors(state)
     del info["data_sha256"]  # as earlier versions wrote it
     write_tensors(state, tensors, info)
+    metrics = json.loads(Path("runs/custom-things-seed0/metrics.json").read_text())
+    del metrics["test_sha256"]
+    Path("runs/custom-things-seed0/metrics.json").write_text(json.dumps(metrics))
     assert [row["accuracy"] for row in json.loads(call(*once))] == [row["accuracy"] for row in rows]
 
 

@@ -25,7 +25,7 @@ from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, m
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.seen import report_seen
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
-from fmnist_train.data.splits import splits_sha256
+from fmnist_train.data.splits import arrays_sha256, splits_sha256
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
 from fmnist_train.evaluation.predictor import open_predictor
 from fmnist_train.files import read_object, refuse_replacing, split_at_section
@@ -151,27 +151,30 @@ def _is_of(recipe: Recipe, run: Path, source: DataSource, settings: Comparison) 
     """Returns whether a finished run was trained on this data set with this recipe, in batches that fit the data set.
 
     Raises:
-        ConfigError: It was trained on other images or with another recipe, and ``reuse_only`` is not set.
+        ConfigError: It was trained or tested on other images, or trained with another recipe, and ``reuse_only`` is not set.
     """
     difference = _difference(recipe, run, source)
     if difference and not settings.reuse_only:
-        raise ConfigError(f"{run} was trained {difference}: give another --runs")
+        raise ConfigError(f"{run} was {difference}: give another --runs")
     return not difference
 
 
 def _difference(recipe: Recipe, run: Path, source: DataSource) -> str:
-    """Returns on what, or with what, a finished run was trained otherwise; empty for the same images and recipe."""
+    """Returns what a finished run has of other images, or of another recipe; empty for the same."""
     metrics = read_metrics(run)
     stored = recipe_from_dict(metrics["recipe"])
     if metrics["dataset"] != source.name:
-        return f"on {metrics['dataset']}, not on {source.name}"
+        return f"trained on {metrics['dataset']}, not on {source.name}"
     if _has_other_images(run, stored, source):  # before the recipe: its batches depend on their number
-        return f"on other images of {source.name}"
+        return f"trained on other images of {source.name}"
+    test = source.load("test")
+    if metrics.get("test_sha256") not in (None, arrays_sha256(test.images, test.labels)):  # earlier versions have none
+        return f"tested on other images of {source.name}"
     if stored.batch_size != recipe.batch_size:
         images, _ = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
         recipe = fit_batch_size(recipe, len(images))
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
-    return f"with another recipe ({', '.join(others)})" if others else ""
+    return f"trained with another recipe ({', '.join(others)})" if others else ""
 
 
 def _has_other_images(run: Path, stored: Recipe, source: DataSource) -> bool:

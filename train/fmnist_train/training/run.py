@@ -31,7 +31,7 @@ from fmnist_train.data.sources import (
     refuse_as_output,
     split_validation,
 )
-from fmnist_train.data.splits import describe_classes
+from fmnist_train.data.splits import arrays_sha256, describe_classes
 from fmnist_train.evaluation import plots
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.evaluation.metrics import classification_metrics, softmax
@@ -279,6 +279,7 @@ def evaluate_checkpoint(
         **{key: checkpoint.info[key] for key in ("model", "recipe", "seed", "epoch", "dataset", "validation")},
         "checkpoint_sha256": checkpoint.sha256,
         "test": classification_metrics(logits, test.labels, source.labels),
+        "test_sha256": arrays_sha256(test.images, test.labels),
         **more,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "machine": {"device": str(device), "threads": torch.get_num_threads(), "platform": platform.platform()},
