@@ -2,10 +2,12 @@
 
     python examples/demo.py [FOLDER]
 
-Writes the run, its report, a sheet of the example photos and the browser page into FOLDER (runs/demo).
+Writes the run, its report, a sheet of the example photos and the browser page into FOLDER, which must be new. Without FOLDER, it
+is runs/demo, and an earlier demo there is removed.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+FOLDER = "runs/demo"
 COMMANDS = {
     "fmnist-train": "from fmnist_train.__main__ import main; main()",
     "fmnist-export": "from fmnist_export.__main__ import main; main()",
@@ -34,9 +37,13 @@ def step(what: str, command: str, *arguments: str) -> None:
 def main() -> None:
     """Runs all steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/demo"))
-    folder = str(parser.parse_args().folder)
-    shutil.rmtree(ROOT / folder, ignore_errors=True)
+    parser.add_argument("folder", type=Path, nargs="?")
+    chosen = parser.parse_args().folder
+    if chosen is None:
+        shutil.rmtree(ROOT / FOLDER, ignore_errors=True)
+    elif os.path.lexists(chosen):
+        parser.error(f"{chosen} exists: name a new folder")
+    folder = FOLDER if chosen is None else str(chosen.absolute())
     start = time.perf_counter()
     print("The demo trains a small network, exports it, verifies the files, and classifies photos: about a minute.")
     sample = ("--data", "sample")

@@ -15,11 +15,22 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report_a_picture_and_a_page(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    done = subprocess.run([sys.executable, ROOT / "examples" / "demo.py", folder], capture_output=True, text=True)
+    demo = [sys.executable, ROOT / "examples" / "demo.py", "demo"]
+    done = subprocess.run(demo, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Done in" in done.stdout and "Trouser" in done.stdout
     for name in ("evaluation/report.html", "export/model.int8.onnx", "photos.png", "page/index.html"):
         assert (folder / name).is_file() and f"{folder}/" in done.stdout, name
+
+
+def test_the_demo_removes_no_folder_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"mine")
+    for folder in ("photos", tmp_path / "photos", tmp_path / "photos" / "a.jpg"):
+        demo = [sys.executable, ROOT / "examples" / "demo.py", folder]
+        done = subprocess.run(demo, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 2 and done.stderr.endswith(f"{folder} exists: name a new folder\n")
+    assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"mine"
 
 
 def test_the_sheet_marks_what_the_file_name_tells(monkeypatch: pytest.MonkeyPatch) -> None:
