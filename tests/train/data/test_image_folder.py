@@ -106,11 +106,27 @@ def test_later_images_move_no_earlier_one_to_the_other_split(tmp_path):
     assert len(rest) < len(after) and rest == {key: after[key] for key in rest}
 
 
-def test_copies_are_on_one_side(tmp_path, caplog):
-    folder = write_contents(tmp_path / "shop", hat=range(30), scarf=range(30, 60))
+def test_copies_in_a_class_are_left_out(tmp_path, write_pictures, caplog):
+    folder = write_pictures(tmp_path / "shop", hat=30, scarf=30)
+    before = [find_dataset(str(folder)).load(part) for part in ("train", "test")]
+    assert caplog.text == ""
     for number in range(30):
-        (folder / "hat" / f"copy of {number}.png").write_bytes(content(number))
-    assert all(len(parts) == 1 for parts in sides(folder).values()) and caplog.text == ""
+        (folder / "hat" / f"{number:03} (1).png").write_bytes((folder / "hat" / f"{number:03}.png").read_bytes())
+    source = find_dataset(str(folder))
+    for part, name in zip(before, ("train", "test"), strict=True):
+        assert np.array_equal(source.load(name).images, part.images) and np.array_equal(
+            source.load(name).labels, part.labels
+        )
+    assert "left out 30 copies within a class, such as hat/" in caplog.text and " (1).png" in caplog.text
+
+
+def test_copies_in_a_class_of_given_splits_are_left_out(tmp_path, write_pictures, caplog):
+    for split in ("train", "test"):
+        hats = write_pictures(tmp_path / split, hat=2, scarf=2) / "hat"
+        (hats / "000 - Copy.png").write_bytes((hats / "000.png").read_bytes())
+    source = find_dataset(str(tmp_path))
+    assert [len(source.load(part)) for part in ("train", "test")] == [4, 4]
+    assert "left out 2 copies within a class, such as train/hat/000 - Copy.png" in caplog.text
 
 
 def test_every_class_has_images_on_both_sides(tmp_path):

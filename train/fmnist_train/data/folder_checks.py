@@ -81,13 +81,17 @@ def _common_folders(classes: Mapping[str, Sequence[Path]]) -> str:
     return ", ".join(map(printable, names[:3])) if len(inner) == 1 and len(names) > 1 else ""
 
 
-def report_copies(path: Path, parts: dict[str, list[Sample]], digests: Mapping[Path, bytes]) -> None:
-    """Warns about files of the same bytes in two classes, and in both splits.
+def report_copies(path: Path, parts: dict[str, list[Sample]], digests: Mapping[Path, bytes]) -> set[Path]:
+    """Warns about files of the same bytes: in two classes, in both splits, and in one class of a split.
 
     Args:
         path: The data set's folder.
         parts: Images by split.
         digests: SHA-256 of all files that may have copies.
+
+    Returns:
+        Files to leave out: of copies in one class of a split, all but the one with the shortest name. Validation images are drawn
+        from the training images, and would have copies among the rest.
     """
     places = [(file, label, part) for part, samples in parts.items() for file, label in samples]
     by_digest = defaultdict(list)
@@ -107,6 +111,16 @@ def report_copies(path: Path, parts: dict[str, list[Sample]], digests: Mapping[P
             shown = " and ".join(printable(str(file.relative_to(path))) for file, *_ in (first, other))
             where = printable(str(path))
             logger.warning("%s: images in %s: %d, such as %s; %s", where, fault, len(copies), shown, advice)
+    by_class = defaultdict(list)
+    for number, group in enumerate(groups):
+        for file, label, part in (places[i] for i in group):
+            by_class[number, label, part].append(file)
+    same = [sorted(files, key=lambda file: (len(file.name), file)) for files in by_class.values()]
+    left_out = [file for files in same for file in files[1:]]
+    if left_out:
+        shown = printable(str(left_out[0].relative_to(path)))
+        logger.warning("%s: left out %d copies within a class, such as %s", printable(str(path)), len(left_out), shown)
+    return set(left_out)
 
 
 def of_equal_size(files: Iterable[Path]) -> list[Path]:

@@ -37,8 +37,8 @@ _SHOWN_FAULTS = 10
 class ClassFolders:
     """Images in class folders. The constructor lists their paths, and ``load`` reads those of one split.
 
-    Hidden names, links to folders, and what is in no class folder are left out, with warnings in the log. An image in two
-    classes or in both splits also gives a warning, as do suspicious names of classes.
+    Hidden names, links to folders, copies of an image in its class, and what is in no class folder are left out, with warnings in
+    the log. An image in two classes or in both splits also gives a warning, as do suspicious names of classes.
 
     Raises:
         DataError: There are no class folders, fewer than two classes, an empty class, a class that cannot be divided, a name
@@ -66,7 +66,7 @@ class ClassFolders:
         digests = hash_files(of_equal_size(images) if present else images)
         parts = found if present else _divide(path, found["train"], digests)
         self.samples = {name: _number(classes.values()) for name, classes in parts.items()}
-        report_copies(path, self.samples, digests)
+        self._copies = report_copies(path, self.samples, digests)
         self._splits: dict[str, Split] = {}
 
     def load(self, part: str) -> Split:
@@ -78,10 +78,11 @@ class ClassFolders:
         faults: list[str] = []
         for name in ("train", "test") if part == "train" else ("test",):
             if name not in self._splits:
-                images = [_read(file, faults) for file, _ in self.samples[name]]
+                read = [(file, _read(file, faults), label) for file, label in self.samples[name]]
+                kept = [(image, label) for file, image, label in read if image is not None and file not in self._copies]
                 if not faults:
-                    labels = np.array([label for _, label in self.samples[name]], np.int64)
-                    self._splits[name] = Split(np.stack([image for image in images if image is not None]), labels)
+                    labels = np.array([label for _, label in kept], np.int64)
+                    self._splits[name] = Split(np.stack([image for image, _ in kept]), labels)
         if faults:
             raise DataError(_list_faults(faults))
         return self._splits[part]
