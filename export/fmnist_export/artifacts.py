@@ -20,9 +20,9 @@ from fmnist_runtime.files import make_folder, write_atomically, write_together
 from fmnist_runtime.model_file.store import CHECKSUM_FILE, NAMES_FILE, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
-from fmnist_train.files import lock_folder
+from fmnist_train.files import lock_folder, read_object
 
-__all__ = ["all_files", "publish", "publish_model", "refuse_others", "write_variants"]
+__all__ = ["all_files", "has_export", "publish", "publish_model", "refuse_others", "write_variants"]
 
 _TABLE = "parity.txt"
 _REPORT = "parity.json"
@@ -116,17 +116,23 @@ def refuse_others(folder: Path) -> None:
     Raises:
         ConfigError: The folder has such a file that no export wrote.
     """
-    if (folder / _REPORT).exists():
+    if has_export(folder):
         return
     models = [folder / name for name in _MODEL_FILES if (folder / name).exists()]
-    foreign = [path for path in models if _checkpoint_of(path) is None]
-    if not models:  # an export that was killed leaves models of its own before it writes the report
-        foreign = [folder / name for name in (CHECKSUM_FILE, _TABLE) if (folder / name).exists()]
+    foreign = [path for path in models if _checkpoint_of(path, listed=False) is None]
+    sums = _listed_sums(folder / CHECKSUM_FILE)
+    if not any(path.name in sums for path in models):  # else it is an export that was killed, or whose report is damaged
+        foreign += [folder / name for name in (CHECKSUM_FILE, _REPORT, _TABLE) if (folder / name).exists()]
     if foreign:
         raise ConfigError(f"{foreign[0]} exists and was not written by this command: choose another --output")
 
 
-def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
+def has_export(folder: Path) -> bool:
+    """Returns whether a folder has the report of an earlier export."""
+    return read_object(folder / _REPORT).keys() >= {"files", "accuracy"}
+
+
+def publish(staged: Path, folder: Path, report: dict[str, Any]) -> list[str]:
     """Copies checked files into their folder: models, float first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
 
     Files with other weights are removed first, so that the folder has files of one network only even after an interruption.
@@ -135,6 +141,9 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
         staged: Folder of the checked files.
         folder: Folder to fill; a file of the same network from an earlier export stays, with its line in ``SHA256SUMS``.
         report: Content of ``parity.json``.
+
+    Returns:
+        Names of the models with other weights that were removed and not replaced.
 
     Raises:
         ConfigError: Another process is exporting into the folder.
@@ -154,6 +163,7 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> None:
             _TABLE: f"{format_export(report)}\n".encode(),
         }
         write_together(folder, contents, stale)
+    return sorted(stale - contents.keys())
 
 
 def _listed_sums(path: Path) -> dict[str, str]:
@@ -175,11 +185,18 @@ def _files_of_other_weights(folder: Path, checkpoint_sha256: str) -> set[str]:
     }
 
 
-def _checkpoint_of(path: Path) -> str | None:
+def _checkpoint_of(path: Path, *, listed: bool = True) -> str | None:
+    """Returns the hash of the checkpoint that a model was exported from; None for other models and damaged ones.
+
+    Args:
+        path: Model file.
+        listed: Whether a file that differs from its line in ``SHA256SUMS`` counts as damaged.
+    """
     try:
-        return Classifier.load(path).metadata.document.get("checkpoint_sha256")
-    except ModelError:
+        model = Classifier.load(path) if listed else Classifier.from_bytes(path.read_bytes())
+    except (ModelError, OSError):
         return None
+    return model.metadata.document.get("checkpoint_sha256")
 
 
 def publish_model(folder: Path, names_file: Path = NAMES_FILE) -> Path:

@@ -98,6 +98,8 @@ def export(
     run = checkpoint or newest_run()
     print(f"checkpoint: {find_checkpoint(run)}", file=sys.stderr)
     report = run_export(run, options, lambda row: print(format_step(row), file=sys.stderr, flush=True))
+    if report["removed"]:
+        print(f"removed, of other weights: {', '.join(report['removed'])}", file=sys.stderr)
     print(json.dumps(report) if as_json else f"{format_export(report)}; written to {report['folder']}")
 
 

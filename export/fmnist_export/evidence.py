@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fmnist_export.artifacts import has_export
 from fmnist_export.model_card import CARD_START, model_card
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, reason_of
 from fmnist_runtime.files import write_atomically
@@ -14,7 +16,7 @@ from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.validation import stored_photos
 
-__all__ = ["collect_evidence", "refuse_foreign_evidence"]
+__all__ = ["collect_evidence", "refuse_foreign_evidence", "refuse_stale_evidence"]
 
 _CARD = "README.md"
 
@@ -23,14 +25,36 @@ def refuse_foreign_evidence(run: Path, folder: Path) -> None:
     """Checks that ``collect_evidence`` replaces no files but those of an earlier export, and of the run itself.
 
     Raises:
-        ConfigError: The folder has a README or evidence that no export wrote.
+        ConfigError: The folder has a README or evidence that no export wrote, or is another run.
     """
-    with suppress(OSError), (folder / _CARD).open("rb") as card:
-        if card.read(len(CARD_START)) != CARD_START.encode():
-            raise ConfigError(f"{folder / _CARD} exists and is no model card: remove it, or name another output folder")
-    if run.resolve() != folder.resolve():
-        copied = [path.name for path in _copied_files(run)]
-        refuse_replacing(folder, ["metrics.json", *copied], mark="parity.json", keys=("files", "accuracy"))
+    known, card = has_export(folder), folder / _CARD
+    if os.path.lexists(card) and not (known and _is_card(card)):
+        raise ConfigError(f"{card} exists and is no model card of an export: remove it, or name another output folder")
+    if run.resolve() == folder.resolve():
+        return
+    if (folder / "last.safetensors").exists():
+        raise ConfigError(f"{folder} is another run, whose files would be replaced: name another output folder")
+    if not known:
+        refuse_replacing(folder, ["metrics.json", *(path.name for path in _copied_files(run))])
+
+
+def refuse_stale_evidence(folder: Path, checkpoint_sha256: str) -> None:
+    """Checks that no evidence of other weights stays beside the exported files.
+
+    Raises:
+        ConfigError: An earlier export into the folder wrote evidence of another checkpoint.
+    """
+    metrics = read_object(folder / "metrics.json") if has_export(folder) else {}
+    if "exported" in metrics and metrics.get("checkpoint_sha256") != checkpoint_sha256:
+        raise ConfigError(
+            f"{folder} has the evidence of other weights: add --evidence, which replaces it, or name another output folder"
+        )
+
+
+def _is_card(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as card:
+        return card.read(len(CARD_START)) == CARD_START.encode()
+    return False
 
 
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:

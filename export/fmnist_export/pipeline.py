@@ -12,7 +12,7 @@ from fmnist_export.artifacts import all_files, publish, refuse_others, write_var
 from fmnist_export.calibration import calibrate
 from fmnist_export.convert import to_onnx
 from fmnist_export.evaluation import Evaluation, Evaluator
-from fmnist_export.evidence import collect_evidence, refuse_foreign_evidence
+from fmnist_export.evidence import collect_evidence, refuse_foreign_evidence, refuse_stale_evidence
 from fmnist_export.gate import gate_failures
 from fmnist_export.graph import count_macs
 from fmnist_export.metadata import build_metadata
@@ -74,11 +74,13 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
         progress: See ``Progress``.
 
     Returns:
-        The content of ``parity.json``, and ``folder``. ``parity.txt`` is the same content as text.
+        The content of ``parity.json``, ``folder``, and ``removed``: names of models with other weights, of an earlier export,
+        that were removed. ``parity.txt`` is the content of ``parity.json`` as text.
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
-        ConfigError: The output folder has a model or evidence that no export wrote, or the data set's images.
+        ConfigError: The output folder has a model or evidence that no export wrote, evidence of other weights, or the data
+            set's images.
         FileError: The output folder cannot be written into.
         OSError: A file, or the temporary ones, cannot be written, for example because the disk is full.
         GateError: A limit was exceeded; nothing is written.
@@ -90,6 +92,8 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     if options.evidence:
         refuse_foreign_evidence(find_checkpoint(checkpoint_path).parent, folder)
     inputs = _prepare(checkpoint_path, options)
+    if not options.evidence:
+        refuse_stale_evidence(folder, inputs.checkpoint.sha256)
     variants = _convert(inputs, half=options.half)
     if options.quantize:
         variants["int8"] = _quantize(inputs, variants["float32"], options.quantization)
@@ -100,10 +104,10 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     )
     with temporary_folder() as staged:
         report = _write(inputs, variants, evaluation, staged, ort=options.ort) | {"rescue": curve}
-        publish(staged, folder, report)
+        removed = publish(staged, folder, report)
     if options.evidence:
         collect_evidence(inputs.checkpoint.path.parent, folder, report)
-    return {**report, "folder": str(folder)}
+    return {**report, "folder": str(folder), "removed": removed}
 
 
 def _prepare(checkpoint_path: Path, options: ExportOptions) -> _Inputs:

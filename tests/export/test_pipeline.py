@@ -63,7 +63,7 @@ def test_each_model_is_stamped_once_and_loaded_twice(tmp_path: Path, monkeypatch
 def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     good = tmp_path / "model.int8.onnx"
     good.write_bytes(b"the good one")
-    (tmp_path / "parity.json").touch()
+    (tmp_path / "parity.json").write_text('{"files": {}, "accuracy": {}}')
     settings, limits = QuantizationSettings(images=256), Limits(max_drop=-100)
     options = ExportOptions(output=tmp_path, quantize=True, quantization=settings, limits=limits, data="sample")
     with pytest.raises(GateError, match="layers that add most noise") as failure:
@@ -75,7 +75,7 @@ def test_a_failed_gate_leaves_the_good_file(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.int8.ort", "SHA256SUMS", "parity.txt"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.ort", "SHA256SUMS", "parity.txt", "parity.json"])
 def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
     """Many tools name their file ``model.onnx``."""
     (tmp_path / name).write_bytes(b"of another tool")
@@ -84,19 +84,55 @@ def test_a_model_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> No
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"of another tool")]
 
 
+def test_a_report_from_elsewhere_opens_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "parity.json").write_text('{"mine": 1}')
+    (tmp_path / "model.onnx").write_bytes(b"of another tool")
+    with pytest.raises(ConfigError, match=r"model\.onnx exists and was not written by this command"):
+        artifacts.refuse_others(tmp_path)
+
+
+def test_an_export_that_was_killed_is_completed_but_other_sums_are_kept(exported: Path, tmp_path: Path) -> None:
+    shutil.copy(exported / "model.onnx", tmp_path)
+    artifacts.refuse_others(tmp_path)
+    shutil.copy(exported / "SHA256SUMS", tmp_path)
+    artifacts.refuse_others(tmp_path)
+    (tmp_path / "SHA256SUMS").write_text("# mine\n")
+    with pytest.raises(ConfigError, match="SHA256SUMS exists and was not written by this command"):
+        artifacts.refuse_others(tmp_path)
+
+
+def test_evidence_of_other_weights_does_not_stay(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "metrics.json").write_text('{"exported": {}, "checkpoint_sha256": "of other weights"}')
+    before = sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="has the evidence of other weights: add --evidence, which replaces it, or"):
+        export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample"))
+    assert sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir()) == before
+
+
+def test_evidence_replaces_no_other_run(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)  # the other run was exported into its own folder
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(ConfigError, match="is another run, whose files would be replaced: name another output"):
+        export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample", evidence=True))
+
+
 @pytest.mark.parametrize("name", ["README.md", "metrics.json", "history.csv", "best.json", "reliability.png"])
 def test_evidence_from_elsewhere_is_not_replaced(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(b"mine")
+    content = b"# Model card: mine"  # as the cards of exports begin
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=rf"{name} exists and .*: remove it, or name another output folder"):
         export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample", evidence=True))
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"mine")]
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, content)]
 
 
 def test_no_file_of_other_weights_stays(exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
     export(ROOT / "artifacts" / "improved", ExportOptions(output=tmp_path, data="sample"))
     assert (tmp_path / "model.int8.onnx").is_file()  # of the same weights
-    export(ROOT / "artifacts" / "best", ExportOptions(output=tmp_path, data="sample"))
+    models = {path.name for path in tmp_path.glob("model.*")}
+    report = export(ROOT / "artifacts" / "best", ExportOptions(output=tmp_path, data="sample"))
+    assert report["removed"] == sorted(models - {"model.onnx"})
     assert not (tmp_path / "model.int8.onnx").exists()
     assert "int8" not in (tmp_path / "SHA256SUMS").read_text()
     shipped = Classifier.load(ROOT / "artifacts" / "best" / "model.onnx").metadata.document

@@ -31,7 +31,7 @@ def test_a_second_training_is_refused_until_the_first_dies(tmp_path: Path, capsy
             assert holder.stdout is not None and holder.stdout.readline() == "held\n"
             assert run_typer(app, args=[*QUICK, "--output", str(tmp_path)]) == 2
             assert f"another process is training into {tmp_path}" in capsys.readouterr().err
-            assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+            assert {path.name for path in tmp_path.iterdir()} <= {".fmnist-lock"}
         finally:
             holder.kill()
     with lock_folder(tmp_path):
@@ -43,7 +43,7 @@ def test_the_lock_excludes_and_is_released(tmp_path: Path) -> None:
     with lock_folder(tmp_path), pytest.raises(ConfigError, match="give another --output"), lock_folder(tmp_path):
         pass
     with lock_folder(tmp_path):
-        assert (tmp_path / ".lock").exists()
+        assert (tmp_path / ".fmnist-lock").exists()
 
 
 def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(files, "_lock", lambda descriptor: refuse(errno.ENOLCK))
     with lock_folder(tmp_path):
-        assert (tmp_path / ".lock").exists()
+        assert (tmp_path / ".fmnist-lock").exists()
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(files, "_lock", lambda descriptor: refuse(errno.EIO))
     with pytest.raises(OSError, match="Input/output"), lock_folder(tmp_path):
@@ -109,3 +109,10 @@ def test_temporary_files_are_removed() -> None:
     with temporary_folder() as folder:
         (folder / "file").write_bytes(b"content")
     assert not folder.exists()
+
+
+def test_a_lock_leaves_the_files_of_others(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("mine")
+    with lock_folder(tmp_path):
+        pass
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(".lock", "mine")]

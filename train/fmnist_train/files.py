@@ -73,7 +73,7 @@ def lock_folder(folder: Path, work: str = "training") -> Iterator[None]:
     Raises:
         ConfigError: Another process holds the lock.
     """
-    path = folder / ".lock"
+    path = folder / ".fmnist-lock"
     while True:
         file = path.open("ab")
         try:

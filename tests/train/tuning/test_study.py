@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -305,6 +306,25 @@ def test_a_file_that_is_no_study_is_refused(fake: list[Any], capsys: pytest.Capt
     assert run_typer(app, args=[*TUNE, "--trials", "1", "--storage", "magic://user:secret@host/x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --storage: no study") and "secret" not in line
+
+
+def test_the_database_of_another_program_is_not_changed(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("study").mkdir()
+    with contextlib.closing(sqlite3.connect("study/study.db")) as database:
+        database.execute("CREATE TABLE notes (text)")
+    before = Path("study/study.db").read_bytes()
+    assert run_typer(app, args=[*TUNE, "--trials", "1", "--output", "study"]) == 1
+    assert "study.db: the database of another program; name another --output" in capsys.readouterr().err
+    assert Path("study/study.db").read_bytes() == before
+
+
+def test_a_study_without_trials_does_not_open_a_folder(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("study").mkdir()
+    Path("study/study.db").touch()
+    Path("study/history.html").write_text("mine")
+    assert run_typer(app, args=[*TUNE, "--trials", "1", "--output", "study"]) == 2
+    assert "history.html exists and would be replaced" in capsys.readouterr().err
+    assert Path("study/history.html").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["a?mode=memory", "a%41", "a#b", "ä b"])

@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sqlite3
 import sys
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
     place = "--storage" if url else str(folder / STUDY_FILE)  # a URL may hold a password
+    if not url and _is_foreign(folder / STUDY_FILE):
+        raise CheckpointError(f"{place}: the database of another program; name another --output")
     wait = {"connect_args": {"timeout": _LOCK_WAIT}} if not url or url.startswith("sqlite") else {}
     pruner = optuna.pruners.MedianPruner(n_startup_trials=prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10))
     for attempt in range(_ATTEMPTS):
@@ -74,6 +78,18 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
         except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError, UnicodeError) as error:
             raise _study_error(place, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _is_foreign(path: Path) -> bool:
+    """Returns whether a file is an SQLite database that has tables, but not those of Optuna, which would be added."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_WAIT)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:  # opening the study gives the message
+        return False
+    return bool(tables) and not tables & {"studies", "version_info"}
 
 
 def _serialize(engine: Engine) -> None:

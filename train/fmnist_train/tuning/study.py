@@ -77,9 +77,9 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     folder = options.folder(recipe)
     make_folder(folder)
     if not options.storage and not (folder / STUDY_FILE).exists():
-        refuse_replacing(folder, RESULT_FILES)
+        refuse_replacing(folder, RESULT_FILES)  # before a study is created
     study = open_study(folder, options.storage, options.prune_after, recipe.epochs)
-    if options.storage and not study.get_trials(deepcopy=False):
+    if not study.get_trials(deepcopy=False):
         refuse_replacing(folder, RESULT_FILES)
     claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
     if not study.get_trials(deepcopy=False):
