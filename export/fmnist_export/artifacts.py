@@ -121,7 +121,9 @@ def refuse_others(folder: Path) -> None:
     models = [folder / name for name in _MODEL_FILES if (folder / name).exists()]
     foreign = [path for path in models if _checkpoint_of(path, listed=False) is None]
     sums = _listed_sums(folder / CHECKSUM_FILE)
-    if not any(path.name in sums for path in models):  # else it is an export that was killed, or whose report is damaged
+    if not any(
+        path.name in sums for path in models
+    ):  # else it is an export that was killed, or whose report is damaged
         foreign += [folder / name for name in (CHECKSUM_FILE, _REPORT, _TABLE) if (folder / name).exists()]
     if foreign:
         raise ConfigError(f"{foreign[0]} exists and was not written by this command: choose another --output")

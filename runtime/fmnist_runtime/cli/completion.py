@@ -41,8 +41,8 @@ def _actions(parser: CommandParser) -> list[argparse.Action]:
 
 
 def _plain(text: str | None) -> str:
-    """Returns a help text without characters that the shells' description formats interpret."""
-    return "".join(c if c.isalnum() or c in " -.,/()" else " " for c in text or "")
+    """Returns a help text on one line, and without backslashes, which fish interprets between quotes."""
+    return " ".join((text or "").replace("\\", " ").split())
 
 
 def _bash(command: Command) -> str:

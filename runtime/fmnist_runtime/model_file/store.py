@@ -82,7 +82,7 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
     """Reads a model file, and verifies it against ``sha256`` and a ``SHA256SUMS`` in the same folder.
 
     Raises:
-        ModelError: Unreadable, empty, too large, a pointer of Git LFS, a web page, or with another hash.
+        ModelError: Unreadable, empty, too large, a pointer of Git LFS, a web page, a checkpoint, or with another hash.
     """
     try:
         with path.open("rb") as file:
@@ -95,6 +95,10 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
         raise ModelError(f"{path}: larger than {MAX_BYTES >> 20} MiB: refused")
     if substitute := describe_substitute(data):
         raise ModelError(f"{path}: {substitute}")
+    if data[8:10] == b'{"':  # the header of safetensors
+        raise ModelError(
+            f"{path}: the checkpoint of a training: export it with fmnist-export, and name the exported model"
+        )
     with prefix_model_errors(path):
         for digits in filter(None, (sha256, _listed_sha256(path))):
             verify_sha256(data, digits)

@@ -1,5 +1,6 @@
 """Completion scripts."""
 
+import os
 import shutil
 import subprocess
 
@@ -52,3 +53,20 @@ def test_bash_completes(words: list[str], expected: set[str], capsys: pytest.Cap
     code += 'printf "%s\\n" "${COMPREPLY[@]}"'
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert set(done.stdout.split()) == expected and done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_descriptions_are_those_of_the_help(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = script(shell, capsys)
+    assert "number of threads of one model call (default: 1) [env: FMNIST_THREADS]" in text
+    assert """"I don'"'"'t know" for images unlike any garment""" in text
+
+
+def test_fish_shows_them(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    (tmp_path / "script").write_text(script("fish", capsys))
+    ask = f"source {tmp_path / 'script'}; complete -C 'fmnist-infer --no-re'"
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(["fish", "-c", ask], capture_output=True, text=True, cwd=tmp_path, env=home)
+    assert done.stdout == '--no-reject\tanswer "I don\'t know" for images unlike any garment (default: yes)\n'

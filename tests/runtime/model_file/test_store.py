@@ -94,3 +94,8 @@ def test_the_folder_of_a_training_names_its_export(tmp_path: Path) -> None:
     (tmp_path / "export" / "model.onnx").touch()
     with pytest.raises(ModelError, match=r"its exported model is in .*export: name that"):
         find_model(tmp_path)
+
+
+def test_a_checkpoint_is_named_as_such() -> None:
+    with pytest.raises(ModelError, match="the checkpoint of a training: export it with fmnist-export, and name the"):
+        read_model(Path(__file__).parents[3] / "artifacts" / "nano" / "best.safetensors")
