@@ -58,7 +58,7 @@ def read_graph(data: bytes) -> OnnxGraph:
         data: Contents of an ONNX file without external data.
 
     Raises:
-        ModelError: The file is malformed, or too large.
+        ModelError: The file is malformed or too large, or has constants that are no numbers.
     """
     if len(data) > MAX_BYTES:
         raise ModelError(f"larger than {MAX_BYTES >> 20} MiB: too large for a page or a microcontroller")
@@ -77,6 +77,8 @@ def read_graph(data: bytes) -> OnnxGraph:
                 else:
                     name, values = _read_tensor(data, a, b)
                     initializers[name] = values
+    except ModelError:
+        raise
     except (LookupError, ValueError, struct.error) as error:
         raise malformed() from error
     return OnnxGraph(tuple(nodes), initializers, metadata)
@@ -156,6 +158,8 @@ def _read_tensor(data: bytes, start: int, end: int) -> tuple[str, np.ndarray]:
             values = np.frombuffer(data[a:b], _TYPED_DATA[number])
         elif number in (5, 7):
             integers += _integers(data, wire, a, b)
+        if kind and kind not in _DTYPES:
+            raise ModelError("a constant of another type than numbers: neither the page nor the C can run this model")
     if values is None:
         values = np.array(integers, _DTYPES[kind])
     return name, values.reshape(dims)

@@ -44,6 +44,14 @@ def test_reads_typed_data_and_negative_numbers() -> None:
     assert graph.nodes[0].attributes == {"axis": -1, "shares": (0.25, 0.5), "text": b"word", "sizes": (1, -2)}
 
 
+@pytest.mark.parametrize(("kind", "value"), [("STRING", b"word"), ("BOOL", True)])
+def test_constants_of_other_types_are_no_damage(kind: str, value: object) -> None:
+    tensor = helper.make_tensor("constant", getattr(onnx.TensorProto, kind), [1], [value])
+    model = helper.make_model(helper.make_graph([], "g", [], [], [tensor]))
+    with pytest.raises(ModelError, match="a constant of another type than numbers"):
+        read_graph(model.SerializeToString())
+
+
 def test_a_damaged_file_is_one_clear_line() -> None:
     data = bytearray(embedded_models()["nano"].read_bytes())
     for seed in range(60):
