@@ -14,6 +14,7 @@ from fmnist_runtime.files import write_atomically
 from fmnist_train.checkpoint import is_share, read_description, read_metrics
 from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
+from fmnist_train.training.run import RUN_FILES
 from fmnist_train.training.validation import stored_photos
 
 __all__ = ["collect_evidence", "refuse_foreign_evidence", "refuse_stale_evidence"]
@@ -63,40 +64,50 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of the
     same recipe beside this run, or for each run that an average is the mean of; ``teachers``, the SHA-256 of the teachers'
     files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights.
+    A checkpoint without ``metrics.json`` has no card. Evidence of other weights that is not replaced is removed.
 
     Raises:
         CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged; nothing is written.
     """
-    if not (run / "metrics.json").is_file():
-        _copy_files(run, folder)
-        return
+    earlier = read_object(folder / "metrics.json")
+    contents: dict[str, str] = {}
+    if (run / "metrics.json").is_file():
+        metrics = _extend_metrics(run, earlier, report)
+        contents = {"metrics.json": json.dumps(metrics, indent=2) + "\n", _CARD: _make_card(run, metrics, report)}
+    for path in _copied_files(run):
+        if path.resolve() != (folder / path.name).resolve():
+            write_atomically(folder / path.name, path.read_bytes())
+    for name, text in contents.items():
+        write_atomically(folder / name, text)
+    if "exported" in earlier and earlier.get("checkpoint_sha256") != report["checkpoint_sha256"]:
+        for name in {*RUN_FILES, _CARD}.difference(contents, (path.name for path in _copied_files(run))):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _extend_metrics(run: Path, earlier: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's metrics with the further keys of ``collect_evidence``; ``earlier`` are those that they replace."""
     metrics, info = read_metrics(run), read_description(run)
-    photos = stored_photos(info, run / "best.safetensors")
     metrics["exported"] = {
         name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
     metrics["teachers"] = info.get("teachers", [])
     if "start" in info:
         metrics["start"] = info["start"]
-    metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, read_object(folder / "metrics.json"))
+    metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, earlier)
+    return metrics
+
+
+def _make_card(run: Path, metrics: dict[str, Any], report: dict[str, Any]) -> str:
+    photos = stored_photos(read_description(run), run / "best.safetensors")
     try:
-        card = model_card(metrics, report, photos=photos)
+        return model_card(metrics, report, photos=photos)
     except MALFORMED as error:
         advice = "the command of the run, with --resume, writes it anew"
         raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error
-    _copy_files(run, folder)
-    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_atomically(folder / _CARD, card)
 
 
 def _copied_files(run: Path) -> list[Path]:
     return [path for pattern in ("best.*", "history.*", "*.png") for path in sorted(run.glob(pattern))]
-
-
-def _copy_files(run: Path, folder: Path) -> None:
-    for path in _copied_files(run):
-        if path.resolve() != (folder / path.name).resolve():
-            write_atomically(folder / path.name, path.read_bytes())
 
 
 def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:

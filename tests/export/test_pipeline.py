@@ -1,6 +1,7 @@
 """The whole export: the same bytes twice, and no file after a failed gate."""
 
 import base64
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from fmnist_export import artifacts
 from fmnist_export.convert import to_onnx
+from fmnist_export.evidence import collect_evidence
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime import Classifier
@@ -108,6 +110,20 @@ def test_evidence_of_other_weights_does_not_stay(exported: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match="has the evidence of other weights: add --evidence, which replaces it, or"):
         export(ROOT / "artifacts" / "nano", ExportOptions(output=tmp_path, data="sample"))
     assert sorted((path.name, path.read_bytes()) for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_evidence_that_a_run_lacks_does_not_stay_of_other_weights(metrics: bool, tmp_path: Path) -> None:
+    run, folder, shipped = tmp_path / "run", tmp_path / "shipped", ROOT / "artifacts" / "nano"
+    shutil.copytree(ROOT / "artifacts" / "micro", folder)
+    run.mkdir()
+    for name in ("best.safetensors", "best.json", *(["metrics.json"] if metrics else [])):
+        shutil.copy(shipped / name, run)
+    report = json.loads((shipped / "parity.json").read_text())
+    collect_evidence(run, folder, report)
+    others = {path.name for path in folder.iterdir() if not path.name.startswith(("model.", "parity.", "SHA256SUMS"))}
+    assert others == {"best.safetensors", "best.json"} | ({"metrics.json", "README.md"} if metrics else set())
+    assert not metrics or (folder / "README.md").read_text().startswith("# Model card: nano")
 
 
 def test_evidence_replaces_no_other_run(exported: Path, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from fmnist_train.training.teacher import find_photo_teachers, find_start, find_
 from fmnist_train.training.tensorboard import event_writer
 
 __all__ = [
+    "RUN_FILES",
     "SPLIT_SEED",
     "RunInputs",
     "RunOptions",
@@ -185,6 +186,8 @@ _RESULTS = (
     "reliability.png",
 )
 """Files of a run that it writes after ``last.safetensors``."""
+RUN_FILES = (*_CHECKPOINT, *_RESULTS)
+"""All files of a run but ``last.safetensors``."""
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
