@@ -1,5 +1,6 @@
 """Output of ``fmnist-infer``: a text table, JSON lines, or comma-separated values."""
 
+import io
 import json
 import sys
 import time
@@ -19,6 +20,8 @@ __all__ = ["CSV_COLUMNS", "Totals", "print_answers", "print_selftest", "print_su
 
 CSV_COLUMNS = ("path", "label", "class_id", "probability", "rejected", "reason", "error")
 """Columns of ``--csv``. A cell is empty if the answer has no such value."""
+_CSV_END = "\r\n"
+"""End of a line in RFC 4180: a cell that contains one of these characters is quoted."""
 _LABEL_WIDTH = 14
 """Width of the label column in characters: the longest label of Fashion-MNIST and some space."""
 _GREEN, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[0m"
@@ -92,17 +95,17 @@ def _json_printer() -> Callable[[Answer], None]:
 def _csv_printer() -> Callable[[Answer], None]:
     import csv
 
-    writer = csv.DictWriter(sys.stdout, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
     terminal = sys.stdout.isatty()
+    print(",".join(CSV_COLUMNS))
 
     def print_row(answer: Answer) -> None:
         values: dict[str, Any] = answer.to_dict()
         values["rejected"] = str(values["rejected"]).lower()
         if terminal:  # names in a file or pipe stay as they are
             values = {key: printable(value) if isinstance(value, str) else value for key, value in values.items()}
-        writer.writerow(values)
-        sys.stdout.flush()
+        row = io.StringIO()
+        csv.DictWriter(row, CSV_COLUMNS, extrasaction="ignore", lineterminator=_CSV_END).writerow(values)
+        print(row.getvalue().removesuffix(_CSV_END), flush=True)
 
     return print_row
 

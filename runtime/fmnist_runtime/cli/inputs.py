@@ -5,6 +5,7 @@ import glob
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
@@ -124,11 +125,12 @@ class _FileState(NamedTuple):
 
 
 class FolderWatch:
-    """Finds images that are added to a folder, each once; a replaced file counts as a new image.
+    """Finds images that are added to a folder, each once; a replaced or renamed file counts as a new image.
 
     Images that are in the folder at the beginning, and hidden names (see ``is_hidden``), are left out. The number of hidden
     names at the beginning is logged as a warning. A file is complete if it is not empty, and its size and modification time
-    have not changed for ``interval`` seconds.
+    have not changed for ``interval`` seconds. While the folder is gone, such as a drive that is not mounted, the watch waits,
+    and knows the images when they are back.
 
     Args:
         folder: Folder to watch, with all folders below it.
@@ -149,6 +151,7 @@ class FolderWatch:
         self._folder, self._clock, self._output = folder, clock, output
         self._passed_over: dict[str, bool] = {}
         hidden: list[str] = []
+        self._root, self._away = _identity(folder), dict[str, _FileState]()
         self._known = {path: _FileState(signature, clock(), True) for path, signature in self._signatures(hidden)}
         if hidden:
             self._report(hidden)
@@ -156,10 +159,19 @@ class FolderWatch:
 
     def poll(self) -> list[str]:
         """Returns the images that are complete and were not returned before, sorted."""
+        root = _identity(self._folder)
+        if root != self._root:
+            if root is None:
+                name = printable(str(self._folder))
+                logging.getLogger(__name__).warning("%s: the folder is gone; waiting for it to come back", name)
+            self._root, self._away = root, self._known or self._away
         now, known, ready = self._clock(), {}, []
         hidden: list[str] = []
-        for path, signature in self._signatures(hidden):
-            state = self._known.get(path)
+        found = list(self._signatures(hidden))
+        if root is None or root != _identity(self._folder):  # or it has gone during the scan
+            return []
+        for path, signature in found:
+            state = self._known.get(path) or self._away.get(path)
             if state is None or state.signature != signature:
                 state = _FileState(signature, now, False)
             elif not state.done and signature[1] and now - state.since >= self.interval:
@@ -195,6 +207,15 @@ class FolderWatch:
             except OSError:  # the file was removed after it was listed
                 continue
             yield path, (status.st_mtime_ns, status.st_size)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Returns numbers that another folder at the same path would not have; None if there is no folder."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 def watch_answers(

@@ -46,6 +46,13 @@ def test_csv_has_the_values_of_json(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert rows[-1]["path"] == str(odd) and "not a picture" in rows[-1]["error"]
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_csv_quotes_the_ends_of_lines_in_names(end: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_answers([Answer(f"a{end}.png", ACCEPTED.prediction)], form="csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert [row["path"] for row in rows] == [f"a{end}.png"]
+
+
 def test_csv_on_a_terminal_has_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer("\x1b]0;title\a.png", ACCEPTED.prediction)
     for stream, name in ((Terminal(), r"\x1b]0;title\x07.png"), (io.StringIO(), answer.path)):

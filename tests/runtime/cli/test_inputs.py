@@ -147,6 +147,34 @@ def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
     assert after(1) == [] and after(1) == ["new.png"]
 
 
+def test_images_of_a_folder_that_comes_back_are_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, away = tmp_path / "drive", tmp_path / "away"
+    folder.mkdir()
+    (folder / "old.png").write_bytes(png())
+    clock = Clock()
+    watch = FolderWatch(folder, 0.5, clock)
+
+    def after(seconds: float) -> list[str]:
+        clock.now += seconds
+        return [Path(path).name for path in watch.poll()]
+
+    (folder / "new.png").write_bytes(png())
+    assert after(1) == [] and after(1) == ["new.png"]
+    folder.rename(away)
+    assert after(1) == after(1) == [] and caplog.messages == [
+        f"{folder}: the folder is gone; waiting for it to come back"
+    ]
+    away.rename(folder)
+    assert after(1) == after(1) == []
+    folder.rename(away)
+    folder.mkdir()  # the mount point of the drive
+    assert after(1) == after(1) == []
+    folder.rmdir()
+    away.rename(folder)
+    (folder / "later.png").write_bytes(png())
+    assert after(1) == [] and after(1) == ["later.png"]
+
+
 def test_photos_in_files_of_other_names_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old.dng").write_bytes(b"II*\0")
     watch = FolderWatch(tmp_path, 0)
