@@ -11,11 +11,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from fmnist_runtime import Classifier, ConfigError, FmnistError
+from fmnist_runtime import Classifier, ConfigError
+from fmnist_runtime.console import run_argparse
+from fmnist_runtime.options import number_between, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +31,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", help="model file, folder, or embedded model by name (default: improved)")
     parser.add_argument(
-        "--interval", type=float, default=0.5, metavar="S", help="seconds between two answers (default: 0.5)"
+        "--interval",
+        type=number_between(0, 86_400),
+        default=0.5,
+        metavar="S",
+        help="seconds between two answers (default: 0.5)",
     )
-    parser.add_argument("--count", type=int, metavar="N", help="stop after N answers (default: never)")
+    parser.add_argument("--count", type=whole_number(1), metavar="N", help="stop after N answers (default: never)")
     parser.add_argument("--all", action="store_true", help="print every answer, not only changes")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     return parser
@@ -90,12 +96,13 @@ def picamera2_frames(interval: float) -> Iterator["np.ndarray"]:
         camera.stop()
 
 
-def classify_frames(chosen: argparse.Namespace) -> None:
+def classify_frames(args: Sequence[str] | None) -> None:
     """Prints the answers to the frames of the chosen source.
 
     Raises:
         FmnistError: The model or the source cannot be used.
     """
+    chosen = build_parser().parse_args(args)
     classifier, shown, answers = Classifier.load(chosen.model), "", 0
     pi = chosen.source == "picamera2"
     frames = picamera2_frames(chosen.interval) if pi else opencv_frames(chosen.source, chosen.interval)
@@ -114,15 +121,7 @@ def classify_frames(chosen: argparse.Namespace) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the example, and returns its exit code."""
-    chosen = build_parser().parse_args(args)
-    try:
-        classify_frames(chosen)
-    except KeyboardInterrupt:
-        return 130
-    except FmnistError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run_argparse(classify_frames, args=args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The camera example, with captures that are made up."""
 
 import importlib.util
+import io
 import json
 import sys
 from pathlib import Path
@@ -122,5 +123,18 @@ def test_a_missing_library_is_named(camera, monkeypatch, source, module, capsys:
     monkeypatch.setitem(sys.modules, module, None)
     assert camera.main([source]) == 2
     assert "is not installed" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        camera.main(["--interval", "x"])
+
+
+@pytest.mark.parametrize("option", ["--interval=x", "--interval=-1", "--interval=nan", "--count=0", "--count=-3"])
+def test_impossible_numbers_are_refused(camera, opencv, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert camera.main(["film.mp4", option]) == 2
+    assert "is not a" in capsys.readouterr().err
+
+
+def test_a_reader_that_ends_is_no_error(camera, opencv, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert camera.main(["film.mp4", "--all"]) == 0
