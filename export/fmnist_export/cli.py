@@ -91,6 +91,7 @@ def export(
     )
     if not options.quantize and (options.rescue or options.quantization != QuantizationSettings()):
         raise ConfigError("--rescue, --target and --calibration apply to the int8 model only: add --quantize")
+    from fmnist_export.evidence import has_card
     from fmnist_export.formatting import format_export, format_step
     from fmnist_export.pipeline import export as run_export
     from fmnist_train.checkpoint import find_checkpoint, newest_run
@@ -100,6 +101,10 @@ def export(
     report = run_export(run, options, lambda row: print(format_step(row), file=sys.stderr, flush=True))
     if report["removed"]:
         print(f"removed, of other weights: {', '.join(report['removed'])}", file=sys.stderr)
+    if not options.evidence and has_card(Path(report["folder"])):
+        print(
+            "note: README.md and metrics.json are of an earlier export; --evidence writes them again", file=sys.stderr
+        )
     print(json.dumps(report) if as_json else f"{format_export(report)}; written to {report['folder']}")
 
 
@@ -169,7 +174,12 @@ def publish(
 ) -> None:
     """Check an int8 model of the artifacts, and embed it in the runtime package under its name."""
     from fmnist_export.artifacts import publish_model
+    from fmnist_runtime.model_file.store import ARTIFACTS
 
+    if (artifacts / name).resolve().parent != ARTIFACTS.resolve() or len(name.split()) != 1:
+        raise ConfigError(
+            f"the package has models of {ARTIFACTS} alone, whose names have no spaces: copy the folder there"
+        )
     print(f"{publish_model(artifacts / name)}: embedded")
 
 

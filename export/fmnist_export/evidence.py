@@ -17,7 +17,7 @@ from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.run import RUN_FILES
 from fmnist_train.training.validation import stored_photos
 
-__all__ = ["collect_evidence", "refuse_foreign_evidence", "refuse_stale_evidence"]
+__all__ = ["collect_evidence", "has_card", "refuse_foreign_evidence", "refuse_stale_evidence"]
 
 _CARD = "README.md"
 
@@ -29,7 +29,7 @@ def refuse_foreign_evidence(run: Path, folder: Path) -> None:
         ConfigError: The folder has a README or evidence that no export wrote, or is another run.
     """
     known, card = has_export(folder), folder / _CARD
-    if os.path.lexists(card) and not (known and _is_card(card)):
+    if os.path.lexists(card) and not (known and has_card(folder)):
         raise ConfigError(f"{card} exists and is no model card of an export: remove it, or name another output folder")
     if run.resolve() == folder.resolve():
         return
@@ -52,8 +52,9 @@ def refuse_stale_evidence(folder: Path, checkpoint_sha256: str) -> None:
         )
 
 
-def _is_card(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as card:
+def has_card(folder: Path) -> bool:
+    """Returns whether a folder has a model card."""
+    with suppress(OSError), (folder / _CARD).open("rb") as card:
         return card.read(len(CARD_START)) == CARD_START.encode()
     return False
 

@@ -1,5 +1,6 @@
 """Model cards: what a model is for, how it was trained, and how accurate it is."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from fmnist_runtime.console import counted, printable
 from fmnist_train.data.sources import PUBLISHED
-from fmnist_train.recipes import current_name
+from fmnist_train.recipes import RECIPES, current_name, recipe_from_dict
 from fmnist_train.training.validation import photo_accuracy
 
 __all__ = ["CARD_START", "model_card"]
@@ -19,11 +20,11 @@ CARD_START = "# Model card: "
 """First characters of every model card."""
 
 _INTENDED = """\
-Classifies a photo of one garment, shoe or bag on a small device without PyTorch and without a network connection.
+Classifies a photo of one {} on a small device without PyTorch and without a network connection.
 The runtime segments the photo, reduces it to 28×28 gray pixels, and returns a class, its probability, or a rejection."""
 _OUT_OF_SCOPE = """\
 - People: the model does not detect, identify or rate persons.
-- Several garments in one photo, patterns, brands, sizes, and classes that are not in the table below.
+- Several {} in one photo, patterns, brands, sizes, and classes that are not in the table below.
 - Decisions with consequences for people or safety."""
 _FASHION_MNIST = """\
 Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747; MIT, Zalando SE): 60,000 training and 10,000 test images.
@@ -55,8 +56,8 @@ def model_card(
     published = _is_published(metrics)
     phases = _phases(metrics["recipe"])
     sections = {
-        "Intended use": _INTENDED,
-        "Out of scope": _OUT_OF_SCOPE,
+        "Intended use": _INTENDED.format("garment, shoe or bag" if published else "object"),
+        "Out of scope": _OUT_OF_SCOPE.format("garments" if published else "objects"),
         "Data": _data(metrics) + ("\n\n" + _PHOTOS if tuned else ""),
         "Training": _training(metrics, photos=tuned),
         "Evaluation": _evaluation(metrics, report),
@@ -66,6 +67,7 @@ def model_card(
         "How to make it again": _reproduction(
             phases,
             [row["seed"] for row in metrics.get("averaged", [metrics])],
+            recipe="" if _is_named(metrics["recipe"]) else "best.json",
             dataset=metrics.get("dataset", "fashion-mnist"),
             photos=tuned,
         ),
@@ -239,7 +241,9 @@ def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
     lines = [f"- Most frequent errors on the test images: {confused}."]
     if _is_published(metrics):
         lines.append(_LABEL_LIMITS)
-    if not photos:
+    if not _is_published(metrics):
+        lines.append("- Accuracy on photos that were made otherwise than those in the folder may be lower.")
+    elif not photos:
         lines.append("- No photo was used in training. Accuracy on photos is lower than on the test images.")
     else:
         lines.append("- Accuracy on photos is lower than on the test images. Bags are absent from the training photos.")
@@ -251,10 +255,19 @@ def _phases(recipe: dict[str, Any]) -> list[str]:
     return [_recipe_name(name) for name in (recipe.get("start"), recipe["name"]) if name]
 
 
-def _reproduction(phases: list[str], seeds: Sequence[int], *, dataset: str, photos: bool) -> str:
+def _is_named(recipe: dict[str, Any]) -> bool:
+    """Returns whether a recipe has the values of the named one; its teachers may have had other names."""
+    stored = recipe_from_dict(recipe)
+    named = RECIPES.get(stored.name)
+    return named is not None and stored == dataclasses.replace(
+        named, teacher=stored.teacher, photo_teacher=stored.photo_teacher
+    )
+
+
+def _reproduction(phases: list[str], seeds: Sequence[int], *, recipe: str, dataset: str, photos: bool) -> str:
     """Returns the commands that train and export the network again; an average has several seeds of the last phase.
 
-    A folder of own images is DATA in them.
+    A folder of own images is DATA in them, and ``recipe`` the file of the last phase's recipe; empty: it has its named values.
     """
     name = dataset if dataset in PUBLISHED else "DATA"
     data, suffix = ("", "") if name == "fashion-mnist" else (f" --data {name}", f"-{name}")
@@ -262,7 +275,7 @@ def _reproduction(phases: list[str], seeds: Sequence[int], *, dataset: str, phot
     commands = [f"fmnist-train --recipe {recipe} --seed {seeds[0]}{data}" for recipe in phases[:-1]]
     runs = [f"runs/{phases[-1]}{suffix}-seed{seed}" for seed in seeds]
     start = f" --start runs/{phases[0]}{suffix}-seed{seeds[0]}" if len(phases) > 1 and seeds[0] else ""
-    commands += [f"fmnist-train --recipe {phases[-1]} --seed {seed}{start}{given}" for seed in seeds]
+    commands += [f"fmnist-train --recipe {recipe or phases[-1]} --seed {seed}{start}{given}" for seed in seeds]
     result = runs[0]
     if len(runs) > 1:
         result = f"runs/{phases[-1]}{suffix}-average"

@@ -1,12 +1,14 @@
 """The command as a user runs it: export is the default, inspect and verify are subcommands."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from fmnist_runtime.model_file.store import NAMES_FILE
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.checkpoint import load_checkpoint
 from fmnist_train.models import build_model
@@ -92,3 +94,25 @@ def test_inspect_prints_the_license() -> None:
 
     model = Path(__file__).parents[2] / "artifacts" / "nano" / "model.int8.onnx"
     assert "\nlicense: MIT" in format_inspection(inspect_model(model))
+
+
+@pytest.mark.parametrize("name", ["nano", "my model"])
+def test_only_a_model_of_the_checkout_is_embedded(
+    name: str, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = NAMES_FILE.read_bytes()
+    shutil.copytree(SHIPPED, tmp_path / name)
+    folder = tmp_path if name == "nano" else SHIPPED.parent
+    assert run("publish", name, "--artifacts", str(folder)) == 2
+    assert "whose names have no spaces: copy the folder there" in capsys.readouterr().err
+    assert NAMES_FILE.read_bytes() == before
+
+
+def test_a_second_export_names_the_card_of_the_first(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = (SHIPPED, "--data", "sample", "-o", str(tmp_path))
+    assert run(*command, "--evidence") == 0
+    assert "note" not in capsys.readouterr().err
+    assert run(*command) == 0
+    assert "note: README.md and metrics.json are of an earlier export; --evidence writes" in capsys.readouterr().err

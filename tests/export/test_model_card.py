@@ -142,6 +142,18 @@ def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
     ]
 
 
+def test_the_card_of_own_photos_with_changed_options_is_true_of_them() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "nano"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    recipe = get_recipe("custom", epochs=10).to_dict()
+    card = model_card(metrics | {"dataset": "/a/shop", "teachers": [], "recipe": recipe}, report)
+    assert "fmnist-train --recipe best.json --seed 0 --data DATA\n" in card
+    assert "a photo of one object on" in card and "Several objects in one photo" in card
+    assert "garment" not in card and "No photo was used" not in card
+    named = model_card(metrics | {"teachers": [], "recipe": get_recipe("custom").to_dict()}, report)
+    assert "fmnist-train --recipe custom --seed 0\n" in named and "No photo was used in training" in named
+
+
 def test_names_in_foreign_figures_are_no_markup() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))

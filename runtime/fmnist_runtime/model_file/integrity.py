@@ -55,7 +55,7 @@ def verify_sha256(data: bytes, expected: str) -> None:
     Raises:
         ModelError: Another hash, or a malformed one.
     """
-    digits = expected.strip().lower()
+    digits = str(expected).strip().lower()
     if len(digits) != DIGITS or not set(digits) <= set("0123456789abcdef"):
         raise ModelError(f"'{expected}' is not a SHA-256 of {DIGITS} hexadecimal digits")
     actual = sha256(data).hexdigest()

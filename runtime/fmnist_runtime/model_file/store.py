@@ -100,8 +100,9 @@ def read_model(path: Path, sha256: str | None = None) -> bytes:
             f"{path}: the checkpoint of a training: export it with fmnist-export, and name the exported model"
         )
     with prefix_model_errors(path):
-        for digits in filter(None, (sha256, _listed_sha256(path))):
-            verify_sha256(data, digits)
+        for digits in (sha256, _listed_sha256(path)):
+            if digits is not None:
+                verify_sha256(data, digits)
     return data
 
 

@@ -81,6 +81,9 @@ def test_sha256_and_sums(tiny_model: Path) -> None:
     Classifier.load(tiny_model, sha256=right)
     with pytest.raises(ModelError, match="another file"):
         Classifier.load(tiny_model, sha256="0" * 64)
+    for wrong in ("", " ", 5):  # such as a variable of the environment that is not set
+        with pytest.raises(ModelError, match="is not a SHA-256"):
+            Classifier.load(tiny_model, sha256=wrong)
     tiny_model.with_name("SHA256SUMS").write_text(f"{'1' * 64}  {tiny_model.name}\n")
     with pytest.raises(ModelError, match="another file"):
         Classifier.load(tiny_model)

@@ -34,6 +34,17 @@ def test_what_a_run_stored_is_a_recipe_file(tmp_path: Path) -> None:
     assert read_recipe(tmp_path / "stored.json") == RECIPES["improved-lite"]
 
 
+@pytest.mark.parametrize("name", ["best.json", "metrics.json"])
+def test_the_description_of_a_run_holds_its_recipe_and_is_not_replaced(name: str, tmp_path: Path) -> None:
+    recipe = get_recipe("custom", {"channels": [4]}, epochs=7)
+    text = json.dumps({"model": {"name": "custom"}, "recipe": recipe.to_dict(), "epoch": 3})
+    (tmp_path / name).write_text(text)
+    assert read_recipe(tmp_path / name).to_dict() == recipe.to_dict()
+    with pytest.raises(ConfigError, match=f"{name} exists and is no recipe: remove it, or name another file"):
+        save_recipe(recipe, tmp_path / name)
+    assert (tmp_path / name).read_text() == text
+
+
 def test_a_recipe_with_teachers_of_unchanged_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stored.json").write_text(json.dumps({**RECIPES["nano"].to_dict(), "teacher_sees": "images"}))
     with pytest.raises(ConfigError, match="remove 'teacher_sees'"):

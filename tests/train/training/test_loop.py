@@ -56,8 +56,9 @@ def test_resume_refuses_another_recipe(tmp_path: Path) -> None:
         start(tmp_path, quick(learning_rate=0.5)).resume()
     with pytest.raises(ConfigError, match="another seed"):
         start(tmp_path, quick(), seed=1).resume()
-    with pytest.raises(ConfigError, match="another data"):
-        start(tmp_path, quick(), first=1).resume()
+    for other in (quick(), quick(learning_rate=0.5)):  # the batches of a recipe may depend on the number of images
+        with pytest.raises(ConfigError, match="started with other images: give another --output for these"):
+            start(tmp_path, other, first=1).resume()
     with pytest.raises(ConfigError, match="another classes"):
         start(tmp_path, quick(), labels=list("abcdefghij")).resume()
     with pytest.raises(CheckpointError, match="no run to resume"):

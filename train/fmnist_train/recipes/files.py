@@ -46,7 +46,9 @@ def is_recipe_file(text: str) -> bool:
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Reads a recipe file. Without the field ``name``, the recipe is named after the file.
+    """Reads a recipe file, or the recipe in a run's ``best.json`` or ``metrics.json``.
+
+    Without the field ``name``, the recipe is named after the file.
 
     Raises:
         ConfigError: There is no such file, it is not a JSON object, or it has an unknown field or an impossible value.
@@ -54,6 +56,8 @@ def read_recipe(path: Path | str) -> Recipe:
     path = expand_path(path)
     try:
         values = _read_object(path)
+        if isinstance(values.get("recipe"), dict):
+            values = values["recipe"]
         if values.get("distillation") and values.get("teacher_sees") == "images":
             raise ConfigError("teachers get the changed images now: remove 'teacher_sees'")
         values = _without_gone(values)
@@ -84,6 +88,8 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     if path.is_file():
         try:
             read_recipe(path)
+            if "recipe" in _read_object(path):
+                raise ConfigError("the description of a run")
         except ConfigError as error:
             raise ConfigError(f"{path} exists and is no recipe: remove it, or name another file") from error
     write_atomically(path, json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")

@@ -250,11 +250,11 @@ class Training:
             ConfigError: It belongs to another recipe, seed or data set.
         """
         identity = {
-            "recipe": self.recipe.to_dict(),
-            "seed": self.seed,
             "dataset": self.description["dataset"],
             "classes": self.description["labels"],
             "data": self.data_sha256,
+            "recipe": self.recipe.to_dict(),  # after the data: the size of its batches depends on the number of images
+            "seed": self.seed,
         }
         named = {"teachers": "teacher", "start": "start", "photos_sha256": "photos"}
         identity |= {name: self.description[key] for key, name in named.items() if key in self.description}
