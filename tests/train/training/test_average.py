@@ -18,6 +18,7 @@ from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
 from fmnist_train.recipes import RECIPES
 from fmnist_train.run_options import DataOptions, RunOptions
+from fmnist_train.training import average
 from fmnist_train.training.average import AverageOptions, average_runs
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import SPLIT_SEED, train
@@ -66,6 +67,22 @@ def test_the_average_has_the_mean_weights_and_is_validated_and_tested(runs: Path
     assert json.loads((tmp_path / "average" / "metrics.json").read_text()) == metrics
     with pytest.raises(ConfigError, match="give another --output"):
         average_runs(members, tmp_path / "average", OPTIONS, QUIET)
+
+
+def test_an_average_that_was_killed_before_its_test_is_made_again(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [runs / "seed0", runs / "seed1"]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(average, "evaluate_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            average_runs(members, tmp_path / "average", OPTIONS, QUIET)
+    average_runs(members, tmp_path / "average", OPTIONS, QUIET)
+    assert (tmp_path / "average" / "metrics.json").is_file()
 
 
 def test_three_runs_weigh_the_same(runs: Path, tmp_path: Path) -> None:

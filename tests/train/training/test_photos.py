@@ -361,6 +361,24 @@ def test_the_conversion_of_a_clone_replaces_no_file(tmp_path: Path) -> None:
     assert own.read_text() == "mine" and len(list(own.parent.iterdir())) == 1
 
 
+def test_a_conversion_that_was_killed_is_completed(tmp_path: Path) -> None:
+    clone = write_clone(tmp_path / "clone", [[name, min(TRAINING_SENDERS), "Hoodie"] for name in ("0", "1")])
+    folder = tmp_path / "photos"
+    assert convert_clothing_dataset(clone, folder) == 2
+    whole = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    with pytest.raises(ConfigError, match="exists and would be replaced"):  # its photos may have been changed
+        convert_clothing_dataset(clone, folder)
+    (folder / "images" / "1.jpg").unlink()
+    assert convert_clothing_dataset(clone, folder) == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == whole
+    (folder / "images" / "1.jpg").unlink()
+    table = (folder / "train.csv").read_text().replace("Hoodie", "Shirt")
+    (folder / "train.csv").write_text(table)
+    with pytest.raises(ConfigError, match=r"train\.csv exists and would be replaced"):
+        convert_clothing_dataset(clone, folder)
+    assert (folder / "train.csv").read_text() == table
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

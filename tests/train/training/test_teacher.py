@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from fmnist_runtime.errors import CheckpointError, ConfigError
-from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
+from fmnist_train.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from fmnist_train.data.sources import Split, find_dataset
 from fmnist_train.evaluation.inference import predict_logits
 from fmnist_train.models import build_model
@@ -250,6 +250,23 @@ def test_answers_are_computed_once_and_belong_to_teachers_and_images(
         assert torch.equal(stored(tmp_path, images, 0).load(0).logits, before)
     assert not torch.equal(stored(tmp_path, images, 1).load(0).logits, before), "other teachers"
     assert not torch.equal(stored(tmp_path, images[::-1].copy(), 0).load(0).logits, before), "other images"
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other tensor", "fewer rows", "integers"])
+def test_damaged_stored_logits_are_computed_again(damage: str, tmp_path: Path) -> None:
+    images = find_dataset("sample").load("train").images[:300]
+    expected = stored(tmp_path, images, 0).load(0).logits
+    (path,) = (tmp_path / "views").iterdir()
+    whole = path.read_bytes()
+    if damage in ("cut", "empty"):
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
+    else:
+        tensors, info = read_tensors(path)
+        logits = tensors["logits"]
+        changed = {"other tensor": logits, "fewer rows": logits[:-1].clone(), "integers": logits.to(torch.int32)}
+        write_tensors(path, {"x" if damage == "other tensor" else "logits": changed[damage]}, info)
+    assert torch.equal(stored(tmp_path, images, 0).load(0).logits, expected)
+    assert path.read_bytes() == whole
 
 
 def test_a_student_of_stored_views_learns_and_resumes_to_the_same_weights(

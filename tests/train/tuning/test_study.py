@@ -327,6 +327,26 @@ def test_a_study_without_trials_does_not_open_a_folder(fake: list[Any], capsys: 
     assert Path("study/history.html").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        """UPDATE trial_user_attributes SET value_json = '"x"' WHERE key = 'seconds'""",
+        "UPDATE trial_user_attributes SET value_json = 'null' WHERE key = 'epoch'",
+        "UPDATE trial_user_attributes SET value_json = '[1]' WHERE key = 'process'",
+        "UPDATE trial_user_attributes SET value_json = 'x' WHERE key = 'process'",
+        """UPDATE study_user_attributes SET value_json = '"x"'""",
+    ],
+)
+def test_a_damaged_study_is_one_line(change: str, fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    fake += [[0.5]]
+    tune(capsys, "--trials", 1, "--epochs", 1, "--output", "study")
+    with contextlib.closing(sqlite3.connect("study/study.db")) as file, file:
+        assert file.execute(change).rowcount == 1
+    assert run_typer(app, args=[*TUNE, "--trials", "2", "--epochs", "1", "--output", "study"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: study/study.db: no study of fmnist-train tune can be opened here (")
+
+
 @pytest.mark.parametrize("name", ["a?mode=memory", "a%41", "a#b", "ä b"])
 def test_the_database_is_in_the_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()

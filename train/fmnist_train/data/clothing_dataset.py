@@ -9,12 +9,12 @@ import csv
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fmnist_runtime.console import counted, printable
 from fmnist_runtime.errors import DataError, ImageError, reason_of
-from fmnist_runtime.files import write_together
+from fmnist_runtime.files import read_at_most, write_together
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_train.data.csv import NOT_UTF8
 from fmnist_train.data.photos import LONGEST_LINE, TABLE
@@ -75,7 +75,8 @@ def convert_clothing_dataset(clone: Path, folder: Path) -> int:
         for row in _rows(clone / "images.csv")
         if row["sender_id"] in TRAINING_SENDERS and row["label"] in _ANSWERS
     }
-    refuse_replacing(folder, [TABLE, *chosen])
+    if not _was_interrupted(folder, _table([name, *row] for name, row in chosen.items())):
+        refuse_replacing(folder, [TABLE, *chosen])
     photos = {name: data for name in chosen if (data := _shrink(clone / name)) is not None}
     if not photos:
         raise DataError(f"{clone}: no photo of a training sender; clone the repository with its images")
@@ -86,11 +87,29 @@ def convert_clothing_dataset(clone: Path, folder: Path) -> int:
             counted(len(missing), "photo that is", "photos that are"),
             missing[0],
         )
+    table = _table([name, *chosen[name]] for name in photos)
+    write_together(
+        folder, {TABLE: table.encode(), **photos}
+    )  # the table first: it marks a folder that was not finished
+    return len(photos)
+
+
+def _table(rows: Iterable[list[str]]) -> str:
+    """Returns the text of the output's table."""
     text = io.StringIO()
-    rows = [[name, *chosen[name]] for name in photos]
     csv.writer(text, lineterminator="\n").writerows([["file", "answers", "label", "sender"], *rows])
-    write_together(folder, {**photos, TABLE: text.getvalue().encode()})
-    return len(rows)
+    return text.getvalue()
+
+
+def _was_interrupted(folder: Path, table: str) -> bool:
+    """Returns whether a folder has an unchanged table of this conversion, and lacks some of its photos."""
+    try:
+        with (folder / TABLE).open("rb") as file:
+            found = read_at_most(file, len(table.encode())).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    files = [line.partition(",")[0] for line in found[1:]]
+    return set(found) <= set(table.splitlines()) and not all((folder / name).is_file() for name in files)
 
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:

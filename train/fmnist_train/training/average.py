@@ -5,6 +5,7 @@ minimum, so the mean of their weights is a network, too, and is usually more acc
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fmnist_train.checkpoint import (
     is_finished,
     load_checkpoint,
     read_data_sha256,
+    read_description,
     read_metrics,
     save_checkpoint,
 )
@@ -114,8 +116,16 @@ def average_runs(runs: Sequence[Path], output: Path, options: AverageOptions, pr
 
 
 def _check_output(output: Path) -> None:
-    if any((output / name).exists() for name in ("best.safetensors", "last.safetensors")):
+    is_run = (output / "last.safetensors").exists()
+    if is_run or ((output / "best.safetensors").exists() and not _was_interrupted(output)):
         raise ConfigError(f"{output} holds a run already: give another --output")
+
+
+def _was_interrupted(output: Path) -> bool:
+    """Returns whether a folder has an average that was not tested, because its process ended."""
+    with suppress(CheckpointError):
+        return "averaged" in read_description(output) and not (output / "metrics.json").exists()
+    return False
 
 
 def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +111,7 @@ class StoredViews:
         self.augmentation = dataclasses.replace(recipe.augmentation, photo=0.0, outliers=0.0)
         self.mixed_precision = mixed_precision
         self.teachers = ViewTeacher(checkpoints, images.device)
+        self._shape = (len(images), len(checkpoints[0].info["labels"]))
         identity = {
             "teachers": [checkpoint.sha256 for checkpoint in checkpoints],
             "images": arrays_sha256(images.cpu().numpy()),
@@ -125,12 +127,19 @@ class StoredViews:
         parts = [augment(part, None, self.augmentation)[0] for part in torch.split(self.images, _VIEW_BATCH)]
         images = torch.cat([part.round().to(torch.uint8) for part in parts])
         path = self.folder / f"{self.key}-{number}.safetensors"
-        if path.is_file():
-            logits = read_tensors(path)[0]["logits"].to(images.device)
-        else:
+        logits = self._read(path)
+        if logits is None:
             logits = torch.cat([self._teacher_logits(part) for part in torch.split(images, _TEACHER_BATCH)])
             write_tensors(path, {"logits": logits}, {"format": FORMAT, "view": number})
-        return View(images, logits)
+        return View(images, logits.to(images.device))
+
+    def _read(self, path: Path) -> Tensor | None:
+        """Returns stored logits; None if there are none, or the file is damaged."""
+        with suppress(CheckpointError, KeyError):
+            logits = read_tensors(path)[0]["logits"] if path.is_file() else None
+            if logits is not None and logits.shape == self._shape and logits.is_floating_point():
+                return logits
+        return None
 
     def _teacher_logits(self, images: Tensor) -> Tensor:
         photographed = torch.zeros(len(images), dtype=torch.bool, device=images.device)

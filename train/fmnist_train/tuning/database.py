@@ -17,9 +17,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError
+from fmnist_train.tuning.results import EPOCH, SECONDS
 
-__all__ = ["STUDY_FILE", "claim_study", "claim_trial", "open_study", "release_trials"]
+__all__ = ["STUDY_FILE", "check_study", "claim_study", "claim_trial", "open_study", "release_trials"]
 
 STUDY_FILE = "study.db"
 """Name of the SQLite file in the folder of a study."""
@@ -124,6 +125,26 @@ def _study_error(place: str, error: Exception) -> CheckpointError:
     # SQLite's "disk I/O error" and "database or disk is full"
     advice = "; make space there, or raise the limit on file sizes (ulimit -f)" if "disk" in cause else ""
     return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause}){advice}")
+
+
+def check_study(study: optuna.Study, folder: Path) -> None:
+    """Checks that what a study holds can be read: its file may be damaged, or edited by hand.
+
+    Raises:
+        CheckpointError: It cannot.
+    """
+    try:
+        known = study.user_attrs.get(_IDENTITY, {})
+        for trial in study.get_trials(deepcopy=False):
+            machine, process = trial.user_attrs.get(_PROCESS, ("", 0))
+            numbers = [trial.user_attrs.get(key, 0) for key in (EPOCH, SECONDS)]
+            whole = isinstance(machine, str) and isinstance(process, int)
+            if not whole or any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+                raise ValueError(f"trial {trial.number} has values of other types")
+        if not isinstance(known, dict):
+            raise TypeError("its identity is of another type")
+    except (*MALFORMED, SQLAlchemyError) as error:
+        raise _study_error(str(folder / STUDY_FILE), error) from error
 
 
 def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:

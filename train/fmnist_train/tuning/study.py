@@ -23,7 +23,7 @@ from fmnist_train.training.device import choose_device, keep_freed_memory
 from fmnist_train.training.loop import Training, TrainingError
 from fmnist_train.training.run import RunInputs, RunOptions, read_inputs, stop_on_interrupt
 from fmnist_train.training.state import Epoch
-from fmnist_train.tuning.database import STUDY_FILE, claim_study, claim_trial, open_study, release_trials
+from fmnist_train.tuning.database import STUDY_FILE, check_study, claim_study, claim_trial, open_study, release_trials
 from fmnist_train.tuning.progress import TuningProgress
 from fmnist_train.tuning.results import EPOCH, ERROR, RESULT_FILES, SECONDS, write_results
 from fmnist_train.tuning.space import Parameter, own_values, rounded, search_space, suggest, with_values
@@ -79,6 +79,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     if not options.storage and not (folder / STUDY_FILE).exists():
         refuse_replacing(folder, RESULT_FILES)  # before a study is created
     study = open_study(folder, options.storage, options.prune_after, recipe.epochs)
+    check_study(study, folder)
     if not study.get_trials(deepcopy=False):
         refuse_replacing(folder, RESULT_FILES)
     claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
