@@ -316,6 +316,9 @@ def test_compare_takes_no_run_of_other_test_images(
     assert run_typer(app, args=[*once]) == 2
     message = f"error: {Path('runs/custom-things-seed0')} was tested on other images of things: give another --runs"
     assert message in capsys.readouterr().err
+    for runs in ("runs", "gone"):  # nor their row of the earlier comparison
+        assert run_typer(app, args=[*once, "--runs", runs, "--reuse-only"]) == 1
+        assert f"no finished run under '{runs}'" in capsys.readouterr().err
 
 
 def test_compare_takes_runs_whose_images_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

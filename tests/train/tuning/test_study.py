@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import html
 import json
 import os
@@ -29,7 +30,7 @@ from fmnist_train.settings import settings_of
 from fmnist_train.training.loop import TrainingError
 from fmnist_train.training.run import RunInputs
 from fmnist_train.training.state import Epoch
-from fmnist_train.tuning import database
+from fmnist_train.tuning import database, study
 from fmnist_train.tuning.charts import Line, draw
 from fmnist_train.tuning.space import own_values, search_space, searchable, with_values
 
@@ -308,10 +309,14 @@ def test_a_file_that_is_no_study_is_refused(fake: list[Any], capsys: pytest.Capt
     assert line.startswith("error: --storage: no study") and "secret" not in line
 
 
-def test_the_database_of_another_program_is_not_changed(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("table", ["notes", "studies"])
+def test_the_database_of_another_program_is_not_changed(
+    table: str, fake: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(database, "_ATTEMPTS", 2)
     Path("study").mkdir()
-    with contextlib.closing(sqlite3.connect("study/study.db")) as database:
-        database.execute("CREATE TABLE notes (text)")
+    with contextlib.closing(sqlite3.connect("study/study.db")) as file:
+        file.execute(f"CREATE TABLE {table} (text)")
     before = Path("study/study.db").read_bytes()
     assert run_typer(app, args=[*TUNE, "--trials", "1", "--output", "study"]) == 1
     assert "study.db: the database of another program; name another --output" in capsys.readouterr().err
@@ -325,6 +330,22 @@ def test_a_study_without_trials_does_not_open_a_folder(fake: list[Any], capsys: 
     assert run_typer(app, args=[*TUNE, "--trials", "1", "--output", "study"]) == 2
     assert "history.html exists and would be replaced" in capsys.readouterr().err
     assert Path("study/history.html").read_text() == "mine"
+
+
+def test_a_full_disk_uses_no_trial(
+    fake: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake += [[0.5], [0.6]]
+    options = (*TUNE, "--trials", "2", "--epochs", "1", "--output", "study")
+    with monkeypatch.context() as patch:
+        patch.setattr(study._Trials, "_train", full_disk)
+        assert run_typer(app, args=[*options]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert tune(capsys, *options[len(TUNE) :])["trials"] == {"complete": 2, "pruned": 0, "failed": 0}
+
+
+def full_disk(*_: object) -> float:
+    raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def _make_rows(recipes: Sequence[Recipe], source: DataSource, settings: Comparis
     for recipe in recipes:
         runs, row = _finished_runs(recipe, source, settings), earlier.get(recipe.name)
         if row is not None and covers(runs, row, settings.output):
-            rows.append(row)
+            if not _has_other_test_images([settings.output / Path(run).name for run in row["runs"]], source):
+                rows.append(row)
         elif runs:
             rows.append(_row(recipe.name, runs, source, settings.output))
     test = source.load("test") if settings.ensembles else None
@@ -167,14 +168,20 @@ def _difference(recipe: Recipe, run: Path, source: DataSource) -> str:
         return f"trained on {metrics['dataset']}, not on {source.name}"
     if _has_other_images(run, stored, source):  # before the recipe: its batches depend on their number
         return f"trained on other images of {source.name}"
-    test = source.load("test")
-    if metrics.get("test_sha256") not in (None, arrays_sha256(test.images, test.labels)):  # earlier versions have none
+    if _has_other_test_images([run], source):
         return f"tested on other images of {source.name}"
     if stored.batch_size != recipe.batch_size:
         images, _ = split_validation(source.load("train"), recipe.validation, SPLIT_SEED)
         recipe = fit_batch_size(recipe, len(images))
     others = [key for key, value in vars(recipe).items() if value != vars(stored)[key]]
     return f"trained with another recipe ({', '.join(others)})" if others else ""
+
+
+def _has_other_test_images(folders: Sequence[Path], source: DataSource) -> bool:
+    """Returns whether a run, or its copy in a comparison, was tested on other images; False if they are unknown."""
+    test = source.load("test")
+    known = {read_object(folder / "metrics.json").get("test_sha256") for folder in folders}
+    return not known <= {None, arrays_sha256(test.images, test.labels)}
 
 
 def _has_other_images(run: Path, stored: Recipe, source: DataSource) -> bool:

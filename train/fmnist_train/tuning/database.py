@@ -83,14 +83,24 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
 
 def _is_foreign(path: Path) -> bool:
     """Returns whether a file is an SQLite database that has tables, but not those of Optuna, which would be added."""
+    for _ in range(_ATTEMPTS):
+        tables = _table_names(path)
+        if not tables or "alembic_version" in tables:
+            return False
+        if not tables & {"studies", "version_info"}:
+            return True
+        time.sleep(0.5)  # another process may be creating them
+    return True
+
+
+def _table_names(path: Path) -> set[str]:
     if not path.is_file():
-        return False
+        return set()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_WAIT)) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error:  # opening the study gives the message
-        return False
-    return bool(tables) and not tables & {"studies", "version_info"}
+        return set()
 
 
 def _serialize(engine: Engine) -> None:

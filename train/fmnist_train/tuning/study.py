@@ -65,6 +65,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
             folder holds files of the same names that are not of this study.
         CheckpointError: The database is not a study.
         TrainingError: No trial was completed.
+        OSError, MemoryError: The disk or memory was full; the trial is tried again when the search goes on.
         KeyboardInterrupt: Ctrl-C was pressed; the results so far are written.
     """
     if not recipe.validation:
@@ -119,6 +120,8 @@ class _Trials:
     progress: TuningProgress
     current: Trial | None = None
     """Trial that is being trained."""
+    fault: OSError | MemoryError | None = None
+    """Fault of this machine that ended it, such as a full disk: no fault of its values, so it does not count."""
 
     def objective(self, trial: Trial) -> float:
         """Trains with the values that the study suggests; returns the validation accuracy of the chosen epoch."""
@@ -131,6 +134,9 @@ class _Trials:
             with tempfile.TemporaryDirectory(prefix="fmnist-tune-") as folder:
                 return self._train(trial, with_values(self.recipe, values), Path(folder))
         except (optuna.TrialPruned, KeyboardInterrupt):
+            raise
+        except (OSError, MemoryError) as error:
+            self.fault = error
             raise
         except Exception as error:
             text = str(error) if isinstance(error, FmnistError) else f"{type(error).__name__}: {error}"
@@ -150,6 +156,11 @@ class _Trials:
             run=options.run,
             final_epochs=options.final_epochs,
         )
+
+    def try_again(self) -> None:
+        """Queues the values of the trial that was ended, for when the search goes on."""
+        if self.current is not None and self.study.trials[self.current.number].state == TrialState.FAIL:
+            self.study.enqueue_trial(rounded(self.current.params))
 
     def lost(self) -> bool:
         """Returns whether another process has marked the current trial as failed, as after a long pause of this machine."""
@@ -209,10 +220,13 @@ def _run_trials(trials: _Trials, folder: Path) -> bool:
             except Exception:
                 if not trials.lost():
                     raise
+            if trials.fault is not None:
+                trials.progress.stop()
+                trials.try_again()
+                raise trials.fault
     except KeyboardInterrupt:
         trials.progress.stop()
-        if trials.current is not None and study.trials[trials.current.number].state == TrialState.FAIL:
-            study.enqueue_trial(rounded(trials.current.params))  # its values are tried when the search goes on
+        trials.try_again()
         return False
     return True
 
