@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import math
 import os
 import unicodedata
@@ -117,6 +118,9 @@ def test_unreadable_photos_and_missing_columns_are_refused(tmp_path: Path) -> No
     write_folder(tmp_path, header=["file", "answers", "label", "who", "part"])
     with pytest.raises(DataError, match="line 1: no column 'sender'"):
         read_photos(tmp_path, DATASET_LABELS)
+    write_folder(tmp_path, [[*row, row[1]] for row in ROWS], header=[*HEADER, "answers"])
+    with pytest.raises(DataError, match="line 1: the column 'answers' is there twice; remove one"):
+        read_photos(tmp_path, DATASET_LABELS)
     with pytest.raises(DataError, match="Clothing dataset"):
         read_photos(tmp_path / "nowhere", DATASET_LABELS)
 
@@ -192,7 +196,9 @@ def test_damaged_views_are_made_again(tmp_path: Path) -> None:
     views = load_views(paths, ViewSettings(count=2), tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     whole = file.read_bytes()
-    for part in (b"", whole[:50], b"no array" * 20):
+    damaged_header, archive = whole.replace(b"}", b" ", 1), io.BytesIO()
+    np.savez(archive, views)
+    for part in (b"", whole[:50], b"no array" * 20, damaged_header, archive.getvalue(), b"PK\3\4" + whole):
         file.write_bytes(part)
         assert np.array_equal(load_views(paths, ViewSettings(count=2), tmp_path / "cache"), views)
         assert file.read_bytes() == whole

@@ -276,7 +276,11 @@ def _cached(
 def _read_cache(path: Path) -> np.ndarray | None:
     """Returns a cached array; None if there is none, or if it is damaged: it is then made and written again."""
     try:
-        views: np.ndarray = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
+        views = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
         return None
-    return views
+    except OSError:
+        raise
+    except Exception:  # numpy reads the header by Python's parser, whose errors are of many kinds
+        return None
+    return views if isinstance(views, np.ndarray) else None
