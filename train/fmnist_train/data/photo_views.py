@@ -276,7 +276,8 @@ def _cached(
 def _read_cache(path: Path) -> np.ndarray | None:
     """Returns a cached array; None if there is none, or if it is damaged: it is then made and written again."""
     try:
-        views = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:  # numpy leaves a file open that is not what it seems
+            views = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         return None
     except OSError:
