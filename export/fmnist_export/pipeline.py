@@ -1,6 +1,7 @@
 """The export: converts a checkpoint, checks the models, and writes either all files or none."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +23,18 @@ from fmnist_export.quantization.quantize import describe_calibration, quantize
 from fmnist_export.quantization.sensitivity import largest_drops, signal_to_noise
 from fmnist_export.settings import ExportOptions, Limits, QuantizationSettings
 from fmnist_export.variants import Variant, to_half
+from fmnist_runtime.console import counted, printable
 from fmnist_runtime.errors import CheckpointError, GateError
 from fmnist_runtime.files import check_folder
 from fmnist_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from fmnist_train.data.seen import report_seen, stored_seen
+from fmnist_train.data.seen import hash_images, report_seen, stored_seen
 from fmnist_train.data.sources import DataSource, Split, find_dataset, refuse_as_output, split_validation
 from fmnist_train.files import temporary_folder
 from fmnist_train.training.run import SPLIT_SEED
 
 __all__ = ["ExportOptions", "export"]
+
+logger = logging.getLogger(__name__)
 
 _VALIDATION_SHARE = 0.1
 """Share of the training images that is used for validation if the network was trained on another data set."""
@@ -134,11 +138,27 @@ def _prepare(checkpoint_path: Path, options: ExportOptions) -> _Inputs:
 
 
 def _splits(checkpoint: Checkpoint, source: DataSource) -> tuple[Split, Split]:
-    """Returns the training images, and the validation images, which training did not use; if it used all, all images."""
+    """Returns the training images, and the validation images, which training did not use; if it used all, all images.
+
+    Images that were added after a training on own images have changed the draw of its validation images. These are then
+    replaced by the added ones.
+    """
     images = source.load("train")
     own = checkpoint.info["dataset"] == source.name
     share = checkpoint.info["recipe"]["validation"] if own else _VALIDATION_SHARE
     train, validation = split_validation(images, share, SPLIT_SEED)
+    seen = stored_seen(checkpoint.info, checkpoint.path)
+    added = ~np.isin(hash_images(images.images), seen) if own and len(seen) else np.zeros(len(images), bool)
+    if added.any() and len(validation):
+        number = counted(int(added.sum()), "image was", "images were")
+        where = printable(source.origin)
+        logger.warning(
+            "%s: %s added after the training; the probabilities and the threshold of rejection are fitted to these alone: "
+            "train again to use all",
+            where,
+            number,
+        )
+        return images.take(~added), images.take(added)
     return train, validation if len(validation) else images
 
 

@@ -17,6 +17,7 @@ from fmnist_train.comparison.compare import _exported
 from fmnist_train.comparison.table import SECTION
 from fmnist_train.console import run_typer
 from fmnist_train.data.fashion_mnist import CSV_FILES
+from fmnist_train.data.sources import find_dataset
 from fmnist_train.files import split_at_section
 
 ROOT = Path(__file__).parents[2]
@@ -101,11 +102,11 @@ def test_a_readme_without_marks_is_refused_before_training(tmp_path: Path, capsy
     assert "must contain these two lines, each once" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
-def write_things(folder: Path, seed: int = 0) -> None:
+def write_things(folder: Path, seed: int = 0, first: int = 0) -> None:
     rng = np.random.default_rng(seed)
     for name, level in (("sofa", 60), ("lamp", 180)):
-        (folder / name).mkdir(parents=True)
-        for number in range(12):
+        (folder / name).mkdir(parents=True, exist_ok=bool(first))
+        for number in range(first, first + 12):
             pixels = rng.integers(level, level + 60, (28, 28), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.bmp")  # its bytes depend on no compressor
 
@@ -271,6 +272,26 @@ def test_test_images_of_an_earlier_training_give_a_warning(
     call(*FEW, *data, "-o", "next", "--start", "run")  # its first weights have seen them
     call("evaluate", "next", *data)
     assert seen_lines(caplog) == ["things: test images that training has seen: 3 of 27; the accuracy is too high"] * 5
+
+
+def test_images_added_after_a_training_are_the_validation_of_its_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fmnist_export.pipeline import _splits
+
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        write_things(Path("things", split), seed=len(split))
+    call(*FEW, "--data", "things", "-o", "run")
+    checkpoint, source = load_checkpoint(Path("run")), find_dataset("things")
+    images = source.load("train").images
+    before = _splits(checkpoint, source)
+    assert len(before[0]) + len(before[1]) == len(images) and caplog.text == ""
+    write_things(Path("things", "train"), seed=9, first=100)
+    train, validation = _splits(checkpoint, find_dataset("things"))
+    assert sorted(image.tobytes() for image in train.images) == sorted(image.tobytes() for image in images)
+    assert not {image.tobytes() for image in validation.images} & {image.tobytes() for image in images}
+    assert f"things: {len(validation)} images were added after the training; the probabilities and" in caplog.text
 
 
 def seen_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
