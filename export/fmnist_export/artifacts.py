@@ -16,8 +16,8 @@ from fmnist_export.metadata import build_proof, build_selftest, logit_tolerance,
 from fmnist_export.variants import FILES, Variant, to_ort
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, GateError, ModelError
-from fmnist_runtime.files import make_folder, write_atomically, write_together
-from fmnist_runtime.model_file.store import CHECKSUM_FILE, NAMES_FILE, read_model
+from fmnist_runtime.files import make_folder, read_at_most, write_atomically, write_together
+from fmnist_runtime.model_file.store import CHECKSUM_FILE, MAX_BYTES, NAMES_FILE, read_model
 from fmnist_runtime.selftest import require_selftest, selftest
 from fmnist_train.data.sources import Split
 from fmnist_train.files import lock_folder, read_object
@@ -121,9 +121,8 @@ def refuse_others(folder: Path) -> None:
     models = [folder / name for name in _MODEL_FILES if (folder / name).exists()]
     foreign = [path for path in models if _checkpoint_of(path, listed=False) is None]
     sums = _listed_sums(folder / CHECKSUM_FILE)
-    if not any(
-        path.name in sums for path in models
-    ):  # else it is an export that was killed, or whose report is damaged
+    # With a listed model it is an export that was killed before it wrote its report, or whose report is damaged.
+    if not any(path.name in sums for path in models):
         foreign += [folder / name for name in (CHECKSUM_FILE, _REPORT, _TABLE) if (folder / name).exists()]
     if foreign:
         raise ConfigError(f"{foreign[0]} exists and was not written by this command: choose another --output")
@@ -195,7 +194,11 @@ def _checkpoint_of(path: Path, *, listed: bool = True) -> str | None:
         listed: Whether a file that differs from its line in ``SHA256SUMS`` counts as damaged.
     """
     try:
-        model = Classifier.load(path) if listed else Classifier.from_bytes(path.read_bytes())
+        if listed:
+            model = Classifier.load(path)
+        else:
+            with path.open("rb") as file:
+                model = Classifier.from_bytes(read_at_most(file, MAX_BYTES))
     except (ModelError, OSError):
         return None
     return model.metadata.document.get("checkpoint_sha256")
