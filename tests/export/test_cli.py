@@ -116,3 +116,13 @@ def test_a_second_export_names_the_card_of_the_first(
     assert "note" not in capsys.readouterr().err
     assert run(*command) == 0
     assert "note: README.md and metrics.json are of an earlier export; --evidence writes" in capsys.readouterr().err
+
+
+def test_weights_without_metrics_have_no_card_and_a_note(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("best.safetensors", "best.json"):
+        shutil.copy(SHIPPED / name, tmp_path)
+    assert run(str(tmp_path), "--data", "sample", "--evidence") == 0
+    assert "note: no model card, because the run has no metrics.json" in capsys.readouterr().err
+    assert not (tmp_path / "export" / "README.md").exists()

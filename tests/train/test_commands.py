@@ -294,6 +294,20 @@ def test_images_added_after_a_training_are_the_validation_of_its_export(
     assert f"things: {len(validation)} images were added after the training; the probabilities and" in caplog.text
 
 
+def test_added_images_may_make_the_first_weights_know_the_validation_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        write_things(Path("things", split), seed=len(split))
+    call(*FEW, "--data", "things", "-o", "run")
+    call(*FEW, "--data", "things", "--start", "run", "-o", "again")
+    assert "may have learned" not in caplog.text
+    write_things(Path("things", "train"), seed=9, first=100)
+    call(*FEW, "--data", "things", "--start", "run", "--validation", "0.5", "-o", "more")
+    assert "things: validation images that the first weights may have learned: up to " in caplog.text
+
+
 def seen_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [line for line in caplog.messages if "has seen" in line]  # PyTorch's exporter logs, too
 

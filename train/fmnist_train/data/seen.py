@@ -16,7 +16,7 @@ from fmnist_runtime.console import printable
 from fmnist_runtime.errors import MALFORMED, CheckpointError
 from fmnist_train.data.splits import Split
 
-__all__ = ["describe_seen", "hash_images", "report_seen", "stored_seen"]
+__all__ = ["describe_seen", "hash_images", "report_learned", "report_seen", "stored_seen"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,4 +65,25 @@ def report_seen(test: Split, seen: np.ndarray, origin: str) -> None:
         where, count = printable(origin), len(test)
         logger.warning(
             "%s: test images that training has seen: %d of %d; the accuracy is too high", where, common, count
+        )
+
+
+def report_learned(train: Split, validation: Split, seen: np.ndarray, origin: str) -> None:
+    """Warns about validation images that the first weights may have learned.
+
+    As long as the images are the same, so are the validation images. Images that were added change their draw.
+
+    Args:
+        train: Training images.
+        validation: Validation images.
+        seen: Hashes of the images of the first weights' training and validation, uint64 ``[N]``.
+        origin: Folder of the data set.
+    """
+    common = int(np.isin(hash_images(validation.images), seen).sum())
+    if common and not np.isin(hash_images(train.images), seen).all():
+        logger.warning(
+            "%s: validation images that the first weights may have learned: up to %d of %d, because images were added",
+            printable(origin),
+            common,
+            len(validation),
         )

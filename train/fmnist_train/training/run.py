@@ -21,7 +21,7 @@ import torch
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint, read_description
-from fmnist_train.data.seen import describe_seen, hash_images, report_seen, stored_seen
+from fmnist_train.data.seen import describe_seen, hash_images, report_learned, report_seen, stored_seen
 from fmnist_train.data.sources import (
     PUBLISHED,
     DataSource,
@@ -130,6 +130,8 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
     note(describe_classes(images.labels, source.labels))
     training, validation = split_validation(images, recipe.validation, SPLIT_SEED)
     start = find_start(recipe, options.start, source.labels)
+    if start is not None:
+        report_learned(training, validation, stored_seen(start.info, start.path), source.origin)
     teachers = find_teachers(recipe, options.teachers, source.labels, start)
     photo_teachers = find_photo_teachers(recipe, options.photo_teachers, source.labels)
     for use, checkpoints in (
