@@ -101,7 +101,10 @@ def export(
     report = run_export(run, options, lambda row: print(format_step(row), file=sys.stderr, flush=True))
     if report["removed"]:
         print(f"removed, of other weights: {', '.join(report['removed'])}", file=sys.stderr)
-    if not options.evidence and has_card(Path(report["folder"])):
+    has_figures = has_card(Path(report["folder"]))
+    if options.evidence and not has_figures:
+        print("note: no model card, because the run has no metrics.json", file=sys.stderr)
+    if not options.evidence and has_figures:
         print(
             "note: README.md and metrics.json are of an earlier export; --evidence writes them again", file=sys.stderr
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_runtime.console import counted, printable
+from fmnist_runtime.errors import ConfigError
 from fmnist_train.data.sources import PUBLISHED
 from fmnist_train.recipes import RECIPES, current_name, recipe_from_dict
 from fmnist_train.training.validation import photo_accuracy
@@ -257,7 +258,10 @@ def _phases(recipe: dict[str, Any]) -> list[str]:
 
 def _is_named(recipe: dict[str, Any]) -> bool:
     """Returns whether a recipe has the values of the named one; its teachers may have had other names."""
-    stored = recipe_from_dict(recipe)
+    try:
+        stored = recipe_from_dict(recipe)
+    except ConfigError:  # of another version
+        return False
     named = RECIPES.get(stored.name)
     return named is not None and stored == dataclasses.replace(
         named, teacher=stored.teacher, photo_teacher=stored.photo_teacher
