@@ -4,6 +4,7 @@ import { SIZE } from "./pipeline.js";
 
 const FOR = [230, 159, 0]; // orange of the Okabe-Ito palette, RGB
 const AGAINST = [86, 180, 233]; // its sky blue
+const MOST_BARS = 10; // of more classes, so many are shown
 
 const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(1)}%`;
 const milliseconds = (/** @type {number} */ time) => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
@@ -29,7 +30,8 @@ export class View {
   #bars = [];
 
   /**
-   * Adds one bar for each class, in the model's order, so that they stay in place while the camera runs.
+   * Adds one bar for each class, in the model's order, so that they stay in place while the camera runs. Of more than
+   * MOST_BARS classes, an answer leaves the most probable ones, sorted.
    * @param {string[]} labels
    */
   prepareBars(labels) {
@@ -62,6 +64,9 @@ export class View {
       bar.style.setProperty("--share", String(probabilities[i]));
       share.textContent = percent(probabilities[i]);
     });
+    if (labels.length > MOST_BARS) {
+      find("bars", HTMLElement).replaceChildren(...[...order].slice(0, MOST_BARS).map((i) => this.#bars[i].row));
+    }
     paint("seen", (i) => [input[i], input[i], input[i]]);
     this.#result.hidden = false;
     this.#hint.hidden = true;

@@ -12,6 +12,7 @@ from fmnist_runtime import Classifier
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PIXELS = "() => [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 28, 28).data]"
 ANSWER = "#result:not([hidden])"
+MOST_PROBABLE = [f"class {i}" for i in range(59, 49, -1)]
 GIVE = """({ way, bytes, text, before }) => {
     const data = new DataTransfer();
     if (before) data.items.add(new File([before], "before.txt", { type: "text/plain" }));
@@ -176,3 +177,22 @@ def test_the_largest_share_stays_on_one_line_of_a_small_phone(answered) -> None:
         return [heights.size, shares.every((share) => share.scrollWidth <= share.offsetWidth)];
     }""")
     assert heights == 1 and inside
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(10, [f"class {i}" for i in range(10)]), (60, MOST_PROBABLE)])
+def test_of_many_classes_the_most_probable_are_shown(page, classes: int, shown: list[str]) -> None:
+    names = page.evaluate(
+        """async (classes) => {
+            const { View } = await import("./view.js");
+            const bars = document.getElementById("bars");
+            bars.replaceChildren();
+            const view = new View(), order = [...Array(classes).keys()].reverse();
+            const labels = [...Array(classes).keys()].map((i) => `class ${i}`);
+            view.prepareBars(labels);
+            const probabilities = Float32Array.from(labels, (_, i) => i / 2000);
+            view.showAnswer({ order, probabilities, label: null, rejected: true }, labels, new Uint8Array(784));
+            return [...bars.children].map((row) => row.firstChild.textContent);
+        }""",
+        classes,
+    )
+    assert names == shown
