@@ -179,7 +179,8 @@ def publish(
     from fmnist_export.artifacts import publish_model
     from fmnist_runtime.model_file.store import ARTIFACTS
 
-    if (artifacts / name).resolve().parent != ARTIFACTS.resolve() or len(name.split()) != 1:
+    elsewhere = (artifacts / name).resolve().parent != ARTIFACTS.resolve()
+    if len(name.split()) != 1 or ((artifacts / name).is_dir() and elsewhere):
         raise ConfigError(
             f"the package has models of {ARTIFACTS} alone, whose names have no spaces: copy the folder there"
         )
