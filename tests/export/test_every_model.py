@@ -21,13 +21,17 @@ FLOAT_LAYERS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul
 LIMITS = Limits(max_drop=1.0, min_agreement=0.97, max_latency_ratio=0)
 """On a thousand images one answer is 0.1 points, and a network after two epochs has narrow margins everywhere."""
 
+SMALL = {"residual": {"widths": [8, 16, 24]}, "resnet": {"widths": [8, 16, 24], "blocks": [1, 2, 1]}}
+"""Options of networks that may have any size: the layers are the same, and the test takes a third of the time."""
+
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "improved"])  # which has tests of its own
 def test_from_training_to_the_device(name: str, tmp_path: Path) -> None:
     source = find_dataset("sample")
     images = source.load("train")
     trained_as = next(recipe for recipe in RECIPES.values() if recipe.model == name)
-    recipe = dataclasses.replace(trained_as, epochs=2, batch_size=50, validation=0.1, ema_decay=0, patience=0)
+    short = {"epochs": 2, "batch_size": 50, "validation": 0.1, "ema_decay": 0, "patience": 0}
+    recipe = dataclasses.replace(trained_as, model_options=SMALL.get(name, trained_as.model_options), **short)
     about = {"labels": list(source.labels), "dataset": "sample"}
     halves = images.take(np.arange(0, 1000)), images.take(np.arange(1000, 1200))
     Training(recipe, *halves, tmp_path, device=torch.device("cpu"), description=about).run()
