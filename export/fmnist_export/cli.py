@@ -45,7 +45,7 @@ class _DefaultExport(Group):
 
     def _find_late_command(self, args: list[str]) -> str | None:
         """Returns the subcommand that stands behind options, if there is one; the values of options do not count."""
-        if not args[:1] or not args[0].startswith("-"):
+        if not args or not args[0].startswith("-"):
             return None
         options = self.commands["export"].params
         flags = {name for option in options if getattr(option, "is_flag", False) for name in option.opts}

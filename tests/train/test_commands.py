@@ -274,15 +274,20 @@ def test_test_images_of_an_earlier_training_give_a_warning(
     assert seen_lines(caplog) == ["things: test images that training has seen: 3 of 27; the accuracy is too high"] * 5
 
 
+def train_on_things() -> None:
+    """Makes the folder ``things`` with both splits, and the run ``run``."""
+    for split in ("train", "test"):
+        write_things(Path("things", split), seed=len(split))
+    call(*FEW, "--data", "things", "-o", "run")
+
+
 def test_images_added_after_a_training_are_the_validation_of_its_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from fmnist_export.pipeline import _splits
 
     monkeypatch.chdir(tmp_path)
-    for split in ("train", "test"):
-        write_things(Path("things", split), seed=len(split))
-    call(*FEW, "--data", "things", "-o", "run")
+    train_on_things()
     checkpoint, source = load_checkpoint(Path("run")), find_dataset("things")
     images = source.load("train").images
     before = _splits(checkpoint, source)
@@ -298,9 +303,7 @@ def test_added_images_may_make_the_first_weights_know_the_validation_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for split in ("train", "test"):
-        write_things(Path("things", split), seed=len(split))
-    call(*FEW, "--data", "things", "-o", "run")
+    train_on_things()
     call(*FEW, "--data", "things", "--start", "run", "-o", "again")
     assert "may have learned" not in caplog.text
     write_things(Path("things", "train"), seed=9, first=100)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -119,15 +119,21 @@ class Clock:
         return self.now
 
 
-def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
-    (tmp_path / "old.png").write_bytes(png())
+def polled(folder: Path) -> Callable[[float], list[str]]:
+    """Watches a folder; returns a function that polls after some seconds and returns the names of the images."""
     clock = Clock()
-    watch = FolderWatch(tmp_path, 0.5, clock)
+    watch = FolderWatch(folder, 0.5, clock)
 
     def after(seconds: float) -> list[str]:
         clock.now += seconds
         return [Path(path).name for path in watch.poll()]
 
+    return after
+
+
+def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
+    (tmp_path / "old.png").write_bytes(png())
+    after = polled(tmp_path)
     assert after(1) == []
     (tmp_path / "empty.png").touch()
     new = tmp_path / "new.png"
@@ -151,13 +157,7 @@ def test_images_of_a_folder_that_comes_back_are_known(tmp_path: Path, caplog: py
     folder, away = tmp_path / "drive", tmp_path / "away"
     folder.mkdir()
     (folder / "old.png").write_bytes(png())
-    clock = Clock()
-    watch = FolderWatch(folder, 0.5, clock)
-
-    def after(seconds: float) -> list[str]:
-        clock.now += seconds
-        return [Path(path).name for path in watch.poll()]
-
+    after = polled(folder)
     (folder / "new.png").write_bytes(png())
     assert after(1) == [] and after(1) == ["new.png"]
     folder.rename(away)

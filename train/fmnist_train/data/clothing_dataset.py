@@ -88,9 +88,8 @@ def convert_clothing_dataset(clone: Path, folder: Path) -> int:
             missing[0],
         )
     table = _table([name, *chosen[name]] for name in photos)
-    write_together(
-        folder, {TABLE: table.encode(), **photos}
-    )  # the table first: it marks a folder that was not finished
+    # The table is first: it marks a folder that was not finished.
+    write_together(folder, {TABLE: table.encode(), **photos})
     return len(photos)
 
 

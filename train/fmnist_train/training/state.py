@@ -119,13 +119,14 @@ def _refuse_another_run(path: Path, info: Mapping[str, Any], identity: Mapping[s
     stored["photos"] = info.get("photos_sha256")
     for name, current in identity.items():
         before, current = _as_json(stored.get(name)), _as_json(current)
-        if before != current and name == "data":
+        if before == current:
+            continue
+        if name == "data":
             raise ConfigError(f"{path.parent}: this run was started with other images: give another --output for these")
-        if before != current:
-            raise ConfigError(
-                f"{path.parent}: this run was started with another {name} ({_difference(before, current)}); "
-                "resume with the same options, or give another --output"
-            )
+        raise ConfigError(
+            f"{path.parent}: this run was started with another {name} ({_difference(before, current)}); "
+            "resume with the same options, or give another --output"
+        )
 
 
 def _as_json(value: Any) -> Any:
