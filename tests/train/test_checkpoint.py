@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train import checkpoint
@@ -43,7 +44,17 @@ def test_mutated_files_are_right_or_refused(
     except CheckpointError as error:
         assert "\n" not in str(error)
     else:
-        assert isinstance(info, dict) and all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
+        assert info == {"format": 1, "model": {"name": "simple"}}
+        assert tensors["a"].tolist() == [0, 1, 2, 3] and tensors["b"].tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_changed_bit_is_refused_and_a_file_without_its_hash_is_read(content: bytes, tmp_path: Path) -> None:
+    changed, elsewhere = tmp_path / "changed.safetensors", tmp_path / "elsewhere.safetensors"
+    changed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match="damaged since it was written"):
+        read_tensors(changed)
+    save_file({"a": torch.arange(4.0)}, elsewhere, {"info": "{}"})
+    assert read_tensors(elsewhere)[0]["a"].tolist() == [0, 1, 2, 3]
 
 
 JSON = st.recursive(
@@ -59,7 +70,7 @@ def test_any_description_is_right_or_refused(info: object, content: bytes, tmp_p
     """A header with valid JSON of another structure."""
     size = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + size])
-    header["__metadata__"]["info"] = json.dumps(info)
+    header["__metadata__"] = {"info": json.dumps(info)}
     text = json.dumps(header).encode()
     path = tmp_path / "described.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])

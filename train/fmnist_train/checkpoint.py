@@ -45,6 +45,8 @@ _MAX_BYTES = 1 << 32
 """Largest file, bytes: 1,000 times the state of the largest network of a recipe."""
 _LONGEST_REASON = 300
 """Characters of PyTorch's message about weights that do not fit: it lists every name."""
+_SHA256 = "content_sha256"
+"""Key of the hash in the description of a file."""
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 """Suffixes of pickled weights. Reading one can run code, so none is read."""
 
@@ -80,9 +82,20 @@ class _Description(dict[str, Any]):
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Writes tensors with a JSON-ready description in the file's header, atomically."""
+    """Writes tensors with a JSON-ready description and the SHA-256 of both in the file's header, atomically."""
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, metadata={"info": json.dumps(info)}))
+    # In one value of the header: the library writes several in random order, and equal runs have equal files.
+    text = json.dumps({**info, _SHA256: _content_sha256(contiguous, info)})
+    write_atomically(path, save(contiguous, metadata={"info": text}))
+
+
+def _content_sha256(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a description and of contiguous tensors, in the order of their names."""
+    digest = hashlib.sha256(json.dumps(info).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -120,6 +133,9 @@ def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train ({reason_of(error)})") from error
     if not isinstance(info, dict) or not isinstance(info.get("format", 0), int):
         raise CheckpointError(f"{path}: not a readable checkpoint of fmnist-train (its description is damaged)")
+    sha256 = info.pop(_SHA256, None)  # files from elsewhere have none
+    if sha256 is not None and sha256 != _content_sha256(tensors, info):
+        raise CheckpointError(f"{path}: damaged since it was written (its SHA-256 differs); put a whole copy in its place")
     if info.get("format", 0) > FORMAT:
         raise CheckpointError(f"{path}: written by a newer fmnist-edge (format {info['format']}); upgrade this one")
     return tensors, info
