@@ -1,5 +1,6 @@
 """Probable causes of a missing file: addresses, quotes, patterns, escaped characters, and similar names."""
 
+import errno
 import fnmatch
 import functools
 import itertools
@@ -17,7 +18,7 @@ __all__ = ["describe_missing"]
 def describe_missing(name: str) -> str | None:
     """Returns why a path that does not exist was probably given, and what to do; None without a probable cause."""
     if os.path.islink(name):  # noqa: PTH114 (Path methods raise for names too long; so below)
-        return f"a link to {printable(os.readlink(name))}, which does not exist"  # noqa: PTH115
+        return _describe_link(name)
     scheme, mark, rest = name.partition(":")
     if mark and (scheme.lower() == "data" or (scheme.isalpha() and rest.startswith("//"))):
         return _describe_address(scheme.lower(), rest)
@@ -42,6 +43,17 @@ _OPENING_QUOTES = "\"'“‘„‚«"
 """Straight quotes, and those by which text programs replace them."""
 _CLOSING_QUOTES = "\"'”’“‘»"
 """Quotes at the end of a name."""
+
+
+def _describe_link(name: str) -> str:
+    """Returns where a link that cannot be followed leads."""
+    target = f"a link to {printable(os.readlink(name))}"  # noqa: PTH115
+    try:
+        os.stat(name)  # noqa: PTH116
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"{target}, which leads back to it"
+    return f"{target}, which does not exist"
 
 
 def _describe_address(scheme: str, rest: str) -> str:

@@ -304,6 +304,12 @@ def test_a_missing_file_has_its_probable_cause(
     assert cause in answer.error
 
 
+def test_a_link_to_itself_is_said_to_lead_back(tmp_path: Path) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (answer,) = Classifier.load("nano").stream([tmp_path / "loop.jpg"])
+    assert answer.error.endswith("(a link to loop.jpg, which leads back to it)")
+
+
 def test_a_missing_file_without_a_probable_cause_is_only_missing(tmp_path: Path) -> None:
     assert [source.error for source in expand([str(tmp_path / "none.jpg")])] == [None]
 
