@@ -68,7 +68,8 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
     A checkpoint without ``metrics.json`` has no card. Evidence of other weights that is not replaced is removed.
 
     Raises:
-        CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged; nothing is written.
+        CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged, or of other weights;
+            nothing is written.
     """
     earlier = read_object(folder / "metrics.json")
     contents: dict[str, str] = {}
@@ -88,6 +89,9 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
 def _extend_metrics(run: Path, earlier: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     """Returns a run's metrics with the further keys of ``collect_evidence``; ``earlier`` are those that they replace."""
     metrics, info = read_metrics(run), read_description(run)
+    if metrics["checkpoint_sha256"] != report["checkpoint_sha256"]:  # a resumed run that was killed
+        advice = "the command of the run, with --resume, writes it anew"
+        raise CheckpointError(f"{run / 'metrics.json'} has the figures of other weights than the checkpoint: {advice}")
     metrics["exported"] = {
         name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
@@ -114,7 +118,7 @@ def _copied_files(run: Path) -> list[Path]:
 def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns a row for each seed of the recipe, from the runs beside this one and from the evidence that is replaced."""
     seeds = previous.get("seeds")
-    same = _conditions(previous) == _conditions(metrics) and "averaged" not in previous and isinstance(seeds, list)
+    same = _differ_in_seeds(previous, metrics) and "averaged" not in previous and isinstance(seeds, list)
     kept = {row["seed"]: row for row in seeds if _is_row(row)} if same and seeds else {}
     rows = kept | _seeds(run, metrics)
     return sorted(rows.values(), key=lambda row: row["seed"])
@@ -122,14 +126,14 @@ def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed; without damaged ones."""
-    rows, wanted = {}, _conditions(metrics)
+    rows = {}
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         try:
             other = read_metrics(path.parent)
             other["teachers"] = read_description(path.parent).get("teachers", [])
         except CheckpointError:
             continue
-        if other.get("interrupted") or "averaged" in other or _conditions(other) != wanted:
+        if other.get("interrupted") or "averaged" in other or not _differ_in_seeds(other, metrics):
             continue
         parity = read_object(path.parent / "export" / "parity.json")
         current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
@@ -138,17 +142,23 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return rows
 
 
-def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str]] | None:
-    """Returns what all seeds of a recipe share: its values, and its teachers as SHA-256, since recipes may be renamed.
+def _differ_in_seeds(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Returns whether two runs may differ in their seeds alone: recipe, data set, and teachers, since recipes may be renamed.
 
     Args:
-        metrics: Content of ``metrics.json``, with ``teachers`` as ``collect_evidence`` writes it.
+        one: Content of ``metrics.json``, with ``teachers`` as ``collect_evidence`` writes it.
+        other: The same.
     """
+    test_images = {metrics.get("test_sha256") for metrics in (one, other)} - {None}  # earlier versions did not store it
     try:
-        recipe = recipe_from_dict(metrics.get("recipe", {}))
+        return len(test_images) < 2 and _conditions(one) == _conditions(other)
     except MALFORMED:
-        return None
-    return dataclasses.replace(recipe, teacher="", photo_teacher=""), metrics.get("teachers", [])
+        return False
+
+
+def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str], str, list[str]]:
+    recipe = dataclasses.replace(recipe_from_dict(metrics["recipe"]), teacher="", photo_teacher="")
+    return recipe, metrics.get("teachers", []), metrics["dataset"], [row["label"] for row in metrics["test"]["per_class"]]
 
 
 def _seed_row(metrics: dict[str, Any], exported: Any) -> dict[str, Any]:

@@ -226,12 +226,22 @@ def test_a_damaged_description_is_named_and_leaves_the_evidence(damage: dict, tm
     assert not (tmp_path / "export").exists()
 
 
+def test_figures_of_other_weights_are_named(tmp_path: Path) -> None:
+    """As they are after a run was interrupted, resumed, and killed: metrics.json is written at its end."""
+    report = write_run(tmp_path / "run", {}, checkpoint_sha256="ab" * 32)
+    with pytest.raises(CheckpointError, match=r"metrics\.json has the figures of other weights than the checkpoint"):
+        collect_evidence(tmp_path / "run", tmp_path / "export", report)
+    assert not (tmp_path / "export").exists()
+
+
 def test_seeds_of_runs_and_of_earlier_evidence_are_known_by_the_same_teachers(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "nano"
     teachers = json.loads((shipped / "metrics.json").read_text())["teachers"]
-    report = write_run(tmp_path / "seed0", {})
+    report = write_run(tmp_path / "seed0", {}, test_sha256="ab" * 32)
     write_run(tmp_path / "seed1", {}, seed=1)
     write_run(tmp_path / "others", {"teachers": ["ab" * 32]}, seed=3)
+    write_run(tmp_path / "other-data", {}, seed=4, dataset="dogs")
+    write_run(tmp_path / "other-test-images", {}, seed=5, test_sha256="cd" * 32)
     evidence, row = tmp_path / "export" / "metrics.json", {"seed": 2, "epoch": 1, "validation": 0.9, "test": 0.9}
     evidence.parent.mkdir()
     earlier = json.loads((shipped / "metrics.json").read_text()) | {"seeds": [row]}
