@@ -133,7 +133,9 @@ def has_export(folder: Path) -> bool:
     return read_object(folder / _REPORT).keys() >= {"files", "accuracy"}
 
 
-def publish(staged: Path, folder: Path, report: dict[str, Any]) -> list[str]:
+def publish(
+    staged: Path, folder: Path, report: dict[str, Any], evidence: tuple[dict[str, bytes], set[str]] = ({}, set())
+) -> list[str]:
     """Copies checked files into their folder: models, float first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
 
     Files with other weights are removed first, so that the folder has files of one network only even after an interruption.
@@ -142,6 +144,7 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> list[str]:
         staged: Folder of the checked files.
         folder: Folder to fill; a file of the same network from an earlier export stays, with its line in ``SHA256SUMS``.
         report: Content of ``parity.json``.
+        evidence: Further files to write, and names of files to remove, as ``collect_evidence`` returns them.
 
     Returns:
         Names of the models with other weights that were removed and not replaced.
@@ -163,7 +166,8 @@ def publish(staged: Path, folder: Path, report: dict[str, Any]) -> list[str]:
             _REPORT: f"{json.dumps(report, indent=2)}\n".encode(),
             _TABLE: f"{format_export(report)}\n".encode(),
         }
-        write_together(folder, contents, stale)
+        further, unneeded = evidence
+        write_together(folder, contents | further, stale | unneeded)
     return sorted(stale - contents.keys())
 
 

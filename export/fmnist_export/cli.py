@@ -184,7 +184,8 @@ def publish(
         raise ConfigError(
             f"the package has models of {ARTIFACTS} alone, whose names have no spaces: copy the folder there"
         )
-    print(f"{publish_model(artifacts / name)}: embedded")
+    path = publish_model(artifacts / name)
+    print(f"{path}: embedded as {path.parent.resolve().name}")
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from fmnist_export.artifacts import has_export
 from fmnist_export.model_card import CARD_START, model_card
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, reason_of
-from fmnist_runtime.files import write_atomically
 from fmnist_train.checkpoint import is_share, read_description, read_metrics
 from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
@@ -59,31 +58,35 @@ def has_card(folder: Path) -> bool:
     return False
 
 
-def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> None:
-    """Copies a run's checkpoint, metrics, history and plots to its exported files, and writes a model card.
+def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[dict[str, bytes], set[str]]:
+    """Returns the evidence of an export: the run's checkpoint, metrics, history and plots, and a model card.
 
     ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of the
     same recipe beside this run, or for each run that an average is the mean of; ``teachers``, the SHA-256 of the teachers'
     files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights.
-    A checkpoint without ``metrics.json`` has no card. Evidence of other weights that is not replaced is removed.
+    A checkpoint without ``metrics.json`` has no card.
+
+    Args:
+        run: Folder of the run.
+        folder: Folder of the exported files, whose evidence is replaced.
+        report: Content of ``parity.json``.
+
+    Returns:
+        Contents of the files by name, and the names of earlier evidence of other weights that is not replaced.
 
     Raises:
-        CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged, or of other weights;
-            nothing is written.
+        CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged, or of other weights.
     """
     earlier = read_object(folder / "metrics.json")
-    contents: dict[str, str] = {}
+    copied = _copied_files(run)
+    contents = {} if run.resolve() == folder.resolve() else {path.name: path.read_bytes() for path in copied}
     if (run / "metrics.json").is_file():
         metrics = _extend_metrics(run, earlier, report)
-        contents = {"metrics.json": json.dumps(metrics, indent=2) + "\n", _CARD: _make_card(run, metrics, report)}
-    for path in _copied_files(run):
-        if path.resolve() != (folder / path.name).resolve():
-            write_atomically(folder / path.name, path.read_bytes())
-    for name, text in contents.items():
-        write_atomically(folder / name, text)
-    if "exported" in earlier and earlier.get("checkpoint_sha256") != report["checkpoint_sha256"]:
-        for name in {*RUN_FILES, _CARD}.difference(contents, (path.name for path in _copied_files(run))):
-            (folder / name).unlink(missing_ok=True)
+        contents["metrics.json"] = f"{json.dumps(metrics, indent=2)}\n".encode()
+        contents[_CARD] = _make_card(run, metrics, report).encode()
+    others = "exported" in earlier and earlier.get("checkpoint_sha256") != report["checkpoint_sha256"]
+    kept = {*contents, *(path.name for path in copied)}
+    return contents, {*RUN_FILES, _CARD} - kept if others else set()
 
 
 def _extend_metrics(run: Path, earlier: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +161,12 @@ def _differ_in_seeds(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str], str, list[str]]:
     recipe = dataclasses.replace(recipe_from_dict(metrics["recipe"]), teacher="", photo_teacher="")
-    return recipe, metrics.get("teachers", []), metrics["dataset"], [row["label"] for row in metrics["test"]["per_class"]]
+    return (
+        recipe,
+        metrics.get("teachers", []),
+        metrics["dataset"],
+        [row["label"] for row in metrics["test"]["per_class"]],
+    )
 
 
 def _seed_row(metrics: dict[str, Any], exported: Any) -> dict[str, Any]:

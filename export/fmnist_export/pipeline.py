@@ -82,7 +82,8 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
         that were removed. ``parity.txt`` is the content of ``parity.json`` as text.
 
     Raises:
-        CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set.
+        CheckpointError: The checkpoint is missing or damaged, or has other classes than the data set; or the metrics of its run
+            are damaged or of other weights.
         ConfigError: The output folder has a model or evidence that no export wrote, evidence of other weights, or the data
             set's images.
         FileError: The output folder cannot be written into.
@@ -108,9 +109,8 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     )
     with temporary_folder() as staged:
         report = _write(inputs, variants, evaluation, staged, ort=options.ort) | {"rescue": curve}
-        removed = publish(staged, folder, report)
-    if options.evidence:
-        collect_evidence(inputs.checkpoint.path.parent, folder, report)
+        evidence = collect_evidence(inputs.checkpoint.path.parent, folder, report) if options.evidence else ({}, set())
+        removed = publish(staged, folder, report, evidence)
     return {**report, "folder": str(folder), "removed": removed}
 
 

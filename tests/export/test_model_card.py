@@ -15,12 +15,17 @@ from fmnist_export.model_card import model_card
 from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime.errors import CheckpointError
+from fmnist_runtime.files import write_together
 from fmnist_train.checkpoint import load_checkpoint, read_tensors, write_tensors
 from fmnist_train.recipes import current_name, get_recipe
 from fmnist_train.training.progress import Progress
 from fmnist_train.training.run import RunOptions, train
 
 LIMITS = Limits(max_drop=5, max_class_drop=50, min_agreement=0.9, max_latency_ratio=0)
+
+
+def write_evidence(run: Path, folder: Path, report: dict) -> None:
+    write_together(folder, *collect_evidence(run, folder, report))
 
 
 @pytest.mark.slow
@@ -43,7 +48,7 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     earlier = json.loads((runs[0] / "metrics.json").read_text())
     earlier["recipe"] |= {"teacher": "a-former-name", "weight_drop": 0.006}  # as an earlier version stored it
     (runs[0] / "metrics.json").write_text(json.dumps(earlier))
-    collect_evidence(runs[1], folder, report)
+    write_evidence(runs[1], folder, report)
     rows = json.loads((folder / "metrics.json").read_text())["seeds"]
     assert [(row["seed"], row["test"]) for row in rows] == [(f["seed"], f["test"]["accuracy"]) for f in figures]
     assert "int8" not in rows[0] and rows[1]["int8"] == report["accuracy"]["int8"]["accuracy"]
@@ -59,12 +64,12 @@ def test_evidence_of_two_seeds(tmp_path: Path) -> None:
     assert "int8" not in (plain.output / "SHA256SUMS").read_text()
     # Once the runs are gone, what was known of the other seed stays.
     shutil.rmtree(runs[0])
-    collect_evidence(folder, folder, report)
+    write_evidence(folder, folder, report)
     assert len(json.loads((folder / "metrics.json").read_text())["seeds"]) == 2
     # Damaged files are named where they are needed, and replaced where they are not.
     (folder / "metrics.json").write_text('{"recipe": ')
     with pytest.raises(CheckpointError, match="damaged"):
-        collect_evidence(folder, folder, report)
+        write_evidence(folder, folder, report)
     (plain.output / "parity.json").write_text('{"files": ')
     export(runs[1], plain)
     assert json.loads((plain.output / "parity.json").read_text())["checkpoint_sha256"]
@@ -201,9 +206,9 @@ def test_damaged_figures_are_named_or_left_out(own: dict, sibling: dict, earlier
         (tmp_path / name / "metrics.json").write_text(json.dumps(metrics | damage))
     if own:
         with pytest.raises(CheckpointError, match=r"seed0/metrics\.json is .*damaged.*--resume"):
-            collect_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
+            write_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
     else:
-        collect_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
+        write_evidence(tmp_path / "seed0", tmp_path / "seed0" / "export", report)
         assert (tmp_path / "seed0" / "export" / "README.md").is_file()
 
 
@@ -222,7 +227,7 @@ def write_run(run: Path, damage: dict, **figures: object) -> dict:
 def test_a_damaged_description_is_named_and_leaves_the_evidence(damage: dict, tmp_path: Path) -> None:
     report = write_run(tmp_path / "run", damage)
     with pytest.raises(CheckpointError, match=r"best\.safetensors: .*description"):
-        collect_evidence(tmp_path / "run", tmp_path / "export", report)
+        write_evidence(tmp_path / "run", tmp_path / "export", report)
     assert not (tmp_path / "export").exists()
 
 
@@ -230,7 +235,7 @@ def test_figures_of_other_weights_are_named(tmp_path: Path) -> None:
     """As they are after a run was interrupted, resumed, and killed: metrics.json is written at its end."""
     report = write_run(tmp_path / "run", {}, checkpoint_sha256="ab" * 32)
     with pytest.raises(CheckpointError, match=r"metrics\.json has the figures of other weights than the checkpoint"):
-        collect_evidence(tmp_path / "run", tmp_path / "export", report)
+        write_evidence(tmp_path / "run", tmp_path / "export", report)
     assert not (tmp_path / "export").exists()
 
 
@@ -248,5 +253,5 @@ def test_seeds_of_runs_and_of_earlier_evidence_are_known_by_the_same_teachers(tm
     earlier["recipe"] |= {"teacher": "a-former-name", "weight_drop": 0.006}  # as an earlier version stored it
     for of_earlier, seeds in ((teachers, [0, 1, 2]), (["ab" * 32], [0, 1])):
         evidence.write_text(json.dumps(earlier | {"teachers": of_earlier}))
-        collect_evidence(tmp_path / "seed0", evidence.parent, report)
+        write_evidence(tmp_path / "seed0", evidence.parent, report)
         assert [row["seed"] for row in json.loads(evidence.read_text())["seeds"]] == seeds

@@ -17,6 +17,7 @@ from fmnist_export.pipeline import ExportOptions, export
 from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_runtime import Classifier
 from fmnist_runtime.errors import CheckpointError, ConfigError, GateError
+from fmnist_runtime.files import write_together
 from fmnist_runtime.selftest import selftest
 from fmnist_train.checkpoint import save_checkpoint
 from fmnist_train.recipes import RECIPES
@@ -120,10 +121,26 @@ def test_evidence_that_a_run_lacks_does_not_stay_of_other_weights(metrics: bool,
     for name in ("best.safetensors", "best.json", *(["metrics.json"] if metrics else [])):
         shutil.copy(shipped / name, run)
     report = json.loads((shipped / "parity.json").read_text())
-    collect_evidence(run, folder, report)
+    write_together(folder, *collect_evidence(run, folder, report))
     others = {path.name for path in folder.iterdir() if not path.name.startswith(("model.", "parity.", "SHA256SUMS"))}
     assert others == {"best.safetensors", "best.json"} | ({"metrics.json", "README.md"} if metrics else set())
     assert not metrics or (folder / "README.md").read_text().startswith("# Model card: nano")
+
+
+@pytest.mark.parametrize(
+    "damage", [{"test": {"accuracy": 0.5, "accuracy_interval": [0, 1]}}, {"checkpoint_sha256": "0"}]
+)
+def test_an_export_whose_evidence_is_damaged_replaces_nothing(damage: dict, exported: Path, tmp_path: Path) -> None:
+    run, folder, shipped = tmp_path / "run", tmp_path / "shipped", ROOT / "artifacts" / "nano"
+    shutil.copytree(exported, folder)
+    run.mkdir()
+    shutil.copy(shipped / "best.safetensors", run)
+    metrics = json.loads((shipped / "metrics.json").read_text()) | damage
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    before = sorted((path.name, path.read_bytes()) for path in folder.iterdir())
+    with pytest.raises(CheckpointError, match=r"metrics\.json (is damaged|has the figures of other weights)"):
+        export(run, ExportOptions(output=folder, data="sample", evidence=True, limits=Limits(max_latency_ratio=0)))
+    assert sorted((path.name, path.read_bytes()) for path in folder.iterdir()) == before
 
 
 def test_evidence_replaces_no_other_run(exported: Path, tmp_path: Path) -> None:
