@@ -22,7 +22,9 @@ class ContestantProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is not None:  # as after SIGTERM: a conversion may take minutes
+            self._process.kill()
         self._process.communicate()
 
     def reply(self) -> Any:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from fmnist_runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RIVALS = """
-import os
+import os, time
 from pathlib import Path
 import numpy as np
 class Wrong:
@@ -49,6 +50,11 @@ class Brief(Wrong):
         answer = super().load(model, threads)
         return lambda pixels: answer(pixels)[:1]
 BRIEF = Brief()
+class Endless(Wrong):
+    def convert(self, files, folder):
+        Path(__file__).with_name("converting").touch()
+        time.sleep(1000)
+ENDLESS = Endless()
 """
 
 
@@ -156,6 +162,22 @@ def test_files_of_other_weights_are_refused(
 ) -> None:
     assert run_argparse(bench_command, args=["--quick", "--model", str(NANO), option, str(value)]) == 2
     assert f"{option} {value}: {message}" in capsys.readouterr().err
+
+
+def test_a_signal_ends_a_contestant_that_converts(tmp_path: Path) -> None:
+    """As ``timeout`` and ``docker stop`` send it: to the command alone."""
+    (tmp_path / "rivals.py").write_text(RIVALS)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    code = "from fmnist_bench.cli import main; main()"
+    command = [sys.executable, "-c", code, "--quick", "--contestant", "a/endless=rivals:ENDLESS", "--only", "endless"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    ) as process:
+        while not (tmp_path / "converting").exists():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.terminate()
+        assert process.communicate(timeout=60)[1].endswith("interrupted\n") and process.returncode == 130
 
 
 def test_a_contestant_without_its_file_names_the_option(tmp_path: Path) -> None:
