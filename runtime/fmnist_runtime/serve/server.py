@@ -48,6 +48,7 @@ def run(service: Service, sock: socket.socket) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        workers=1,  # or uvicorn would read WEB_CONCURRENCY
         timeout_graceful_shutdown=settings.grace_seconds,
     )
     host, port = socket.getnameinfo(sock.getsockname(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)

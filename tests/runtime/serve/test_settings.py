@@ -56,3 +56,9 @@ def test_a_link_local_address_keeps_its_interface(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **options: [found])
     monkeypatch.setattr("socket.create_server", lambda given, **options: given)
     assert listen("fe80::1%eth0", 8000) == address
+
+
+def test_variables_of_the_server_library_change_nothing(serving) -> None:
+    code = "import os; os.environ |= {'WEB_CONCURRENCY': 'auto', 'FORWARDED_ALLOW_IPS': '*'}"
+    with serving("--workers", 1, code=code) as running, running.client() as client:
+        assert client.get("/healthz").status_code == 200
