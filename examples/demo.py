@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = "runs/demo"
+MARK = ".fmnist-demo"
+"""Empty file of a folder that this program made, and may remove."""
 COMMANDS = {
     "fmnist-train": "from fmnist_train.__main__ import main; main()",
     "fmnist-export": "from fmnist_export.__main__ import main; main()",
@@ -39,11 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     chosen = parser.parse_args().folder
-    if chosen is None:
-        shutil.rmtree(ROOT / FOLDER, ignore_errors=True)
-    elif os.path.lexists(chosen):
-        parser.error(f"{chosen} exists: name a new folder")
     folder = FOLDER if chosen is None else str(chosen.absolute())
+    if chosen is None and (ROOT / FOLDER / MARK).is_file():
+        shutil.rmtree(ROOT / FOLDER)
+    if os.path.lexists(ROOT / folder):
+        parser.error(f"{chosen or FOLDER} exists: name a new folder")
+    (ROOT / folder).mkdir(parents=True)
+    (ROOT / folder / MARK).touch()
     start = time.perf_counter()
     print("The demo trains a small network, exports it, verifies the files, and classifies photos: about a minute.")
     sample = ("--data", "sample")
@@ -61,4 +65,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -33,6 +33,27 @@ def test_the_demo_removes_no_folder_that_exists(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"mine"
 
 
+def test_the_demo_removes_only_an_earlier_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+    assert spec and spec.loader
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    monkeypatch.setattr(demo, "step", lambda *_: (tmp_path / "runs" / "demo" / "result").touch(exist_ok=False))
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    with pytest.raises(FileExistsError):  # in the second step: the first one has written its file
+        demo.main()
+    with pytest.raises(FileExistsError):
+        demo.main()
+    (tmp_path / "runs" / "demo" / demo.MARK).unlink()
+    with pytest.raises(SystemExit):
+        demo.main()
+    assert "runs/demo exists: name a new folder" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "demo" / "result").exists()
+
+
 def test_the_sheet_marks_what_the_file_name_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     studies = ROOT / "benchmarks" / "studies"
     monkeypatch.syspath_prepend(str(studies))
