@@ -411,6 +411,23 @@ def test_a_damaged_earlier_comparison_is_one_line(
     assert "comparison.json: not a comparison of this command; remove it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"accuracy": "x"}, {"accuracy": -5}, {"accuracy": 10**400}, {"interval": None}, {"interval": [0.5]}, {"runs": 5},
+        {"parameters": "x"}, {"float_bytes": float("inf")}, {"claim": 5}, {"name": None}, {"int8_accuracy": 95.3},
+    ],
+)  # fmt: skip
+def test_impossible_figures_of_an_earlier_comparison_are_one_line(
+    damage: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "comparison" / "comparison.json"
+    row, *_ = json.loads(shipped.read_text())
+    (tmp_path / "comparison.json").write_text(json.dumps([row | {"dataset": "sample"} | damage]))
+    assert run_typer(app, args=[*COMPARE, "--reuse-only", "--output", str(tmp_path)]) == 1
+    assert "comparison.json: not a comparison of this command; remove it" in capsys.readouterr().err
+
+
 def test_a_run_with_damaged_figures_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / RUNS[0].name
     run.mkdir()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import fmnist_runtime
-from fmnist_runtime.errors import CheckpointError, DataError
+from fmnist_runtime.errors import CheckpointError, ConfigError, DataError
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.checkpoint import save_checkpoint
@@ -120,9 +121,16 @@ def test_a_model_without_a_name_has_that_of_its_file(tmp_path, monkeypatch, desc
 
 @pytest.mark.skipif(not EMBEDDED.is_file(), reason="the package carries no embedded model yet")
 def test_embedded_model_is_evaluated(tmp_path):
-    result = evaluate_model(EMBEDDED, find_dataset("sample"), tmp_path)
+    sample = find_dataset("sample")
+    result = evaluate_model(EMBEDDED, sample, tmp_path)
     assert result["kind"] == "ONNX model, int8"
     assert result["test"]["accuracy"] > 0.9
+    before = (tmp_path / "report.html").read_bytes()
+    float32 = EMBEDDED.with_name("model.onnx")
+    for model, source in ((EMBEDDED, replace(sample, name="others")), (float32, sample)):
+        with pytest.raises(ConfigError, match=r"has the evaluation of .* \(ONNX model, int8\) on sample: name another"):
+            evaluate_model(model, source, tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == before
 
 
 # -- occlusion

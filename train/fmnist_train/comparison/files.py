@@ -13,14 +13,18 @@ import numpy as np
 from fmnist_runtime.errors import MALFORMED, ConfigError, FileError
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
+from fmnist_train.checkpoint import is_share
 from fmnist_train.evaluation.predictor import open_predictor
 from fmnist_train.files import read_object, refuse_replacing
 
 __all__ = ["covers", "earlier_rows", "keep_evidence", "measure_latency", "refuse_foreign_copy"]
 
-_FIELDS = {"accuracy", "accuracy_std", "interval", "parameters", "macs", "float_bytes", "int8_bytes", "int8_accuracy"}
-_FIELDS |= {"latency_us", "latency_measured", "training_seconds", "claim"}
-"""Figures of a row (see ``compare_recipes``)."""
+_AMOUNTS = ("parameters", "macs", "float_bytes", "int8_bytes", "latency_us", "training_seconds")
+_SHARES = ("accuracy_std", "int8_accuracy")
+_TEXTS = ("latency_measured", "claim")
+"""Figures of a row (see ``compare_recipes``), which may be None."""
+_LARGEST = 1e15
+"""Bound of an amount: JSON may hold integers larger than any float, and infinity."""
 _EVIDENCE = ("metrics.json", "history.csv")
 _MODEL = "model.int8.onnx"
 _ROUNDS, _CALLS = 40, 10
@@ -39,8 +43,8 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
         return {}
     try:
         rows = json.loads(path.read_text("utf-8"))
-        if any(not row.keys() >= _FIELDS for row in rows):
-            raise KeyError("a figure")
+        if not all(_is_row(row) for row in rows):
+            raise ValueError("not a row")
         others = [row["dataset"] for row in rows if row["dataset"] != dataset]
         found = {row["name"]: row for row in rows if row["runs"]}
     except (*MALFORMED, RecursionError) as error:
@@ -48,6 +52,20 @@ def earlier_rows(folder: Path, dataset: str) -> dict[str, dict[str, Any]]:
     if others:
         raise ConfigError(f"{path} holds a comparison on {others[0]}, not on {dataset}: give another --output")
     return found
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Returns whether a value has the figures of a row, with possible values."""
+    texts = [row["name"], row["dataset"], *row["runs"], *(row[key] for key in _TEXTS if row[key] is not None)]
+    shares = [row["accuracy"], *(row["interval"] or ()), *(row[key] for key in _SHARES if row[key] is not None)]
+    amounts = [row[key] for key in _AMOUNTS if row[key] is not None]
+    return (
+        isinstance(row["runs"], list)
+        and all(isinstance(text, str) for text in texts)
+        and all(is_share(share) for share in shares)
+        and all(isinstance(amount, int | float) and 0 <= amount < _LARGEST for amount in amounts)
+        and (len(row["interval"]) == 2 if row["accuracy_std"] is None else True)
+    )
 
 
 def refuse_foreign_copy(kept: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import classification_report
 
-from fmnist_runtime.console import counted
-from fmnist_runtime.errors import DataError
+from fmnist_runtime.console import counted, printable
+from fmnist_runtime.errors import ConfigError, DataError
 from fmnist_runtime.files import write_atomically
 from fmnist_train.data.seen import report_seen
 from fmnist_train.data.sources import DataSource, Split
@@ -25,7 +25,7 @@ from fmnist_train.evaluation.occlusion import occlusion_maps
 from fmnist_train.evaluation.plots import write_confusion_matrix, write_reliability_diagram
 from fmnist_train.evaluation.predictor import Predictor, open_predictor
 from fmnist_train.evaluation.report import Mistake, Report, write_report
-from fmnist_train.files import refuse_replacing
+from fmnist_train.files import read_object, refuse_replacing
 
 __all__ = ["evaluate_model"]
 
@@ -58,7 +58,8 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     Raises:
         ModelError, CheckpointError: The file cannot be read as a model.
         DataError: The classes of the model and of the data set differ.
-        ConfigError: The folder has files of these names that no evaluation wrote.
+        ConfigError: The folder has files of these names that no evaluation wrote, or the evaluation of another network,
+            precision or data set.
     """
     model = open_predictor(path)
     if model.labels != source.labels:
@@ -67,18 +68,14 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
             f"{list_classes(source.labels)}"
         )
     refuse_replacing(output, _FILES, mark="evaluation.json", keys=("sha256", "kind", "test"))
+    what = {"model": model.name, "kind": model.kind, "dataset": source.name}
+    _refuse_another_evaluation(output, what)
     test = source.load("test")
     report_seen(test, model.seen, source.origin)
     logits = model.logits(test.images)
     probabilities = softmax(logits, model.temperature)
     metrics = classification_metrics(logits, test.labels, model.labels, model.temperature)
-    result = {
-        "model": model.name,
-        "kind": model.kind,
-        "sha256": model.sha256,
-        "dataset": source.name,
-        "test": metrics,
-    }
+    result = {**what, "sha256": model.sha256, "test": metrics}
     write_atomically(output / "evaluation.json", json.dumps(result, indent=2) + "\n")
     text = _classification_report(test, logits, model.labels)
     write_atomically(output / "classification_report.txt", text)
@@ -95,6 +92,14 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     )
     write_report(report, output / "report.html")
     return result
+
+
+def _refuse_another_evaluation(output: Path, what: dict[str, str]) -> None:
+    """Checks that only an evaluation of the same network on the same data set is replaced, as after a further training."""
+    earlier = read_object(output / "evaluation.json")
+    if earlier and any(earlier.get(key) != value for key, value in what.items()):
+        model, kind, dataset = (printable(str(earlier.get(key))) for key in what)
+        raise ConfigError(f"{output} has the evaluation of {model} ({kind}) on {dataset}: name another --output")
 
 
 def _classification_report(test: Split, logits: np.ndarray, names: Sequence[str]) -> str:
