@@ -192,5 +192,15 @@ document.addEventListener("drop", (event) => {
 });
 preview.addEventListener("load", () => URL.revokeObjectURL(preview.src));
 
+/** Loads a newer version of the page, or offers it where this one is in use, or has been loaded again just now. */
+function replacePage() {
+  const [navigation] = performance.getEntriesByType("navigation");
+  const again = navigation instanceof PerformanceNavigationTiming && navigation.type === "reload";
+  if (pictureNumber || again) find("newer", HTMLElement).hidden = false;
+  else location.reload();
+}
+
 loading.catch(showFailure);
-navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it the page works, but not offline
+const workers = navigator.serviceWorker;
+if (workers?.controller) workers.addEventListener("controllerchange", replacePage);
+workers?.register("sw.js").catch(() => {}); // without it the page works, but not offline

@@ -9,9 +9,12 @@ const PREFIX = `${worker.registration.scope} `; // other pages of the same origi
 const CACHE = PREFIX + VERSION;
 
 worker.addEventListener("install", (event) => {
-  event.waitUntil(
-    caches.open(CACHE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })))),
-  );
+  const storeAll = async () => {
+    const cache = await caches.open(CACHE);
+    await cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })));
+    await worker.skipWaiting(); // or an open tab would keep the old model; see the end of app.js
+  };
+  event.waitUntil(storeAll());
 });
 
 worker.addEventListener("activate", (event) => {

@@ -29,6 +29,11 @@ export class View {
   /** @type {{ row: HTMLElement, bar: HTMLElement, share: HTMLElement }[]} */
   #bars = [];
 
+  constructor() {
+    find("loading", HTMLElement).hidden = true; // it stays where scripts cannot run
+    this.#hint.hidden = false;
+  }
+
   /**
    * Adds one bar for each class, in the model's order, so that they stay in place while the camera runs. Of more than
    * MOST_BARS classes, an answer leaves the most probable ones, sorted.
