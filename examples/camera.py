@@ -78,13 +78,19 @@ def picamera2_frames(interval: float) -> Iterator["np.ndarray"]:
     """Yields frames of a Raspberry Pi's camera module, uint8 RGB ``[H, W, 3]``, one each ``interval`` seconds.
 
     Raises:
-        ConfigError: picamera2 is missing.
+        ConfigError: picamera2 is missing or cannot be loaded, or there is no camera for it.
     """
     try:
         from picamera2 import Picamera2
     except ImportError as error:
         raise ConfigError("picamera2 is not installed: apt install python3-picamera2") from error
-    camera = Picamera2()
+    except ValueError as error:  # its parts are compiled for numpy 1, as on Raspberry Pi OS Bookworm
+        raise ConfigError(f"picamera2 cannot be loaded ({error}): pip install 'numpy<2'") from error
+    try:
+        camera = Picamera2()
+    except (IndexError, RuntimeError) as error:
+        cause = "no camera is found, or another program uses it"
+        raise ConfigError(f"picamera2: {cause} ({error}): rpicam-hello --list-cameras lists them") from error
     # picamera2 names formats by the order in a 24-bit word: BGR888 is R, G, B in memory.
     camera.configure(camera.create_preview_configuration({"size": (640, 480), "format": "BGR888"}))
     camera.start()

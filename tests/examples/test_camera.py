@@ -109,6 +109,26 @@ def test_the_camera_module_of_a_raspberry_pi(camera, monkeypatch, capsys: pytest
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def Picamera2(): raise IndexError('list index out of range')", "no camera is found, or another program uses"),
+        ("def Picamera2(): raise RuntimeError('Device or resource busy')", "(Device or resource busy): rpicam-hello"),
+        ("raise ValueError('numpy.dtype size changed')", "pip install 'numpy<2'"),
+    ],
+)
+def test_what_picamera2_raises_is_one_line(
+    camera, code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "picamera2.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "picamera2", raising=False)
+    assert camera.main(["picamera2"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    sys.modules.pop("picamera2", None)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [(["gone.mp4"], "gone.mp4: no such camera"), (["0", "--model", "nothing.onnx"], "nothing.onnx: no such model")],
 )

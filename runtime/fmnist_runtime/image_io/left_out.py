@@ -37,11 +37,11 @@ _CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
 _ARCHIVES = frozenset([".7z", ".livp", ".rar", ".tar", ".tgz", ".zip"])
 """Extensions of archives, which may hold photos, or a whole class of a data set; ``.livp`` holds a photo and its video."""
 _NO_PICTURES = frozenset([
-    ".aae", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h5", ".htm", ".html",
-    ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".lnk", ".log", ".m4a", ".m4v", ".mat", ".md",
-    ".mkv", ".mov", ".mp3", ".mp4", ".npy", ".npz", ".onnx", ".parquet", ".pkl", ".pt", ".pth", ".py", ".pyc",
-    ".safetensors", ".sh", ".sqlite", ".toml", ".tsv", ".txt", ".url", ".wav", ".xls", ".xlsx", ".xml", ".xmp", ".xz",
-    ".yaml", ".yml", ".zst",
+    ".aae", ".avi", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h264", ".h5",
+    ".htm", ".html", ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".lnk", ".log", ".m4a", ".m4v",
+    ".mat", ".md", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".npy", ".npz", ".onnx",
+    ".parquet", ".pkl", ".pt", ".pth", ".py", ".pyc", ".safetensors", ".sh", ".sqlite", ".toml", ".tsv", ".txt", ".url",
+    ".wav", ".webm", ".xls", ".xlsx", ".xml", ".xmp", ".xz", ".yaml", ".yml", ".zst",
 ])  # fmt: skip
 """Extensions of frequent files beside images. They are not opened: a data set may hold one for each image."""
 TIFF_STARTS = (b"II*\0", b"MM\0*")
