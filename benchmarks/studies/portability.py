@@ -3,7 +3,7 @@
     python benchmarks/studies/portability.py [--model FILE] [--images N] [--arm64 FOLDER]
 
 Classifies test images on the processors of ``processors.py``. A second file with ordinary 8-bit weights, made from the
-checkpoint, shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and the table in
+checkpoint beside it, shows where kernels saturate. Writes ``benchmarks/results/portability.json`` and the table in
 ``docs/verification.md``. The Arm row needs an unpacked arm64 userland, which ``arm64_root.sh`` creates where it is missing
 (in the cache, unless ``--arm64`` names another folder). Exit code 3: the logits of the file differ on some processor.
 """
@@ -26,7 +26,7 @@ from fmnist_runtime.files import write_atomically
 from fmnist_runtime.model_file.store import find_model
 from fmnist_train.data.sources import cache_folder, find_dataset
 
-MODEL, CHECKPOINT = ROOT / "artifacts/improved/model.int8.onnx", ROOT / "artifacts/improved"
+MODEL = ROOT / "artifacts/improved/model.int8.onnx"
 
 
 def rows(model: Path, images: np.ndarray, labels: np.ndarray, arm64: Path | None) -> list[dict[str, Any]]:
@@ -76,12 +76,6 @@ def ordinary(checkpoint: Path, calibration: np.ndarray) -> bytes:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(MODEL), help="int8 file, folder, or embedded model by name")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=CHECKPOINT,
-        help="checkpoint of the file with 8-bit weights",
-    )
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--arm64", type=Path, default=cache_folder().with_name("arm64"), help="unpacked arm64 userland")
     parser.add_argument("--json", action="store_true", help="print the document; write no file")
@@ -94,7 +88,7 @@ def main() -> int:
     arm64 = make_arm64(options.arm64)
     with tempfile.TemporaryDirectory() as folder:
         wide = Path(folder) / "ordinary.onnx"
-        wide.write_bytes(ordinary(options.checkpoint, sample.load("train").images))
+        wide.write_bytes(ordinary(model.parent, sample.load("train").images))
         found = [rows(path, test.images[:, None], test.labels, arm64) for path in (model, wide)]
     machine = describe_machine()
     document = {

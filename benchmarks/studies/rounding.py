@@ -1,6 +1,6 @@
 """Agreement of int8 with the float network, with rounding to the nearest and with the refined method.
 
-    python benchmarks/studies/rounding.py [CHECKPOINT] [--data sample] [--images 1024 2048 4096]
+    python benchmarks/studies/rounding.py [CHECKPOINT] [--images 1024 2048 4096]
 
 Counts the validation images and as many training images; the test set is not read. Writes
 ``benchmarks/results/rounding.json`` and the table in ``docs/quantization.md``.
@@ -41,11 +41,10 @@ def logits(model: ModelProto, images: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, nargs="?", default=ROOT / "artifacts/improved")
-    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--images", type=int, nargs="+", default=[1024, 2048, 4096])
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.checkpoint)
-    images = find_dataset(options.data).load("train")
+    images = find_dataset().load("train")
     train, validation = split_validation(images, checkpoint.info["recipe"]["validation"], SPLIT_SEED)
     seen = train.take(np.random.default_rng(1).permutation(len(train))[: len(validation)])
     model = to_onnx(checkpoint.model)

@@ -27,6 +27,7 @@ from fmnist_runtime import Classifier
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.machine import describe_machine
 from fmnist_runtime.model_file.metadata import CHECKSUM_KEY, PREFIX
+from fmnist_runtime.options import whole_number
 from fmnist_train.data.sources import find_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +84,7 @@ def measure(paths: list[Path], rounds: int) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "artifacts/improved")
-    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--rounds", type=whole_number(1), default=50)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(files(options.folder, Path(folder)), options.rounds)

@@ -85,6 +85,20 @@ def test_cmake_project(compiler: str, tmp_path: Path, generated: Generated, need
     assert "100% tests passed" in run(need("ctest"), "--test-dir", tmp_path)
 
 
+def test_two_models_in_one_cmake_project(tmp_path: Path, generated: Generated, need: Callable[[str], str]) -> None:
+    """Each folder is a library alone there: two targets of one name would be an error."""
+    folders = [generated(name)[0] for name in ("nano", "micro")]
+    parts = "\n".join(f'add_subdirectory("{folder}" {number})' for number, folder in enumerate(folders))
+    test = folders[0] / "extras" / "selftest.c"
+    (tmp_path / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.10)\nproject(app C)\n{parts}\n"
+        f'add_executable(selftest "{test}")\ntarget_link_libraries(selftest fmnist_nano fmnist_micro)\n'
+    )
+    run(need("cmake"), "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_C_COMPILER={need('gcc')}")
+    run(need("cmake"), "--build", tmp_path / "build")
+    assert "PASS" in run(tmp_path / "build" / "selftest")
+
+
 def test_component_of_esp_idf(tmp_path: Path, generated: Generated, need: Callable[[str], str]) -> None:
     """ESP-IDF itself is not installed: its one function is replaced."""
     folder, _ = generated("nano")
