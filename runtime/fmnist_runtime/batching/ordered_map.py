@@ -4,13 +4,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from queue import SimpleQueue
-from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from threading import Thread, current_thread
+from typing import Any, TypeVar
 
 from fmnist_runtime.cpus import start_threads
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 __all__ = ["map_ordered"]
 
@@ -42,12 +39,12 @@ def map_ordered(
 
     Raises:
         Exception: The first exception of a call, in the items' order.
-        MemoryError: All threads ended before a result was computed.
+        MemoryError: A thread ended in a call, or all of them before it.
     """
-    jobs: SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None] = SimpleQueue()
+    jobs: SimpleQueue[_Job | None] = SimpleQueue()
     started = start_threads(lambda: _work(function, jobs), threads) if threads > 1 else []
     items, taken = iter(items), 0
-    waiting: deque[Future[list[_Result]]] = deque()
+    waiting: deque[_Job] = deque()
     complete = False
     try:
         while not started and (batch := list(islice(items, chunk))):
@@ -61,8 +58,8 @@ def map_ordered(
             yield from _wait(waiting.popleft(), started)
         complete = True
     finally:
-        for future in waiting:
-            future.cancel()
+        for job in waiting:
+            job.future.cancel()
         for _ in started:
             jobs.put(None)
         if not complete:
@@ -71,42 +68,49 @@ def map_ordered(
             thread.join()
 
 
-def _submit(
-    jobs: "SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None]", items: list[_Item]
-) -> "Future[list[_Result]]":
-    from concurrent.futures import Future
+class _Job:
+    """A call that a thread makes."""
 
-    future: Future[list[_Result]] = Future()
-    jobs.put((future, items))
-    return future
+    def __init__(self, items: list[Any]) -> None:
+        from concurrent.futures import Future
+
+        self.items = items
+        self.future: Future[list[Any]] = Future()
+        self.thread: Thread | None = None
+        """The thread that has taken the job."""
 
 
-def _wait(future: "Future[list[_Result]]", threads: list[Thread]) -> list[_Result]:
+def _submit(jobs: "SimpleQueue[_Job | None]", items: list[_Item]) -> _Job:
+    job = _Job(items)
+    jobs.put(job)
+    return job
+
+
+def _wait(job: _Job, threads: list[Thread]) -> list[Any]:
     """Returns the result of a job.
 
     Raises:
-        MemoryError: All threads ended before the job. A thread that gets no memory ends before its first statement.
+        MemoryError: No thread can end the job. A thread that gets no memory ends before its first statement, or while it
+            reports an error.
         Exception: The exception of the job.
     """
     while True:
         try:
-            return future.result(_CHECK_SECONDS)
+            return job.future.result(_CHECK_SECONDS)
         except TimeoutError:
-            if future.done():  # it may have ended since the wait did, so the exception need not be its own
-                return future.result()
-            if not any(thread.is_alive() for thread in threads):
+            lost = not any(thread.is_alive() for thread in ([job.thread] if job.thread else threads))
+            if job.future.done():  # it may have ended since the wait did, so the exception need not be its own
+                return job.future.result()
+            if lost:
                 raise MemoryError from None
 
 
-def _work(
-    function: Callable[[list[_Item]], list[_Result]],
-    jobs: "SimpleQueue[tuple[Future[list[_Result]], list[_Item]] | None]",
-) -> None:
+def _work(function: Callable[[list[_Item]], list[_Result]], jobs: "SimpleQueue[_Job | None]") -> None:
     while job := jobs.get():
-        future, items = job
-        if not future.set_running_or_notify_cancel():
+        job.thread = current_thread()
+        if not job.future.set_running_or_notify_cancel():
             continue
         try:
-            future.set_result(function(items))
+            job.future.set_result(function(job.items))
         except BaseException as error:  # re-raised by ``result`` in the calling thread
-            future.set_exception(error)
+            job.future.set_exception(error)

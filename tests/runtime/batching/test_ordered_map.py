@@ -19,6 +19,19 @@ def test_no_thread_at_all_still_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_in_a_call_is_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory, it cannot report its error; other threads wait for calls, so not all have ended."""
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("concurrent.futures.Future.set_exception", refuse)
+    monkeypatch.setattr(ordered_map, "_CHECK_SECONDS", 0.01)
+    with pytest.raises(MemoryError):
+        list(map_ordered(lambda some: 1 / 0, range(1), threads=4, chunk=3))
+
+
 def test_threads_that_end_without_a_result_are_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without memory, a thread ends before its first statement."""
     monkeypatch.setattr(ordered_map, "_work", lambda function, jobs: None)
@@ -63,6 +76,9 @@ class EndsAfterTheWait(Future[list[int]]):
 
 
 def test_a_job_that_ends_after_the_wait_has_its_own_end() -> None:
-    assert ordered_map._wait(EndsAfterTheWait(None), []) == [7]
+    job = ordered_map._Job([])
+    job.future = EndsAfterTheWait(None)
+    assert ordered_map._wait(job, []) == [7]
+    job.future = EndsAfterTheWait(ValueError("its own"))
     with pytest.raises(ValueError, match="its own"):
-        ordered_map._wait(EndsAfterTheWait(ValueError("its own")), [])
+        ordered_map._wait(job, [])
