@@ -94,7 +94,7 @@ def _content_sha256(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> s
     digest = hashlib.sha256(json.dumps(info).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
