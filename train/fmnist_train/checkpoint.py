@@ -136,7 +136,7 @@ def _unpack(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]
     sha256 = info.pop(_SHA256, None)  # files from elsewhere have none
     if sha256 is not None and sha256 != _content_sha256(tensors, info):
         raise CheckpointError(
-            f"{path}: damaged since it was written (its SHA-256 differs); put a whole copy in its place"
+            f"{path}: changed since it was written (its content_sha256 differs); put a whole copy in its place"
         )
     if info.get("format", 0) > FORMAT:
         raise CheckpointError(f"{path}: written by a newer fmnist-edge (format {info['format']}); upgrade this one")
