@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from fmnist_runtime import Classifier, ConfigError
+from fmnist_runtime import Classifier, ConfigError, FmnistError
 from fmnist_runtime.console import run_argparse
 from fmnist_runtime.options import number_between, whole_number
 
@@ -46,30 +46,33 @@ def build_parser() -> argparse.ArgumentParser:
 def opencv_frames(source: str, interval: float) -> Iterator["np.ndarray"]:
     """Yields frames by OpenCV, uint8 RGB ``[H, W, 3]``, at most one each ``interval`` seconds.
 
-    Of a video file it takes frames by their time in the film. Of a camera it takes the newest frame: the driver buffers
-    some, so all are read and only those that are due are decoded.
+    Of a video file it takes frames by their time in the film. Of a camera or a URL it takes the newest frame: the driver
+    buffers some, so all are read and only those that are due are decoded.
 
     Raises:
         ConfigError: OpenCV is missing, or the source cannot be opened.
+        FmnistError: A camera or URL gives no more frames.
     """
     try:
         import cv2
     except ImportError as error:
         raise ConfigError("OpenCV is not installed: pip install opencv-python-headless") from error
-    is_camera = source.isdecimal()
-    capture = cv2.VideoCapture(int(source) if is_camera else source)
+    is_live = source.isdecimal() or "://" in source
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
     try:
         if not capture.isOpened():
             raise ConfigError(f"{source}: no such camera or video file")
         due = 0.0
         while capture.grab():
-            now = time.monotonic() if is_camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            now = time.monotonic() if is_live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if now < due:
                 continue
             due = now + interval
             complete, frame = capture.retrieve()
             if complete:
                 yield frame[..., ::-1].copy()  # OpenCV's order is BGR
+        if is_live:
+            raise FmnistError(f"{source}: gives no more frames")
     finally:
         capture.release()
 

@@ -10,7 +10,7 @@ from typing import Any
 from fmnist_export.artifacts import has_export
 from fmnist_export.model_card import CARD_START, model_card
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, reason_of
-from fmnist_train.checkpoint import is_share, read_description, read_metrics
+from fmnist_train.checkpoint import is_share, read_data_sha256, read_description, read_metrics
 from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.run import RUN_FILES
@@ -129,12 +129,15 @@ def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed; without damaged ones."""
-    rows = {}
+    rows, images = {}, read_data_sha256(run)
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         try:
             other = read_metrics(path.parent)
             other["teachers"] = read_description(path.parent).get("teachers", [])
+            other_images = read_data_sha256(path.parent)
         except CheckpointError:
+            continue
+        if images is not None and other_images not in (None, images):
             continue
         if other.get("interrupted") or "averaged" in other or not _differ_in_seeds(other, metrics):
             continue

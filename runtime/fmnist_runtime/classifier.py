@@ -167,7 +167,8 @@ class Classifier:
 
         Args:
             pictures: See ``Picture``. A folder stands for all images below it; hidden names are left out, and their
-                number is logged as a warning. At most two chunks of 8 images for each thread are read ahead.
+                number is logged as a warning. At most two chunks of 8 images for each thread are read ahead, so an array or
+                image must stay unchanged until its answer: an iterator that fills one array again gives copies.
             top_k: See ``__call__``.
             reject: See ``__call__``.
             threads: Images decoded and classified at the same time; None: one for each CPU of this process.

@@ -82,6 +82,17 @@ def test_it_stops_after_a_number_of_answers(camera, opencv, capsys: pytest.Captu
     assert len(capsys.readouterr().out.splitlines()) == 1 and Capture.released
 
 
+@pytest.mark.parametrize("source", ["0", "http://camera/stream"])
+def test_a_live_source_goes_by_the_clock_and_its_end_is_an_error(
+    camera, opencv, source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr(camera.time, "monotonic", lambda: next(ticks) / 10)  # ten frames a second
+    assert camera.main([source, "--all"]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 8 and shown.err == f"error: {source}: gives no more frames\n"
+
+
 def test_the_camera_module_of_a_raspberry_pi(camera, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[object] = []
 

@@ -247,6 +247,10 @@ def test_seeds_of_runs_and_of_earlier_evidence_are_known_by_the_same_teachers(tm
     write_run(tmp_path / "others", {"teachers": ["ab" * 32]}, seed=3)
     write_run(tmp_path / "other-data", {}, seed=4, dataset="dogs")
     write_run(tmp_path / "other-test-images", {}, seed=5, test_sha256="cd" * 32)
+    write_run(tmp_path / "other-images", {}, seed=6)
+    for name in ("seed0", "seed1", "other-images"):
+        data = ("ef" if name == "other-images" else "ab") * 32
+        write_tensors(tmp_path / name / "last.safetensors", {}, {"data_sha256": data})
     evidence, row = tmp_path / "export" / "metrics.json", {"seed": 2, "epoch": 1, "validation": 0.9, "test": 0.9}
     evidence.parent.mkdir()
     earlier = json.loads((shipped / "metrics.json").read_text()) | {"seeds": [row]}

@@ -71,11 +71,15 @@ def normalization(model: ModelProto) -> tuple[str, float, float]:
 
 
 def read_pixels(model: ModelProto, normalized: str) -> None:
-    """Replaces the float normalization and the QuantizeLinear after it, in place, so that pixels are the quantized input."""
+    """Replaces the float normalization and the QuantizeLinear after it, in place, so that pixels are the quantized input.
+
+    Changes nothing where the first layer stays in float.
+    """
     index = GraphIndex(model)
-    (quantizer,) = [
-        n for n in index.consumers[normalized] if n.op_type == "QuantizeLinear" and n.input[0] == normalized
-    ]
+    quantizers = [n for n in index.consumers[normalized] if n.op_type == "QuantizeLinear" and n.input[0] == normalized]
+    if not quantizers:
+        return
+    (quantizer,) = quantizers
     producer, pixels = index.producers[normalized], "image"
     if producer.op_type == "Reshape":  # it works on bytes as well
         producer.input[0], pixels = "image", normalized

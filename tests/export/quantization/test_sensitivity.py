@@ -29,6 +29,17 @@ def test_the_noisiest_layer_is_named_and_a_layer_can_stay_in_float(
     assert logit_error(model, spared, images) < logit_error(model, quantized, images)
 
 
+def test_the_first_layer_can_stay_in_float(
+    small_network: Callable[..., nn.Sequential], logit_error: Callable[..., float], images: np.ndarray
+) -> None:
+    model = to_onnx(small_network())
+    for refine in (False, True):
+        spared = quantize(model, images, QuantizationSettings(refine=refine, float_layers=("relu",)))
+        assert sum(i.name.endswith("weight_quantized") for i in spared.graph.initializer) == 2
+        quantized = quantize(model, images, QuantizationSettings(refine=refine))
+        assert logit_error(model, spared, images) < logit_error(model, quantized, images)
+
+
 def test_the_noisy_layer_is_named_and_not_those_after_it(hostile: Callable[..., Path]) -> None:
     images = find_dataset("sample").load("train").images[:128]
     model = to_onnx(load_checkpoint(hostile([1], dead=True)).model)
