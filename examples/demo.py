@@ -42,12 +42,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     chosen = parser.parse_args().folder
     folder = FOLDER if chosen is None else str(chosen.absolute())
-    if chosen is None and (ROOT / FOLDER / MARK).is_file():
+    if chosen is None and (ROOT / FOLDER / MARK).is_file() and not (ROOT / FOLDER).is_symlink():
         shutil.rmtree(ROOT / FOLDER)
     if os.path.lexists(ROOT / folder):
         parser.error(f"{chosen or FOLDER} exists: name a new folder")
-    (ROOT / folder).mkdir(parents=True)
-    (ROOT / folder / MARK).touch()
+    try:
+        (ROOT / folder).mkdir(parents=True)
+        (ROOT / folder / MARK).touch()
+    except OSError as error:
+        parser.error(f"{chosen or FOLDER} cannot be made: {error.strerror}")
     start = time.perf_counter()
     print("The demo trains a small network, exports it, verifies the files, and classifies photos: about a minute.")
     sample = ("--data", "sample")

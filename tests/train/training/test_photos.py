@@ -164,6 +164,20 @@ def test_a_table_without_line_ends_is_refused(tmp_path: Path) -> None:
         read_photos(folder, DATASET_LABELS)
 
 
+def test_a_validation_photo_that_is_in_training_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_folder(tmp_path)
+    train, validation = split_by_sender(read_photos(folder, DATASET_LABELS))
+    assert caplog.text == ""
+    validation[0].path.write_bytes(train[0].path.read_bytes())
+    split_by_sender(read_photos(folder, DATASET_LABELS))
+    assert f"{validation[0].path}: this is also under another name and sender in training" in caplog.text
+
+
+def test_a_blank_after_a_sender_makes_no_other_person(tmp_path: Path) -> None:
+    photos = read_photos(write_folder(tmp_path, changed(0, 3, f"{ROWS[0][3]} ")), DATASET_LABELS)
+    assert photos[0].sender == ROWS[0][3]
+
+
 def test_senders_are_divided_by_hash(tmp_path: Path) -> None:
     rows = [[*row[:3], sender, ""] for row, sender in zip(ROWS, ("8", "16", "22", "45"), strict=True)]
     photos = read_photos(write_folder(tmp_path, rows), DATASET_LABELS)

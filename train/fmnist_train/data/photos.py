@@ -13,6 +13,7 @@ Class names are slugs of the data set's labels: ``T-shirt/top`` is ``tshirt-top`
 
 import csv
 import hashlib
+import logging
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -20,13 +21,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmnist_runtime.console import counted, printable
 from fmnist_runtime.errors import ConfigError, DataError, ImageError, reason_of
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_train.data.csv import NOT_UTF8, describe_separator
+from fmnist_train.data.folder_checks import hash_files, of_equal_size
 from fmnist_train.files import bounded_lines
 
 __all__ = ["LONGEST_LINE", "NONE", "PHOTOS_ORIGIN", "TABLE", "Photo", "read_photos", "slug", "split_by_sender"]
+
+_logger = logging.getLogger(__name__)
 
 TABLE = "train.csv"
 """Name of the table in the folder."""
@@ -138,7 +143,21 @@ def split_by_sender(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
             "the photos of too few senders leave nothing to train on or to validate with: add senders, or fill in a "
             "column 'part' with train and validation"
         )
+    _report_copies(*parts)
     return parts[0], parts[1]
+
+
+def _report_copies(train: Sequence[Photo], validation: Sequence[Photo]) -> None:
+    """Warns about validation photos whose file is also a training photo."""
+    held_out = {photo.path for photo in validation}
+    digests = hash_files(of_equal_size(photo.path for photo in (*train, *validation)))
+    learned = {digest for path, digest in digests.items() if path not in held_out}
+    if copies := [path for path, digest in digests.items() if path in held_out and digest in learned]:
+        _logger.warning(
+            "%s: %s also under another name and sender in training; the accuracy on photos is too high",
+            printable(str(copies[0])),
+            f"this and {counted(len(copies) - 1, 'more validation photo')} are" if len(copies) > 1 else "this is",
+        )
 
 
 def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: str) -> Photo:
@@ -156,11 +175,10 @@ def _photo(folder: Path, row: dict[str, str], classes: dict[str, int], place: st
         raise DataError(f"{place}: the file's name holds a NUL byte; the table is damaged")
     if not row["file"]:
         raise DataError(f"{place}: no file; give the path of the photo")
-    if not row["sender"]:
+    sender = row["sender"].strip()  # spreadsheets keep blanks that nobody sees
+    if not sender:
         raise DataError(f"{place}: no sender; give each person a name or number")
-    return Photo(
-        _find(folder / row["file"]), tuple(sorted({classes[n] for n in names if n != NONE})), row["sender"], part
-    )
+    return Photo(_find(folder / row["file"]), tuple(sorted({classes[n] for n in names if n != NONE})), sender, part)
 
 
 def _find(path: Path) -> Path:
