@@ -11,6 +11,7 @@ from fmnist_export.artifacts import has_export
 from fmnist_export.model_card import CARD_START, model_card
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, reason_of
 from fmnist_train.checkpoint import is_share, read_data_sha256, read_description, read_metrics
+from fmnist_train.data.clothing_dataset import PHOTOS_SHA256
 from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.run import RUN_FILES
@@ -106,9 +107,10 @@ def _extend_metrics(run: Path, earlier: dict[str, Any], report: dict[str, Any]) 
 
 
 def _make_card(run: Path, metrics: dict[str, Any], report: dict[str, Any]) -> str:
-    photos = stored_photos(read_description(run), run / "best.safetensors")
+    info = read_description(run)
+    photos, public = stored_photos(info, run / "best.safetensors"), info.get("photos_sha256") == PHOTOS_SHA256
     try:
-        return model_card(metrics, report, photos=photos)
+        return model_card(metrics, report, photos=photos, public_photos=public)
     except MALFORMED as error:
         advice = "the command of the run, with --resume, writes it anew"
         raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error

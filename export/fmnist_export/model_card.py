@@ -38,12 +38,19 @@ _LABEL_LIMITS = """\
 _PHOTOS = """\
 Photos of people's own garments for fine-tuning: "Clothing dataset" (A. Grigorev and contributors,
 github.com/alexeygrigorev/clothing-dataset; CC0). No photo is part of this folder."""
+_OWN_PHOTOS = (
+    "Photos of a folder for fine-tuning. Their owner decides on their license. No photo is part of this folder."
+)
 _LICENSE = "MIT for the weights. Fashion-MNIST is MIT (Zalando SE)."
 _OWN_LICENSE = "The owner of the images decides on the license of the weights."
 
 
 def model_card(
-    metrics: dict[str, Any], report: dict[str, Any], *, photos: tuple[np.ndarray, np.ndarray] | None = None
+    metrics: dict[str, Any],
+    report: dict[str, Any],
+    *,
+    photos: tuple[np.ndarray, np.ndarray] | None = None,
+    public_photos: bool = False,
 ) -> str:
     """Returns a model card in Markdown (Mitchell et al. 2019, arXiv:1810.03993).
 
@@ -52,28 +59,31 @@ def model_card(
         report: Content of the export's ``parity.json``.
         photos: Logits ``[N, classes]`` and accepted answers, bool ``[N, classes]``, of the validation photos of a network
             that was fine-tuned with photos.
+        public_photos: Whether all photos are those of the "Clothing dataset".
     """
     tuned = photos is not None
+    photo_license = "The photos are CC0." if public_photos else "The owner of the photos decides on their license."
     published = _is_published(metrics)
     phases = _phases(metrics["recipe"])
     sections = {
         "Intended use": _INTENDED.format("garment, shoe or bag" if published else "object"),
         "Out of scope": _OUT_OF_SCOPE.format("garments" if published else "objects"),
-        "Data": _data(metrics) + ("\n\n" + _PHOTOS if tuned else ""),
+        "Data": _data(metrics) + (f"\n\n{_PHOTOS if public_photos else _OWN_PHOTOS}" if tuned else ""),
         "Training": _training(metrics, photos=tuned),
         "Evaluation": _evaluation(metrics, report),
         "Evaluation by class": _classes(metrics["test"]),
         **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
-        "Limits": _limits(metrics, photos=tuned),
+        "Limits": _limits(metrics, photos=tuned, bags=not public_photos),
         "How to make it again": _reproduction(
             phases,
             [row["seed"] for row in metrics.get("averaged", [metrics])],
             recipe="" if _is_named(metrics["recipe"]) else "best.json",
             dataset=metrics.get("dataset", "fashion-mnist"),
+            inputs=_unnamed_inputs(metrics),
             photos=tuned,
         ),
         "How to cite": f"Cite this project with its CITATION.cff{', and Fashion-MNIST' if published else ''}.",
-        "License": (_LICENSE if published else _OWN_LICENSE) + (" The photos are CC0." if tuned else ""),
+        "License": (_LICENSE if published else _OWN_LICENSE) + (f" {photo_license}" if tuned else ""),
     }
     size = report["model"]
     summary = (
@@ -130,10 +140,7 @@ def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
     """Returns which networks' outputs are targets, with their weight in the loss; "" without teachers."""
     if not teachers:
         return ""
-    names, photo_names = (
-        [name for name in recipe.get(key, "").split(",") if name] for key in ("teacher", "photo_teacher")
-    )
-    photo_names = photo_names if recipe.get("photo_distillation") else []
+    names, photo_names = _teacher_names(recipe)
     named = [f"{_recipe_name(name)} " for name in (*names, *photo_names)]
     if len(named) != len(teachers):  # the run was given other teachers than its recipe names
         return f"The loss includes the outputs of other networks (SHA-256 {', '.join(sha[:12] for sha in teachers)})."
@@ -149,6 +156,14 @@ def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:
         share, outputs = recipe["photo_distillation"], ", ".join(networks[len(names) :])
         text += f" {share:.0%} of the targets of photos are the outputs of {outputs}."
     return text
+
+
+def _teacher_names(recipe: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Returns the names of a recipe's teachers, and of those for photos."""
+    names, photo_names = (
+        [name for name in recipe.get(key, "").split(",") if name] for key in ("teacher", "photo_teacher")
+    )
+    return names, photo_names if recipe.get("photo_distillation") else []
 
 
 def _fine_tuning(metrics: dict[str, Any]) -> str:
@@ -234,7 +249,7 @@ def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> s
     return "\n".join(lines)
 
 
-def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
+def _limits(metrics: dict[str, Any], *, photos: bool, bags: bool) -> str:
     confused = ", ".join(
         f"{_escape(row['label'])} classified as {_escape(row['predicted'])} ({row['count']})"
         for row in metrics["test"]["most_confused"][:5]
@@ -247,7 +262,8 @@ def _limits(metrics: dict[str, Any], *, photos: bool) -> str:
     elif not photos:
         lines.append("- No photo was used in training. Accuracy on photos is lower than on the test images.")
     else:
-        lines.append("- Accuracy on photos is lower than on the test images. Bags are absent from the training photos.")
+        absent = "" if bags else " Bags are absent from the training photos."
+        lines.append(f"- Accuracy on photos is lower than on the test images.{absent}")
     return "\n".join(lines)
 
 
@@ -268,10 +284,23 @@ def _is_named(recipe: dict[str, Any]) -> bool:
     )
 
 
-def _reproduction(phases: list[str], seeds: Sequence[int], *, recipe: str, dataset: str, photos: bool) -> str:
+def _unnamed_inputs(metrics: dict[str, Any]) -> str:
+    """Returns the options for first weights and teachers that a run was given and that its recipe does not name."""
+    recipe, given = metrics["recipe"], ""
+    if "start" in metrics and not recipe.get("start"):
+        given += " --start FIRST_WEIGHTS"
+    if metrics["teachers"] and sum(map(len, _teacher_names(recipe))) != len(metrics["teachers"]):
+        given += " --teacher TEACHERS"
+    return given
+
+
+def _reproduction(
+    phases: list[str], seeds: Sequence[int], *, recipe: str, dataset: str, inputs: str, photos: bool
+) -> str:
     """Returns the commands that train and export the network again; an average has several seeds of the last phase.
 
     A folder of own images is DATA in them, and ``recipe`` the file of the last phase's recipe; empty: it has its named values.
+    ``inputs`` are further options of the last phase.
     """
     name = dataset if dataset in PUBLISHED else "DATA"
     data, suffix = ("", "") if name == "fashion-mnist" else (f" --data {name}", f"-{name}")
@@ -279,7 +308,7 @@ def _reproduction(phases: list[str], seeds: Sequence[int], *, recipe: str, datas
     commands = [f"fmnist-train --recipe {recipe} --seed {seeds[0]}{data}" for recipe in phases[:-1]]
     runs = [f"runs/{phases[-1]}{suffix}-seed{seed}" for seed in seeds]
     start = f" --start runs/{phases[0]}{suffix}-seed{seeds[0]}" if len(phases) > 1 and seeds[0] else ""
-    commands += [f"fmnist-train --recipe {recipe or phases[-1]} --seed {seed}{start}{given}" for seed in seeds]
+    commands += [f"fmnist-train --recipe {recipe or phases[-1]} --seed {seed}{start}{inputs}{given}" for seed in seeds]
     result = runs[0]
     if len(runs) > 1:
         result = f"runs/{phases[-1]}{suffix}-average"

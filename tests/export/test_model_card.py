@@ -125,6 +125,19 @@ def test_card_names_teachers_first_weights_and_what_was_chosen_on_what() -> None
     assert "outputs" not in model_card({**metrics, "teachers": []}, report).split("## Training")[1].split("\n## ")[0]
 
 
+def test_the_card_of_own_photos_for_fine_tuning_claims_neither_source_nor_license() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "nano"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    photos = np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)
+    own = model_card(metrics, report, photos=photos)
+    assert not re.search("Clothing dataset|CC0|Bags", own) and own.count("owner") == 2 and "--start" not in own
+    public = model_card(metrics, report, photos=photos, public_photos=True)
+    assert all(words in public for words in ("Clothing dataset", "The photos are CC0.", "Bags are absent"))
+    given = {"recipe": {**metrics["recipe"], "start": ""}, "teachers": ["ab" * 32]}
+    commands = model_card(metrics | given, report, photos=photos).split("```sh\n")[1].splitlines()
+    assert " --start FIRST_WEIGHTS --teacher TEACHERS --photos FOLDER" in commands[0]
+
+
 def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
@@ -150,6 +163,7 @@ def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
 def test_the_card_of_own_photos_with_changed_options_is_true_of_them() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "nano"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    del metrics["start"]
     recipe = get_recipe("custom", epochs=10).to_dict()
     card = model_card(metrics | {"dataset": "/a/shop", "teachers": [], "recipe": recipe}, report)
     assert "fmnist-train --recipe best.json --seed 0 --data DATA\n" in card
