@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fmnist_train.training.validation import stored_photos
 __all__ = ["collect_evidence", "has_card", "refuse_foreign_evidence", "refuse_stale_evidence"]
 
 _CARD = "README.md"
+_ADVICE = "the command of the run, with --resume, writes it anew"
 
 
 def refuse_foreign_evidence(run: Path, folder: Path) -> None:
@@ -82,20 +84,21 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[d
     copied = _copied_files(run)
     contents = {} if run.resolve() == folder.resolve() else {path.name: path.read_bytes() for path in copied}
     if (run / "metrics.json").is_file():
-        metrics = _extend_metrics(run, earlier, report)
+        metrics, info = read_metrics(run), read_description(run)
+        _extend_metrics(metrics, info, run, earlier, report)
         contents["metrics.json"] = f"{json.dumps(metrics, indent=2)}\n".encode()
-        contents[_CARD] = _make_card(run, metrics, report).encode()
+        contents[_CARD] = _make_card(metrics, info, run, report).encode()
     others = "exported" in earlier and earlier.get("checkpoint_sha256") != report["checkpoint_sha256"]
     kept = {*contents, *(path.name for path in copied)}
     return contents, {*RUN_FILES, _CARD} - kept if others else set()
 
 
-def _extend_metrics(run: Path, earlier: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """Returns a run's metrics with the further keys of ``collect_evidence``; ``earlier`` are those that they replace."""
-    metrics, info = read_metrics(run), read_description(run)
+def _extend_metrics(
+    metrics: dict[str, Any], info: Mapping[str, Any], run: Path, earlier: dict[str, Any], report: dict[str, Any]
+) -> None:
+    """Adds the further keys of ``collect_evidence`` to a run's metrics; ``earlier`` are those that they replace."""
     if metrics["checkpoint_sha256"] != report["checkpoint_sha256"]:  # a resumed run that was killed
-        advice = "the command of the run, with --resume, writes it anew"
-        raise CheckpointError(f"{run / 'metrics.json'} has the figures of other weights than the checkpoint: {advice}")
+        raise CheckpointError(f"{run / 'metrics.json'} has the figures of other weights than the checkpoint: {_ADVICE}")
     metrics["exported"] = {
         name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
@@ -103,17 +106,14 @@ def _extend_metrics(run: Path, earlier: dict[str, Any], report: dict[str, Any]) 
     if "start" in info:
         metrics["start"] = info["start"]
     metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, earlier)
-    return metrics
 
 
-def _make_card(run: Path, metrics: dict[str, Any], report: dict[str, Any]) -> str:
-    info = read_description(run)
+def _make_card(metrics: dict[str, Any], info: Mapping[str, Any], run: Path, report: dict[str, Any]) -> str:
     photos, public = stored_photos(info, run / "best.safetensors"), info.get("photos_sha256") == PHOTOS_SHA256
     try:
         return model_card(metrics, report, photos=photos, public_photos=public)
     except MALFORMED as error:
-        advice = "the command of the run, with --resume, writes it anew"
-        raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {advice}") from error
+        raise CheckpointError(f"{run / 'metrics.json'} is damaged ({reason_of(error)}): {_ADVICE}") from error
 
 
 def _copied_files(run: Path) -> list[Path]:
@@ -131,17 +131,16 @@ def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> 
 
 def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     """Returns rows of the finished runs of this recipe in the parent folder of ``run``, by seed; without damaged ones."""
-    rows, images = {}, read_data_sha256(run)
+    rows = {}
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         try:
             other = read_metrics(path.parent)
             other["teachers"] = read_description(path.parent).get("teachers", [])
-            other_images = read_data_sha256(path.parent)
+            if other.get("interrupted") or "averaged" in other or not _differ_in_seeds(other, metrics):
+                continue
+            if not _agree(read_data_sha256(folder) for folder in (run, path.parent)):  # last: it reads both states
+                continue
         except CheckpointError:
-            continue
-        if images is not None and other_images not in (None, images):
-            continue
-        if other.get("interrupted") or "averaged" in other or not _differ_in_seeds(other, metrics):
             continue
         parity = read_object(path.parent / "export" / "parity.json")
         current = parity.get("checkpoint_sha256", "") == other.get("checkpoint_sha256")
@@ -157,11 +156,17 @@ def _differ_in_seeds(one: dict[str, Any], other: dict[str, Any]) -> bool:
         one: Content of ``metrics.json``, with ``teachers`` as ``collect_evidence`` writes it.
         other: The same.
     """
-    test_images = {metrics.get("test_sha256") for metrics in (one, other)} - {None}  # earlier versions did not store it
     try:
-        return len(test_images) < 2 and _conditions(one) == _conditions(other)
+        same_images = _agree(metrics.get("test_sha256") for metrics in (one, other))
+        return same_images and _conditions(one) == _conditions(other)
     except MALFORMED:
         return False
+
+
+def _agree(hashes: Iterable[str | None]) -> bool:
+    """Returns whether all hashes that are known are equal; earlier versions did not store them."""
+    known = [digits for digits in hashes if digits is not None]
+    return all(digits == known[0] for digits in known)
 
 
 def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str], str, list[str]]:

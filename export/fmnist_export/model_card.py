@@ -73,7 +73,7 @@ def model_card(
         "Evaluation": _evaluation(metrics, report),
         "Evaluation by class": _classes(metrics["test"]),
         **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
-        "Limits": _limits(metrics, photos=tuned, bags=not public_photos),
+        "Limits": _limits(metrics, photos=tuned, public_photos=public_photos),
         "How to make it again": _reproduction(
             phases,
             [row["seed"] for row in metrics.get("averaged", [metrics])],
@@ -249,7 +249,7 @@ def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> s
     return "\n".join(lines)
 
 
-def _limits(metrics: dict[str, Any], *, photos: bool, bags: bool) -> str:
+def _limits(metrics: dict[str, Any], *, photos: bool, public_photos: bool) -> str:
     confused = ", ".join(
         f"{_escape(row['label'])} classified as {_escape(row['predicted'])} ({row['count']})"
         for row in metrics["test"]["most_confused"][:5]
@@ -262,7 +262,7 @@ def _limits(metrics: dict[str, Any], *, photos: bool, bags: bool) -> str:
     elif not photos:
         lines.append("- No photo was used in training. Accuracy on photos is lower than on the test images.")
     else:
-        absent = "" if bags else " Bags are absent from the training photos."
+        absent = " Bags are absent from the training photos." if public_photos else ""
         lines.append(f"- Accuracy on photos is lower than on the test images.{absent}")
     return "\n".join(lines)
 

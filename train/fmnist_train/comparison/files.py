@@ -64,7 +64,7 @@ def _is_row(row: dict[str, Any]) -> bool:
         and all(isinstance(text, str) for text in texts)
         and all(is_share(share) for share in shares)
         and all(isinstance(amount, int | float) and 0 <= amount < _LARGEST for amount in amounts)
-        and (len(row["interval"]) == 2 if row["accuracy_std"] is None else True)
+        and (row["accuracy_std"] is not None or len(row["interval"]) == 2)
     )
 
 

@@ -131,7 +131,8 @@ def _numbers(labels: Sequence[str]) -> dict[str, int]:
 def split_by_sender(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
     """Divides photos into training and validation so that no sender is in both.
 
-    The column ``part`` decides where it is filled in, else a hash of the sender: equal on every machine.
+    The column ``part`` decides where it is filled in, else a hash of the sender: equal on every machine. A validation photo
+    that is also in training, under another name, gives a warning.
 
     Raises:
         ConfigError: One of the two parts is empty.
