@@ -2,8 +2,9 @@
 
 uvicorn waits without limit for the rest of a request's head, for the rest of a body that was refused unread, and for a client
 that does not read its response. Here a head may take ``HEAD_SECONDS``, and have ``HEAD_BYTES`` and ``HEAD_LINES``. After a
-refusal, the rest of the body is read and discarded for ``LINGER_SECONDS``, so that the client can read the response. Then the
-connection is closed, as RFC 9112 section 9.6 advises. A response may take ``SEND_SECONDS``.
+refusal, the rest of what the client sends is read and discarded for ``LINGER_SECONDS``, so that the client can read the
+response. Then the connection is closed, as RFC 9112 section 9.6 advises. uvicorn closes at once what is not kept alive, and the
+client, which still sends, gets a reset in place of the response. A response may take ``SEND_SECONDS``.
 
 When a client disconnects, uvicorn ends the newest request of the connection. Here the one that is being answered ends, too.
 
@@ -14,7 +15,7 @@ httptools then reads no body, and uvicorn would answer as if it were empty. Here
 import asyncio
 import sys
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -47,11 +48,26 @@ a head is needed for that, and so many heads without an end take 130 MB."""
 _PIECE = 1 << 14
 """Bytes parsed at a time, between two checks of the limits; asyncio receives up to 256 KiB at once."""
 LINGER_SECONDS = 5.0
-"""Time in seconds for a client to read a refusal, while the rest of its body is discarded."""
+"""Time in seconds for a client to read a refusal, while the rest of what it sends is discarded."""
 SEND_SECONDS = 120.0
 """Longest time for a client to read a response, in seconds: the page's largest file, 0.5 MB, at 32 kbit/s."""
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_MANY_CHUNKS = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_INVALID = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class _TransportOfResponse:
+    """The transport as a response of uvicorn sees it, which closes it at its end unless the connection is kept alive."""
+
+    def __init__(self, protocol: "TimeLimitedProtocol") -> None:
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol.transport, name)
+
+    def close(self) -> None:
+        """Closes the connection; waits for the client first, if its body was refused unread."""
+        self._protocol.close_after_response()
 
 
 class TimeLimitedProtocol(HttpToolsProtocol):
@@ -60,6 +76,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _send_timer: asyncio.TimerHandle | None = None
     _complete = True
+    _discarding = False
     _bytes_without_body = 0
     _chunks = 0
 
@@ -76,15 +93,18 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Stops the timers, and ends all requests."""
         self._stop_timer()
         self._stop_send_timer()
+        self._end_requests()
+        super().connection_lost(exc)
+
+    def _end_requests(self) -> None:
         for cycle in self._unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
-        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses received bytes; refuses more than ``HEAD_BYTES`` without data of a body."""
         unparsed: Any = memoryview(data)
-        while unparsed and not self.transport.is_closing():
+        while unparsed and not self._discarding and not self.transport.is_closing():
             piece = unparsed[:_PIECE]
             self._parsed_bytes = len(piece)
             super().data_received(piece)
@@ -105,10 +125,29 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self._chunks > MOST_CHUNKS:
             self._refuse(_TOO_MANY_CHUNKS)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no HTTP."""
+        self._refuse(_INVALID)
+
     def _refuse(self, response: bytes) -> None:
-        if not self.transport.is_closing():
+        if not self._discarding and not self.transport.is_closing():
             self.transport.write(response)
+            self._end_requests()
+            self._linger()
+
+    def close_after_response(self) -> None:
+        """Closes the connection; if the newest request was answered before its end, only for sending."""
+        if self.cycle.response_complete and not self._complete and not self.transport.is_closing():
+            self._linger()
+        else:
             self.transport.close()
+
+    def _linger(self) -> None:
+        """Ends the connection for sending, and discards what comes until the client ends it, for ``LINGER_SECONDS``."""
+        self._discarding = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._start_timer(LINGER_SECONDS)
 
     def _should_upgrade(self) -> bool:
         """Returns whether uvicorn leaves a request to ``handle_websocket_upgrade``."""
@@ -137,7 +176,10 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
+            self.cycle.transport = cast(asyncio.Transport, _TransportOfResponse(self))
             self._unanswered.append(self.cycle)
+        if self._discarding:  # refused by a header of this head
+            self._end_requests()
 
     def on_body(self, body: bytes) -> None:
         """Starts the count of bytes that are no data of a body."""
