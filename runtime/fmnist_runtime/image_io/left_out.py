@@ -25,8 +25,11 @@ EXTENSIONS = frozenset([
 """Extensions of images in a folder. A file given by name is opened whatever its extension.
 
 HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
-_SYSTEM_NAMES = frozenset(["__macosx", "$recycle.bin", "system volume information", "@eadir", "thumbs.db"])
-"""Names, in lower case, of files and folders that archivers, Windows and network storage create among images."""
+_SYSTEM_NAMES = frozenset([
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "__macosx", "lost+found",
+    "recycler", "system volume information", "thumbs.db",
+])  # fmt: skip
+"""Names, in lower case, of files and folders that archivers, Windows, Linux and network storage create among images."""
 _RAW = frozenset([
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos", ".mrw",
     ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",

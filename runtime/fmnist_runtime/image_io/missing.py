@@ -69,7 +69,10 @@ def _describe_address(scheme: str, rest: str) -> str:
 
 def _describe_pattern(name: str) -> str:
     folder, part = os.path.split(name)
-    if fnmatch.filter(_names(folder or os.curdir).values(), part):
+    matching = fnmatch.filter(_names(folder or os.curdir).values(), part)
+    if matching and not part.startswith(".") and all(each.startswith(".") for each in matching):
+        return "a pattern that only hidden files match"
+    if matching:
         return "a pattern, and patterns are expanded in arguments alone; name the files, or their folder"
     return "a pattern that no file matches"
 

@@ -16,7 +16,8 @@ from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _u
 
 
 @pytest.mark.parametrize(
-    "name", [".a.png", "._1.png", "__MACOSX", "Thumbs.db", ".Trash-0", ".ipynb_checkpoints", "@eaDir"]
+    "name",
+    [".a.png", "._1.png", "__MACOSX", "Thumbs.db", ".Trash-0", ".ipynb_checkpoints", "@eaDir", "#recycle", "@Recycle"],
 )
 def test_hidden(name: str) -> None:
     assert is_hidden(name)
@@ -283,6 +284,7 @@ def test_unfinished_downloads_are_counted(tmp_path: Path) -> None:
         ("file:///tmp/none.jpg", "name the path alone: /tmp/none.jpg"),
         ("~/none.jpg", "remove the quotes, or write the folder in full"),
         ("none*.jpg", "a pattern that no file matches"),
+        ("*hidden.jpg", "a pattern that only hidden files match"),
         ("lin?.jpg", "patterns are expanded in arguments alone; name the files"),
         pytest.param("photos\\a.jpg", "a path of Windows", marks=pytest.mark.skipif(os.sep != "/", reason="separator")),
         ('"none.jpg"', "the quotes are part of the name"),
@@ -295,6 +297,7 @@ def test_a_missing_file_has_its_probable_cause(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.jpg").symlink_to("gone.jpg")
+    (tmp_path / "._hidden.jpg").touch()
     classifier = Classifier.load("nano")
     (answer,) = classifier.stream([name])
     with pytest.raises(ImageError) as refusal:

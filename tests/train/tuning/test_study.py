@@ -189,6 +189,18 @@ def test_after_an_interrupt_the_same_command_goes_on(fake: list[Any], capsys: py
     assert "interrupted" in Path(results["history"]).read_text("utf-8")
 
 
+def test_a_renamed_folder_goes_on_under_any_name(
+    fake: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake += [[0.5], [0.6], [0.7]]
+    tune(capsys, "--trials", 1, "--epochs", 1, "--output", "study")
+    Path("study").rename("renamed")
+    tune(capsys, "--trials", 2, "--epochs", 1, "--output", "renamed")
+    monkeypatch.chdir("renamed")
+    found = tune(capsys, "--trials", 3, "--epochs", 1, "--output", ".")
+    assert found["trials"] == {"complete": 3, "pruned": 0, "failed": 0} and not fake
+
+
 def test_the_trial_of_a_killed_process_is_tried_again(fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     code = (
         "import os; from fmnist_train.cli import main; from fmnist_train.training.run import RunInputs\n"

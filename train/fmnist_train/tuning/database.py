@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,28 +36,36 @@ _LOCK_WAIT = 60
 """Seconds that a process waits for the others to finish a write to the SQLite file."""
 _LEAST_EPOCHS = 2
 """Smallest number of epochs before pruning, because early figures are noisy; with over 20 epochs it is a tenth of them."""
+_LOCK_NOTE = 2
+"""Seconds of such a wait, at the start, after which a note says so."""
 _ATTEMPTS = 20
 """Number of attempts to open a study, half a second apart: several processes may create the tables at the same moment."""
 
 
-def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.Study:
+def open_study(
+    folder: Path, url: str, prune_after: int, epochs: int, note: Callable[[str], None] = lambda _: None
+) -> optuna.Study:
     """Opens the study of a folder; creates it if it does not exist.
 
     Args:
-        folder: Folder whose name is also the name of the study.
+        folder: Folder whose name is that of a new study, and of a study in a database with several ones.
         url: Database; empty: the SQLite file ``study.db`` in the folder.
         prune_after: Number of complete trials before pruning begins.
         epochs: Largest number of epochs of a trial.
+        note: Gets a line while another program locks the file.
 
     Raises:
         CheckpointError: The database cannot be opened, or is not a study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
     place = "--storage" if url else str(folder / STUDY_FILE)  # a URL may hold a password
+    if not url:
+        _wait_for_lock(folder / STUDY_FILE, note)
     if not url and _is_foreign(folder / STUDY_FILE):
         raise CheckpointError(f"{place}: the database of another program; name another --output")
     wait = {"connect_args": {"timeout": _LOCK_WAIT}} if not url or url.startswith("sqlite") else {}
     pruner = optuna.pruners.MedianPruner(n_startup_trials=prune_after, n_warmup_steps=max(_LEAST_EPOCHS, epochs // 10))
+    end = time.monotonic() + _LOCK_WAIT
     for attempt in range(_ATTEMPTS):
         try:
             with warnings.catch_warnings():
@@ -70,15 +78,48 @@ def open_study(folder: Path, url: str, prune_after: int, epochs: int) -> optuna.
                 )
             _serialize(storage.engine)
             return optuna.create_study(
-                storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True, pruner=pruner
+                storage=storage,
+                study_name=_study_name(folder, [] if url else optuna.get_all_study_names(storage)),
+                direction="maximize",
+                load_if_exists=True,
+                pruner=pruner,
             )
         except (OperationalError, IntegrityError) as error:
-            if attempt == _ATTEMPTS - 1:
+            if attempt == _ATTEMPTS - 1 or time.monotonic() > end:
                 raise _study_error(place, error) from error
             time.sleep(0.5)
         except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError, UnicodeError) as error:
             raise _study_error(place, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _study_name(folder: Path, stored: Sequence[str]) -> str:
+    """Returns the name of a folder's study: of the only one in its file, as the folder may have been renamed since."""
+    return stored[0] if len(stored) == 1 else Path(os.path.abspath(folder)).name  # noqa: PTH100 (keeps links' names)
+
+
+def _wait_for_lock(path: Path, note: Callable[[str], None]) -> None:
+    """Waits until no other program is changing an SQLite file; unlike SQLite's own wait, Ctrl-C ends this one.
+
+    Raises:
+        CheckpointError: The file is still locked after ``_LOCK_WAIT`` seconds.
+    """
+    begin, noted = time.monotonic(), False
+    while path.is_file():
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0.1)) as database:
+                database.execute("BEGIN IMMEDIATE").connection.rollback()
+            return
+        except sqlite3.Error as error:
+            if "locked" not in str(error):  # opening the study gives the message
+                return
+        waited = time.monotonic() - begin
+        if waited > _LOCK_WAIT:
+            raise CheckpointError(f"{path}: another program keeps it locked, such as a viewer of databases; close that")
+        if waited > _LOCK_NOTE and not noted:
+            noted = True
+            note(f"{path} is locked by another program: waiting up to {_LOCK_WAIT} s")
+        time.sleep(0.1)
 
 
 def _is_foreign(path: Path) -> bool:

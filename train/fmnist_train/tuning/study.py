@@ -79,7 +79,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     make_folder(folder)
     if not options.storage and not (folder / STUDY_FILE).exists():
         refuse_replacing(folder, RESULT_FILES)  # before a study is created
-    study = open_study(folder, options.storage, options.prune_after, recipe.epochs)
+    study = open_study(folder, options.storage, options.prune_after, recipe.epochs, progress.note)
     check_study(study, folder)
     if not study.get_trials(deepcopy=False):
         refuse_replacing(folder, RESULT_FILES)
