@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def has_export(folder: Path) -> bool:
 
 
 def publish(
-    staged: Path, folder: Path, report: dict[str, Any], evidence: tuple[dict[str, bytes], set[str]] = ({}, set())
+    staged: Path, folder: Path, report: dict[str, Any], evidence: tuple[Mapping[str, bytes], Sequence[str]] = ({}, ())
 ) -> list[str]:
     """Copies checked files into their folder: models, float first, then ``SHA256SUMS``, ``parity.json`` and ``parity.txt``.
 
@@ -144,7 +144,7 @@ def publish(
         staged: Folder of the checked files.
         folder: Folder to fill; a file of the same network from an earlier export stays, with its line in ``SHA256SUMS``.
         report: Content of ``parity.json``.
-        evidence: Further files to write, and names of files to remove, as ``collect_evidence`` returns them.
+        evidence: Further files to write, and names of files to remove before, as ``collect_evidence`` returns them.
 
     Returns:
         Names of the models with other weights that were removed and not replaced.
@@ -166,8 +166,8 @@ def publish(
             _REPORT: f"{json.dumps(report, indent=2)}\n".encode(),
             _TABLE: f"{format_export(report)}\n".encode(),
         }
-        further, unneeded = evidence
-        write_together(folder, contents | further, stale | unneeded)
+        further, of_others = evidence
+        write_together(folder, {**contents, **further}, [*stale, *of_others])
     return sorted(stale - contents.keys())
 
 

@@ -61,7 +61,7 @@ def has_card(folder: Path) -> bool:
     return False
 
 
-def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[dict[str, bytes], set[str]]:
+def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[dict[str, bytes], list[str]]:
     """Returns the evidence of an export: the run's checkpoint, metrics, history and plots, and a model card.
 
     ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of the
@@ -75,7 +75,8 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[d
         report: Content of ``parity.json``.
 
     Returns:
-        Contents of the files by name, and the names of earlier evidence of other weights that is not replaced.
+        Contents of the files by name, and the names of earlier evidence of other weights, to be removed before in this
+        order: ``metrics.json``, by which ``refuse_stale_evidence`` knows what an interruption has left, is the last one.
 
     Raises:
         CheckpointError: The run's ``metrics.json`` or the description in its checkpoint is damaged, or of other weights.
@@ -88,9 +89,10 @@ def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[d
         _extend_metrics(metrics, info, run, earlier, report)
         contents["metrics.json"] = f"{json.dumps(metrics, indent=2)}\n".encode()
         contents[_CARD] = _make_card(metrics, info, run, report).encode()
-    others = "exported" in earlier and earlier.get("checkpoint_sha256") != report["checkpoint_sha256"]
-    kept = {*contents, *(path.name for path in copied)}
-    return contents, {*RUN_FILES, _CARD} - kept if others else set()
+    if "exported" not in earlier or earlier.get("checkpoint_sha256") == report["checkpoint_sha256"]:
+        return contents, []
+    own = {path.name for path in copied} - contents.keys()  # the run is in this folder
+    return contents, [*(name for name in (_CARD, *RUN_FILES) if name not in {*own, "metrics.json"}), "metrics.json"]
 
 
 def _extend_metrics(

@@ -109,7 +109,7 @@ def export(checkpoint_path: Path, options: ExportOptions, progress: Progress = l
     )
     with temporary_folder() as staged:
         report = _write(inputs, variants, evaluation, staged, ort=options.ort) | {"rescue": curve}
-        evidence = collect_evidence(inputs.checkpoint.path.parent, folder, report) if options.evidence else ({}, set())
+        evidence = collect_evidence(inputs.checkpoint.path.parent, folder, report) if options.evidence else ({}, ())
         removed = publish(staged, folder, report, evidence)
     return {**report, "folder": str(folder), "removed": removed}
 

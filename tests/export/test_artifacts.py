@@ -1,15 +1,20 @@
 """Files of an export: sizes, checksums, and the copy in the runtime package."""
 
+import contextlib
 import errno
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fmnist_export.artifacts import publish, publish_model
+from fmnist_export.evidence import collect_evidence
 from fmnist_runtime import files
 from fmnist_runtime.errors import ConfigError, ModelError
 from fmnist_train.files import lock_folder
+from fmnist_train.training.run import RUN_FILES
 
 SHIPPED = Path(__file__).parents[2] / "artifacts" / "nano"
 """The smallest model that ships."""
@@ -75,6 +80,44 @@ def test_a_full_disk_leaves_the_earlier_files_whole(
     with pytest.raises(OSError, match="No space left"):
         publish(exported, folder, {**report, "checkpoint_sha256": "of other weights, so that all files are stale"})
     assert contents(folder) == before
+
+
+def test_a_killed_export_leaves_no_evidence_of_other_weights_unnoticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever ``--evidence`` is killed, what is left of the former evidence includes the file that a later export checks."""
+    run, folder = SHIPPED.parent / "micro", tmp_path / "out"
+    report, former = json.loads((run / "parity.json").read_text()), contents(SHIPPED)
+    new = contents(run) | collect_evidence(run, SHIPPED, report)[0]
+
+    def left_after(steps: int) -> dict[str, bytes]:
+        counter = iter(range(steps))
+
+        def dying(method: Callable[..., object]) -> Callable[..., object]:
+            def call(path: Path, *others: Path, **options: bool) -> object:
+                target = [path, *others][-1]
+                if target.parent == folder and target.name[0] != "." and next(counter, None) is None:
+                    raise KeyboardInterrupt
+                return method(path, *others, **options)
+
+            return call
+
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(SHIPPED, folder)
+        evidence = collect_evidence(run, folder, report)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", dying(Path.unlink))
+            patch.setattr(Path, "replace", dying(Path.replace))
+            publish(run, folder, report, evidence)
+        return contents(folder)
+
+    states = 0
+    while (left := left_after(states)) != left_after(states + 1):
+        states += 1
+        stale = {name for name in ("README.md", *RUN_FILES) if left.get(name) == former[name] != new[name]}
+        assert not stale or "metrics.json" in stale
+        assert not stale or left.get("model.int8.onnx") != new["model.int8.onnx"]
+    assert states > 20 and left["README.md"] == new["README.md"]
 
 
 def test_a_damaged_list_of_sums_is_replaced(earlier: tuple[Path, dict], exported: Path) -> None:

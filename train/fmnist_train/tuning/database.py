@@ -105,14 +105,7 @@ def _wait_for_lock(path: Path, note: Callable[[str], None]) -> None:
         CheckpointError: The file is still locked after ``_LOCK_WAIT`` seconds.
     """
     begin, noted = time.monotonic(), False
-    while path.is_file():
-        try:
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0.1)) as database:
-                database.execute("BEGIN IMMEDIATE").connection.rollback()
-            return
-        except sqlite3.Error as error:
-            if "locked" not in str(error):  # opening the study gives the message
-                return
+    while path.is_file() and _is_locked(path):
         waited = time.monotonic() - begin
         if waited > _LOCK_WAIT:
             raise CheckpointError(f"{path}: another program keeps it locked, such as a viewer of databases; close that")
@@ -120,6 +113,15 @@ def _wait_for_lock(path: Path, note: Callable[[str], None]) -> None:
             noted = True
             note(f"{path} is locked by another program: waiting up to {_LOCK_WAIT} s")
         time.sleep(0.1)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0.1)) as database:
+            database.execute("BEGIN IMMEDIATE").connection.rollback()
+    except sqlite3.Error as error:
+        return "locked" in str(error)  # for other errors, opening the study gives the message
+    return False
 
 
 def _is_foreign(path: Path) -> bool:
