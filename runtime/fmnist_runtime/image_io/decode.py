@@ -37,7 +37,13 @@ from fmnist_runtime.image_io.tiff import (
     prepare_tiff,
     starts_with_thumbnail,
 )
-from fmnist_runtime.image_io.unsupported import RAW_FILE, describe_jpeg, describe_unsupported, heif_is_readable
+from fmnist_runtime.image_io.unsupported import (
+    APPLE_PNG,
+    RAW_FILE,
+    describe_jpeg,
+    describe_unsupported,
+    heif_is_readable,
+)
 
 __all__ = ["BinaryReader", "Picture", "is_picture", "open_image"]
 
@@ -265,6 +271,8 @@ def _open(data: bytes) -> Image.Image:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         from PIL.PngImagePlugin import PngImageFile
 
+        if data[12:16] == b"CgBI":
+            raise ImageError(APPLE_PNG)
         return PngImageFile(Metered(drop_long_text(data)))
     try:
         return Image.open(Metered(drop_comments(data)))

@@ -35,7 +35,9 @@ _RAW = frozenset([
     ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 ])  # fmt: skip
 """Extensions of the raw files of cameras."""
-_CONVERTIBLE = frozenset([".eps", ".jxl", ".pdf", ".svg", ".svgz"])
+_CONVERTIBLE = frozenset([
+    ".ai", ".emf", ".eps", ".hdp", ".jxl", ".jxr", ".kra", ".pdf", ".psb", ".svg", ".svgz", ".wdp", ".wmf", ".xcf",
+])  # fmt: skip
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
 _ARCHIVES = frozenset([".7z", ".livp", ".rar", ".tar", ".tgz", ".zip"])
 """Extensions of archives, which may hold photos, or a whole class of a data set; ``.livp`` holds a photo and its video."""
@@ -71,7 +73,7 @@ _ADVICE = {
     "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
     "archive": ("archive", "archives", "unpack first"),
     "library": ("photo library", "photo libraries", "export the photos from the program first"),
-    "other": ("SVG, PDF or JPEG XL file", "SVG, PDF or JPEG XL files", "export as JPEG or PNG"),
+    "other": ("file of another format", "files of other formats", "export as JPEG or PNG"),
     "unnamed": (
         "picture without a known extension",
         "pictures without a known extension",

@@ -94,7 +94,11 @@ _REFUSED = {
         kind: f"{kind} may contain a picture of another format and of any size; convert it to PNG"
         for kind in ("BLP", "FPX", "IPTC", "MIC")
     },
+    **{kind: f"{kind} is a Windows metafile of drawings; export it as PNG" for kind in ("EMF", "WMF")},
+    **{kind: f"{kind} holds measurements; export a picture of them as PNG" for kind in ("BUFR", "GRIB", "HDF5")},
+    "MPEG": "a video; export a frame as PNG or JPEG",
 }
+"""Formats that Pillow recognizes and does not read on every system, and those that are no bounded pictures: what to do."""
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 
@@ -142,10 +146,10 @@ def refuse_too_much(
     Raises:
         ImageError: The image has no pixels, too many pixels, or a refused format.
     """
-    if not image.width or not image.height:
-        raise ImageError("the picture has no pixels")
     if image.format in _REFUSED:
         raise ImageError(_REFUSED[image.format])
+    if not image.width or not image.height:
+        raise ImageError("the picture has no pixels")
     by_rows = image.format == "JPEG" and not image.info.get("progressive") and (not data or _is_in_one_scan(data))
     limit = min(MAX_JPEG_PIXELS if by_rows else MAX_PIXELS, most)
     size, memory = image.size, _bytes_per_pixel(image)

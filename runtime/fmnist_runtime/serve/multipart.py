@@ -145,6 +145,10 @@ class _Form:
     def on_header_end(self) -> None:
         if self.header.lower() == b"content-disposition":
             self.name = _file_name(self.value)
+        if self.header.lower() == b"content-type" and self.value.lower().startswith(b"multipart/"):
+            raise HTTPException(
+                422, "several files in one part: send each in a part of its own (with curl: -F for each)"
+            )
         if self.header.lower() == b"content-transfer-encoding" and self.value.strip().lower() not in _IDENTITY:
             encoding = self.value.decode("ascii", "backslashreplace")[:40]
             raise HTTPException(422, f"Content-Transfer-Encoding {encoding}: send the bytes of the file as they are")

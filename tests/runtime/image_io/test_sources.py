@@ -149,7 +149,7 @@ def test_ray_counts_photos_in_files_of_other_names(tmp_path: Path, caplog: pytes
     assert visible([*paths, *_skipped_by_ray([str(tmp_path)])]) == [str(tmp_path / "a.png")]
     visible.report()
     (line,) = [record.message for record in caplog.records]
-    assert "2 camera raw files, such as" in line and "1 SVG, PDF or JPEG XL file" in line
+    assert "2 camera raw files, such as" in line and "1 file of another format" in line
     assert "1 placeholder of a photo in iCloud" in line and "1 picture without a known extension" in line
 
 
@@ -206,7 +206,7 @@ def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytes
     assert source.error.startswith("the folder holds no pictures; left out 3 camera raw files, such as ")
     for part in (
         "(export as JPEG or PNG); 1 placeholder of a photo in iCloud, such as ",
-        ".d.HEIC.icloud (download the photos first); 1 SVG, PDF or JPEG XL file, such as ",
+        ".d.HEIC.icloud (download the photos first); 1 file of another format, such as ",
         "1 picture without a known extension, such as ",
         "IMG_1 (add .jpg or .png to the name)",
     ):

@@ -128,6 +128,9 @@ def ftyp(brand: bytes) -> bytes:
         (b"%PDF-1.7\n", "PDF", "export"),
         (b'<?xml version="1.0"?>\n<!-- a comment -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "PNG"),
         (b"FUJIFILMCCD-RAW 0201", "raw", "JPEG"),
+        (b"II\xbc\x01" + bytes(30), "JPEG XR", "PNG"),
+        (b"gimp xcf v011\0", "GIMP", "export"),
+        (b"8BPS\0\2" + bytes(30), "Photoshop", "export"),
         (b"<!DOCTYPE html><title>404</title>", "web page", "download"),
         (b"PK\x03\x04" + bytes(30), "ZIP", "unpack"),
         (b"hello", "not a picture", "format"),
@@ -142,6 +145,31 @@ def test_their_names_reach_the_user(data: bytes) -> None:
     with pytest.raises(ImageError) as refusal:
         open_image(data)
     assert str(refusal.value) == describe_unsupported(data)
+
+
+WMF = b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<4hHIH", 0, 0, 2000, 1500, 1440, 0, 0) + b"\1\0\x09\0" + bytes(14)
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (WMF, "WMF is a Windows metafile of drawings; export it as PNG"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5 holds measurements; export a picture of them as PNG"),
+        (b"\0\0\1\xb3" + bytes(30), "a video; export a frame as PNG or JPEG"),
+        (b"\0\0\1\xb3\x16\x01\x20" + bytes(30), "a video; export a frame as PNG or JPEG"),
+    ],
+)
+def test_what_pillow_recognizes_and_cannot_read_is_named(data: bytes, cause: str) -> None:
+    with pytest.raises(ImageError) as refusal:
+        open_image(data)
+    assert str(refusal.value) == cause
+
+
+def test_the_png_of_an_app_is_named() -> None:
+    data, _ = png()
+    apple = data[:8] + chunk(b"CgBI", struct.pack(">I", 0x50002002)) + data[8:]
+    with pytest.raises(ImageError, match=r"a PNG as Xcode packs it into apps \(CgBI\)"):
+        open_image(apple)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,15 @@ def test_a_form_whose_file_was_not_chosen_is_without_a_file() -> None:
         read_files(HEADER, part(b'name=f; filename=""', b"") + part(b"name=g") + b"--x--", 2)
 
 
+def test_several_files_in_one_part_are_named() -> None:
+    """As ``curl -F 'file=@a.jpg,b.jpg'`` sends them (RFC 2388, section 4.2)."""
+    inside = b"--y\r\nContent-Disposition: attachment; filename=a.jpg\r\n\r\ndata\r\n--y--\r\n"
+    body = b"--x\r\nContent-Disposition: form-data; name=f\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n"
+    with pytest.raises(HTTPException) as refusal:
+        read_files(HEADER, body + inside + b"\r\n--x--\r\n", 8)
+    assert refusal.value.detail == "several files in one part: send each in a part of its own (with curl: -F for each)"
+
+
 def test_many_fields_are_not_called_files() -> None:
     with pytest.raises(HTTPException, match="more than 18 parts in one request"):
         read_files(HEADER, part(b"name=f") * 100 + b"--x--", 2)

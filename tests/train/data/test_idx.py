@@ -1,5 +1,6 @@
 """IDX and CSV: the same arrays from each, and no damaged file taken."""
 
+import dataclasses
 import gzip
 import struct
 import tracemalloc
@@ -135,6 +136,14 @@ def test_labels_outside_the_classes_are_refused(tmp_path, write_idx_folder):
     folder = write_idx_folder(tmp_path / "own")
     write_idx(folder / f"{LABELS}.gz", np.full(60, 10, np.uint8))
     assert_refused(folder, f"{LABELS}.gz: a label is 10, but the classes are 0 to 9")
+
+
+@pytest.mark.parametrize("write", ["idx", "csv"])
+def test_images_scaled_to_one_are_refused(write, tmp_path, small, write_idx_folder, write_csv_folder, monkeypatch):
+    for part, split in small.items():
+        monkeypatch.setitem(small, part, dataclasses.replace(split, images=(split.images > 64).astype(np.uint8)))
+    folder = (write_idx_folder if write == "idx" else write_csv_folder)(tmp_path / "own")
+    assert_refused(folder, "no pixel is over 1, and white is 255; multiply the pixels by 255")
 
 
 def test_no_images_at_all_are_refused(tmp_path, write_idx_folder):

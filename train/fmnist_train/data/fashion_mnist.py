@@ -165,6 +165,9 @@ def _checked(paths: Sequence[Path], images: np.ndarray, labels: np.ndarray) -> S
     if labels.max() >= len(DATASET_LABELS):
         raise DataError(f"{paths[-1]}: a label is {labels.max()}, but the classes are 0 to {len(DATASET_LABELS) - 1}")
     try:
-        return Split(images, labels.astype(np.int64))
+        split = Split(images, labels.astype(np.int64))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    if images.max(initial=0) <= 1:
+        raise DataError(f"{path}: no pixel is over 1, and white is 255; multiply the pixels by 255")
+    return split
