@@ -1,6 +1,7 @@
 """Graphs of ONNX models: an index of their tensors, their layers, and the values of inner tensors."""
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,7 @@ def quiet_session(
 
     Args:
         data: Contents of a model file.
-        threads: Threads of one call; 0 leaves the number to onnxruntime.
+        threads: Threads of one call; 0 leaves the number to ``OMP_NUM_THREADS``, as for PyTorch, or else to onnxruntime.
         optimize: Whether onnxruntime may change the graph.
         save_to: File for the optimized graph.
         entries: Further entries of onnxruntime's session configuration.
@@ -177,7 +178,8 @@ def quiet_session(
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = threads
+    common = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = threads or (int(common) if common.isdecimal() else 0)
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if save_to is not None:

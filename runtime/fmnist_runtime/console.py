@@ -4,6 +4,7 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 3 failed gate, 130 interrupted.
 """
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -23,6 +24,7 @@ __all__ = [
     "printable",
     "run_argparse",
     "run_main",
+    "use_one_blas_thread",
 ]
 
 _OWN_PACKAGES = ("fmnist_bench", "fmnist_train", "fmnist_export", "fmnist_runtime")
@@ -39,6 +41,9 @@ _OUT_OF_MEMORY = "out of memory: the command needs more than is available"
 
 _OUT_OF_MEMORY_TEXTS = ("allocate memory", "out of memory", "bad_alloc", "bad allocation")
 """Parts of the messages by which PyTorch (CPU and CUDA), the C++ library and onnxruntime name a lack of memory."""
+
+_NO_THREAD_TEXTS = ("can't start new thread", "pthread_create failed")
+"""Parts of the messages of Python and onnxruntime about a thread that cannot be started."""
 
 
 def run_argparse(
@@ -59,6 +64,10 @@ def run_argparse(
     return exit_code_of(lambda: command(args), extra=extra, at_once=at_once)
 
 
+_POOLS = 4
+"""Largest number of libraries that have as many threads as there are CPUs: OpenBLAS, OpenMP, PyTorch and onnxruntime."""
+
+
 def run_main(module: str, *, extra: str) -> int:
     """Imports a module, calls its ``main``, and returns the exit code.
 
@@ -69,11 +78,24 @@ def run_main(module: str, *, extra: str) -> int:
     return exit_code_of(lambda: _import_and_call(module), extra=extra)
 
 
+def use_one_blas_thread() -> None:
+    """Lets numpy's linear algebra have one thread in place of one for each CPU, if called before numpy is imported.
+
+    The matrices here are tiny, and where threads are short, OpenBLAS would interrupt this process.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def _import_and_call(module: str) -> Any:
     try:
         Path.cwd()
     except FileNotFoundError:  # PyTorch's MKL looks for its libraries from here, and ends the process
         raise FmnistError("the current folder no longer exists; change to another with cd") from None
+    from fmnist_runtime.cpus import available_cpus, grantable_threads  # not at start-up of the other commands
+
+    if grantable_threads(needed := _POOLS * available_cpus()) < needed:
+        # OpenBLAS would interrupt this process, and OpenMP would abort it.
+        os.environ.update({name: os.environ.get(name, "1") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")})
     return import_module(module).main()
 
 
@@ -119,6 +141,10 @@ def exit_code_of(call: Callable[[], Any], *, extra: str | None = None, at_once: 
     except Exception as error:
         if is_library_error(error):
             return _fail(describe_library_error(error))
+        if any(part in str(error) for part in _NO_THREAD_TEXTS):
+            from fmnist_runtime.cpus import NO_THREAD  # not at start-up
+
+            return _fail(NO_THREAD)
         if not _is_out_of_memory(error):
             raise
         return _fail(_OUT_OF_MEMORY)

@@ -5,10 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["MAX_PROCESSES", "MAX_THREADS", "available_cpus", "quota", "start_threads"]
+__all__ = ["MAX_PROCESSES", "MAX_THREADS", "NO_THREAD", "available_cpus", "grantable_threads", "quota", "start_threads"]
 
 MAX_THREADS = 256
 """Largest number of threads of one model call. More would take minutes to start, or use all memory."""
+NO_THREAD = "cannot start a thread: the system's limit on processes or memory is reached"
+"""Message of an error."""
 MAX_PROCESSES = 1024
 """Largest number of worker processes; see ``MAX_THREADS``."""
 
@@ -55,6 +57,18 @@ def start_threads(function: Callable[[], object], count: int) -> list[threading.
             break
         started.append(thread)
     return started
+
+
+def grantable_threads(count: int) -> int:
+    """Returns how many of ``count`` further threads the system lets this process start now; all of them are ended."""
+    if not count:
+        return 0
+    end = threading.Event()
+    started = start_threads(end.wait, count)
+    end.set()
+    for thread in started:
+        thread.join()
+    return len(started)
 
 
 def _control_groups(root: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from fmnist_runtime.cli.parsers import COMMANDS, build_parser
-from fmnist_runtime.console import run_argparse
+from fmnist_runtime.console import run_argparse, use_one_blas_thread
 from fmnist_runtime.streams import keep_stdout
 
 __all__ = ["infer", "main"]
@@ -73,8 +73,7 @@ def _misspelled_command(word: str) -> str | None:
 
 def main() -> None:
     """Entry point."""
-    # One thread for numpy's linear algebra, which would start one for each CPU: the matrices here are tiny.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    use_one_blas_thread()
     keep_stdout()
     gc.disable()  # imports create no garbage, and collections during them take time
     sys.exit(run_argparse(infer))

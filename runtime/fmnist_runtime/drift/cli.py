@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_runtime.console import printable, run_argparse
+from fmnist_runtime.console import printable, run_argparse, use_one_blas_thread
 from fmnist_runtime.options import CommandParser, number_between
 
 if TYPE_CHECKING:
@@ -100,4 +100,5 @@ def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]
 
 def main() -> None:
     """Entry point."""
+    use_one_blas_thread()
     sys.exit(run_argparse(drift))

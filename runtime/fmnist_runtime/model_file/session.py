@@ -1,11 +1,10 @@
 """onnxruntime sessions: one explicit execution provider, few threads, and a checked signature."""
 
 import os
-import threading
 
 import onnxruntime
 
-from fmnist_runtime.cpus import MAX_THREADS, start_threads
+from fmnist_runtime.cpus import MAX_THREADS, grantable_threads
 from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
@@ -123,15 +122,9 @@ def first_line(error: Exception) -> str:
 
 def _require_threads(count: int) -> None:
     """Checks that the system can start this many threads: onnxruntime waits forever if it gets only some of its threads."""
-    if not count:
-        return
-    end = threading.Event()
-    started = start_threads(lambda: bool(end.wait()), count)
-    end.set()
-    for thread in started:
-        thread.join()
-    if len(started) < count:
-        raise FmnistError(f"the system grants {len(started) + 1} of {count + 1} threads; use one: --threads 1")
+    granted = grantable_threads(count)
+    if granted < count:
+        raise FmnistError(f"the system grants {granted + 1} of {count + 1} threads; use one: --threads 1")
 
 
 def _find_provider(name: str) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 from threading import Event
 from typing import NamedTuple
 
+from fmnist_runtime.cpus import NO_THREAD
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.prediction import PredictionOrError
 
@@ -50,9 +51,7 @@ def start_pool(threads: int, name: str) -> tuple[ThreadPoolExecutor, int]:
             release.set()
             pool.shutdown()
             if not started:
-                raise FmnistError(
-                    "cannot start a thread: the system's limit on processes or memory is reached"
-                ) from error
+                raise FmnistError(NO_THREAD) from error
             return start_pool(started, name)
     release.set()
     return pool, threads

@@ -1,12 +1,11 @@
 """The command ``fmnist-serve``: parses the options, loads the model, and serves until a signal."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist_runtime.console import run_argparse
+from fmnist_runtime.console import run_argparse, use_one_blas_thread
 from fmnist_runtime.cpus import MAX_PROCESSES
 from fmnist_runtime.options import CommandParser, add_careful_option, whole_number
 
@@ -167,6 +166,5 @@ def serve(args: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point."""
-    # One thread for numpy's linear algebra, which would start one for each CPU: the matrices here are tiny.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    use_one_blas_thread()
     sys.exit(run_argparse(serve, extra="serve", at_once=True))

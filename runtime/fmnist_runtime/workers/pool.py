@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from fmnist_runtime.batching.batch import to_answers
 from fmnist_runtime.batching.ordered_map import map_ordered
-from fmnist_runtime.cpus import start_threads
+from fmnist_runtime.cpus import NO_THREAD, start_threads
 from fmnist_runtime.errors import FmnistError, ImageError, WorkerError
 from fmnist_runtime.image_io.sources import Source
 from fmnist_runtime.prediction import Answer, PredictionOrError
@@ -105,7 +105,7 @@ class WorkerPool:
         self._repairs = seconds is not None
         for job in () if seconds is None else (partial(self._watch, seconds / 20), self._repair):
             if not start_threads(job, 1):
-                raise FmnistError("cannot start a thread: the system's limit on processes is reached")
+                raise FmnistError(NO_THREAD)
 
     def __enter__(self) -> "WorkerPool":
         return self

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+SHIPPED = Path(__file__).parents[3] / "artifacts"
 INFER = [sys.executable, "-c", "from fmnist_runtime.cli.infer import main; main()"]
 SERVE = [sys.executable, "-c", "from fmnist_runtime.serve.cli import main; main()"]
 FEW_THREADS = r"""
@@ -19,20 +20,34 @@ FEW_THREADS = r"""
 #include <pthread.h>
 #include <stdlib.h>
 static int left = -1;
+struct call { void *(*start)(void *); void *argument; };
+static void *run(void *given) {
+    struct call call = *(struct call *)given;
+    free(given);
+    void *result = call.start(call.argument);
+    __atomic_add_fetch(&left, 1, __ATOMIC_SEQ_CST);
+    return result;
+}
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     if (!real) {
         real = dlsym(RTLD_NEXT, "pthread_create");
         left = atoi(getenv("THREADS_LEFT"));
     }
-    return left-- > 0 ? real(thread, attributes, start, argument) : EAGAIN;
+    if (__atomic_sub_fetch(&left, 1, __ATOMIC_SEQ_CST) < 0) {
+        __atomic_add_fetch(&left, 1, __ATOMIC_SEQ_CST);
+        return EAGAIN;
+    }
+    struct call *call = malloc(sizeof *call);
+    *call = (struct call){start, argument};
+    return real(thread, attributes, run, call);
 }
 """
 
 
 @pytest.fixture(scope="module")
 def few_threads(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A library to preload, whose ``pthread_create`` fails as at a container's limit, after ``THREADS_LEFT`` calls."""
+    """A library to preload, whose ``pthread_create`` fails as at a container's limit of ``THREADS_LEFT`` further threads."""
     folder = tmp_path_factory.mktemp("preload")
     (folder / "few.c").write_text(FEW_THREADS)
     library = folder / "few.so"
@@ -78,6 +93,31 @@ def test_a_service_without_threads_ends_in_one_line(few_threads: str, left: int)
     done = run(SERVE, few_threads, left, "--workers", 1, "--port", 0, "--model", "nano")
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr == "error: cannot start a thread: the system's limit on processes or memory is reached\n"
+
+
+DRIFT = [sys.executable, "-c", "from fmnist_runtime.drift.cli import main; main()"]
+EXPORT = [sys.executable, "-m", "fmnist_export"]
+
+
+def test_a_comparison_of_answers_needs_no_thread(few_threads: str, tmp_path: Path) -> None:
+    """Numpy's linear algebra would print lines of its own, and interrupt the process."""
+    (tmp_path / "answers").write_text(run(INFER, few_threads, 0, EXAMPLES, "--json").stdout)
+    done = run(DRIFT, few_threads, 0, tmp_path / "answers", tmp_path / "answers")
+    assert done.returncode == 0 and "as before" in done.stdout and done.stderr == ""
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_an_export_with_few_threads_takes_one_or_ends_in_one_line(few_threads: str, left: int, tmp_path: Path) -> None:
+    """Those that its libraries ask for are counted before they are imported."""
+    pytest.importorskip("torch", reason="needs the extra `export`")
+    loose = ("--max-drop", 1, "--min-agreement", 0.9, "--max-latency-ratio", 0)
+    options = ("--quantize", "--data", "sample", *loose, "--output", tmp_path / "out")
+    done = run(EXPORT, few_threads, left, SHIPPED / "nano", *options)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in done.stderr and "interrupted" not in done.stderr, done.stderr
+    if done.returncode:
+        assert errors == ["error: cannot start a thread: the system's limit on processes or memory is reached"]
+    assert (done.returncode == 0) == (tmp_path / "out" / "model.int8.onnx").exists() == (left > 0)
 
 
 def limited(megabytes: int, *arguments: object, command: list[str] = INFER) -> "subprocess.CompletedProcess[str]":
