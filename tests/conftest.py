@@ -1,5 +1,6 @@
 """Settings of all tests, and a last line that names what this machine lacks for some of them."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ from hypothesis import settings
 # Property-based tests try the same cases every time: a failure comes from the change, not from the day.
 settings.register_profile("same-every-time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same-every-time")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # PyTorch starts a thread on each core and lets it wait in a loop, which takes the time of the other processes' tests.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 SLOW = """
     bench/test_cli bench/test_fuzz docs/test_container docs/test_exit_codes docs/test_own_photos

@@ -4,7 +4,8 @@
 
 FOLDER holds ``model.onnx`` and ``model.int8.onnx``. The float16 and ORT files are made from these, and ``narrow.int8.onnx``,
 whose first convolution is not widened (``first_conv.py``). All files load and answer interleaved, with one thread; figures are
-medians over the rounds. Writes ``benchmarks/results/variants.json`` and the table in ``docs/quantization.md``.
+medians over the rounds. Without FOLDER, which is then that of ``improved``, the study also writes
+``benchmarks/results/variants.json`` and the table in ``docs/quantization.md``.
 """
 
 import argparse
@@ -83,15 +84,16 @@ def measure(paths: list[Path], rounds: int) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "artifacts/improved")
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--rounds", type=whole_number(1), default=50)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(files(options.folder, Path(folder)), options.rounds)
+        rows = measure(files(options.folder or ROOT / "artifacts/improved", Path(folder)), options.rounds)
     document = {"machine": describe_machine(), "rows": rows}
     print(variants(document))
-    write_atomically(ROOT / "benchmarks/results/variants.json", json.dumps(document, indent=1) + "\n")
-    write_tables("variants")
+    if options.folder is None:
+        write_atomically(ROOT / "benchmarks/results/variants.json", json.dumps(document, indent=1) + "\n")
+        write_tables("variants")
 
 
 if __name__ == "__main__":

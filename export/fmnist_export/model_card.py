@@ -117,7 +117,7 @@ def _training(metrics: dict[str, Any], *, photos: bool) -> str:
             f"(validation accuracy {validation:.2%})."
         )
     else:
-        text = f"No image was held out. The last of {counted(metrics['epochs_trained'], 'epoch')} was taken."
+        text = f"No image was held out. The last of {_trained(metrics)} was taken."
     parts = [text, _distillation(recipe, metrics["teachers"])]
     if photos:
         parts.append(_fine_tuning(metrics))
@@ -133,7 +133,15 @@ def _choice(metrics: dict[str, Any]) -> str:
             f"The weights are the mean of {len(rows)} runs that differ in their seeds, {seeds} (epochs {epochs} of "
             f"{metrics['recipe']['epochs']}; Wortsman et al. 2022, arXiv:2203.05482)"
         )
-    return f"Of {counted(metrics['epochs_trained'], 'epoch')}, epoch {metrics['epoch']} was taken"
+    return f"Of {_trained(metrics)}, epoch {metrics['epoch']} was taken"
+
+
+def _trained(metrics: dict[str, Any]) -> str:
+    """Returns the number of epochs; of an interrupted run, with that of its recipe."""
+    if metrics.get("interrupted"):
+        planned = counted(metrics["recipe"]["epochs"], "epoch")
+        return f"{metrics['epochs_trained']} of {planned}, after which the run was interrupted"
+    return counted(metrics["epochs_trained"], "epoch")
 
 
 def _distillation(recipe: dict[str, Any], teachers: Sequence[str]) -> str:

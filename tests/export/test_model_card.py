@@ -91,6 +91,14 @@ def test_card_counts_validation_photos_by_accepted_answers() -> None:
     assert "Evaluation on photos" not in model_card(metrics, report)
 
 
+def test_a_run_that_was_interrupted_is_said_to_be() -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    card = model_card(metrics | {"interrupted": True, "epochs_trained": 7, "epoch": 5}, report)
+    assert "Of 7 of 45 epochs, after which the run was interrupted, epoch 5 was taken" in card
+    assert "interrupted" not in model_card(metrics, report)
+
+
 def test_any_class_name_is_one_cell() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))

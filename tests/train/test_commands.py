@@ -1,5 +1,6 @@
 """Training a folder of few pictures, and the sub-commands ``compare``, ``explore`` and ``evaluate``."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from fmnist_train.files import split_at_section
 ROOT = Path(__file__).parents[2]
 COMPARE = ("compare", "batchnorm", "--data", "sample", "--epochs", "1", "--seeds", "2")
 RUNS = Path("runs/batchnorm-sample-seed0"), Path("runs/batchnorm-sample-seed1")
+
+
+FEW = ("--recipe", "custom", "--epochs", "1", "--channels", "4", "--hidden", "8", "--quiet")
 
 
 def call(*args: object) -> str:
@@ -215,9 +219,26 @@ def test_a_comparison_replaces_no_run_and_no_files_of_others(
         assert message in capsys.readouterr().err and comparison.read_text() == text
 
 
+def test_a_full_disk_after_an_epoch_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "history.csv")
+
+    options = [each for each in FEW if each != "--quiet"]
+    run = [*options, "--data", "sample", "--output", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr("fmnist_train.training.run._write_history", full)
+        assert run_typer(app, args=run) == 1
+    note, error = capsys.readouterr().err.splitlines()[-2:]
+    assert note == f"{tmp_path}/run keeps the run so far: the command goes on with it if --resume is added"
+    assert error.startswith("error: history.csv: No space left on device; make space there")
+    assert run_typer(app, args=[*run, "--resume"]) == 0
+
+
 def test_a_run_that_was_killed_in_its_first_epoch_starts_again(tmp_path: Path) -> None:
     """It leaves a checkpoint without the file that ``--resume`` needs; a later checkpoint alone is somebody's weights."""
-    once = ("--recipe", "batchnorm", "--data", "sample", "--epochs", "1", "--quiet", "--output", str(tmp_path))
+    once = (*FEW, "--data", "sample", "--output", str(tmp_path))
     call(*once)
     for path in tmp_path.iterdir():
         if not path.name.startswith("best."):
@@ -240,12 +261,9 @@ def test_test_images_that_training_has_seen_give_a_warning(
     rows = test.read_text().splitlines()[1 : 1 + copied]
     with train.open("a") as file:
         file.writelines(f"{row}\n" for row in rows)
-    call("--recipe", "batchnorm", "--epochs", 1, "--data-dir", folder, "-o", tmp_path / "run", "--quiet")
+    call(*FEW, "--data-dir", folder, "-o", tmp_path / "run")
     warning = f"{folder}: test images that training has seen: {copied} of 30; the accuracy is too high"
     assert (warning in caplog.messages) is bool(copied) and ("has seen" in caplog.text) is bool(copied)
-
-
-FEW = ("--recipe", "custom", "--epochs", "1", "--channels", "4", "--hidden", "8", "--quiet")
 
 
 def test_test_images_of_an_earlier_training_give_a_warning(

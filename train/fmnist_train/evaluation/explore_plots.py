@@ -10,13 +10,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from fmnist_train.data.splits import Split
-from fmnist_train.evaluation.figures import BLUE, GRAY, ORANGE, save_figure, shorten, style_panel
+from fmnist_train.evaluation.figures import (
+    BLUE,
+    GRAY,
+    ORANGE,
+    draw_image,
+    panel_in_inches,
+    save_figure,
+    shorten,
+    style_panel,
+)
 
 __all__ = ["write_counts", "write_means", "write_pixels", "write_samples", "write_stages"]
 
 _SEED = 0
 _SAMPLES = 10
 """Images in a row, one row for each class."""
+_CELL, _MARGIN, _HEAD = 0.85, 1.5, 0.65
+"""Side of an image with its gap, width of the rows' names, and height of the title, in inches."""
 
 
 def write_counts(counts: dict[str, np.ndarray], names: Sequence[str], path: Path) -> None:
@@ -81,20 +92,18 @@ def _write_rows(
 ) -> None:
     """Draws a grid of gray images with row names at the left; each row has its own gray scale."""
     columns = max(len(row) for row in rows)
-    width, height = 1.5 + 0.85 * columns, 0.65 + 0.85 * len(rows)
+    width, height = _MARGIN + _CELL * columns + 0.15, _HEAD + _CELL * len(rows) + 0.15
     figure = Figure(figsize=(width, height))
-    figure.suptitle(title, y=1, va="top", fontsize=13)
-    panels = figure.subplots(len(rows), columns, squeeze=False)
-    figure.subplots_adjust(1.5 / width, 0, 1, 1 - 0.65 / height, wspace=0.05, hspace=0.05)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    for line, row, name in zip(panels, rows, names, strict=True):
-        line[0].text(-0.1, 0.5, _shorten_lines(name), transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+    axes = panel_in_inches(figure)
+    axes.text(width / 2, 0.2, title, ha="center", va="center", fontsize=13)
+    for line, (row, name) in enumerate(zip(rows, names, strict=True)):
+        top, text = _HEAD + _CELL * line, _shorten_lines(name)
+        axes.text(_MARGIN - 0.1, top + _CELL / 2, text, ha="right", va="center", fontsize=9)
         low, high = (min(image.min() for image in row), max(image.max() for image in row)) if len(row) else (0, 1)
-        for axes, image in zip(line, row, strict=False):
-            axes.imshow(image, cmap="gray", vmin=low, vmax=high)
-    for axes, head in zip(panels[0], heads, strict=False):
-        axes.set_title(shorten(head, 12), fontsize=8)
+        for place, image in enumerate(row):
+            draw_image(axes, image, _MARGIN + _CELL * place, top, 0.95 * _CELL, limits=(low, high))
+    for place, head in enumerate(heads[:columns]):
+        axes.text(_MARGIN + _CELL * (place + 0.475), _HEAD - 0.05, shorten(head, 12), ha="center", fontsize=8)
     save_figure(figure, path)
 
 

@@ -7,15 +7,22 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from fmnist_train.data.splits import stratified_draw
-from fmnist_train.evaluation.figures import GREEN, LIGHT, RED, save_figure, shorten
+from fmnist_train.evaluation.figures import GREEN, LIGHT, RED, draw_image, panel_in_inches, save_figure, shorten
 
 __all__ = ["Predictions", "most_confident_mistakes", "write_sample_predictions", "write_worst_mistakes"]
 
 _SHOWN = 20
 """Number of images in a gallery."""
 _COLUMNS = 4
+_HEAD, _LINE, _GAP = 0.5, 0.24, 0.14
+"""Heights of the title and of the line above an image, and gap beside it, in inches; so below."""
+_SIDE, _BAR = 1.0, 1.55
+"""Side of an image, and length of the bar of a probability of 1."""
+_CELL = 2 * _GAP + _SIDE + _BAR, _LINE + _SIDE + 0.14
+"""Width and height of an image with its bars."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,33 +67,29 @@ def write_worst_mistakes(predictions: Predictions, path: Path) -> None:
 
 def _write_gallery(title: str, predictions: Predictions, path: Path) -> None:
     rows = max(1, -(-len(predictions.images) // _COLUMNS))
-    height = 1.35 * rows + 0.6
-    figure = Figure(figsize=(11.5, height))
-    figure.suptitle(title, fontsize=13, y=1 - 0.22 / height, va="center")
-    widths = [1, 1.35] * _COLUMNS
-    grid = figure.add_gridspec(rows, len(widths), width_ratios=widths, wspace=0.06, hspace=0.42)
-    grid.update(left=0.01, right=0.99, bottom=0.02, top=1 - 0.75 / height)
+    width, height = _COLUMNS * _CELL[0] + _GAP, rows * _CELL[1] + _HEAD
+    figure = Figure(figsize=(width, height))
+    axes = panel_in_inches(figure)
+    axes.text(width / 2, _HEAD / 2, title, fontsize=13, ha="center", va="center")
     for place, image in enumerate(predictions.images):
         row, column = divmod(place, _COLUMNS)
-        left, bars = (figure.add_subplot(grid[row, 2 * column + side]) for side in (0, 1))
-        left.imshow(image, cmap="gray", vmin=0, vmax=255)
-        left.set_axis_off()
-        _draw_top(bars, predictions, place)
+        left, top = column * _CELL[0] + _GAP, row * _CELL[1] + _HEAD
+        draw_image(axes, image, left, top + _LINE, _SIDE)
+        _draw_top(axes, left + _SIDE + _GAP, top, predictions, place)
     save_figure(figure, path)
 
 
-def _draw_top(axes: Axes, predictions: Predictions, place: int) -> None:
+def _draw_top(axes: Axes, left: float, top: float, predictions: Predictions, place: int) -> None:
     """Draws the most probable classes as named bars: the true class in green, a wrong first class in vermilion."""
     probabilities, class_names = predictions.probabilities[place], predictions.class_names
     label = int(predictions.labels[place])
-    top = np.argsort(-probabilities, kind="stable")[:3]
-    mark, color = ("✓", GREEN) if top[0] == label else ("✗", RED)
+    best = np.argsort(-probabilities, kind="stable")[:3]
+    mark, color = ("✓", GREEN) if best[0] == label else ("✗", RED)
     title = f"{mark} true: {shorten(class_names[label], 15)}"
-    axes.set_title(title, fontsize=9, color=color, loc="left", pad=3, fontweight="bold")
-    for place, class_id in enumerate(top):
-        color = GREEN if class_id == label else RED if place == 0 else LIGHT
-        axes.barh(place + 0.32, probabilities[class_id], height=0.22, color=color, left=0)
-        axes.text(0, place + 0.12, shorten(class_names[class_id], 14), fontsize=8, va="bottom")
-        axes.text(1, place + 0.12, f"{probabilities[class_id]:.1%}", fontsize=8, va="bottom", ha="right")
-    axes.set(xlim=(0, 1), ylim=(2.6, -0.35))
-    axes.set_axis_off()
+    axes.text(left, top + 0.16, title, fontsize=9, color=color, fontweight="bold", va="baseline")
+    for rank, class_id in enumerate(best):
+        color = GREEN if class_id == label else RED if rank == 0 else LIGHT
+        line = top + _LINE + (rank + 0.4) * _SIDE / 3
+        axes.text(left, line, shorten(class_names[class_id], 14), fontsize=8, va="baseline")
+        axes.text(left + _BAR, line, f"{probabilities[class_id]:.1%}", fontsize=8, va="baseline", ha="right")
+        axes.add_patch(Rectangle((left, line + 0.05), _BAR * probabilities[class_id], 0.07, color=color, linewidth=0))

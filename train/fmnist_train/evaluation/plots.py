@@ -88,7 +88,7 @@ def _draw_gap(axes: Axes, epochs: np.ndarray, gap: np.ndarray) -> None:
     axes.fill_between(epochs, gap, 0, where=gap > 0, color=RED, alpha=0.2, linewidth=0, interpolate=True)
     axes.fill_between(epochs, gap, 0, where=gap < 0, color=BLUE, alpha=0.2, linewidth=0, interpolate=True)
     _curve(axes, epochs, gap, color=GRAY, label="gap")
-    axes.set_title("above 0: better on the training images", loc="right", fontsize=9, color=GRAY)
+    axes.set_title("above 0: better in training", loc="right", fontsize=9, color=GRAY)
 
 
 def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path: Path) -> None:

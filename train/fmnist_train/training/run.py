@@ -172,7 +172,12 @@ def _train(recipe: Recipe, options: RunOptions, progress: Progress, device: torc
         _check_folder(folder, resume=options.resume)  # once more: another run may have ended since
         if options.resume:
             training.resume()
-        return _run(training, inputs, options, progress)
+        try:
+            return _run(training, inputs, options, progress)
+        except OSError:  # for example of a full disk
+            if (folder / "last.safetensors").exists():
+                progress.note(f"{folder} keeps the run so far: the command goes on with it if --resume is added")
+            raise
 
 
 _CHECKPOINT = ("best.safetensors", "best.json")
