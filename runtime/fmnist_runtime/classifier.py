@@ -1,6 +1,7 @@
 """The library: loads one model file and classifies images with it."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from fmnist_runtime.errors import ImageError, ModelError
+from fmnist_runtime.errors import ImageError, ModelError, clear_frames
 from fmnist_runtime.image_io.decode import Picture, is_picture, open_image
 from fmnist_runtime.model_file.integrity import verify_checksum, verify_structure
 from fmnist_runtime.model_file.metadata import Metadata
@@ -206,13 +207,16 @@ class Classifier:
             ModelError: The model call failed.
         """
         inputs: list[np.ndarray | Exception] = []
+        outside = sys.exception()
         for picture in pictures:
             try:
                 inputs.append(self.prepare(picture, max_pixels=max_pixels, on_input=on_input))
             except MemoryError:
                 inputs.append(ImageError("the picture needs more memory than is available"))
             except Exception as error:  # a defect triggered by one image must not affect the others
-                inputs.append(error)
+                # Without the pixels that its functions had, and without this function.
+                clear_frames(error, outside)
+                inputs.append(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
         prepared = [each for each in inputs if isinstance(each, np.ndarray)]
         predictions = iter(self.classify_inputs(np.stack(prepared), top_k=top_k, reject=reject) if prepared else [])
         return [next(predictions) if isinstance(each, np.ndarray) else each for each in inputs]

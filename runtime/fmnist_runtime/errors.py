@@ -15,6 +15,8 @@ Each message is one line of at most 1,000 characters: what happened, and what to
 with ``exit_code``.
 """
 
+from contextlib import suppress
+
 __all__ = [
     "MALFORMED",
     "CheckpointError",
@@ -27,6 +29,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "WorkerError",
+    "clear_frames",
     "extra_hint",
     "printable",
     "reason_of",
@@ -135,3 +138,25 @@ def reason_of(error: Exception) -> str:
     missing = isinstance(error, KeyError) and error.args
     message = f"'{error.args[0]}' is missing" if missing else str(error)
     return (message.splitlines() or [f"{type(error).__name__} without a reason"])[0][:200]
+
+
+def clear_frames(error: BaseException, outside: BaseException | None) -> None:
+    """Clears the local variables of functions that ended by an exception or its causes, which keeps them, such as pixels.
+
+    Args:
+        error: The exception.
+        outside: Exception that the caller was handling before, and which is left alone: it is a cause by Python's rules.
+    """
+    left: list[BaseException | None] = [error]
+    seen = {id(outside)}
+    while left:
+        cause = left.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        left += cause.__cause__, cause.__context__
+        place = cause.__traceback__
+        while place is not None:
+            with suppress(RuntimeError):  # this function has not ended
+                place.tb_frame.clear()
+            place = place.tb_next

@@ -3,6 +3,8 @@
 import io
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,31 @@ def test_a_stream_has_errors_as_values_and_loses_nothing(classifier: Classifier,
     assert [answer.path for answer in answers] == names
     assert [answer.error is None for answer in answers] == [True, False, True, False, False, True]
     assert answers[0].prediction == classifier(PHOTO) and answers[2].prediction == classifier(array)
+
+
+def test_an_error_keeps_no_pixels(classifier: Classifier) -> None:
+    """A folder of pictures that were cut off once took as much memory as all of them decoded."""
+    file = io.BytesIO()
+    Image.effect_noise((600, 400), 50).save(file, "PNG")
+    cut = file.getvalue()[: -len(file.getvalue()) // 3]
+    try:
+        raise KeyError("of the caller")
+    except KeyError as outer:
+        with pytest.raises(ImageError) as refusal:
+            classifier(cut)
+        results = classifier.results([cut, np.zeros((9, 9, 9), np.uint8), PHOTO])
+        assert outer.__traceback__.tb_frame.f_locals["cut"] is cut, "its own variables stay"
+    assert isinstance(results[0], ImageError) and isinstance(results[1], ImageError) and results[2].top
+    for error in (refusal.value.__cause__, *results[:2]):
+        values = list(variables_of(error))
+        assert not any(isinstance(value, Image.Image | np.ndarray | bytes | list) for value in values), values
+
+
+def variables_of(error: BaseException) -> Iterator[object]:
+    """Yields the local variables of all functions that the traceback of an exception and its causes keeps."""
+    for each in (error, *filter(None, [error.__cause__])):
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            yield from frame.f_locals.values()
 
 
 def test_a_defect_is_no_error_value(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

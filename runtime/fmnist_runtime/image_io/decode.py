@@ -8,6 +8,7 @@ scale, which is several times faster and enough for a 28×28 network input.
 
 import io
 import os
+import sys
 import threading
 import warnings
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fmnist_runtime.errors import ImageError, reason_of
+from fmnist_runtime.errors import ImageError, clear_frames, reason_of
 from fmnist_runtime.files import read_at_most, standard_input
 from fmnist_runtime.image_io.icons import refuse_large_icon
 from fmnist_runtime.image_io.limits import (
@@ -83,9 +84,19 @@ def open_image(
         ImageError: The file does not exist or cannot be read; or the image is in an unknown format, truncated, without pixels,
             or too large.
     """
+    outside = sys.exception()
+    try:
+        return _decode_or_refuse(source, max_pixels, large_lock or _one_large)
+    except ImageError as error:
+        clear_frames(error, outside)  # a caller may keep it, and the pixels with it
+        raise
+
+
+def _decode_or_refuse(source: Picture, max_pixels: int | None, large_lock: AbstractContextManager[Any]) -> Image.Image:
+    """Decodes an image as ``open_image`` does; every failure is an ``ImageError``."""
     try:
         with _no_warnings:
-            return _decode(source, max_pixels, large_lock or _one_large)
+            return _decode(source, max_pixels, large_lock)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
