@@ -36,6 +36,7 @@ from fmnist_runtime.image_io.tiff import (
     UNREADABLE_TIFF,
     is_raw,
     prepare_tiff,
+    refuse_wrapped,
     starts_with_thumbnail,
 )
 from fmnist_runtime.image_io.unsupported import (
@@ -186,6 +187,10 @@ def _load(
             if image.format != "JPEG" or not data:
                 raise
             image = _load_without_end(data)
+        if image.format == "TIFF":
+            refuse_wrapped(image)
+        if image.format == "TGA" and image.mode == "RGBA" and data and not data[17] & 15:
+            image = image.convert("RGB")  # no bit of the fourth byte is opacity (TGA 2.0, field 5.6)
         return to_8_bits(upright(shrink_large(image)))
 
 

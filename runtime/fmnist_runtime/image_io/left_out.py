@@ -49,8 +49,8 @@ _NO_PICTURES = frozenset([
     ".wav", ".webm", ".xls", ".xlsx", ".xml", ".xmp", ".xz", ".yaml", ".yml", ".zst",
 ])  # fmt: skip
 """Extensions of frequent files beside images. They are not opened: a data set may hold one for each image."""
-TIFF_STARTS = (b"II*\0", b"MM\0*")
-"""First bytes of TIFF files, with the low and the high byte first."""
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of TIFF and BigTIFF files, with the low and the high byte first."""
 _STARTS = (
     *(b"\xff\xd8\xff", b"\x89PNG", b"GIF8"),
     *(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "),  # JPEG 2000, bare and in a JP2 file

@@ -19,6 +19,7 @@ __all__ = [
     "is_tiff",
     "piece_size",
     "prepare_tiff",
+    "refuse_wrapped",
     "sample_bytes",
     "starts_with_thumbnail",
 ]
@@ -28,8 +29,9 @@ THUMBNAIL_FIRST = "a TIFF whose first image is a thumbnail; export it as JPEG or
 UNREADABLE_TIFF = "a damaged or truncated TIFF, or one of a kind that Pillow does not read; export it as PNG or JPEG"
 """Error message: Pillow's own errors do not distinguish the two. It lacks floats in color, and 64 bits."""
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _PLANAR_CONFIGURATION, _SEPARATE_PLANES = 258, 277, 284, 2
+_WHITE_IS_ZERO, _SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 0, 339, 1, 2
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS = 273, 278, 322, 323, 324
-"""Tags and a value of TIFF 6.0, sections 3, 10 and 15."""
+"""Tags and values of TIFF 6.0, sections 3, 10, 15 and 19."""
 _SUBFILE_TYPE, _WIDTH, _COMPRESSION, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 256, 259, 262, 330, 50706
 _REDUCED = 1
 """Bit of the subfile type of an image that is a reduced version of another one in the file."""
@@ -52,14 +54,31 @@ def prepare_tiff(image: Image.Image) -> None:
         ImageError: Pillow would decode the file to wrong pixels.
     """
     tags = getattr(image, "tag_v2", {})
+    bits, kinds = max(tags.get(_BITS_PER_SAMPLE, (1,))), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
     planes = len(image.getbands()) > 1 and tags.get(_PLANAR_CONFIGURATION) == _SEPARATE_PLANES
     # Pillow takes the bytes of 16-bit samples for samples of 8 bits, unless libtiff decodes the file.
-    if planes and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8 and any(tile[0] == "raw" for tile in image.tile):  # type: ignore[attr-defined]
-        raise ImageError(
-            "a TIFF with 16 bits and a separate plane for each color, which Pillow decodes to wrong pixels; "
-            "save it with 8 bits, or as PNG"
-        )
+    if planes and bits > 8 and any(tile[0] == "raw" for tile in image.tile):  # type: ignore[attr-defined]
+        raise _wrong_pixels("16 bits and a separate plane for each color")
+    if bits > 8 and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits alone
+        raise _wrong_pixels("over 8 bits in which white is 0")
+    if bits == 8 and _SIGNED in kinds:
+        raise _wrong_pixels("signed 8 bits")
     _silence_libtiff()
+
+
+def refuse_wrapped(image: Image.Image) -> None:
+    """Checks a decoded TIFF file of one channel with 32 bits, which Pillow takes as signed.
+
+    Raises:
+        ImageError: Large values have become negative.
+    """
+    kinds = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (_UNSIGNED,))
+    if image.mode == "I" and kinds == (_UNSIGNED,) and image.getextrema()[0] < 0:  # type: ignore[operator]
+        raise _wrong_pixels("unsigned 32 bits")
+
+
+def _wrong_pixels(what: str) -> ImageError:
+    return ImageError(f"a TIFF with {what}, which Pillow decodes to wrong pixels; save it with 8 bits, or as PNG")
 
 
 @cache

@@ -27,6 +27,7 @@ _SIGNATURES = {
     b"\xff\x0a": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
     b"\0\0\0\x0cJXL ": "a JPEG XL image, which Pillow does not read; convert it to JPEG or PNG",
     b"II\xbc": "a JPEG XR image, which Pillow does not read; convert it to JPEG or PNG",
+    **dict.fromkeys((b"P7\n", b"PF\n"), "a PAM or PFM image, which Pillow does not read; convert it to PNG"),
     b"gimp xcf": "a project of GIMP; export it as JPEG or PNG",
     b"8BPS\0\2": "a large document of Photoshop (PSB); export it as JPEG or PNG",
     b"\0\5\x16\7": "a Mac's AppleDouble file of metadata; the picture is in the file whose name lacks the leading ._",
@@ -67,6 +68,8 @@ def describe_jpeg(data: bytes) -> str:
         if kind in _UNREAD_FRAMES:
             return "a lossless or hierarchical JPEG, which this Pillow does not read; convert it to PNG"
         if kind in _READ_FRAMES:
+            if data[segment + 3 : segment + 5] == b"\0\0":
+                return "a JPEG that states its height after its pixels (DNL), which Pillow does not read; convert it to PNG"
             twelve = data[segment + 2 : segment + 3] == b"\x0c"  # after the length: bits of a sample
             return "a JPEG with 12 bits, which Pillow does not read; convert it to 8 bits, or to PNG" if twelve else ""
     return ""

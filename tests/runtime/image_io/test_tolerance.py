@@ -129,6 +129,8 @@ def ftyp(brand: bytes) -> bytes:
         (b'<?xml version="1.0"?>\n<!-- a comment -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "PNG"),
         (b"FUJIFILMCCD-RAW 0201", "raw", "JPEG"),
         (b"II\xbc\x01" + bytes(30), "JPEG XR", "PNG"),
+        (b"MM\0+\0\x08\0\0" + bytes(30), "TIFF", "export"),
+        (b"P7\nWIDTH 2\n", "PAM", "PNG"),
         (b"gimp xcf v011\0", "GIMP", "export"),
         (b"8BPS\0\2" + bytes(30), "Photoshop", "export"),
         (b"<!DOCTYPE html><title>404</title>", "web page", "download"),
@@ -163,6 +165,14 @@ def test_what_pillow_recognizes_and_cannot_read_is_named(data: bytes, cause: str
     with pytest.raises(ImageError) as refusal:
         open_image(data)
     assert str(refusal.value) == cause
+
+
+def test_a_jpeg_with_its_height_at_the_end_is_named() -> None:
+    data = bytearray((EXAMPLES / "dress.jpg").read_bytes())
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 2] = bytes(2)
+    with pytest.raises(ImageError, match=r"states its height after its pixels \(DNL\)"):
+        open_image(bytes(data))
 
 
 def test_the_png_of_an_app_is_named() -> None:
@@ -287,6 +297,46 @@ def tiff_fields(*fields: tuple[int, int, bytes]) -> bytes:
     """The directory of a little-endian TIFF file: tags, types and values of up to four bytes."""
     entries = [struct.pack("<HHL4s", tag, kind, 4 if kind == 1 else 1, value) for tag, kind, value in fields]
     return struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
+def gray_tiff(pixels: np.ndarray, photometric: int = 1, kind: int = 1) -> bytes:
+    """A little-endian TIFF file of one channel ``[H, W]``, without compression."""
+    data, (height, width) = pixels.tobytes(), pixels.shape
+    tags = {256: width, 257: height, 258: 8 * pixels.itemsize, 259: 1, 262: photometric, 273: 8, 278: height}
+    fields = [(tag, 4, struct.pack("<L", value)) for tag, value in {**tags, 279: len(data), 339: kind}.items()]
+    return b"II*\0" + struct.pack("<L", 8 + len(data)) + data + tiff_fields(*fields)
+
+
+def test_gray_tiffs_have_their_pixels_or_are_refused() -> None:
+    gray = np.asarray(Image.open(EXAMPLES / "dress.jpg").convert("L"), np.uint8)
+    for right in (
+        gray_tiff(gray),
+        gray_tiff(255 - gray, photometric=0),
+        gray_tiff(gray.astype("<u2") * 257),
+        gray_tiff(gray.astype("<u4") * 257),
+        gray_tiff((gray / 255).astype("<f4"), kind=3),
+    ):
+        assert np.abs(np.asarray(open_image(right), int) - gray).max() <= 1
+    for wrong, what in (
+        (gray_tiff(65535 - gray.astype("<u2") * 257, photometric=0), "over 8 bits in which white is 0"),
+        (gray_tiff((1 - gray / 255).astype("<f4"), photometric=0, kind=3), "over 8 bits in which white is 0"),
+        (gray_tiff((gray.astype(int) - 128).astype("i1"), kind=2), "signed 8 bits"),
+        (gray_tiff(gray.astype("<u4") * 16843009), "unsigned 32 bits"),
+    ):
+        with pytest.raises(ImageError) as refusal:
+            open_image(wrong)
+        assert str(refusal.value).startswith(f"a TIFF with {what}, which Pillow decodes to wrong pixels; save it")
+
+
+def test_a_fourth_byte_that_is_no_opacity_is_not_taken_for_it() -> None:
+    photo = Image.open(EXAMPLES / "dress.jpg").convert("RGB")
+    photo.putalpha(0)
+    file = io.BytesIO()
+    photo.save(file, "TGA")
+    data = bytearray(file.getvalue())
+    assert data[17] & 15 == 8 and open_image(bytes(data)).mode == "RGBA"
+    data[17] &= 0xF0
+    assert np.array_equal(open_image(bytes(data)), photo.convert("RGB"))
 
 
 def two_images(first: dict[int, int], start: bytes = b"II*\0", dng: bool = False) -> bytes:
