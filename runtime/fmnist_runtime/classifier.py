@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from fmnist_runtime.errors import ImageError, ModelError, clear_frames
+from fmnist_runtime.cpus import MAX_THREADS
+from fmnist_runtime.errors import ConfigError, ImageError, ModelError, clear_frames
 from fmnist_runtime.image_io.decode import Picture, is_picture, open_image
 from fmnist_runtime.model_file.integrity import verify_checksum, verify_structure
 from fmnist_runtime.model_file.metadata import Metadata
@@ -172,14 +173,18 @@ class Classifier:
                 image must stay unchanged until its answer: an iterator that fills one array again gives copies.
             top_k: See ``__call__``.
             reject: See ``__call__``.
-            threads: Images decoded and classified at the same time; None: one for each CPU of this process.
+            threads: Images decoded and classified at the same time, 1 to 256; None: one for each CPU of this process.
 
         Raises:
+            ConfigError: ``top_k`` or ``threads`` is out of range.
             ModelError: A model call failed.
         """
         from fmnist_runtime.batching.batch import classify_sources
         from fmnist_runtime.image_io.sources import expand
 
+        _require_from_1(top_k)
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise ConfigError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
         classify = partial(self.results, top_k=top_k, reject=reject)
         return classify_sources(classify, expand(_require_many(pictures), report=True), threads=threads)
 
@@ -204,6 +209,7 @@ class Classifier:
             on_input: See ``OnInput``.
 
         Raises:
+            ConfigError: ``top_k`` is below 1.
             ModelError: The model call failed.
         """
         inputs: list[np.ndarray | Exception] = []
@@ -250,13 +256,15 @@ class Classifier:
             reject: See ``__call__``.
 
         Raises:
+            ConfigError: ``top_k`` is below 1.
             ModelError: The model call failed, or its results are no numbers.
         """
+        _require_from_1(top_k)
         count, views = inputs.shape[:2]
         logits, probabilities = self.run(inputs.reshape(-1, 1, IMAGE_SIZE, IMAGE_SIZE))
         if views > 1:  # for a single view, the mean would add a tenth of the time of the model call
             logits, probabilities = (each.reshape(count, views, -1).mean(axis=1) for each in (logits, probabilities))
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top_k)]
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         best = probabilities[np.arange(count)[:, None], order].tolist()
         # NaN is in no range, and infinite logits give it. Floats of Python are compared, which takes a tenth of numpy's time.
         if not all(0 <= probability <= _MOST_PROBABLE for row in best for probability in row):
@@ -311,5 +319,13 @@ def _require_many(pictures: Iterable[Picture]) -> Iterable[Picture]:
     return pictures
 
 
+def _require_from_1(top_k: int) -> None:
+    if top_k < 1:
+        raise ConfigError(f"top_k must be 1 or more, not {top_k}")
+
+
 def _name(picture: Picture, position: int) -> str:
-    return f"[{position}] {os.fsdecode(picture)}" if isinstance(picture, str | os.PathLike) else f"[{position}]"
+    with suppress(Exception):  # a path-like object may be of any class of the caller
+        if isinstance(picture, str | os.PathLike):
+            return f"[{position}] {os.fsdecode(picture)}"
+    return f"[{position}]"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fmnist_export.pipeline import ExportOptions, export
-from fmnist_export.settings import Limits
+from fmnist_export.settings import Limits, QuantizationSettings
 from fmnist_export.verify import verify
 from fmnist_runtime import Classifier
 from fmnist_train.data.sources import find_dataset
@@ -35,7 +35,8 @@ def test_from_training_to_the_device(name: str, tmp_path: Path) -> None:
     about = {"labels": list(source.labels), "dataset": "sample"}
     halves = images.take(np.arange(0, 1000)), images.take(np.arange(1000, 1200))
     Training(recipe, *halves, tmp_path, device=torch.device("cpu"), description=about).run()
-    export(tmp_path, ExportOptions(quantize=True, limits=LIMITS, data="sample"))
+    options = ExportOptions(quantize=True, quantization=QuantizationSettings(images=256), limits=LIMITS, data="sample")
+    export(tmp_path, options)
     operators = json.loads((tmp_path / "export" / "parity.json").read_text())["files"]["int8"]["operators"]
     assert not FLOAT_LAYERS & set(operators) and "QGemm" in operators
     classifier = Classifier.load(tmp_path / "export" / "model.int8.onnx")

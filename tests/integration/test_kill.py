@@ -16,8 +16,25 @@ from fmnist_train.checkpoint import load_checkpoint
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
+RECIPE = [
+    "--recipe",
+    "custom",
+    "--channels",
+    "8,16",
+    "--hidden",
+    "32",
+    "--dropout",
+    "0.1",
+    "--rotation",
+    "10",
+    "--ema-decay",
+    "0.9",
+]
+"""A network that takes a second for an epoch, with everything that a resumed run must draw, or remember, as a whole one."""
+
+
 def command(folder: Path, *more: str) -> list[str]:
-    fixed = ["--data", "sample", "--epochs", "3", "--threads", "2", "--quiet"]
+    fixed = [*RECIPE, "--data", "sample", "--epochs", "5", "--threads", "2", "--quiet"]
     return [sys.executable, "-m", "fmnist_train", *fixed, "--output", str(folder), *more]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_runtime import Classifier, ImageError
+from fmnist_runtime import Classifier, ConfigError, ImageError
 from fmnist_runtime.image_io.sources import expand
 from fmnist_runtime.model_file.store import find_model
 from fmnist_runtime.workers.pool import classify_in_processes
@@ -92,6 +92,29 @@ def test_a_stream_has_errors_as_values_and_loses_nothing(classifier: Classifier,
     assert [answer.path for answer in answers] == names
     assert [answer.error is None for answer in answers] == [True, False, True, False, False, True]
     assert answers[0].prediction == classifier(PHOTO) and answers[2].prediction == classifier(array)
+
+
+class Unfaithful:
+    def __fspath__(self) -> str:
+        raise RuntimeError("no path\ntoday")
+
+
+def test_a_path_that_raises_is_an_error_of_its_picture(classifier: Classifier) -> None:
+    answers = list(classifier.stream([PHOTO, Unfaithful(), PHOTO]))
+    assert [answer.error for answer in answers] == [None, "cannot be read: RuntimeError: no path", None]
+    for call in (lambda: classifier(Unfaithful()), lambda: classifier.batch([PHOTO, Unfaithful()])):
+        with pytest.raises(ImageError, match="cannot be read: RuntimeError: no path"):
+            call()
+
+
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": -1}, {"threads": 0}, {"threads": 257}])
+def test_numbers_out_of_range_are_refused(classifier: Classifier, options: dict[str, int]) -> None:
+    (name, value), *_ = options.items()
+    with pytest.raises(ConfigError, match=rf"{name} must be 1 .*, not {value}$"):
+        list(classifier.stream([PHOTO, PHOTO], **options))
+    if name == "top_k":
+        with pytest.raises(ConfigError, match=r"top_k must be 1 or more"):
+            classifier(PHOTO, top_k=value)
 
 
 def test_an_error_keeps_no_pixels(classifier: Classifier) -> None:

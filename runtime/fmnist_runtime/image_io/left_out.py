@@ -26,8 +26,9 @@ EXTENSIONS = frozenset([
 
 HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
 _SYSTEM_NAMES = frozenset([
-    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "__macosx", "lost+found",
-    "recycler", "system volume information", "thumbs.db",
+    "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot", "@recycle", "__macosx",
+    "lost+found", "network trash folder", "recycled", "recycler", "system volume information", "temporary items",
+    "thumbs.db", "~snapshot",
 ])  # fmt: skip
 """Names, in lower case, of files and folders that archivers, Windows, Linux and network storage create among images."""
 _RAW = frozenset([

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fmnist_runtime.errors import printable
+from fmnist_runtime.errors import printable, reason_of
 from fmnist_runtime.image_io.left_out import EXTENSIONS, describe_hidden, is_hidden, is_passed_over
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ def expand(
         if not isinstance(picture, str | os.PathLike):
             yield Source(f"[{index}]", picture)
             continue
-        name = os.fsdecode(picture)
+        try:
+            name = os.fsdecode(picture)
+        except Exception as error:  # a path-like object may be of any class of the caller
+            yield Source(f"[{index}]", picture, f"cannot be read: {type(error).__name__}: {reason_of(error)}")
+            continue
         if name == "-" or not os.path.isdir(name):  # noqa: PTH112 (Path.is_dir raises for a name too long)
             yield Source(name, name)
             continue

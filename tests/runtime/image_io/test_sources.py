@@ -17,7 +17,19 @@ from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _u
 
 @pytest.mark.parametrize(
     "name",
-    [".a.png", "._1.png", "__MACOSX", "Thumbs.db", ".Trash-0", ".ipynb_checkpoints", "@eaDir", "#recycle", "@Recycle"],
+    [
+        ".a.png",
+        "._1.png",
+        "__MACOSX",
+        "Thumbs.db",
+        ".Trash-0",
+        ".ipynb_checkpoints",
+        "@eaDir",
+        "#recycle",
+        "@Recycle",
+        "~snapshot",
+        "RECYCLED",
+    ],
 )
 def test_hidden(name: str) -> None:
     assert is_hidden(name)
