@@ -27,7 +27,7 @@ EXTENSIONS = frozenset([
 HEIC is included so that phone photos that Pillow cannot read are reported as errors instead of left out."""
 _SYSTEM_NAMES = frozenset([
     "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot", "@recycle", "__macosx",
-    "lost+found", "network trash folder", "recycled", "recycler", "system volume information", "temporary items",
+    "lost+found", "network trash folder", "recycler", "system volume information", "temporary items",
     "thumbs.db", "~snapshot",
 ])  # fmt: skip
 """Names, in lower case, of files and folders that archivers, Windows, Linux and network storage create among images."""

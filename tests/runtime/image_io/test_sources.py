@@ -28,14 +28,14 @@ from fmnist_runtime.workers.ray_batch import _paths_for_ray, _skipped_by_ray, _u
         "#recycle",
         "@Recycle",
         "~snapshot",
-        "RECYCLED",
+        "RECYCLER",
     ],
 )
 def test_hidden(name: str) -> None:
     assert is_hidden(name)
 
 
-@pytest.mark.parametrize("name", ["a.png", "1", "MACOSX", "a.b.png", "_a.png"])
+@pytest.mark.parametrize("name", ["a.png", "1", "MACOSX", "a.b.png", "_a.png", "recycled"])
 def test_not_hidden(name: str) -> None:
     assert not is_hidden(name)
 
