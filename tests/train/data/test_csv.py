@@ -177,6 +177,15 @@ def test_a_fault_before_bytes_that_are_no_text_is_one_line(rows: np.ndarray, tmp
     assert "\n" not in str(error.value) and str(path) in str(error.value)
 
 
+def test_a_quote_that_is_not_closed_has_its_own_line(tmp_path, write_csv_folder):
+    path = write_csv_folder(tmp_path / "own") / "fashion-mnist_train.csv"
+    lines = path.read_text().splitlines()
+    lines[2] = '"' + lines[2]
+    path.write_text("\n".join(lines * 2))
+    with pytest.raises(DataError, match=r"csv: line 3: a quote is not closed$"):
+        read_csv(path)
+
+
 def test_a_gzipped_file_is_read_as_the_plain_one(rows: np.ndarray, matches, tmp_path: Path) -> None:
     plain = write(tmp_path / "a.csv", ["label", *NUMBERED], rows)
     packed = tmp_path / "b.csv.gz"

@@ -175,13 +175,16 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
     """Describes the first faulty line of a file that could not be parsed, by a slow parser; None if no line is faulty."""
     with open_unpacked(path) as packed, io.TextIOWrapper(packed, "utf-8-sig", newline="") as file:
         reader = csv.reader(bounded_lines(file, _LONGEST_LINE))
+        begin = 1  # of a row: a quote may contain line breaks, or never end
         try:
-            next(reader, None)
             for row in reader:
-                if fault := _describe_row(names, row):
-                    return f"line {reader.line_num}{fault}"
-        except (csv.Error, ValueError) as error:
-            return f"line {reader.line_num + 1}: {error}"
+                if begin > 1 and (fault := _describe_row(names, row)):
+                    return f"line {begin}{fault}"
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            return f"line {begin}: {'a quote is not closed' if reader.line_num > begin else error}"
+        except ValueError as error:
+            return f"line {begin}: {error}"
     return None
 
 
