@@ -54,7 +54,7 @@ def main() -> None:
     start = time.perf_counter()
     print("The demo trains a small network, exports it, verifies the files, and classifies photos: about a minute.")
     sample = ("--data", "sample")
-    step("Train for a few epochs", "fmnist-train", *sample, "--epochs", "8", "--output", folder)
+    step("Train for a few epochs", "fmnist-train", *sample, "--recipe", "custom", "--epochs", "8", "--output", folder)
     step("Explain its mistakes", "fmnist-train", "evaluate", folder, *sample)
     step("Export to ONNX and int8; compare both with PyTorch", "fmnist-export", folder, "--quantize", *sample)
     step("Classify photos with the model that ships", "fmnist-infer", "examples")
