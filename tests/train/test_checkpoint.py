@@ -156,6 +156,10 @@ def test_a_missing_part_of_a_description_is_named(tmp_path: Path) -> None:
         ("recipe", {"recipe": "simple"}),
         ("recipe.validation", {"recipe": {"validation": "0.1"}}),
         ("recipe.augmentation", {"recipe": {"augmentation": [1]}}),
+        *(
+            ("recipe.augmentation.photo", {"recipe": {"augmentation": {"photo": value}}})
+            for value in ("0.5", None, [], -1, 1.5, float("nan"))
+        ),
     ],
 )
 def test_a_part_of_another_type_is_refused(name: str, changes: dict, tmp_path: Path) -> None:

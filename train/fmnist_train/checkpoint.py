@@ -237,13 +237,14 @@ def read_data_sha256(run: Path) -> str | None:
 
 
 def _check_types(path: Path, info: Mapping[str, Any]) -> None:
-    """Check the types of the parts of a description that are read after the network was built.
+    """Checks the parts of a description that are read after the network was built.
 
     Raises:
-        CheckpointError: a part has another type.
+        CheckpointError: A part has another type, or a value that it cannot have.
     """
     recipe = info.get("recipe", {})
     parts = recipe if isinstance(recipe, dict) else {}
+    augmentation = parts.get("augmentation", {})
     valid = {
         "labels": _are_texts(info.get("labels", [])),
         "dataset": isinstance(info.get("dataset", ""), str),
@@ -251,10 +252,11 @@ def _check_types(path: Path, info: Mapping[str, Any]) -> None:
         "start": isinstance(info.get("start", ""), str),
         "recipe": isinstance(recipe, dict),
         "recipe.validation": isinstance(parts.get("validation", 0), int | float),
-        "recipe.augmentation": isinstance(parts.get("augmentation", {}), dict),
+        "recipe.augmentation": isinstance(augmentation, dict),
+        "recipe.augmentation.photo": not isinstance(augmentation, dict) or is_share(augmentation.get("photo", 0)),
     }
     for name in (name for name, holds in valid.items() if not holds):
-        raise CheckpointError(f"{path}: its description is damaged: '{name}' has another type")
+        raise CheckpointError(f"{path}: its description is damaged: '{name}' has another type or value")
 
 
 def _are_texts(value: object) -> bool:
