@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import math
 import os
 import unicodedata
@@ -210,12 +209,20 @@ def test_damaged_views_are_made_again(tmp_path: Path) -> None:
     views = load_views(paths, ViewSettings(count=2), tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     whole = file.read_bytes()
-    damaged_header, archive = whole.replace(b"}", b" ", 1), io.BytesIO()
-    np.savez(archive, views)
-    for part in (b"", whole[:50], b"no array" * 20, damaged_header, archive.getvalue(), b"PK\3\4" + whole):
+    changed = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    for part in (b"", whole[:50], b"no array" * 20, whole + b"0", changed, whole[:800] + bytes(len(whole) - 800)):
         file.write_bytes(part)
         assert np.array_equal(load_views(paths, ViewSettings(count=2), tmp_path / "cache"), views)
         assert file.read_bytes() == whole
+
+
+def test_without_a_cache_the_views_are_used_all_the_same(tmp_path: Path) -> None:
+    paths = [write_folder(tmp_path / "photos") / "0.jpg"]
+    (tmp_path / "file").touch()
+    notes: list[str] = []
+    views = load_views(paths, ViewSettings(count=2), tmp_path / "file" / "cache", note=notes.append)
+    assert views.shape == (1, 2, 28, 28) and views.any()
+    assert notes[1].startswith(f"the views are not kept for the next run ({tmp_path}/file") and len(notes) == 2
 
 
 def end_process(path: Path, settings: ViewSettings) -> np.ndarray:

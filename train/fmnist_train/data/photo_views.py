@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +26,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 import fmnist_runtime.preprocessing
 from fmnist_runtime.console import counted
-from fmnist_runtime.errors import DataError
+from fmnist_runtime.errors import DataError, reason_of
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
@@ -73,7 +74,7 @@ def load_views(
     shape = (len(paths), settings.count, IMAGE_SIZE, IMAGE_SIZE)
     key = _key("photos", settings, paths, b"")
     make = partial(photo_views, settings=settings)
-    return _cached(folder / f"{key}.npy", make, [(path,) for path in paths], shape=shape, note=note)
+    return _cached(folder / f"{key}.views", make, [(path,) for path in paths], shape=shape, note=note)
 
 
 def paste_views(
@@ -99,7 +100,7 @@ def paste_views(
     key = _key("pasted", settings, [path for path in backgrounds if path is not None], images.tobytes() + plain)
     make = partial(_pasted_views, settings=settings)
     jobs = [(image, path) for image, path in zip(images, backgrounds, strict=True)]
-    return _cached(folder / f"{key}.npy", make, jobs, shape=shape, note=note)
+    return _cached(folder / f"{key}.views", make, jobs, shape=shape, note=note)
 
 
 def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
@@ -253,8 +254,8 @@ def _cached(
     shape: tuple[int, ...],
     note: Callable[[str], None],
 ) -> np.ndarray:
-    views = _read_cache(path)
-    if views is not None and views.shape == shape and views.dtype == np.uint8:
+    views = _read_cache(path, shape)
+    if views is not None:
         return views
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     note(
@@ -267,21 +268,23 @@ def _cached(
             raise DataError(
                 "a process that made views of photos was ended, perhaps for lack of memory; run again"
             ) from None
-    buffer = io.BytesIO()
-    np.save(buffer, views)
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, hashlib.sha256(views.data).digest() + views.tobytes())
+    except OSError as error:  # a user without a home folder, or a full disk: the next run makes them again
+        note(f"the views are not kept for the next run ({error.filename or path}: {reason_of(error)})")
     return views
 
 
-def _read_cache(path: Path) -> np.ndarray | None:
-    """Returns a cached array; None if there is none, or if it is damaged: it is then made and written again."""
+def _read_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Returns a cached array, uint8 of this shape; None if there is none, or if it is damaged: it is then made anew.
+
+    The file is the SHA-256 of the array's bytes, and these.
+    """
     try:
-        with path.open("rb") as file:  # numpy leaves a file open that is not what it seems
-            views = np.load(file, allow_pickle=False)
-    except FileNotFoundError:
-        return None
+        data = path.read_bytes() if path.is_file() else b""  # a pipe of that name would be waited for
     except OSError:
-        raise
-    except Exception:  # numpy reads the header by Python's parser, whose errors are of many kinds
         return None
-    return views if isinstance(views, np.ndarray) else None
+    size = hashlib.sha256().digest_size
+    if len(data) != size + math.prod(shape) or hashlib.sha256(memoryview(data)[size:]).digest() != data[:size]:
+        return None
+    return np.frombuffer(data, np.uint8, offset=size).reshape(shape).copy()  # writeable, for PyTorch
