@@ -368,6 +368,14 @@ def full_disk(*_: object) -> float:
         "UPDATE trial_user_attributes SET value_json = '[1]' WHERE key = 'process'",
         "UPDATE trial_user_attributes SET value_json = 'x' WHERE key = 'process'",
         """UPDATE study_user_attributes SET value_json = '"x"'""",
+        "UPDATE trial_params SET param_name = 'bogus' WHERE param_name = 'learning_rate'",
+        "DELETE FROM trial_params WHERE param_name = 'learning_rate'",
+        """UPDATE trial_params SET distribution_json =
+        '{"name": "CategoricalDistribution", "attributes": {"choices": ["a"]}}', param_value = 0
+        WHERE param_name = 'learning_rate'""",
+        "UPDATE trial_values SET value = 'abc'",
+        "UPDATE trial_values SET value = 17.5",
+        "UPDATE trial_values SET value_type = 'INF_POS', value = NULL",
     ],
 )
 def test_a_damaged_study_is_one_line(change: str, fake: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError
+from fmnist_train.checkpoint import is_share
 from fmnist_train.tuning.results import EPOCH, SECONDS
 
 __all__ = ["STUDY_FILE", "check_study", "claim_study", "claim_trial", "open_study", "release_trials"]
@@ -26,6 +27,8 @@ STUDY_FILE = "study.db"
 """Name of the SQLite file in the folder of a study."""
 _IDENTITY = "identity"
 """Attribute of the study: recipe, data and fields that all its trials share."""
+_SPACE = "search space"
+"""Part of the identity: the range of each field, by its name."""
 _PROCESS = "process"
 """Attribute of a trial: host name of the machine and id of the process that trains it."""
 _HEARTBEAT = 30
@@ -194,8 +197,12 @@ def check_study(study: optuna.Study, folder: Path) -> None:
             whole = isinstance(machine, str) and isinstance(process, int)
             if not whole or any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
                 raise ValueError(f"trial {trial.number} has values of other types")
-        if not isinstance(known, dict):
+        if not isinstance(known, dict) or not isinstance(known.get(_SPACE, {}), dict):
             raise TypeError("its identity is of another type")
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            drawn = all(isinstance(value, int | float) for value in trial.params.values())
+            if trial.params.keys() != known.get(_SPACE, {}).keys() or not drawn or not is_share(trial.value):
+                raise ValueError(f"trial {trial.number} has values that no trial has")
     except (*MALFORMED, SQLAlchemyError) as error:
         raise _study_error(str(folder / STUDY_FILE), error) from error
 
