@@ -313,7 +313,7 @@ def test_classes_that_cannot_be_printed_are_refused(name, tmp_path, write_pictur
         folder = write_pictures(tmp_path / "shop", hat=5, **{name: 5})
     except OSError:
         pytest.skip("this file system has no such names")
-    refused(folder, "cannot be printed; rename the folder")
+    refused(folder, "a character that is not shown, or a space of another kind; rename the folder")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")

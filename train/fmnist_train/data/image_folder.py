@@ -148,7 +148,10 @@ def _find(folder: Path, hidden: list[str], outside: list[Path]) -> dict[str, lis
             outside.append(entry)
             continue
         if not entry.name.isprintable():
-            raise DataError(f"{printable(str(entry))}: a class name that cannot be printed; rename the folder")
+            raise DataError(
+                f"{printable(str(entry))}: a class name with a character that is not shown, or a space of another kind; "
+                "rename the folder"
+            )
         name = unicodedata.normalize("NFC", entry.name)  # a Mac's archives have decomposed names
         images = sorted(find_images(entry, hidden), key=lambda path: (str(path.parent), path.name))
         classes[name] = [*classes.get(name, ()), *images]
