@@ -12,7 +12,6 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from fmnist_runtime.cpus import MAX_THREADS
 from fmnist_runtime.errors import ConfigError, ImageError, ModelError, clear_frames
 from fmnist_runtime.image_io.decode import Picture, is_picture, open_image
 from fmnist_runtime.model_file.integrity import verify_checksum, verify_structure
@@ -24,6 +23,7 @@ from fmnist_runtime.model_file.session import (
     first_line,
     metadata_props,
     open_session,
+    require_thread_range,
 )
 from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
 from fmnist_runtime.prediction import Answer, Prediction, PredictionOrError, Top
@@ -183,8 +183,8 @@ class Classifier:
         from fmnist_runtime.image_io.sources import expand
 
         _require_from_1(top_k)
-        if threads is not None and not 1 <= threads <= MAX_THREADS:
-            raise ConfigError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
+        if threads is not None:
+            require_thread_range(threads)
         classify = partial(self.results, top_k=top_k, reject=reject)
         return classify_sources(classify, expand(_require_many(pictures), report=True), threads=threads)
 

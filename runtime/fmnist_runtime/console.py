@@ -45,6 +45,9 @@ _OUT_OF_MEMORY_TEXTS = ("allocate memory", "out of memory", "bad_alloc", "bad al
 _NO_THREAD_TEXTS = ("can't start new thread", "pthread_create failed")
 """Parts of the messages of Python and onnxruntime about a thread that cannot be started."""
 
+_POOLS = 4
+"""Largest number of libraries that have as many threads as there are CPUs: OpenBLAS, OpenMP, PyTorch and onnxruntime."""
+
 
 def run_argparse(
     command: Callable[[Sequence[str] | None], int | None],
@@ -62,10 +65,6 @@ def run_argparse(
         at_once: See ``exit_code_of``.
     """
     return exit_code_of(lambda: command(args), extra=extra, at_once=at_once)
-
-
-_POOLS = 4
-"""Largest number of libraries that have as many threads as there are CPUs: OpenBLAS, OpenMP, PyTorch and onnxruntime."""
 
 
 def run_main(module: str, *, extra: str) -> int:

@@ -61,8 +61,6 @@ def start_threads(function: Callable[[], object], count: int) -> list[threading.
 
 def grantable_threads(count: int) -> int:
     """Returns how many of ``count`` further threads the system lets this process start now; all of them are ended."""
-    if not count:
-        return 0
     end = threading.Event()
     started = start_threads(end.wait, count)
     end.set()

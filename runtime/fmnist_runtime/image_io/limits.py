@@ -24,6 +24,7 @@ __all__ = [
     "MAX_HEADER_MARKERS",
     "MAX_ICON_PIXELS",
     "MAX_PIXELS",
+    "VIDEO",
     "Metered",
     "describe_bomb",
     "jpeg_markers",
@@ -88,6 +89,8 @@ MAX_READS = 2_000_000
 """Largest number of ``read`` calls for one file: Pillow needs tens for an ordinary header, and millions for a hostile one."""
 READS_PER_PIXEL = 2
 """Further calls that Pillow's decoders in Python may make for each pixel."""
+VIDEO = "a video; export a frame as PNG or JPEG"
+"""Error message."""
 _REFUSED = {
     "EPS": "EPS is a PostScript program, which is not run; convert it to PNG",
     **{
@@ -96,7 +99,7 @@ _REFUSED = {
     },
     **{kind: f"{kind} is a Windows metafile of drawings; export it as PNG" for kind in ("EMF", "WMF")},
     **{kind: f"{kind} holds measurements; export a picture of them as PNG" for kind in ("BUFR", "GRIB", "HDF5")},
-    "MPEG": "a video; export a frame as PNG or JPEG",
+    "MPEG": VIDEO,
 }
 """Formats that Pillow recognizes and does not read on every system, and those that are no bounded pictures: what to do."""
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")

@@ -7,13 +7,12 @@ from itertools import islice
 
 from fmnist_runtime.files import describe_substitute
 from fmnist_runtime.image_io.left_out import HEIF_BRANDS, TIFF_STARTS, starts_picture
-from fmnist_runtime.image_io.limits import MAX_HEADER_MARKERS, jpeg_markers
+from fmnist_runtime.image_io.limits import MAX_HEADER_MARKERS, VIDEO, jpeg_markers
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF
 
 __all__ = ["APPLE_PNG", "RAW_FILE", "describe_jpeg", "describe_unsupported", "heif_is_readable"]
 
 RAW_FILE = "a camera's raw file; export it as JPEG or PNG"
-_VIDEO = "a video; export a frame as PNG or JPEG"
 APPLE_PNG = "a PNG as Xcode packs it into apps (CgBI), which Pillow does not read; open it on a Mac and export it"
 _SIGNATURES = {
     b"%PDF": "a PDF document; export the page as PNG or JPEG",
@@ -33,7 +32,7 @@ _SIGNATURES = {
     b"\0\5\x16\7": "a Mac's AppleDouble file of metadata; the picture is in the file whose name lacks the leading ._",
     b"book\0\0\0\0mark": "a Mac's alias, which only points at the picture; name the original file",
     b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",
-    **dict.fromkeys((b"\x1aE\xdf\xa3", b"\0\0\1\xb3", b"\0\0\1\xba"), _VIDEO),  # Matroska and WebM, MPEG
+    **dict.fromkeys((b"\x1aE\xdf\xa3", b"\0\0\1\xb3", b"\0\0\1\xba"), VIDEO),  # Matroska and WebM, MPEG
 }
 _READ_FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
 """JPEG frames that every Pillow decodes: sequential and progressive, with Huffman or arithmetic coding (ISO 10918-1, table B.1)."""
@@ -88,7 +87,7 @@ def _describe_ftyp(data: bytes) -> str:
         return "an AVIF image, which this Pillow does not read; pip install --upgrade pillow, or convert it to JPEG"
     if brand == b"crx ":
         return RAW_FILE
-    return _VIDEO
+    return VIDEO
 
 
 def heif_is_readable(data: bytes) -> bool:

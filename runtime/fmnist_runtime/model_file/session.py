@@ -15,6 +15,7 @@ __all__ = [
     "first_line",
     "metadata_props",
     "open_session",
+    "require_thread_range",
     "turn_off_tracing",
 ]
 
@@ -62,8 +63,7 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
         FmnistError: The system starts fewer threads than requested.
         ModelError: onnxruntime refuses the model.
     """
-    if not 1 <= threads <= MAX_THREADS:
-        raise ConfigError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
+    require_thread_range(threads)
     chosen = _find_provider(provider)
     _require_threads(threads - 1)  # the calling thread is the first
     options = onnxruntime.SessionOptions()
@@ -118,6 +118,16 @@ def check_signature(session: onnxruntime.InferenceSession, classes: int) -> None
 def first_line(error: Exception) -> str:
     """Returns the first line of an exception's message, or its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def require_thread_range(threads: int) -> None:
+    """Checks that a number of threads is 1 to 256.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
 
 
 def _require_threads(count: int) -> None:
