@@ -1,7 +1,9 @@
 """Ordered parallel map with bounded memory."""
 
+import atexit
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from threading import Thread, current_thread
@@ -13,6 +15,8 @@ __all__ = ["map_ordered"]
 
 _CHECK_SECONDS = 1.0
 """Seconds between two checks that a thread is still running. A result ends the wait at once."""
+_EXIT_SECONDS = 5.0
+"""Longest wait for each thread when the process ends: one that waits for its input may never end."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -46,6 +50,21 @@ def map_ordered(
     items, taken = iter(items), 0
     waiting: deque[_Job] = deque()
     complete = False
+
+    def end_threads(seconds: float | None = None) -> None:
+        for job in waiting:
+            job.future.cancel()
+        for _ in started:
+            jobs.put(None)
+        if not complete:
+            stop()
+        for thread in started:
+            thread.join(seconds)
+
+    # An iterator that is not read to its end is not closed when the process ends, and Python then ends threads that return
+    # from onnxruntime in a way that aborts the process.
+    at_exit = partial(end_threads, _EXIT_SECONDS)
+    atexit.register(at_exit)
     try:
         while not started and (batch := list(islice(items, chunk))):
             yield from function(batch)
@@ -58,14 +77,8 @@ def map_ordered(
             yield from _wait(waiting.popleft(), started)
         complete = True
     finally:
-        for job in waiting:
-            job.future.cancel()
-        for _ in started:
-            jobs.put(None)
-        if not complete:
-            stop()
-        for thread in started:
-            thread.join()
+        atexit.unregister(at_exit)
+        end_threads()
 
 
 class _Job:

@@ -1,5 +1,7 @@
 """The ordered map where no thread can start."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -51,6 +53,25 @@ def test_calls_are_stopped_only_where_the_results_end_early() -> None:
     assert next(early) == 0
     early.close()
     assert stopped == [True]
+
+
+def test_calls_end_before_the_process_does() -> None:
+    """Python would end their threads inside onnxruntime, which aborts the process."""
+    code = """
+import os, time
+from fmnist_runtime.batching.ordered_map import map_ordered
+
+def call(items):
+    os.write(1, b"(")
+    time.sleep(0.3)
+    os.write(1, b")")
+    return items
+
+results = map_ordered(call, range(50), threads=3, chunk=1)
+next(results)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert 3 <= ended.count("(") == ended.count(")")
 
 
 def test_a_time_limit_of_a_job_is_its_own() -> None:
