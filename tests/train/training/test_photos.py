@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fmnist_runtime.errors import ConfigError, DataError
 from fmnist_runtime.spec import DATASET_LABELS
@@ -202,6 +202,17 @@ def test_views_are_made_once_for_the_same_photos_and_settings(tmp_path: Path, mo
     ):
         with pytest.raises(pytest.fail.Exception, match="made again"):
             other()
+
+
+def test_views_of_a_transparent_photo_have_its_garment(tmp_path: Path) -> None:
+    """The color stored under transparent pixels is mostly black, as the garment is here."""
+    photo = Image.new("RGBA", (300, 300))
+    ImageDraw.Draw(photo).polygon(
+        [(90, 60), (210, 60), (260, 110), (205, 120), (205, 250), (95, 250), (40, 110)], "black"
+    )
+    photo.save(tmp_path / "cut-out.png")
+    views = photo_views.photo_views(tmp_path / "cut-out.png", ViewSettings(count=8))
+    assert ((views > 0).mean(axis=(1, 2)) > 0.4).all()
 
 
 def test_damaged_views_are_made_again(tmp_path: Path) -> None:

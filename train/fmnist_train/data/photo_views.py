@@ -106,7 +106,7 @@ def paste_views(
 def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
     """Returns the views of one photo, uint8 ``[count, 28, 28]``; the random draws depend on the photo's bytes alone."""
     data = path.read_bytes()
-    photo = open_image(data).convert("RGB")
+    photo = _opaque(open_image(data))
     rng = np.random.default_rng(list(hashlib.sha256(data).digest()))
     changed = [to_network_input(_change(photo, settings, rng)) for _ in range(settings.count - 1)]
     return np.stack([to_network_input(open_image(data)), *changed])
@@ -114,9 +114,16 @@ def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
 
 def _pasted_views(image: np.ndarray, path: Path | None, settings: ViewSettings) -> np.ndarray:
     rng = np.random.default_rng(list(hashlib.sha256(image.tobytes()).digest()))
-    strip = None if path is None else _background(open_image(path).convert("RGB"))
+    strip = None if path is None else _background(_opaque(open_image(path)))
     photos = [_paste(image, strip or _plain_background(rng), rng) for _ in range(settings.count)]
     return np.stack([to_network_input(_change(photo, settings, rng)) for photo in photos])
+
+
+def _opaque(photo: Image.Image) -> Image.Image:
+    """Returns the photo in RGB, on white where it is transparent: the color stored there is arbitrary, and mostly black."""
+    if photo.mode != "RGBA":
+        return photo.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo).convert("RGB")
 
 
 def _change(photo: Image.Image, settings: ViewSettings, rng: np.random.Generator) -> Image.Image:
