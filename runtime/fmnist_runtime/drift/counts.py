@@ -21,7 +21,7 @@ from fmnist_runtime.files import describe_substitute, read_at_most, standard_inp
 
 __all__ = ["EDGES", "AnswerCounts", "read_counts"]
 
-_SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_SAMPLE = re.compile(r'(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*+")*+)\})? (?P<value>\S+)')
 _NOT_BLANK = re.compile(r"\S")
 _LABEL = re.compile(r'(?<!\w)(?P<key>\w++)="(?P<value>(?:[^"\\]|\\.)*+)"')
 """A label and its value. No part of a name is searched again from its middle: that would take quadratic time."""
@@ -253,8 +253,10 @@ def _from_metrics(text: str) -> AnswerCounts:
     bins = np.diff(np.array(counts, np.int64), prepend=0)
     if bins.size and bins.min() < 0:
         raise ValueError("the cumulative counts of the confidence histogram decrease: the file is damaged")
-    if total and not bins.any():
-        raise ValueError("answers without counts of their confidence: the file is damaged")
+    if bins.sum() != total:
+        raise ValueError(
+            f"{total:,} answers, but {bins.sum():,} counts of their confidence: the file is damaged or incomplete"
+        )
     return AnswerCounts(labels, rejected, bins, tuple(sorted(started)))
 
 

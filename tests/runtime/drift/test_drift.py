@@ -175,10 +175,29 @@ def test_answers_without_confidences_are_refused(tmp_path: Path) -> None:
     without.write_text(without.read_text().replace('le="+Inf"} 9', 'le="+Inf"} 0'))
     done = drift(one, without, "--json")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "answers without counts of their confidence: the file is damaged" in done.stderr
+    assert "9 answers, but 0 counts of their confidence: the file is damaged" in done.stderr
     earlier = AnswerCounts({"Bag": 5}, 2, later.confidence)
     with pytest.raises(DataError, match="no answers between the two readings"):
         later.since(earlier)
+
+
+def test_a_reading_after_one_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", day(1, 10))
+    joined = tmp_path / "joined"
+    reading(joined, bag=7, rejected=2)
+    whole = joined.read_text()
+    joined.write_text('fmnist_answers_total{label="Bag"} 7\n' + whole)
+    done = drift(one, joined)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "16 answers, but 9 counts of their confidence: the file is damaged or incomplete" in done.stderr
+
+
+def test_an_exemplar_is_not_the_count(tmp_path: Path) -> None:
+    """OpenMetrics allows one behind a value: https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars."""
+    path = tmp_path / "reading"
+    plain = reading(path, bag=7, rejected=2)
+    path.write_text("".join(f'{line} # {{trace="1"}} 1.0\n' for line in path.read_text().splitlines()))
+    assert read_counts(path).labels == plain.labels == {"Bag": 7}
 
 
 def test_several_services_add_up(tmp_path: Path) -> None:
