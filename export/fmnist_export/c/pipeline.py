@@ -14,7 +14,7 @@ from fmnist_export.c.memory import plan_memory
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, FileError, ModelError, reason_of
 from fmnist_runtime.model_file.integrity import is_ort
-from fmnist_runtime.model_file.store import find_model, prefix_model_errors, read_model
+from fmnist_runtime.model_file.store import embedded_models, find_model, prefix_model_errors, read_model
 from fmnist_runtime.network.reader import read_network
 
 __all__ = ["CExport", "find_source", "write_c"]
@@ -65,7 +65,7 @@ def find_source(model: str | Path, name: str | None = None) -> tuple[Path, str]:
         ConfigError: The name cannot be part of a C identifier.
     """
     exported = Path(model) / "export"
-    path = find_model(exported if exported.is_dir() else model)
+    path = find_model(exported if exported.is_dir() and model not in embedded_models() else model)
     stem = path.stem
     if stem in _STEMS:
         folder = path.resolve().parent

@@ -48,19 +48,21 @@ def find_model(model: str | Path | None = None) -> Path:
 
     Args:
         model: None for the embedded default; the name of an embedded model; a file; or a folder that holds one of
-            ``FOLDER_FILES`` (and may hold ``SHA256SUMS``).
+            ``FOLDER_FILES`` (and may hold ``SHA256SUMS``). Text with a separator, such as ``./nano``, is no name, and neither
+            is a ``Path`` that exists.
 
     Raises:
         ModelError: No such model.
     """
     if model == "":
         raise ModelError("the model's name is empty; name a model file, a folder, or an embedded model")
-    path = Path(DEFAULT_MODEL if model is None else model)
-    known = embedded_models()
-    if str(path) in known:
-        return known[str(path)]
+    name = DEFAULT_MODEL if model is None else model
+    path, known = Path(name), embedded_models()
     # Methods of Path raise an OSError for a name too long; functions of os.path return False.
-    if model is None or not os.path.exists(path):  # noqa: PTH110
+    exists = os.path.exists(path)  # noqa: PTH110
+    if str(name) in known and (isinstance(name, str) or not exists):  # a Path has no "./" any more
+        return known[str(name)]
+    if model is None or not exists:
         from difflib import get_close_matches
 
         near = get_close_matches(str(path).lower(), known, 1)

@@ -20,6 +20,18 @@ def test_names_files_and_folders(tmp_path: Path) -> None:
     assert find_model(tmp_path / "model.onnx") == tmp_path / "model.onnx"
 
 
+def test_a_path_is_no_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_model(Path("nano")) == embedded_models()["nano"]
+    Path("nano").mkdir()
+    mine = Path("nano/model.int8.onnx")
+    mine.write_bytes(b"mine")
+    assert find_model("nano") == embedded_models()["nano"]
+    assert find_model("./nano") == find_model("nano/") == find_model(Path("nano")) == mine
+    with pytest.raises(ModelError, match="no such model file"):
+        find_model("./micro")
+
+
 @pytest.mark.parametrize("name", ["improvd", "IMPROVED", "a" * 5000, "no/such/file.onnx"])
 def test_an_unknown_model_lists_the_embedded_ones(name: str) -> None:
     with pytest.raises(ModelError, match="no such model file") as refusal:
