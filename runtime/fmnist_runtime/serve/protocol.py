@@ -77,6 +77,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _send_timer: asyncio.TimerHandle | None = None
     _complete = True
     _discarding = False
+    _refusal = b""
     _bytes_without_body = 0
     _chunks = 0
 
@@ -93,13 +94,9 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Stops the timers, and ends all requests."""
         self._stop_timer()
         self._stop_send_timer()
-        self._end_requests()
-        super().connection_lost(exc)
-
-    def _end_requests(self) -> None:
         for cycle in self._unanswered:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            _end(cycle)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parses received bytes; refuses more than ``HEAD_BYTES`` without data of a body."""
@@ -112,6 +109,8 @@ class TimeLimitedProtocol(HttpToolsProtocol):
             self._bytes_without_body += self._parsed_bytes  # may include the end of a body, at most one piece
             if self._bytes_without_body > HEAD_BYTES:
                 self._refuse(_HEAD_TOO_LARGE)
+        if self._complete and not self._unanswered and self._timer is None:  # only empty lines, which begin no head
+            self._start_timer(HEAD_SECONDS)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Refuses more than ``HEAD_LINES``."""
@@ -131,8 +130,18 @@ class TimeLimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, response: bytes) -> None:
         if not self._discarding and not self.transport.is_closing():
-            self.transport.write(response)
-            self._end_requests()
+            self._discarding, self._refusal = True, response
+            self._stop_timer()
+            for cycle in self._unanswered:
+                if cycle.more_body:
+                    _end(cycle)
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        """Sends a refusal in its turn: after the responses to the requests that were received before it."""
+        if self._refusal and all(cycle.disconnected for cycle in self._unanswered):
+            self.transport.write(self._refusal)
+            self._refusal = b""
             self._linger()
 
     def close_after_response(self) -> None:
@@ -178,8 +187,8 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self.cycle is not before:
             self.cycle.transport = cast(asyncio.Transport, _TransportOfResponse(self))
             self._unanswered.append(self.cycle)
-        if self._discarding:  # refused by a header of this head
-            self._end_requests()
+            if self._discarding:  # refused by a header of this head
+                _end(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Starts the count of bytes that are no data of a body."""
@@ -198,6 +207,8 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._complete:
             self._start_timer(LINGER_SECONDS)
+        if not self.transport.is_closing():
+            self._send_refusal()
 
     def pause_writing(self) -> None:
         """Starts the timer of a response that its client does not read."""
@@ -222,3 +233,9 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _end(cycle: Any) -> None:
+    """Ends a request as if its client had disconnected."""
+    cycle.disconnected = True
+    cycle.message_event.set()

@@ -108,6 +108,29 @@ def test_a_refusal_reaches_a_client_that_still_sends(service, head: bytes, statu
     assert not [event for event in service.events() if event["level"] == "error"]
 
 
+@pytest.mark.parametrize("pause", [0.1, None])
+def test_empty_lines_keep_no_connection_open(strict, pause: float | None) -> None:
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(200 if pause else 1):
+                client.sendall(b"\r\n")
+                if select.select([client], [], [], pause or 20)[0]:
+                    break
+            assert client.recv(1000) == b""
+
+
+def test_what_follows_a_request_does_not_take_its_answer(strict, small: bytes) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    post = b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(small), small)
+    lines = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 101 + b"\r\n"
+    for requests, rest, status in ((get, b"nonsense\r\n\r\n", 400), (post, b"abc", 400), (get + post, lines, 431)):
+        answers = talk(strict.port, requests + rest).split(b"HTTP/1.1 ")[1:]
+        assert [int(answer[:3]) for answer in answers] == [200] * requests.count(b"HTTP/1.1") + [status]
+    assert talk(strict.port, b"abc" + get).startswith(b"HTTP/1.1 400")
+
+
 def test_the_log_has_no_lines_of_the_server_library(strict) -> None:
     heads = [b"CONNECT /healthz", b"CONNECT a:443", b"nonsense"]
     offers = [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"]
