@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fmnist_runtime import Classifier
 from fmnist_runtime.cli.infer import infer
+from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.reject import SCORES
 
 WEB = Path(__file__).parents[2] / "runtime" / "web"
@@ -67,6 +68,27 @@ def test_a_large_picture_is_shrunk_as_the_command_does(page) -> None:
     upload(page, "large.png", data)
     page.wait_for_selector("#result:not([hidden])")
     assert np.array_equal(seen(page), Classifier.load().prepare(data)[0])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_is_turned_as_its_exif_states(page, kind: str) -> None:
+    quarters = np.array([[[230, 20, 20], [20, 230, 20]], [[20, 20, 230], [200, 200, 20]]], np.uint8)
+    picture = Image.fromarray(quarters.repeat(24, axis=0).repeat(16, axis=1))
+    for orientation in range(1, 9):
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[ExifTags.Base.Orientation] = orientation
+        picture.save(file, kind, quality=95, exif=exif)
+        url = f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+        script = """async (url) => {
+            const blob = new Blob([Uint8Array.from(atob(url.split(",")[1]), (each) => each.charCodeAt(0))]);
+            const { rgba, width, height } = await (await import("./decode.js")).decode(blob);
+            return { rgba: Array.from(rgba), width, height };
+        }"""
+        shown = page.evaluate(script, url)
+        pixels = np.array(shown["rgba"], np.uint8).reshape(shown["height"], shown["width"], 4)[..., :3].astype(int)
+        expected = np.asarray(open_image(file.getvalue()).convert("RGB")).astype(int)
+        assert pixels.shape == expected.shape, orientation
+        assert np.abs(pixels - expected).mean() < 5, orientation
 
 
 def test_noise_is_rejected(page, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
