@@ -44,7 +44,7 @@ _ARCHIVES = frozenset([".7z", ".livp", ".rar", ".tar", ".tgz", ".zip"])
 """Extensions of archives, which may hold photos, or a whole class of a data set; ``.livp`` holds a photo and its video."""
 _NO_PICTURES = frozenset([
     ".aae", ".avi", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h264", ".h5",
-    ".htm", ".html", ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".lnk", ".log", ".m4a", ".m4v",
+    ".htm", ".html", ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".log", ".m4a", ".m4v",
     ".mat", ".md", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".npy", ".npz", ".onnx",
     ".parquet", ".pkl", ".pt", ".pth", ".py", ".pyc", ".safetensors", ".sh", ".sqlite", ".toml", ".tsv", ".txt", ".url",
     ".wav", ".webm", ".xls", ".xlsx", ".xml", ".xmp", ".xz", ".yaml", ".yml", ".zst",
@@ -64,6 +64,12 @@ _FTYP_BRANDS = HEIF_BRANDS | {b"avif", b"avis"}
 """Major brands of files with pictures: others with an ``ftyp`` box are videos."""
 _PLACEHOLDER = ".icloud"
 """Extension of the small file that stands for a photo which is stored in iCloud only."""
+_CLOUD_PLACEHOLDERS = frozenset([".nextcloud", ".owncloud"])
+"""Extensions of the empty files that stand for photos which are stored on these servers only."""
+_SHORTCUT = ".lnk"
+"""Extension of the small file that stands for a file or folder elsewhere on Windows."""
+_ALIAS = b"book\0\0\0\0mark"
+"""First bytes of the small file that stands for a file or folder elsewhere on a Mac."""
 _UNFINISHED = frozenset([".crdownload", ".part", ".partial"])
 """Extensions that browsers give to files while they download them, in lower case."""
 _LIBRARIES = (".aplibrary", ".photolibrary", ".photoslibrary")
@@ -71,6 +77,8 @@ _LIBRARIES = (".aplibrary", ".photolibrary", ".photoslibrary")
 _ADVICE = {
     "raw": ("camera raw file", "camera raw files", "export as JPEG or PNG"),
     "icloud": ("placeholder of a photo in iCloud", "placeholders of photos in iCloud", "download the photos first"),
+    "cloud": ("placeholder of a photo in a cloud", "placeholders of photos in a cloud", "download the photos first"),
+    "alias": ("alias or shortcut", "aliases or shortcuts", "put the original in its place"),
     "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
     "archive": ("archive", "archives", "unpack first"),
     "library": ("photo library", "photo libraries", "export the photos from the program first"),
@@ -99,7 +107,7 @@ def is_passed_over(path: str) -> bool:
     if is_hidden(name):
         return _kind(name) in ("icloud", "library")
     kind = _kind(name)
-    return kind != "" and (kind != "unnamed" or _is_picture(path))
+    return kind != "" and (kind != "unnamed" or (start := _read_start(path)) == _ALIAS or starts_picture(start))
 
 
 def is_archive(path: str) -> bool:
@@ -149,6 +157,10 @@ def _kind(name: str) -> str:
         return "unfinished"
     if extension == _PLACEHOLDER:
         return "icloud"
+    if extension in _CLOUD_PLACEHOLDERS:
+        return "cloud"
+    if extension == _SHORTCUT:
+        return "alias"
     if extension in _LIBRARIES:
         return "library"
     return "" if extension in EXTENSIONS or extension in _NO_PICTURES else "unnamed"
@@ -161,18 +173,19 @@ def _kind_left_out(path: str) -> str:
     if kind == "library":
         return kind
     # A path in an object store is no local folder either. A link that cannot be followed may lead to one.
+    if kind == "unnamed" and _read_start(path) == _ALIAS:
+        kind = "alias"
     is_folder = os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path))  # noqa: PTH110, PTH112, PTH114
     return kind if not is_folder and (kind == "icloud" or not is_hidden(name)) else ""
 
 
-def _is_picture(path: str) -> bool:
-    """Returns whether the first bytes of a file are those of a common image format."""
+def _read_start(path: str) -> bytes:
+    """Returns the first twelve bytes of a file; none if it cannot be read."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            start = file.read(12)
+            return file.read(12)
     except OSError:
-        return False
-    return starts_picture(start)
+        return b""
 
 
 def starts_picture(start: bytes) -> bool:

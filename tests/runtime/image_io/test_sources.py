@@ -229,6 +229,22 @@ def test_photos_in_other_files_are_counted_by_kind(tmp_path: Path, caplog: pytes
     assert "left out 3 camera raw files" in record.message
 
 
+def test_stand_ins_for_photos_are_counted_by_kind(tmp_path: Path) -> None:
+    """In a folder, where a file without a known extension is no picture of its own."""
+    for name in ("IMG_1.jpg.nextcloud", "IMG_2.jpg.owncloud"):
+        (tmp_path / name).write_bytes(b" ")
+    for name in ("Dresses", "IMG_3.jpg alias"):
+        (tmp_path / name).write_bytes(b"book\0\0\0\0mark\0\0")
+    (tmp_path / "Coats.lnk").write_bytes(b"L\0\0\0")
+    (source,) = expand([str(tmp_path)], report=True)
+    assert source.error is not None
+    assert (
+        "2 placeholders of photos in a cloud, such as " in source.error
+        and "(download the photos first)" in source.error
+    )
+    assert "3 aliases or shortcuts, such as " in source.error and "(put the original in its place)" in source.error
+
+
 def test_pictures_of_unknown_extensions_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only files of unknown extensions are opened: others may be as many as the images."""
     starts = {

@@ -290,12 +290,14 @@ def test_raw_photos_outside_the_class_folders_are_reported(splits, tmp_path, wri
         write_pictures(tmp_path / split, hat=5, scarf=5)
     for name in ("IMG_1.CR2", "IMG_2.cr2", ".IMG_3.HEIC.icloud", "notes.txt"):
         (tmp_path / name).touch()
+    (tmp_path / "Gloves").write_bytes(b"book\0\0\0\0mark\0\0")
     if splits:
         (tmp_path / "train" / "IMG_4.NEF").touch()
     find_dataset(str(tmp_path))
     count = 3 if splits else 2
     assert f"left out {count} camera raw files, such as {tmp_path / 'IMG_1.CR2'} (export as JPEG" in caplog.text
     assert "1 placeholder of a photo in iCloud" in caplog.text
+    assert "1 alias or shortcut, such as " in caplog.text
 
 
 @pytest.mark.parametrize("run", ["runs/custom-seed0", "run"])
