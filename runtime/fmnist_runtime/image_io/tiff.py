@@ -136,15 +136,15 @@ def is_raw(data: bytes) -> bool:
 
 
 def starts_with_thumbnail(data: bytes) -> bool:
-    """Returns whether the first image of a TIFF or BigTIFF file is a reduced version of one in a subdirectory.
+    """Returns whether the first image of a TIFF or BigTIFF file is a reduced version of one in another directory.
 
-    Pillow reads no subdirectories. An ordinary file that has some, such as a pyramid, has the largest image first.
+    Pillow reads no subdirectories. An ordinary file with several images, such as a pyramid, has the largest one first.
 
     Raises:
         struct.error: The file ends in its header.
     """
     fields = _read_fields(data) if is_tiff(data) else {}
-    return _SUB_DIRECTORIES in fields and _is_reduced(fields)
+    return _is_reduced(fields) and (_SUB_DIRECTORIES in fields or _has_second_directory(data))
 
 
 def _is_reduced(fields: dict[int, tuple[int, int]]) -> bool:
@@ -205,6 +205,15 @@ def _sub_directories(data: bytes) -> set[int]:
             count = min(values, _MOST_SUB_DIRECTORIES)
             return {int.from_bytes(content[i * size : (i + 1) * size], order) for i in range(count)}
     return set()
+
+
+def _has_second_directory(data: bytes) -> bool:
+    """Returns whether a directory follows the first one."""
+    order, large = _byte_order(data), 43 in data[2:4]
+    size, count, entry = (8, 8, 20) if large else (4, 2, 12)
+    start = int.from_bytes(data[size : 2 * size], order)
+    end = start + count + entry * int.from_bytes(data[start : start + count], order)
+    return any(data[end : end + size])
 
 
 def _byte_order(data: bytes) -> Literal["little", "big"]:

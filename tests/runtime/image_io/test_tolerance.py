@@ -398,6 +398,22 @@ def test_a_thumbnail_before_an_ordinary_image_is_named(places: int, photometric:
         open_image(data)
 
 
+def test_a_thumbnail_on_the_first_page_is_named() -> None:
+    small, full = (Image.new("RGB", (side, side), "white") for side in (32, 160))
+    first, second = io.BytesIO(), io.BytesIO()
+    small.save(first, "TIFF", tiffinfo={254: 1}, save_all=True, append_images=[full])
+    full.save(second, "TIFF", save_all=True, append_images=[small])
+    assert open_image(second.getvalue()).size == (160, 160)
+    entry = 254, 4, 1, 1
+    others = (
+        b"MM\0*" + struct.pack(">LHHHLLL", 8, 1, *entry, 99),
+        b"II+\0\x08\0\0\0" + struct.pack("<QQHHQQQ", 16, 1, *entry, 99),
+    )
+    for data in (first.getvalue(), *others):
+        with pytest.raises(ImageError, match=r"^a TIFF whose first image is a thumbnail; export it as JPEG or PNG$"):
+            open_image(data)
+
+
 @pytest.mark.parametrize("place", [0, 5, 96, 1 << 20, (1 << 32) - 1, (1 << 63) - 1, (1 << 64) - 1])
 def test_a_subdirectory_may_be_anywhere(place: int) -> None:
     files = [big_tiff(place, 2)] + ([two_images({254: 1, 330: place})] if place < 1 << 32 else [])
