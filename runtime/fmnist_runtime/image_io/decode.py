@@ -350,3 +350,13 @@ class _NoWarnings:
 
 
 _no_warnings = _NoWarnings()
+
+
+def _renew_locks() -> None:
+    """Makes new locks in a forked process: a thread that only the parent has may hold the copies."""
+    global _one_large, _no_warnings
+    _one_large, _no_warnings = threading.Lock(), _NoWarnings()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

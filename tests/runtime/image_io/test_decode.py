@@ -1,5 +1,8 @@
 """Any picture becomes 28×28 bytes, or one clear error."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,23 @@ MODES = [
     "RGBa",
     "RGBX",
 ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent() -> None:
+    """The thread decodes a large picture, or is between its warnings, at the moment of the fork."""
+    code = """
+import os
+from PIL import Image
+from fmnist_runtime.image_io import decode
+
+with decode._one_large, decode._no_warnings._lock:
+    child = os.fork()
+    if not child:
+        os._exit(decode.open_image(Image.new("L", (4100, 4100))).size != (1025, 1025))
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
