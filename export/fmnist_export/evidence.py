@@ -64,7 +64,8 @@ def has_card(folder: Path) -> bool:
 def collect_evidence(run: Path, folder: Path, report: dict[str, Any]) -> tuple[dict[str, bytes], list[str]]:
     """Returns the evidence of an export: the run's checkpoint, metrics, history and plots, and a model card.
 
-    ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``seeds``, one row for each finished run of the
+    ``metrics.json`` gets more keys: ``exported``, the accuracy of each file; ``data_sha256`` of the training and validation
+    images, by which further seeds are known; ``seeds``, one row for each finished run of the
     same recipe beside this run, or for each run that an average is the mean of; ``teachers``, the SHA-256 of the teachers'
     files, those for photos last; and of a fine-tuned network ``start``, the SHA-256 of its first weights.
     A checkpoint without ``metrics.json`` has no card.
@@ -107,6 +108,8 @@ def _extend_metrics(
     metrics["teachers"] = info.get("teachers", [])
     if "start" in info:
         metrics["start"] = info["start"]
+    if data := read_data_sha256(run):
+        metrics["data_sha256"] = data
     metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, earlier)
 
 
@@ -125,7 +128,12 @@ def _copied_files(run: Path) -> list[Path]:
 def _all_seeds(run: Path, metrics: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns a row for each seed of the recipe, from the runs beside this one and from the evidence that is replaced."""
     seeds = previous.get("seeds")
-    same = _differ_in_seeds(previous, metrics) and "averaged" not in previous and isinstance(seeds, list)
+    same = (
+        _differ_in_seeds(previous, metrics)
+        and _agree(each.get("data_sha256") for each in (previous, metrics))
+        and "averaged" not in previous
+        and isinstance(seeds, list)
+    )
     kept = {row["seed"]: row for row in seeds if _is_row(row)} if same and seeds else {}
     rows = kept | _seeds(run, metrics)
     return sorted(rows.values(), key=lambda row: row["seed"])

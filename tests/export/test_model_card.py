@@ -277,7 +277,12 @@ def test_seeds_of_runs_and_of_earlier_evidence_are_known_by_the_same_teachers(tm
     evidence.parent.mkdir()
     earlier = json.loads((shipped / "metrics.json").read_text()) | {"seeds": [row]}
     earlier["recipe"] |= {"teacher": "a-former-name", "weight_drop": 0.006}  # as an earlier version stored it
-    for of_earlier, seeds in ((teachers, [0, 1, 2]), (["ab" * 32], [0, 1])):
-        evidence.write_text(json.dumps(earlier | {"teachers": of_earlier}))
+    for changes, seeds in (
+        ({"teachers": teachers}, [0, 1, 2]),
+        ({"teachers": ["ab" * 32]}, [0, 1]),
+        ({"data_sha256": "ab" * 32}, [0, 1, 2]),
+        ({"data_sha256": "ef" * 32}, [0, 1]),
+    ):
+        evidence.write_text(json.dumps(earlier | changes))
         write_evidence(tmp_path / "seed0", evidence.parent, report)
         assert [row["seed"] for row in json.loads(evidence.read_text())["seeds"]] == seeds
