@@ -1,8 +1,10 @@
 """Every registered network, as each published recipe shapes it, runs as C and in the page with the bits of onnxruntime."""
 
+import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from platform import machine
 
 import numpy as np
 import onnxruntime
@@ -44,16 +46,41 @@ def quantized(recipe: str) -> tuple[Network, np.ndarray, np.ndarray]:
     return read_network(model.SerializeToString()), images, expected
 
 
-@pytest.mark.parametrize("recipe", SHAPES.values())
-def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> None:
-    compiler = need("gcc")
+def write_network(recipe: str, folder: Path) -> None:
     network, images, expected = quantized(recipe)
     golden = Golden(images[:1, None], expected[:1], 0.0)
     metadata = Metadata(tuple("0123456789"), "int8", 1.0, None, {"selftest": pack_golden(golden)})
-    write_files(generate(network, Source("net", "net.onnx", b"", metadata)), tmp_path)
-    program = compile_harness(tmp_path, "fmnist_net", (compiler, "-std=c99", "-O3", "-march=native"))
+    write_files(generate(network, Source("net", "net.onnx", b"", metadata)), folder)
+
+
+@pytest.mark.parametrize("recipe", SHAPES.values())
+def test_same_bits(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> None:
+    _, images, expected = quantized(recipe)
+    write_network(recipe, tmp_path)
+    program = compile_harness(tmp_path, "fmnist_net", (need("gcc"), "-std=c99", "-O3", "-march=native"))
     found = run_harness((str(program),), images, 10)
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+VECTORS = [[], ["-mavx2"], ["-mavx512vnni", "-mavx512bw", "-mavx512vl"]] if machine() in ("x86_64", "AMD64") else [[]]
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+
+
+@pytest.mark.parametrize("recipe", SHAPES.values())
+def test_no_warning_for_any_processor(recipe: str, tmp_path: Path, need: Callable[[str], str]) -> None:
+    write_network(recipe, tmp_path)
+    for flags in VECTORS:
+        command = [
+            need("gcc"),
+            "-std=c99",
+            "-O2",
+            *WARNINGS,
+            *flags,
+            "-fsyntax-only",
+            tmp_path / "src" / "fmnist_net.c",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), flags
 
 
 @pytest.mark.parametrize("recipe", SHAPES.values())
