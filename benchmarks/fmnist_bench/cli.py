@@ -1,6 +1,7 @@
 """The command ``fmnist-bench``, and its subcommands ``compare`` and ``completion``."""
 
 import contextlib
+import hashlib
 import json
 import sys
 from argparse import Namespace
@@ -120,7 +121,8 @@ def _measure(chosen: Namespace) -> dict[str, Any]:
     with temporary_folder() as folder, contextlib.closing(table):
         results = Measurement(_contestants(chosen), plan, folder, table.update).run(files, images)
     score_answers(results, REFERENCE, labels)
-    return {"machine": describe_machine(), "test_images": len(labels or []), "results": results}
+    model = hashlib.sha256(Path(files.int8).read_bytes()).hexdigest()
+    return {"machine": describe_machine(), "model": model, "test_images": len(labels or []), "results": results}
 
 
 def _contestants(chosen: Namespace) -> dict[str, str]:

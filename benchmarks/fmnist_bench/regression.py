@@ -69,6 +69,8 @@ def compare_runs(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.
     lines, regressed = [], False
     if old["machine"].get("processor") != new["machine"].get("processor"):
         lines.append("note: the two runs are from different processors")
+    if None not in (models := [run.get("model") for run in (old, new)]) and models[0] != models[1]:
+        lines.append("note: the two runs are of different models")
     for name, before in old["results"].items():
         if "missing" in before:
             continue

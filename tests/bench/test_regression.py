@@ -26,11 +26,17 @@ def run_of(p50: float, width: float = 1.0, **more: Any) -> dict[str, Any]:
         (run_of(80, wrong=True), "wrong answers", True),
         ({"machine": {"processor": "x"}, "results": {"ours": {"missing": "gone"}}}, "gone", True),
         ({"machine": {"processor": "y"}, "results": {}}, "different processors", True),
+        (run_of(80) | {"model": "cd" * 32}, "different models", False),
     ],
 )
 def test_compare_tells_a_regression_from_noise(new: dict[str, Any], word: str, regressed: bool) -> None:
-    lines, verdict = compare_runs(run_of(100), new)
+    lines, verdict = compare_runs(run_of(100) | {"model": "ab" * 32}, new)
     assert any(word in line for line in lines) and verdict is regressed
+
+
+def test_runs_of_an_earlier_version_do_not_name_their_model() -> None:
+    for one, other in ((run_of(100), run_of(100) | {"model": "ab" * 32}), (run_of(100), run_of(100))):
+        assert not any("models" in line for runs in ((one, other), (other, one)) for line in compare_runs(*runs)[0])
 
 
 @pytest.mark.parametrize(
