@@ -4,8 +4,11 @@ import csv
 import dataclasses
 import math
 import os
+import subprocess
+import sys
+import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +191,20 @@ def test_senders_are_divided_by_hash(tmp_path: Path) -> None:
         split_by_sender([photo for photo in photos if photo.sender in first[0]])
 
 
+@pytest.mark.parametrize("name", ["Part", " part", "PART"])
+def test_a_column_that_is_nearly_part_is_refused(name: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    table = folder / "train.csv"
+    header, *rows = table.read_text().splitlines()
+    plain = [column for column in header.split(",") if column != "part"]
+    table.write_text("\n".join([",".join([*plain, name]), *(f"{row},train" for row in rows)]))
+    with pytest.raises(DataError, match=f"the column '{name}' must be called 'part'"):
+        read_photos(folder, DATASET_LABELS)
+    table.write_text("\n".join([f"{','.join(plain)},part,part", *(f"{row},train,train" for row in rows)]))
+    with pytest.raises(DataError, match="the column 'part' is there twice"):
+        read_photos(folder, DATASET_LABELS)
+
+
 def test_views_are_made_once_for_the_same_photos_and_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [write_folder(tmp_path / "photos") / f"{number}.jpg" for number in range(4)]
     settings = ViewSettings(count=3)
@@ -246,6 +263,34 @@ def test_a_process_that_ends_while_it_makes_views_is_one_line(tmp_path: Path, mo
     with pytest.raises(DataError, match="was ended"):
         load_views([write_folder(tmp_path) / "0.jpg"], ViewSettings(count=2), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of children")
+def test_processes_that_make_views_end_with_a_killed_training(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from fmnist_train.data.photo_views import _cached
+
+if __name__ == "__main__":
+    _cached(Path(sys.argv[1]), time.sleep, [(60,)] * 40, shape=(40, 1, 28, 28), note=lambda text: None)
+"""
+    (tmp_path / "code.py").write_text(code)
+    training = subprocess.Popen([sys.executable, tmp_path / "code.py", tmp_path / "cache"])
+    listed = Path(f"/proc/{training.pid}/task/{training.pid}/children")
+    wait_until(lambda: len(listed.read_text().split()) > 1)  # one is multiprocessing's own
+    time.sleep(1)  # the last of them has started, too
+    children = [Path("/proc") / number for number in listed.read_text().split()]
+    training.kill()
+    training.wait()
+    wait_until(lambda: not any(child.exists() for child in children))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def damage(paths: list[Path], folder: Path) -> None:

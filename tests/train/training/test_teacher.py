@@ -252,6 +252,18 @@ def test_answers_are_computed_once_and_belong_to_teachers_and_images(
     assert not torch.equal(stored(tmp_path, images[::-1].copy(), 0).load(0).logits, before), "other images"
 
 
+def test_answers_that_cannot_be_stored_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "views").touch()
+    views = stored(tmp_path, find_dataset("sample").load("train").images[:300], 0)
+    before = [views.load(number).logits for number in (0, 1)]
+    monkeypatch.setattr(ViewTeacher, "__call__", lambda *_: pytest.fail("computed again"))
+    assert all(torch.equal(views.load(number).logits, before[number]) for number in (0, 1))
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith(f"the teachers' outputs are not kept for the next run ({tmp_path}/views")
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "other tensor", "fewer rows", "integers"])
 def test_damaged_stored_logits_are_computed_again(damage: str, tmp_path: Path) -> None:
     images = find_dataset("sample").load("train").images[:300]

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 import fmnist_runtime.preprocessing
 from fmnist_runtime.console import counted
+from fmnist_runtime.cpus import start_threads
 from fmnist_runtime.errors import DataError, reason_of
 from fmnist_runtime.files import write_atomically
 from fmnist_runtime.image_io.decode import open_image
@@ -268,7 +269,7 @@ def _cached(
     note(
         f"making {counted(shape[1], 'view')} of {counted(shape[0], 'photo')} in {counted(workers, 'process', 'processes')}"
     )
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
         try:
             views = np.stack(list(pool.map(make, *zip(*jobs, strict=True), chunksize=16)))
         except BrokenProcessPool:
@@ -280,6 +281,18 @@ def _cached(
     except OSError as error:  # a user without a home folder, or a full disk: the next run makes them again
         note(f"the views are not kept for the next run ({error.filename or path}: {reason_of(error)})")
     return views
+
+
+def _end_with_parent() -> None:
+    """Makes this process end where its parent is killed: it would wait for jobs for ever."""
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    start_threads(wait, 1)
 
 
 def _read_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -99,8 +99,10 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
         raise DataError(f"{table}: line 1: {fault}")
     if missing := [name for name in _COLUMNS if name not in columns]:
         raise DataError(f"{table}: line 1: no column '{missing[0]}'; the columns are {', '.join(_COLUMNS)}")
-    if twice := [name for name in _COLUMNS if columns.count(name) > 1]:
+    if twice := [name for name in (*_COLUMNS, "part") if columns.count(name) > 1]:
         raise DataError(f"{table}: line 1: the column '{twice[0]}' is there twice; remove one")
+    if part := next((name for name in columns if name != "part" and name.strip().lower() == "part"), None):
+        raise DataError(f"{table}: line 1: the column '{part}' must be called 'part'")
     if not rows:
         raise DataError(f"{table}: line 1: holds no photos below its header")
     classes = _numbers(labels)

@@ -121,7 +121,7 @@ def split_validation(split: Split, validation: float, seed: int) -> tuple[Split,
     if validation < 0 or count >= len(split) or (validation and not count):
         raise ConfigError(
             f"a validation split of {validation:g} does not fit {len(split):,} training images: "
-            "give a share below 1 or a smaller number of images"
+            "give a share below 1 or a smaller number of images with --validation"
         )
     held_out = np.zeros(len(split), bool)
     held_out[stratified_draw(split.labels, count, seed)] = True

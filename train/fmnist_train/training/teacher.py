@@ -9,6 +9,7 @@ teachers trained with ``photo`` are used.
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_runtime.errors import CheckpointError, ConfigError
+from fmnist_runtime.errors import CheckpointError, ConfigError, printable, reason_of
 from fmnist_train.augmentation.augment import augment
 from fmnist_train.checkpoint import FORMAT, Checkpoint, is_finished, load_checkpoint, read_tensors, write_tensors
 from fmnist_train.data.splits import arrays_sha256
@@ -35,6 +36,7 @@ __all__ = [
     "find_teachers",
 ]
 
+logger = logging.getLogger(__name__)
 
 _VIEW_SEED = 5_000_011
 """Seed of view 0; the seed of view ``n`` is larger by ``n``. It differs from the seeds of epochs, so draws differ, too."""
@@ -111,6 +113,7 @@ class StoredViews:
         self.augmentation = dataclasses.replace(recipe.augmentation, photo=0.0, outliers=0.0)
         self.mixed_precision = mixed_precision
         self.teachers = ViewTeacher(checkpoints, images.device)
+        self._unwritten: dict[int, Tensor] = {}
         self._shape = (len(images), len(checkpoints[0].info["labels"]))
         identity = {
             "teachers": [checkpoint.sha256 for checkpoint in checkpoints],
@@ -127,10 +130,18 @@ class StoredViews:
         parts = [augment(part, None, self.augmentation)[0] for part in torch.split(self.images, _VIEW_BATCH)]
         images = torch.cat([part.round().to(torch.uint8) for part in parts])
         path = self.folder / f"{self.key}-{number}.safetensors"
-        logits = self._read(path)
+        logits = self._unwritten.get(number)
+        if logits is None:
+            logits = self._read(path)
         if logits is None:
             logits = torch.cat([self._teacher_logits(part) for part in torch.split(images, _TEACHER_BATCH)])
-            write_tensors(path, {"logits": logits}, {"format": FORMAT, "view": number})
+            try:
+                write_tensors(path, {"logits": logits}, {"format": FORMAT, "view": number})
+            except OSError as error:  # a user without a home folder, or a full disk: the next run computes them again
+                if not self._unwritten:
+                    reason = f"{error.filename or path}: {reason_of(error)}"
+                    logger.warning("the teachers' outputs are not kept for the next run (%s)", printable(reason))
+                self._unwritten[number] = logits
         return View(images, logits.to(images.device))
 
     def _read(self, path: Path) -> Tensor | None:
