@@ -103,6 +103,8 @@ def test_usual_forms(change: Callable[[str], str], rows: np.ndarray, matches, tm
 
 REFUSED = {
     "no header": (lambda text: text.partition("\n")[2], "first line holds numbers in place of column names"),
+    "nothing": (lambda text: "", "the file is empty, or its first line is"),
+    "an empty line": (lambda text: "\n" + text, "the file is empty, or its first line is"),
     "no label": (lambda text: text.replace("label", "kind"), "no column 'label'"),
     "two labels": (lambda text: text.replace("pixel784", "class"), "several columns for the label"),
     "an index": (lambda text: text.replace("pixel784", "id"), "a column 'id'"),
@@ -329,6 +331,8 @@ def spreadsheet(rows: np.ndarray, change: Callable[[list[list[str]]], object], e
         (lambda cells: [row.extend(["", ""]) for row in cells], "2 columns without a name at the end, as of a spreadsheet"),
         (lambda cells: cells[0].append(""), "1 column without a name at the end"),
         (lambda cells: [row.append("") for row in cells[1:]], "line 2 has 786 columns, not 785; the last are empty"),
+        (lambda cells: [row.insert(0, str(line)) for line, row in enumerate(cells[1:])],
+         r"line 2 has 786 columns, not 785; the first may be the row's name: .*row.names = FALSE"),
         (lambda cells: cells[3].append("7"), "line 4 has 786 columns, not 785; the file is damaged"),
         (lambda cells: cells[2].__setitem__(0, "Ankle boot"), "line 3, label: 'Ankle boot' is not .*; write the class's number, 9"),
         (lambda cells: cells[2].__setitem__(9, '"9,0"'), "line 3, pixel9: '9,0' is not a whole number"),

@@ -86,6 +86,8 @@ def _find_columns(path: Path, names: Sequence[str]) -> tuple[int, list[int]]:
     """
     if names and all(re.fullmatch(r"[\d.]+", name) for name in names) and len(names) in (_PIXELS, _PIXELS + 1):
         raise DataError(f"{path}: the first line holds numbers in place of column names: {_EXPECTED}")
+    if not any(names):
+        raise DataError(f"{path}: the file is empty, or its first line is: it must name {_EXPECTED}")
     if fault := describe_separator(names, _PIXELS):
         raise DataError(f"{path}: {fault}")
     labels = [place for place, name in enumerate(names) if name in _LABELS]
@@ -178,7 +180,7 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
         begin = 1  # of a row: a quote may contain line breaks, or never end
         try:
             for row in reader:
-                if begin > 1 and (fault := _describe_row(names, row)):
+                if begin > 1 and (fault := _describe_row(names, row, is_first=begin == 2)):
                     return f"line {begin}{fault}"
                 begin = reader.line_num + 1
         except csv.Error as error:
@@ -188,13 +190,15 @@ def _first_fault(path: Path, names: Sequence[str]) -> str | None:
     return None
 
 
-def _describe_row(names: Sequence[str], row: Sequence[str]) -> str | None:
+def _describe_row(names: Sequence[str], row: Sequence[str], *, is_first: bool) -> str | None:
     """Describes the fault of a row, to follow its number; None without a fault, and for a row of empty cells."""
     if not any(map(str.strip, row)):
         return None
     if len(row) != len(names):
         spare = len(row) - _empty_at_end(row) == len(names)
         advice = "the last are empty: delete them in the spreadsheet" if spare else "the file is damaged"
+        if is_first and len(row) == len(names) + 1 and not spare:
+            advice = "the first may be the row's name: write none (in R, row.names = FALSE)"
         return f" has {len(row)} columns, not {len(names)}; {advice}"
     if _PLAIN_BYTES.issuperset(row):  # nearly all rows, in a tenth of the time
         return None
