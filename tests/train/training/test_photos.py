@@ -191,6 +191,13 @@ def test_senders_are_divided_by_hash(tmp_path: Path) -> None:
         split_by_sender([photo for photo in photos if photo.sender in first[0]])
 
 
+def test_empty_rows_of_a_spreadsheet_are_left_out_of_the_table(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path)
+    photos, table = read_photos(folder, DATASET_LABELS), folder / "train.csv"
+    table.write_text(table.read_text() + 2 * ("," * (len(HEADER) - 1) + "\n"))
+    assert read_photos(folder, DATASET_LABELS) == photos
+
+
 @pytest.mark.parametrize("name", ["Part", " part", "PART"])
 def test_a_column_that_is_nearly_part_is_refused(name: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path)

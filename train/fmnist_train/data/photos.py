@@ -89,7 +89,8 @@ def read_photos(folder: Path, labels: Sequence[str]) -> list[Photo]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(bounded_lines(file, LONGEST_LINE))
-            rows = [(reader.line_num, row) for row in reader]
+            filled = (row for row in reader if any(map(str, row.values())))  # spreadsheets write rows of empty cells
+            rows = [(reader.line_num, row) for row in filled]
             columns = reader.fieldnames or []
     except UnicodeError as error:
         raise DataError(f"{table}: {NOT_UTF8}") from error
