@@ -24,6 +24,7 @@ from fmnist_train.checkpoint import (
 from fmnist_train.comparison.files import covers, earlier_rows, keep_evidence, measure_latency, refuse_foreign_copy
 from fmnist_train.comparison.table import SECTION, write_plot, write_readme, write_table
 from fmnist_train.data.seen import report_seen
+from fmnist_train.data.sources import PUBLISHED as PUBLISHED_DATA
 from fmnist_train.data.sources import DataSource, Split, find_dataset, split_validation
 from fmnist_train.data.splits import arrays_sha256, splits_sha256
 from fmnist_train.evaluation.metrics import softmax, wilson_interval
@@ -215,7 +216,7 @@ def _row(name: str, runs: list[Path], source: DataSource, output: Path) -> dict[
         "int8_accuracy": None if None in smaller else mean(smaller),
         **dict.fromkeys(("latency_us", "latency_measured")),
         "training_seconds": median(figures["training_seconds"] for figures in metrics),
-        "claim": CLAIMS.get(name),
+        "claim": CLAIMS.get(name) if source.name in PUBLISHED_DATA else None,
     }
 
 
