@@ -83,11 +83,11 @@ def read_token(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            token = read_at_most(file, _MAX_TOKEN).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+            token = read_at_most(file, _MAX_TOKEN).decode("utf-8-sig", "replace").strip()
+    except OSError as error:
         raise FileError(f"{path}: no token can be read: {reason_of(error)}") from error
-    if len(token) < _MIN_TOKEN or not token.isprintable() or " " in token:
+    if len(token) < _MIN_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
         raise FileError(
-            f"{path}: a token is one word of at least {_MIN_TOKEN} characters: openssl rand -hex 32 makes one"
+            f"{path}: a token is one word of at least {_MIN_TOKEN} ASCII characters: openssl rand -hex 32 makes one"
         )
     return token

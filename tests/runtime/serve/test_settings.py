@@ -20,8 +20,9 @@ def test_limits_of_all_requests_cover_one_request() -> None:
 
 def test_a_token_is_one_long_word(tmp_path: Path) -> None:
     path = tmp_path / "token"
-    path.write_text(f"  {'a1' * 16}\n")
-    assert read_token(path) == "a1" * 16
+    for mark in ("", "\ufeff"):
+        path.write_text(f"{mark}  {'a1' * 16}\n", "utf-8")
+        assert read_token(path) == "a1" * 16
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,8 @@ def test_a_token_is_one_long_word(tmp_path: Path) -> None:
         (b"short", "one word of at least"),
         (b"two words " * 8, "one word of at least"),
         (b"a" * 40 + b"\x07", "one word of at least"),
-        ("ä".encode() * 40, "no token can be read"),
+        ("ä".encode() * 40, "one word of at least 16 ASCII characters"),
+        (("a1" * 16).encode("utf-16"), "one word of at least 16 ASCII characters"),
         (None, "no token can be read"),
     ],
 )
