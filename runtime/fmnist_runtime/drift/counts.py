@@ -221,6 +221,8 @@ def _answers(value: Any) -> list[dict[str, Any]]:
         raise ValueError(
             "it is of the service's log, which has no answers; save the responses, or a reading of /metrics"
         )
+    if isinstance(value, list):
+        raise TypeError("an answer is not an object in braces, but a list: write its values one by one (jq -c '.[]')")
     found = value.get("answers", [value]) if isinstance(value, dict) else [value]
     if not isinstance(found, list):
         raise TypeError("'answers' is not a list")

@@ -184,7 +184,7 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         (LINES + "a message\n", r"line 8 is not JSON"),
         (
             f"[{LINES.strip().replace(chr(10), ',')}]",
-            "line 1 is not an answer of .*: an answer is not an object in braces",
+            r"line 1 is not an answer of .*: an answer is not an object in braces, but a list: .* \(jq -c '\.\[\]'\)",
         ),
     ],
 )
