@@ -21,9 +21,11 @@ from fmnist_runtime.errors import ImageError, clear_frames, reason_of
 from fmnist_runtime.files import read_at_most, standard_input
 from fmnist_runtime.image_io.icons import refuse_large_icon
 from fmnist_runtime.image_io.limits import (
+    JPEG_END,
     MAX_BYTES,
     Metered,
     describe_bomb,
+    jpeg_markers,
     refuse_many_pieces,
     refuse_size,
     refuse_too_much,
@@ -187,6 +189,8 @@ def _load(
             if image.format != "JPEG" or not data:
                 raise
             image = _load_without_end(data)
+        if image.format == "JPEG" and _ends_with_zeros(data):
+            image = _load_without_end(data.rstrip(b"\0"))
         if image.format == "TIFF":
             refuse_wrapped(image)
         if image.format == "TGA" and image.mode == "RGBA" and data and not data[17] & 15:
@@ -303,6 +307,14 @@ def _open_heif(data: bytes) -> Image.Image:
         return Image.open(Metered(data))
     except UnidentifiedImageError as error:
         raise ImageError("a damaged or truncated HEIC photo") from error
+
+
+def _ends_with_zeros(data: bytes) -> bool:
+    """Returns whether a JPEG has zeros in place of its end marker.
+
+    The rest of an interrupted copy is filled with them, and decoders take them as blocks.
+    """
+    return data.endswith(bytes(16)) and all(kind != JPEG_END for kind, _ in jpeg_markers(data))
 
 
 def _load_without_end(data: bytes) -> Image.Image:

@@ -20,6 +20,7 @@ from fmnist_runtime.image_io.repair import PLAIN_PNM
 from fmnist_runtime.image_io.tiff import count_pieces, is_tiff, piece_size, sample_bytes
 
 __all__ = [
+    "JPEG_END",
     "MAX_BYTES",
     "MAX_HEADER_MARKERS",
     "MAX_ICON_PIXELS",
@@ -102,6 +103,8 @@ _REFUSED = {
     "MPEG": VIDEO,
 }
 """Formats that Pillow recognizes and does not read on every system, and those that are no bounded pictures: what to do."""
+JPEG_END = 0xD9
+"""Marker of the end of an image."""
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 
@@ -260,12 +263,15 @@ def _count_pairs(data: bytes, pair: bytes) -> int:
 
 
 def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yields the markers of the first image in a JPEG file (ISO 10918-1, B.1.1), and the positions after them."""
+    """Yields the markers of the first image in a JPEG file (ISO 10918-1, B.1.1), and the positions after them.
+
+    The last one is ``JPEG_END``, unless the file lacks it.
+    """
     position = 2
     while found := _MARKER.search(data, position):
         kind = found[1][0]
-        if kind == 0xD9:  # end of the image: phones append videos and depth maps
-            return
         yield kind, found.end()
+        if kind == JPEG_END:  # phones append videos and depth maps
+            return
         length = int.from_bytes(data[found.end() : found.end() + 2])
         position = found.end() + (length if kind not in (0x01, 0xD8) else 0)

@@ -115,6 +115,20 @@ def test_a_jpeg_that_lacks_pixels_is_refused(progressive: bool, kept: float) -> 
         open_image(data[: int(len(data) * kept)])
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_zeros_are_no_pixels_of_a_jpeg(progressive: bool) -> None:
+    """An interrupted copy may have its whole length, and decoders take its zeros as blocks."""
+    file = io.BytesIO()
+    Image.open(EXAMPLES / "dress.jpg").save(file, "JPEG", progressive=progressive)
+    whole = file.getvalue()
+    expected = open_image(whole).tobytes()
+    for kept in (0.3, 0.6, 0.9):
+        with pytest.raises(ImageError, match="damaged or truncated"):
+            open_image(whole[: int(kept * len(whole))].ljust(len(whole), b"\0"))
+    for padded in (whole + bytes(999), whole[:-2] + bytes(999), whole + b"a video" + bytes(999)):
+        assert open_image(padded).tobytes() == expected
+
+
 def ftyp(brand: bytes) -> bytes:
     return struct.pack(">L", 24) + b"ftyp" + brand + bytes(4) + b"mif1heic" + bytes(100)
 
