@@ -76,6 +76,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _send_timer: asyncio.TimerHandle | None = None
     _complete = True
+    _in_head = False
     _discarding = False
     _refusal = b""
     _bytes_without_body = 0
@@ -146,10 +147,14 @@ class TimeLimitedProtocol(HttpToolsProtocol):
 
     def close_after_response(self) -> None:
         """Closes the connection; if the newest request was answered before its end, only for sending."""
-        if self.cycle.response_complete and not self._complete and not self.transport.is_closing():
+        if self._is_answered_early() and not self.transport.is_closing():
             self._linger()
         else:
             self.transport.close()
+
+    def _is_answered_early(self) -> bool:
+        """Returns whether the newest request was answered before the end of its body."""
+        return not self._complete and not self._in_head and bool(self.cycle.response_complete)
 
     def _linger(self) -> None:
         """Ends the connection for sending, and discards what comes until the client ends it, for ``LINGER_SECONDS``."""
@@ -174,13 +179,13 @@ class TimeLimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Starts the timer of a head."""
-        self._complete, self._bytes_without_body, self._chunks = False, 0, 0
+        self._complete, self._in_head, self._bytes_without_body, self._chunks = False, True, 0, 0
         self._start_timer(HEAD_SECONDS)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Stops the timer of the head, and starts the count of bytes that are no data of a body."""
-        self._bytes_without_body = 0
+        self._in_head, self._bytes_without_body = False, 0
         self._stop_timer()
         before = self.cycle
         super().on_headers_complete()
@@ -205,7 +210,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Starts the timer of a body that was refused unread."""
         self._unanswered.popleft()
         super().on_response_complete()
-        if not self._complete:
+        if self._is_answered_early() and not self.transport.is_closing():
             self._start_timer(LINGER_SECONDS)
         if not self.transport.is_closing():
             self._send_refusal()
