@@ -119,12 +119,17 @@ def standard_input() -> BinaryIO:
 def parse_path(text: str) -> Path:
     """Converts an argument of a command to a path. ``Path("")`` would be the current folder.
 
+    A leading ``~`` is the user's home folder: a shell does not expand it in ``--option=~/x`` and in a variable.
+
     Raises:
         ConfigError: The text is empty, as from an unset variable of a shell.
     """
     if not text:
         raise ConfigError("the path is empty; name a file or folder, or . for the current folder")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user
+        return Path(text)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

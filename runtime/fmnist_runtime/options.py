@@ -275,7 +275,7 @@ def model_arguments(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def path_text(text: str) -> str:
-    """Returns a path, URL or ``-`` unchanged; for ``type=``.
+    """Returns a path, URL or ``-``, with a leading ``~`` expanded; for ``type=``.
 
     Raises:
         ArgumentTypeError: The text is empty.
@@ -283,10 +283,10 @@ def path_text(text: str) -> str:
     from fmnist_runtime.files import parse_path
 
     try:
-        parse_path(text)
+        path = parse_path(text)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text
+    return str(path) if text.startswith("~") else text
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:

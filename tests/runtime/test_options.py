@@ -97,3 +97,20 @@ def test_an_empty_path_is_refused_and_writes_nothing(
     done = run(COMMANDS[command], *arguments)
     assert done.returncode in (1, 2) and done.stdout == "" and done.stderr.count("\n") == 1
     assert "is empty; name a" in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--watch", "--files-from"])
+def test_an_option_that_would_lose_its_first_value_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        build_infer_parser().parse_arguments([option, "a", option, "b"])
+    assert end.value.code == 2 and f"{option} is given twice" in capsys.readouterr().err
+
+
+def test_a_tilde_after_an_equals_sign_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell expands it only where it begins a word."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    chosen = build_infer_parser().parse_arguments(["--show=~/show", "--watch=~/in", "--files-from=~/list"])
+    assert (chosen.show, chosen.watch) == (tmp_path / "show", tmp_path / "in")
+    assert chosen.files_from == str(tmp_path / "list")
+    assert build_infer_parser().parse_arguments(["--files-from", "-"]).files_from == "-"

@@ -8,7 +8,7 @@ import typer
 
 from fmnist_runtime.console import counted
 from fmnist_runtime.errors import MissingExtraError, extra_hint
-from fmnist_train.files import expand_path
+from fmnist_runtime.files import parse_path
 from fmnist_train.options import Json, Quiet, chosen_settings, current_recipe, path_argument, path_option, recipe_names
 from fmnist_train.recipes import DEFAULT_RECIPE
 from fmnist_train.run_options import DataOptions, RunOptions
@@ -253,7 +253,7 @@ def compare(
             output=output,
             seeds=seeds,
             epochs=epochs,
-            ensembles=tuple(tuple(expand_path(part) for part in group.split(",")) for group in ensemble or ()),
+            ensembles=tuple(tuple(parse_path(part) for part in group.split(",")) for group in ensemble or ()),
             reuse_only=reuse_only,
             readme=readme,
             **chosen_settings(DataOptions, data),

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fmnist_runtime.errors import ConfigError, DataError, FileError, FmnistError
-from fmnist_runtime.files import SUBSTITUTE_BYTES, describe_substitute, parse_path, write_atomically
+from fmnist_runtime.files import SUBSTITUTE_BYTES, describe_substitute, write_atomically
 
 __all__ = [
     "bounded_lines",
-    "expand_path",
     "find_file",
     "is_file",
     "is_folder",
@@ -46,18 +45,6 @@ _GZIP = b"\x1f\x8b"
 
 _MOST_LINES = 3_000_000
 """Largest number of lines of a table: 50 times Fashion-MNIST. A small gzip file can unpack to billions of empty lines."""
-
-
-def expand_path(path: str | Path) -> Path:
-    """Returns the path with a leading ``~`` expanded: a shell does not expand it in ``--option=~/x``.
-
-    Raises:
-        ConfigError: The text is empty.
-    """
-    try:
-        return parse_path(str(path)).expanduser()
-    except RuntimeError:  # no such user
-        return Path(path)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_runtime.errors import ConfigError
+from fmnist_runtime.files import parse_path
 from fmnist_runtime.options import order_error
-from fmnist_train.files import expand_path
 from fmnist_train.recipes import RECIPES, current_name
 from fmnist_train.settings import Setting, settings_of
 
@@ -43,7 +43,7 @@ def path_argument(metavar: str, **details: Any) -> Any:
 
 def _path(text: str) -> Path:
     try:
-        return expand_path(text)
+        return parse_path(text)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
 

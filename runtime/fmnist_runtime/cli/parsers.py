@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fmnist_runtime.cpus import MAX_PROCESSES
 from fmnist_runtime.options import (
@@ -60,6 +61,17 @@ def build_parser() -> CommandParser:
     return parser
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one, which would replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} is given twice; give it once")
+        setattr(namespace, self.dest, values)
+
+
 def _add_inputs(parser: CommandParser) -> None:
     add = parser.add_argument
     add(
@@ -70,6 +82,7 @@ def _add_inputs(parser: CommandParser) -> None:
     )
     add(
         "--files-from",
+        action=_Once,
         type=path_text,
         metavar="FILE",
         help="read more paths from this file, one a line; - reads standard input",
@@ -81,6 +94,7 @@ def _add_inputs(parser: CommandParser) -> None:
     )
     add(
         "--watch",
+        action=_Once,
         type=Path,
         metavar="DIR",
         help="then classify each image that is added to this folder, until interrupted",

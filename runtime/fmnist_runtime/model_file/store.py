@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnist_runtime.errors import ModelError, reason_of
-from fmnist_runtime.files import describe_substitute, read_at_most
+from fmnist_runtime.files import describe_substitute, parse_path, read_at_most
 from fmnist_runtime.model_file.integrity import verify_sha256
 
 __all__ = ["DEFAULT_MODEL", "embedded_models", "find_model", "prefix_model_errors", "read_model"]
@@ -54,10 +54,10 @@ def find_model(model: str | Path | None = None) -> Path:
     Raises:
         ModelError: No such model.
     """
-    if model == "":
+    if not str(model):
         raise ModelError("the model's name is empty; name a model file, a folder, or an embedded model")
     name = DEFAULT_MODEL if model is None else model
-    path, known = Path(name), embedded_models()
+    path, known = parse_path(str(name)), embedded_models()
     # Methods of Path raise an OSError for a name too long; functions of os.path return False.
     exists = os.path.exists(path)  # noqa: PTH110
     if str(name) in known and (isinstance(name, str) or not exists):  # a Path has no "./" any more
@@ -65,6 +65,8 @@ def find_model(model: str | Path | None = None) -> Path:
     if model is None or not exists:
         from difflib import get_close_matches
 
+        if str(path) in known:
+            raise ModelError(f"{name}: no such file or folder; the embedded model is called {path}")
         near = get_close_matches(str(path).lower(), known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         listed = ", ".join(known) or "none"

@@ -28,8 +28,11 @@ def test_a_path_is_no_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     mine.write_bytes(b"mine")
     assert find_model("nano") == embedded_models()["nano"]
     assert find_model("./nano") == find_model("nano/") == find_model(Path("nano")) == mine
-    with pytest.raises(ModelError, match="no such model file"):
+    with pytest.raises(ModelError, match=r"^\./micro: no such file or folder; the embedded model is called micro$"):
         find_model("./micro")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert find_model("~/nano") == tmp_path / mine
 
 
 @pytest.mark.parametrize("name", ["improvd", "IMPROVED", "a" * 5000, "no/such/file.onnx"])

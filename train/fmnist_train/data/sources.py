@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from fmnist_runtime.errors import ConfigError, DataError
+from fmnist_runtime.files import parse_path
 from fmnist_runtime.image_io.left_out import EXTENSIONS
 from fmnist_runtime.image_io.missing import describe_missing
 from fmnist_runtime.spec import DATASET_LABELS
@@ -22,7 +23,7 @@ from fmnist_train.data.download import download
 from fmnist_train.data.fashion_mnist import missing_files, read_idx_part, reader_for
 from fmnist_train.data.image_folder import ClassFolders
 from fmnist_train.data.splits import Split, split_validation
-from fmnist_train.files import expand_path, is_folder
+from fmnist_train.files import is_folder
 
 __all__ = [
     "PUBLISHED",
@@ -101,8 +102,8 @@ def find_dataset(data: str = "fashion-mnist", data_dir: Path | str | None = None
     if data == "sample":
         return _source("sample", SAMPLE_FOLDER, partial(read_idx_part, published=False))
     if data == "fashion-mnist":
-        return _find_fashion_mnist(expand_path(data_dir) if data_dir is not None else None)
-    path = expand_path(data)
+        return _find_fashion_mnist(parse_path(str(data_dir)) if data_dir is not None else None)
+    path = parse_path(data)
     if not path.is_dir():
         cause = f"a file; {_FILE_ADVICE}" if path.exists() else describe_missing(data)
         known = "name fashion-mnist, sample, or an existing folder with class folders"
@@ -127,7 +128,7 @@ def refuse_as_output(folder: Path, data: str) -> None:
     Raises:
         ConfigError: The folder is that of the data set, or is below it and holds images.
     """
-    root = expand_path(data)
+    root = parse_path(data)
     if data in PUBLISHED or not (is_folder(root) and is_folder(folder)):
         return
     output, root = folder.resolve(), root.resolve()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_runtime.errors import MALFORMED, ConfigError
-from fmnist_runtime.files import read_at_most, write_atomically
-from fmnist_train.files import expand_path, nearest
+from fmnist_runtime.files import parse_path, read_at_most, write_atomically
+from fmnist_train.files import nearest
 from fmnist_train.recipes.parts import Augmentation, NetworkOptions
 from fmnist_train.recipes.published import NAMED, current_name
 from fmnist_train.recipes.recipe import Recipe
@@ -53,7 +53,7 @@ def read_recipe(path: Path | str) -> Recipe:
     Raises:
         ConfigError: There is no such file, it is not a JSON object, or it has an unknown field or an impossible value.
     """
-    path = expand_path(path)
+    path = parse_path(str(path))
     try:
         values = _read_object(path)
         if isinstance(values.get("recipe"), dict):
