@@ -72,7 +72,8 @@ def drift(args: Sequence[str] | None = None) -> int:
     if chosen.picture is not None:
         write_chart(chosen.picture, before, now, findings)
     if chosen.json:
-        counts = {"reference": before.total, "today": now.total}
+        unreadable = {"reference": before.unreadable, "today": now.unreadable}
+        counts = {"reference": before.total, "today": now.total, "unreadable": unreadable}
         print(json.dumps({**counts, "findings": [asdict(finding) for finding in findings]}))
     else:
         print(_table(before, now, findings))
@@ -85,6 +86,8 @@ def _table(before: "AnswerCounts", now: "AnswerCounts", findings: "list[Finding]
         f"{'':<14}{'reference':>{width}}{'today':>{width}}",
         f"{'images':<14}{before.total:{width},}{now.total:{width},}",
     ]
+    if before.unreadable or now.unreadable:
+        lines.append(f"{'unreadable':<14}{before.unreadable:{width},}{now.unreadable:{width},}")
     for name in sorted({*before.labels, *now.labels}):
         shares = [counts.labels.get(name, 0) / counts.total for counts in (before, now)]
         lines.append(f"{printable(name):<14}{shares[0]:{width}.1%}{shares[1]:{width}.1%}")

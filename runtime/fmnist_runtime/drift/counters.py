@@ -3,9 +3,10 @@
 Imports no module, because the service imports this one without numpy.
 """
 
-__all__ = ["ANSWERS", "CONFIDENCE", "EDGES", "REJECTED", "STARTED", "label_text"]
+__all__ = ["ANSWERS", "CONFIDENCE", "EDGES", "REJECTED", "STARTED", "UNREADABLE", "label_text"]
 
 ANSWERS, REJECTED, CONFIDENCE = "fmnist_answers", "fmnist_rejected", "fmnist_confidence"
+UNREADABLE = "fmnist_unreadable"
 """Names of the metrics."""
 STARTED = "process_start_time_seconds"
 """Metric of prometheus_client with the process's start time. Another value means that the counters restarted at 0."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, label_text
+from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, STARTED, UNREADABLE, label_text
 from fmnist_runtime.errors import DataError, reason_of
 from fmnist_runtime.files import describe_substitute, read_at_most, standard_input
 
@@ -60,6 +60,8 @@ class AnswerCounts:
     """int64 ``[len(EDGES) + 1]``: answers by bin of their probability, rejected or not."""
     started: tuple[int, ...] = ()
     """Start times of the counted services, in seconds since 1970; empty if unknown."""
+    unreadable: int = 0
+    """Images that could not be read; they are no answers."""
 
     @property
     def total(self) -> int:
@@ -82,8 +84,13 @@ class AnswerCounts:
         if starts_known and self.started != earlier.started:
             raise DataError(_RESTARTED)
         labels = {name: count - earlier.labels[name] for name, count in self.labels.items()}
-        later = AnswerCounts(labels, self.rejected - earlier.rejected, self.confidence - earlier.confidence)
-        if min([later.rejected, *labels.values(), *later.confidence]) < 0:
+        later = AnswerCounts(
+            labels,
+            self.rejected - earlier.rejected,
+            self.confidence - earlier.confidence,
+            unreadable=self.unreadable - earlier.unreadable,
+        )
+        if min([later.rejected, later.unreadable, *labels.values(), *later.confidence]) < 0:
             raise DataError("--since must name the earlier of the two readings" if starts_known else _RESTARTED)
         if not (later.total and later.confidence.any()):
             raise DataError("no answers between the two readings")
@@ -131,11 +138,14 @@ def read_counts(path: Path, *, metrics: bool = False) -> AnswerCounts:
 
 
 def _decode(path: Path, data: bytes) -> str:
-    """Decodes UTF-8 and removes byte order marks: files joined with ``cat`` may contain several."""
+    """Decodes UTF-8 and removes byte order marks: files joined with ``cat`` may contain several.
+
+    NULs at the beginning are removed, too: logrotate's ``copytruncate`` leaves them where a program goes on writing.
+    """
     if data.startswith(_UTF16_MARKS) or _is_every_second_byte_zero(data[:100]):
         raise DataError(f"{path}: UTF-16, not UTF-8: in PowerShell, write it with | Out-File -Encoding utf8")
     try:
-        return data.decode("utf-8").replace("\ufeff", "")
+        return data.decode("utf-8").replace("\ufeff", "").lstrip("\0")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not text; {_EXPECTED}") from error
 
@@ -148,11 +158,12 @@ def _is_every_second_byte_zero(data: bytes) -> bool:
 def _from_answers(text: str) -> AnswerCounts:
     labels: Counter[str] = Counter()
     probabilities: list[float] = []
-    rejected = 0
+    rejected = unreadable = 0
     for line, value in _values(text):
         try:
             for answer in _answers(value):
                 if "error" in answer:
+                    unreadable += 1
                     continue
                 probabilities.append(_probability(_typed(answer, "probability", float)))
                 if _typed(answer, "rejected", bool):
@@ -162,7 +173,7 @@ def _from_answers(text: str) -> AnswerCounts:
         except (OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"line {line} is not an answer of fmnist-infer --json: {error}") from error
     bins = np.searchsorted(EDGES, probabilities)
-    return AnswerCounts(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1))
+    return AnswerCounts(labels, rejected, np.bincount(bins, minlength=len(EDGES) + 1), unreadable=unreadable)
 
 
 def _values(text: str) -> Iterator[tuple[int, Any]]:
@@ -234,7 +245,7 @@ def _answers(value: Any) -> list[dict[str, Any]]:
 def _from_metrics(text: str) -> AnswerCounts:
     """Reads the Prometheus text format (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
     labels: Counter[str] = Counter()
-    rejected = 0
+    rejected = unreadable = 0
     cumulative: Counter[float] = Counter()
     started = []
     for name, keys, value in _samples(text):
@@ -242,6 +253,8 @@ def _from_metrics(text: str) -> AnswerCounts:
             labels[keys["label"]] += value
         elif name == f"{REJECTED}_total":
             rejected += value
+        elif name == f"{UNREADABLE}_total":
+            unreadable += value
         elif name == f"{CONFIDENCE}_bucket" and "le" in keys:
             cumulative[float(keys["le"])] += value
         elif name == STARTED:
@@ -259,14 +272,14 @@ def _from_metrics(text: str) -> AnswerCounts:
         raise ValueError(
             f"{total:,} answers, but {bins.sum():,} counts of their confidence: the file is damaged or incomplete"
         )
-    return AnswerCounts(labels, rejected, bins, tuple(sorted(started)))
+    return AnswerCounts(labels, rejected, bins, tuple(sorted(started)), unreadable)
 
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
     """Yields name, labels and value of this project's counters."""
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a label may hold other line separators
         sample = _SAMPLE.match(line)
-        if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, CONFIDENCE, STARTED)):
+        if sample is None or not sample["name"].startswith((ANSWERS, REJECTED, UNREADABLE, CONFIDENCE, STARTED)):
             continue
         if len(line) > _MAX_VALUE:
             raise ValueError(f"line {number} is over {_MAX_VALUE >> 20} MiB, so the file is not a reading of /metrics")

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, label_text
+from fmnist_runtime.drift.counters import ANSWERS, CONFIDENCE, EDGES, REJECTED, UNREADABLE, label_text
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.prediction import Prediction, PredictionOrError
 from fmnist_runtime.serve.capacity import Capacity
@@ -37,7 +37,7 @@ class Metrics:
         for label in labels:
             self._answers.labels(label_text(label))  # a class without answers is 0, not missing
         self._rejected = Counter(REJECTED, "Images answered with I don't know.", registry=registry)
-        self._unreadable = Counter("fmnist_unreadable", "Images that could not be read.", registry=registry)
+        self._unreadable = Counter(UNREADABLE, "Images that could not be read.", registry=registry)
         self._faults = Counter("fmnist_faults", "Images for which the service failed.", registry=registry)
         self._confidence = Histogram(
             CONFIDENCE,

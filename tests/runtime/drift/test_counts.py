@@ -32,6 +32,23 @@ def test_a_byte_order_mark_is_no_matter(tmp_path: Path, text: str) -> None:
     assert read_counts(joined).total == 2 * read_counts(plain).total
 
 
+@pytest.mark.parametrize("text", [LINES, METRICS])
+def test_what_a_rotation_with_copytruncate_leaves_is_no_matter(tmp_path: Path, text: str) -> None:
+    (tmp_path / "day").write_bytes(bytes(5000) + text.encode())
+    assert read_counts(tmp_path / "day").total == (7 if text is LINES else 5)
+
+
+def test_unreadable_images_are_counted_apart(tmp_path: Path) -> None:
+    error = json.dumps({"path": "x", "error": "damaged"})
+    (tmp_path / "day").write_text(LINES + f"{error}\n" * 3)
+    (tmp_path / "reading").write_text(METRICS + "fmnist_unreadable_total 3\n")
+    (tmp_path / "before").write_text(METRICS + "fmnist_unreadable_total 1\n")
+    answers, reading = read_counts(tmp_path / "day"), read_counts(tmp_path / "reading")
+    assert (answers.total, answers.unreadable, reading.total, reading.unreadable) == (7, 3, 5, 3)
+    (tmp_path / "later").write_text((tmp_path / "reading").read_text() * 2)
+    assert read_counts(tmp_path / "later").since(read_counts(tmp_path / "before")).unreadable == 5
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("text", [LINES, METRICS])
 def test_utf16_is_named(tmp_path: Path, encoding: str, text: str) -> None:

@@ -169,6 +169,14 @@ def test_counts_that_floats_do_not_hold_are_refused(tmp_path: Path) -> None:
         )
 
 
+def test_unreadable_images_are_shown(tmp_path: Path) -> None:
+    answers = write(tmp_path / "one", day(1))
+    more = write(tmp_path / "two", [*day(1), *[json.dumps({"path": "x", "error": "damaged"})] * 70])
+    assert drift(answers, more).stdout.splitlines()[2].split() == ["unreadable", "0", "70"]
+    assert json.loads(drift(answers, more, "--json").stdout)["unreadable"] == {"reference": 0, "today": 70}
+    assert "unreadable" not in drift(answers, answers).stdout
+
+
 def test_answers_without_confidences_are_refused(tmp_path: Path) -> None:
     one, without = write(tmp_path / "one", day(1, 10)), tmp_path / "without"
     later = reading(without, bag=7, rejected=2)
