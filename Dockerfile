@@ -25,5 +25,5 @@ ENV PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8000/readyz', timeout=4)"]
 CMD ["fmnist-serve", "--host", "0.0.0.0", "--port", "8000", "--drain-seconds", "5"]
