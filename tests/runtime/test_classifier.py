@@ -80,6 +80,7 @@ def test_one_picture_in_place_of_a_list_is_refused(classifier: Classifier, singl
         with pytest.raises(ImageError, match="list of pictures"):
             call(single)
     assert len(classifier.batch(np.zeros((2, 28, 28), np.uint8))) == 2
+    assert len(classifier.batch(np.array([str(PHOTO), str(PHOTO)]))) == 2
 
 
 def test_a_stream_has_errors_as_values_and_loses_nothing(classifier: Classifier, tmp_path: Path) -> None:

@@ -204,9 +204,12 @@ class FolderWatch:
         for path in map(str, find_images(self._folder, hidden, self._output)):
             try:
                 status = os.stat(path)  # noqa: PTH116 (find_images yields names that Path.stat may refuse)
-            except OSError:  # the file was removed after it was listed
-                continue
-            yield path, (status.st_mtime_ns, status.st_size)
+            except OSError:
+                try:
+                    status = os.lstat(path)  # a link to nowhere is an unreadable image
+                except OSError:  # the file was removed after it was listed
+                    continue
+            yield path, (status.st_mtime_ns, status.st_size)  # numbers of files are not kept on FAT
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -129,7 +129,7 @@ def _means_closed(error: Exception, image: Image.Image) -> bool:
 def is_picture(value: object) -> bool:
     """Returns whether a value is one picture, even though some of these can be iterated: over rows, lines or characters."""
     if isinstance(value, np.ndarray):
-        return value.shape[2:] in _CHANNELS
+        return value.ndim > 1 and value.shape[2:] in _CHANNELS
     return isinstance(value, Image.Image | str | os.PathLike | bytes) or hasattr(value, "read")
 
 

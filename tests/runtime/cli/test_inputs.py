@@ -153,6 +153,12 @@ def test_each_picture_is_found_once_and_complete(tmp_path: Path) -> None:
     assert after(1) == [] and after(1) == ["new.png"]
 
 
+def test_a_link_to_nowhere_is_found_as_an_unreadable_image(tmp_path: Path) -> None:
+    after = polled(tmp_path)
+    (tmp_path / "dead.png").symlink_to("nowhere")
+    assert after(1) == [] and after(1) == ["dead.png"]
+
+
 def test_images_of_a_folder_that_comes_back_are_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, away = tmp_path / "drive", tmp_path / "away"
     folder.mkdir()

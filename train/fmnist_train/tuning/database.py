@@ -178,8 +178,8 @@ def _file_url(path: Path) -> str:
 
 def _study_error(place: str, error: Exception) -> CheckpointError:
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-    # SQLite's "disk I/O error" and "database or disk is full"
-    advice = "; make space there, or raise the limit on file sizes (ulimit -f)" if "disk" in cause else ""
+    is_full = "disk I/O error" in cause or "disk is full" in cause  # not "disk image is malformed"
+    advice = "; make space there, or raise the limit on file sizes (ulimit -f)" if is_full else ""
     return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause}){advice}")
 
 
@@ -252,7 +252,7 @@ def _is_abandoned(trial: FrozenTrial) -> bool:
         return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # or no number of a process
         return True
     except PermissionError:  # it runs, for another user
         return False
