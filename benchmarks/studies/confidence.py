@@ -43,6 +43,8 @@ def other_images(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
         "textures": list(crops(rng, "brick", "grass", "gravel")),
         "faces": list(faces()),
         "scenes": list(crops(rng, "astronaut", "chelsea", "coffee", "rocket", "coins", "hubble_deep_field", "retina")),
+        "scanned letters": [sheet(rng, (600, 850)) for _ in range(COUNT)],
+        "receipts on a table": [receipt(rng) for _ in range(COUNT)],
     }
 
 
@@ -70,6 +72,29 @@ def text(rng: np.random.Generator) -> Image.Image:
         (10, 15), "\n".join(lines), int(rng.integers(0, 90)), ImageFont.load_default(22)
     )
     return picture
+
+
+def sheet(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+    """Returns a sheet of paper with lines of words, dark on light, which may end anywhere on it."""
+    picture = Image.new("RGB", size, (int(rng.integers(225, 256)),) * 3)
+    draw, height = ImageDraw.Draw(picture), int(rng.integers(12, 25))
+    left, bottom = int(rng.uniform(0.05, 0.15) * size[0]), int(rng.uniform(0.4, 0.95) * size[1])
+    for top in range(left, bottom, int(1.4 * height)):
+        words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(2, 10))) for _ in range(20)]
+        longest = int((size[0] - 2 * left) / (0.5 * height))
+        line = " ".join(words)[: int(longest * rng.uniform(0.5, 1))]
+        draw.text((left, top), line, (int(rng.integers(0, 80)),) * 3, ImageFont.load_default(height))
+    return picture
+
+
+def receipt(rng: np.random.Generator) -> Image.Image:
+    """Returns a narrow sheet, a little rotated, on a table of one color."""
+    width = int(rng.integers(140, 260))
+    paper = sheet(rng, (width, int(width * rng.uniform(1.4, 3))))
+    turned = paper.convert("RGBA").rotate(rng.uniform(-15, 15), Image.Resampling.BICUBIC, expand=True)
+    table = frame(rng, rng.integers(20, 170, 3), 4).resize((turned.width + 200, turned.height + 200))
+    table.paste(turned, (100, 100), turned)
+    return table
 
 
 def crops(rng: np.random.Generator, *names: str) -> Iterator[Image.Image]:
