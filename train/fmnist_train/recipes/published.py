@@ -98,6 +98,22 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=_DATA_SET_AUGMENTATION,
     ),
     Recipe(
+        name="resnet-sgd",  # other errors than those of networks trained with AdamW, so their mean is a better teacher
+        model="resnet",
+        model_options={"widths": [24, 48, 96], "blocks": [1, 2, 2], "dropout": 0.0},
+        **{
+            **_SHIPPED,
+            "epochs": 112,
+            "batch_size": 128,
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "weight_decay": 5e-4,
+            "warmup": 0.03,
+        },
+        monitor="last",
+        augmentation=_DATA_SET_AUGMENTATION,
+    ),
+    Recipe(
         name="best-teacher",
         model="best",
         **_SHIPPED,
