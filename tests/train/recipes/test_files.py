@@ -77,6 +77,8 @@ def test_the_example_of_the_guide_is_a_recipe(tmp_path: Path) -> None:
         ('{"model": "custom", "augmentation": {"scale": [1]}}', "--scale must be two factors"),
         ('{"model": "custom", "epochs": 0}', "--epochs must be at least 1, not 0"),
         ('{"model": "custom", "optimizer": "sgd", "optimiser": "adam"}', "the field 'optimizer' is given twice"),
+        ('{"model": "custom", "epochs": 3, "epochs": 9}', "the field 'epochs' is given twice"),
+        ('{"model": "custom", "augmentation": {"flip": 0.1, "flip": 0.5}}', "the field 'flip' is given twice"),
         (f'{{"model": "custom", "learning_rate": 1{400 * "0"}}}', "'learning_rate' must be a number, not 100"),
         (f'{{"model": "custom", "epochs": 1{400 * "0"}}}', "--epochs must be a number up to 1e+15"),
         ('{"model": "custom", "learning_rate": NaN}', "not a JSON file (NaN is not a number)"),

@@ -127,7 +127,7 @@ def _read_object(path: Path) -> dict[str, Any]:
             content = read_at_most(file, _MAX_BYTES)
         if len(content) > _MAX_BYTES:
             raise ConfigError(f"larger than {_MAX_BYTES >> 10} KiB, so it is not a recipe")
-        values = json.loads(content, parse_constant=_refuse_constant)
+        values = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_fields_once)
     except ConfigError:
         raise
     except FileNotFoundError:
@@ -137,6 +137,16 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"a recipe is a JSON object, not {_shown(values)}")
     return values
+
+
+def _fields_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of an object; Python would take the last of two."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ConfigError(f"the field '{name}' is given twice")
+        fields[name] = value
+    return fields
 
 
 def _refuse_constant(text: str) -> None:
