@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fmnist_runtime.errors import printable
 
 __all__ = [
+    "ALIAS_START",
     "EXTENSIONS",
     "HEIF_BRANDS",
     "TIFF_STARTS",
@@ -68,7 +69,7 @@ _CLOUD_PLACEHOLDERS = frozenset([".nextcloud", ".owncloud"])
 """Extensions of the empty files that stand for photos which are stored on these servers only."""
 _SHORTCUT = ".lnk"
 """Extension of the small file that stands for a file or folder elsewhere on Windows."""
-_ALIAS = b"book\0\0\0\0mark"
+ALIAS_START = b"book\0\0\0\0mark"
 """First bytes of the small file that stands for a file or folder elsewhere on a Mac."""
 _UNFINISHED = frozenset([".crdownload", ".part", ".partial"])
 """Extensions that browsers give to files while they download them, in lower case."""
@@ -107,7 +108,7 @@ def is_passed_over(path: str) -> bool:
     if is_hidden(name):
         return _kind(name) in ("icloud", "library")
     kind = _kind(name)
-    return kind != "" and (kind != "unnamed" or (start := _read_start(path)) == _ALIAS or starts_picture(start))
+    return kind != "" and (kind != "unnamed" or (start := _read_start(path)) == ALIAS_START or starts_picture(start))
 
 
 def is_archive(path: str) -> bool:
@@ -172,9 +173,9 @@ def _kind_left_out(path: str) -> str:
     kind = _kind(name)
     if kind == "library":
         return kind
-    # A path in an object store is no local folder either. A link that cannot be followed may lead to one.
-    if kind == "unnamed" and _read_start(path) == _ALIAS:
+    if kind == "unnamed" and _read_start(path) == ALIAS_START:
         kind = "alias"
+    # A path in an object store is no local folder either. A link that cannot be followed may lead to one.
     is_folder = os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path))  # noqa: PTH110, PTH112, PTH114
     return kind if not is_folder and (kind == "icloud" or not is_hidden(name)) else ""
 

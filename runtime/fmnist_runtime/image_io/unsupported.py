@@ -6,7 +6,7 @@ A message states the format and how to convert the file.
 from itertools import islice
 
 from fmnist_runtime.files import describe_substitute
-from fmnist_runtime.image_io.left_out import HEIF_BRANDS, TIFF_STARTS, starts_picture
+from fmnist_runtime.image_io.left_out import ALIAS_START, HEIF_BRANDS, TIFF_STARTS, starts_picture
 from fmnist_runtime.image_io.limits import MAX_HEADER_MARKERS, VIDEO, jpeg_markers
 from fmnist_runtime.image_io.tiff import UNREADABLE_TIFF
 
@@ -30,7 +30,7 @@ _SIGNATURES = {
     b"gimp xcf": "a project of GIMP; export it as JPEG or PNG",
     b"8BPS\0\2": "a large document of Photoshop (PSB); export it as JPEG or PNG",
     b"\0\5\x16\7": "a Mac's AppleDouble file of metadata; the picture is in the file whose name lacks the leading ._",
-    b"book\0\0\0\0mark": "a Mac's alias, which only points at the picture; name the original file",
+    ALIAS_START: "a Mac's alias, which only points at the picture; name the original file",
     b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",
     **dict.fromkeys((b"\x1aE\xdf\xa3", b"\0\0\1\xb3", b"\0\0\1\xba"), VIDEO),  # Matroska and WebM, MPEG
 }

@@ -210,10 +210,11 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Starts the timer of a body that was refused unread."""
         self._unanswered.popleft()
         super().on_response_complete()
-        if self._is_answered_early() and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._is_answered_early():
             self._start_timer(LINGER_SECONDS)
-        if not self.transport.is_closing():
-            self._send_refusal()
+        self._send_refusal()
 
     def pause_writing(self) -> None:
         """Starts the timer of a response that its client does not read."""
