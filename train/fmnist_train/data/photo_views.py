@@ -33,8 +33,9 @@ from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
 from fmnist_runtime.preprocessing.segmentation import segment
 from fmnist_runtime.spec import IMAGE_SIZE
+from fmnist_train.data import paper
 
-__all__ = ["ViewSettings", "load_views", "paste_views", "photo_views"]
+__all__ = ["ViewSettings", "load_views", "paper_views", "paste_views", "photo_views"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,27 @@ def paste_views(
     return _cached(folder / f"{key}.views", make, jobs, shape=shape, note=note)
 
 
+def paper_views(
+    grounds: Sequence[Path],
+    settings: ViewSettings,
+    folder: Path,
+    *,
+    note: Callable[[str], None] = lambda text: None,
+) -> np.ndarray:
+    """Returns views of drawn sheets of paper (see ``paper.py``): uint8 ``[N, count, 28, 28]``.
+
+    Args:
+        grounds: N photos, one for each sheet; in some views it lies on the widest strip beside the garment.
+        settings: See ``load_views``.
+        folder: See ``load_views``.
+        note: See ``load_views``.
+    """
+    shape = (len(grounds), settings.count, IMAGE_SIZE, IMAGE_SIZE)
+    key = _key("paper", settings, grounds, b"")
+    make = partial(_paper_views, settings=settings)
+    return _cached(folder / f"{key}.views", make, list(enumerate(grounds)), shape=shape, note=note)
+
+
 def photo_views(path: Path, settings: ViewSettings) -> np.ndarray:
     """Returns the views of one photo, uint8 ``[count, 28, 28]``; the random draws depend on the photo's bytes alone."""
     data = path.read_bytes()
@@ -118,6 +140,29 @@ def _pasted_views(image: np.ndarray, path: Path | None, settings: ViewSettings) 
     strip = None if path is None else _background(_opaque(open_image(path)))
     photos = [_paste(image, strip or _plain_background(rng), rng) for _ in range(settings.count)]
     return np.stack([to_network_input(_change(photo, settings, rng)) for photo in photos])
+
+
+def _paper_views(number: int, path: Path, settings: ViewSettings) -> np.ndarray:
+    rng = np.random.default_rng([number, _PAPER_SEED])
+    strip = _background(_opaque(open_image(path)))
+    photos = [_photograph_sheet(paper.draw_sheet(rng), strip, rng) for _ in range(settings.count)]
+    return np.stack([to_network_input(_change(photo, settings, rng)) for photo in photos])
+
+
+_PAPER_SEED = 2_749
+"""Seed of the sheets, with the number of each."""
+
+
+def _photograph_sheet(sheet: Image.Image, strip: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Returns a sheet as it was scanned, or as it lies on a photographed ground or one of a single color."""
+    if rng.random() < 0.25:
+        return sheet
+    size = (int(rng.integers(200, 340)), int(rng.integers(200, 340)))
+    if rng.random() < 0.5:
+        return paper.lay_on(sheet, _tiled(strip, size, rng), rng)
+    color = rng.uniform(0, 255) * (1 - rng.uniform(0, 0.6, 3) * (rng.random() < 0.7))
+    ground = color + rng.normal(0, rng.uniform(0, 5), (*size, 1))
+    return paper.lay_on(sheet, ground.astype(np.float32), rng)
 
 
 def _opaque(photo: Image.Image) -> Image.Image:
@@ -234,7 +279,7 @@ def _key(kind: str, settings: ViewSettings, paths: Sequence[Path], extra: bytes)
     conditions = [kind, dataclasses.asdict(settings), PIL.__version__, np.__version__]
     digest.update(json.dumps(conditions).encode())
     folder = Path(fmnist_runtime.preprocessing.__file__).parent
-    for source in (*sorted(folder.rglob("*.py")), Path(__file__)):
+    for source in (*sorted(folder.rglob("*.py")), Path(__file__), Path(paper.__file__)):
         digest.update(_code(source).encode())
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())

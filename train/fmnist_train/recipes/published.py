@@ -53,6 +53,7 @@ _WITH_PHOTOS: dict[str, Any] = {
     "photo_views": 12,
     "photo_minimum": 300,
     "photo_plain": 150,
+    "photo_papers": 400,
     "photo_balance": 0.4,
 }
 """Settings of the second phase: a finished network is trained further with photos, beside all images of the data set. A high
@@ -124,7 +125,7 @@ NAMED: tuple[Recipe, ...] = (
         name="best",
         model="best",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
-        **{**_DISTILLED, "epochs": 120},
+        **{**_DISTILLED, "epochs": 120, "teacher": "resnet,resnet-sgd,improved"},
     ),
     Recipe(
         name="improved-lite",
@@ -173,6 +174,7 @@ NAMED: tuple[Recipe, ...] = (
             "teacher": "best-teacher,teacher,hybrid",
             "stored_views": 25,
             "photo_share": 0.3,
+            "photo_papers": 0,
         },
     ),
     Recipe(

@@ -180,6 +180,9 @@ class Recipe:
     photo_plain: int = setting(
         0, "Data set images of each class that are pasted on plain backgrounds, as in a shop.", panel="Photos", ge=0
     )
+    photo_papers: int = setting(
+        0, "Drawn sheets of paper among the photos that show none of the classes.", panel="Photos", ge=0
+    )
     photo_balance: float = setting(
         0.0, "Balance of the kinds of photos: 0 draws all photos equally often, 1 all kinds.", panel="Photos", **SHARE
     )

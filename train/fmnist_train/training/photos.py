@@ -17,7 +17,7 @@ from fmnist_runtime.errors import ConfigError
 from fmnist_train.augmentation.augment import augment, random_quarter_turn
 from fmnist_train.augmentation.outliers import OUTLIER_WEIGHT, uniform_loss
 from fmnist_train.checkpoint import Checkpoint
-from fmnist_train.data.photo_views import ViewSettings, load_views, paste_views
+from fmnist_train.data.photo_views import ViewSettings, load_views, paper_views, paste_views
 from fmnist_train.data.photos import PHOTOS_ORIGIN, Photo, read_photos, split_by_sender
 from fmnist_train.data.splits import Split, arrays_sha256
 from fmnist_train.evaluation.inference import predict_logits
@@ -108,7 +108,11 @@ def load_photo_data(
         for part in split_by_sender(photos)
     ]
     _check_visible(*parts)
-    train = _add_pasted_views(parts[0], recipe, images, [photo.path for photo in photos], settings, cache, note)
+    backgrounds = [photo.path for photo in photos]
+    train = _add_pasted_views(parts[0], recipe, images, backgrounds, settings, cache, note)
+    if recipe.photo_papers:
+        sheets = paper_views(_spread(backgrounds, recipe.photo_papers), settings, cache, note=note)
+        train = train.join(PhotoViews(sheets, np.zeros((len(sheets), len(labels)), bool)))
     return PhotoData(train, parts[1])
 
 
@@ -133,12 +137,16 @@ def _add_pasted_views(
     counts, classes = _count_single_answers(train.answers), train.answers.shape[1]
     missing = _first_images(images, np.zeros_like(counts), np.maximum(recipe.photo_minimum - counts, 0))
     shop = _first_images(images, np.bincount(missing.labels, minlength=classes), counts * 0 + recipe.photo_plain)
-    photographed = [backgrounds[number * _BACKGROUND_STEP % len(backgrounds)] for number in range(len(missing))]
-    for pasted, places in ((missing, photographed), (shop, [None] * len(shop))):
+    for pasted, places in ((missing, _spread(backgrounds, len(missing))), (shop, [None] * len(shop))):
         if len(pasted):
             views = paste_views(pasted.images, places, settings, cache, note=note)
             train = train.join(PhotoViews(views, np.eye(classes, dtype=bool)[pasted.labels]))
     return train
+
+
+def _spread(photos: Sequence[Path], count: int) -> list[Path]:
+    """Returns ``count`` photos from all parts of the table."""
+    return [photos[number * _BACKGROUND_STEP % len(photos)] for number in range(count)]
 
 
 _BACKGROUND_STEP = 101
