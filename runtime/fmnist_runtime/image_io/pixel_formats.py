@@ -11,6 +11,10 @@ _FULL_RANGES = (1, 255, 1023, 4095, 16383, 65535)
 """Candidates for the value of white: 1 for floats, or the largest value of 8, 10, 12, 14 or 16 bits.
 
 Cameras may use fewer bits than the file format has."""
+_BRIGHTEST = 16.0
+"""Largest value of a float image whose white is 1: resizing overshoots, and highlights of a scene are brighter than white."""
+_UNDERSHOOT = 0.25
+"""Largest distance below 0 of such an image, as resizing leaves it; with more, 0 is not black."""
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,7 +63,7 @@ def to_8_bits(image: Image.Image) -> Image.Image:
         return _stretch(np.asarray(image.convert("I") if image.mode.startswith("I;") else image))
     if image.mode == "La":  # Pillow converts it to no mode but LA
         image = image.convert("LA")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+    if image.has_transparency_data:
         return image if image.mode == "RGBA" else image.convert("RGBA")
     if image.mode == "LAB":
         return image.getchannel("L")  # Pillow does not convert LAB
@@ -68,9 +72,12 @@ def to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _stretch(values: np.ndarray) -> Image.Image:
+    is_float = np.issubdtype(values.dtype, np.floating)
     values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > _FULL_RANGES[-1]:
+    if is_float and low > -_UNDERSHOOT and 1 < high <= _BRIGHTEST:
+        full = 1.0
+    elif low < 0 or high > _FULL_RANGES[-1]:
         values, high = values - low, high - low
         full = high or 1.0
     else:

@@ -63,7 +63,7 @@ def careful_inputs(image: Image.Image) -> Array:
 
 def _working_image(image: Image.Image) -> tuple[Array, Array | None]:
     """Returns the image at working size: uint8 ``[H, W, 3]``, and its alpha where anything is transparent."""
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    transparent = image.has_transparency_data
     mode = "RGBA" if transparent else "RGB"
     image = image if image.mode == mode else image.convert(mode)  # converting to the same mode would copy
     scale = _P.working_side / max(image.size)

@@ -38,7 +38,8 @@ def _serve(name: str, data: bytes) -> Callable[[Request], Awaitable[Response]]:
     headers["Content-Type"] = kind or "application/octet-stream"
 
     async def serve(request: Request) -> Response:
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        stored = request.headers.get("if-none-match", "").split(",")
+        if headers["ETag"] in (tag.strip().removeprefix("W/") for tag in stored):  # W/: a proxy compressed the file
             return Response(status_code=304, headers={"ETag": headers["ETag"]})
         return Response(data, headers=headers)
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fmnist_runtime.image_io.decode import open_image
+from fmnist_runtime.preprocessing.pipeline import to_network_input
 
 
 def reopened(image: Image.Image, kind: str = "TIFF", **options: object) -> np.ndarray:
@@ -29,6 +30,14 @@ def test_sixteen_bit_files_of_cameras_with_fewer_bits(white: int, kind: str) -> 
 def test_floats_of_any_range(low: float, high: float) -> None:
     found = reopened(Image.fromarray((low + RAMP * (high - low)).astype(np.float32)))
     assert np.abs(found - RAMP * 255).max() <= 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1.0001), (-0.02, 1.02), (0, 1.5), (0, 12)])
+def test_floats_a_little_over_one_are_not_black(low: float, high: float) -> None:
+    """Resizing overshoots, and highlights of a scene are brighter than its white."""
+    values = low + RAMP * (high - low)
+    found = reopened(Image.fromarray(values.astype(np.float32)))
+    assert np.abs(found - values.clip(0, 1) * 255).max() <= 1
 
 
 def test_what_is_no_number_is_black() -> None:
@@ -65,6 +74,14 @@ def test_palettes_with_transparency() -> None:
     assert found[0, 0, 3] == 0 and found[1, 1].tolist() == [200, 100, 50, 255]
     shares = reopened(image, "PNG", transparency=bytes([0, 128]))
     assert shares[1, 1].tolist() == [200, 100, 50, 128]
+
+
+def test_palettes_whose_colors_have_alpha() -> None:
+    image = Image.new("RGBA", (40, 40))
+    image.paste((200, 100, 50, 255), (10, 10, 30, 30))
+    found = np.asarray(open_image(image.quantize(8)))
+    assert found[0, 0, 3] == 0 and found[20, 20].tolist() == [200, 100, 50, 255]
+    assert np.array_equal(to_network_input(image.quantize(8)), to_network_input(image))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
