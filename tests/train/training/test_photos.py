@@ -21,7 +21,8 @@ from fmnist_runtime.spec import DATASET_LABELS
 from fmnist_train.checkpoint import load_checkpoint, save_checkpoint
 from fmnist_train.data import photo_views
 from fmnist_train.data.clothing_dataset import TRAINING_SENDERS, convert_clothing_dataset
-from fmnist_train.data.photo_views import ViewSettings, load_views
+from fmnist_train.data.paper import draw_sheet, lay_on
+from fmnist_train.data.photo_views import ViewSettings, load_views, paper_views
 from fmnist_train.data.photos import read_photos, slug, split_by_sender
 from fmnist_train.data.sources import find_dataset
 from fmnist_train.evaluation.inference import predict_logits
@@ -239,6 +240,25 @@ def test_views_of_a_transparent_photo_have_its_garment(tmp_path: Path) -> None:
     assert ((views > 0).mean(axis=(1, 2)) > 0.4).all()
 
 
+def test_sheets_of_paper_are_found_by_the_preprocessing_and_differ(tmp_path: Path) -> None:
+    grounds = [write_folder(tmp_path / "photos") / f"{number % 4}.jpg" for number in range(12)]
+    views = paper_views(grounds, ViewSettings(count=3), tmp_path / "cache")
+    assert views.shape == (12, 3, 28, 28) and views.any(axis=(2, 3)).mean() > 0.9
+    assert len(np.unique(views.reshape(36, -1), axis=0)) > 30, "each view is drawn anew"
+    for file in (tmp_path / "cache").iterdir():
+        file.unlink()
+    assert np.array_equal(paper_views(grounds, ViewSettings(count=3), tmp_path / "cache"), views)
+
+
+def test_a_sheet_lies_on_its_ground() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        seen = np.asarray(lay_on(draw_sheet(rng), np.full((200, 260, 3), (20, 40, 90), np.float32), rng))
+        light = (seen.min(axis=2) > 110).mean()
+        assert seen.shape == (200, 260, 3) and 0.05 < light < 0.95
+        assert np.abs(seen[0, 0].astype(int) - (20, 40, 90)).max() < 30
+
+
 def test_damaged_views_are_made_again(tmp_path: Path) -> None:
     paths = [write_folder(tmp_path / "photos") / "0.jpg"]
     views = load_views(paths, ViewSettings(count=2), tmp_path / "cache")
@@ -338,10 +358,15 @@ def test_photo_teachers_answer_the_very_views_that_are_drawn(tmp_path: Path, mon
     images = np.random.default_rng(0).integers(0, 256, (6, 2, 28, 28)).astype(np.uint8)
     monkeypatch.setattr("fmnist_train.training.photos._AUGMENTATION", Augmentation())
     monkeypatch.setattr("fmnist_train.training.photos._QUARTER_TURNS", 0.0)
-    drawn = PhotoSampler(PhotoViews(images, np.eye(6, 10) > 0), 0.0, torch.device("cpu"), teachers).draw(20)
+    answers = np.eye(6, 10) > 0
+    answers[4] = False  # a photo of none of the classes, which a teacher may accept
+    drawn = PhotoSampler(PhotoViews(images, answers), 0.0, torch.device("cpu"), teachers).draw(40)
+    known = drawn.answers.any(dim=1).numpy()
     pixels = drawn.images[:, 0].numpy().astype(np.uint8)
-    alone = [predict_logits(teacher.model, pixels) for teacher in teachers]
-    assert drawn.teacher_logits is not None and np.allclose(drawn.teacher_logits, np.mean(alone, axis=0), atol=1e-4)
+    alone = np.mean([predict_logits(teacher.model, pixels) for teacher in teachers], axis=0)
+    assert drawn.teacher_logits is not None and known.any() and not known.all()
+    assert np.allclose(drawn.teacher_logits[known], alone[known], atol=1e-4)
+    assert not drawn.teacher_logits[~known].any() and alone[~known].any()
 
 
 def untrained(folder: Path, seed: int) -> Path:
@@ -504,15 +529,16 @@ def test_fine_tuning_starts_from_the_first_weights_and_keeps_the_photos_logits(t
     untrained(tmp_path / "start", 0)
     split = find_dataset("sample").load("train")
     photos = load_photo_data(
-        dataclasses.replace(recipe, photo_views=2, photo_minimum=1, photo_plain=1),
+        dataclasses.replace(recipe, photo_views=2, photo_minimum=1, photo_plain=1, photo_papers=3),
         write_folder(tmp_path / "photos"),
         labels,
         split,
         tmp_path,
     )
-    assert photos is not None and len(photos.train.images) == 2 + 9 + 10, (
-        "an image for each class without a photo of its own, and one of each class on a plain background"
+    assert photos is not None and len(photos.train.images) == 2 + 9 + 10 + 3, (
+        "an image for each class without a photo of its own, one of each class on a plain background, and sheets of paper"
     )
+    assert [int(answers.sum()) for answers in photos.train.answers] == [1, 2, *[1] * 19, *[0] * 3]
     start = load_checkpoint(tmp_path / "start")
     training = Training(
         recipe,

@@ -185,14 +185,14 @@ class PhotoBatch:
     answers: Tensor
     """Correct classes, bool ``[N, classes]``."""
     teacher_logits: Tensor | None
-    """Mean of the photo teachers' logits, float32 ``[N, classes]``; None without teachers."""
+    """Mean of the photo teachers' logits, float32 ``[N, classes]``, or zeros for a photo of none; None without teachers."""
 
 
 class PhotoSampler:
     """Draws views of photos for a step; views with a rare set of answers are drawn more often than their share.
 
     The weight of a photo is the number of photos with the same answers to the power of ``-balance``. The logits of teachers,
-    if there are any, are computed once for every view.
+    if there are any, are computed once for every view; those of photos of none of the classes are zeros.
 
     Args:
         views: Views to draw from.
@@ -212,6 +212,7 @@ class PhotoSampler:
         if teachers:
             logits = [predict_logits(teacher.model.to(device), views.images[photo, view]) for teacher in teachers]
             self._teacher_logits = torch.from_numpy(np.mean(logits, axis=0)).to(device)
+            self._teacher_logits[~self._answers.any(dim=1)] = 0  # equal probabilities: a teacher may accept other things
         _, kind, counts = np.unique(views.answers[photo], axis=0, return_inverse=True, return_counts=True)
         weights = counts[kind.reshape(-1)].astype(np.float64) ** -balance
         self._weights = torch.from_numpy(weights / weights.sum()).to(device)
