@@ -1,6 +1,7 @@
 """Table and chart of the benchmark."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def check_chart(path: Path) -> None:
         FileError: The folder cannot be written into.
         MissingExtraError: Matplotlib is not installed.
     """
+    os.environ["MPLBACKEND"] = "agg"  # as in fmnist_train.console
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -45,6 +45,7 @@ def other_images(rng: np.random.Generator) -> dict[str, list[Image.Image]]:
         "scenes": list(crops(rng, "astronaut", "chelsea", "coffee", "rocket", "coins", "hubble_deep_field", "retina")),
         "scanned letters": [sheet(rng, (600, 850)) for _ in range(COUNT)],
         "receipts on a table": [receipt(rng) for _ in range(COUNT)],
+        "photographed writing": list(crops(rng, "page", "text")),
     }
 
 

@@ -89,3 +89,11 @@ def test_a_library_that_aborts_under_a_limit_on_memory_is_one_line(command: str,
     assert run("--help") == (0, "")  # imports no PyTorch
     line = "error: out of memory: torch cannot be loaded within the limit of 'ulimit -v'; raise the limit\n"
     assert run("--data", "sample") == (1, line)
+
+
+def test_the_plot_backend_of_a_notebook_stops_no_command(tmp_path: Path) -> None:
+    """Jupyter sets the variable for `!fmnist-train` too, whose environment may lack the backend's package."""
+    command = [sys.executable, "-m", "fmnist_train", "explore", "--data", "sample", "--output", str(tmp_path / "out")]
+    environment = {**os.environ, "MPLBACKEND": "module://backend_of_a_notebook"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and (tmp_path / "out" / "samples.png").is_file(), done.stderr

@@ -1,5 +1,6 @@
 """Exit codes and error messages of the commands that use typer: those of ``fmnist_runtime.console``."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -38,6 +39,7 @@ def run_typer(app: typer.Typer, *, extra: str | None = None, args: Sequence[str]
         extra: Optional dependency set of the command; the message about a missing module names it.
         args: Arguments; None: those of the process.
     """
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's value stops the import of matplotlib where its package is missing
     try_imports_first()
     return exit_code_of(lambda: _call(app, args), extra=extra)
 
