@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,23 @@ def test_weights_of_a_training_that_diverged_are_refused(weight: float, tmp_path
     save_checkpoint(tmp_path / "best", model, described())
     with pytest.raises(CheckpointError, match=r"best\.safetensors: weights are infinite or no numbers"):
         load_checkpoint(tmp_path)
+
+
+def test_weights_of_another_type_are_converted_or_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "best", build_model("custom", channels=[4], hidden=[8]), described())
+    tensors, info = read_tensors(tmp_path / "best.safetensors")
+
+    def loaded(change: Callable[[torch.Tensor], torch.Tensor]) -> torch.nn.Module:
+        changed = {name: change(each) if each.is_floating_point() else each for name, each in tensors.items()}
+        write_tensors(tmp_path / "best.safetensors", changed, info)
+        return load_checkpoint(tmp_path).model
+
+    model = loaded(lambda each: each.to(torch.float8_e4m3fn))
+    assert all(each.dtype == torch.float32 for each in model.parameters())
+    with pytest.raises(CheckpointError, match="weights are infinite or no numbers"):
+        loaded(lambda each: each.double() + 1e300)
+    with pytest.raises(CheckpointError, match=r"do not fit their description: '.*' has complex numbers"):
+        loaded(lambda each: each.to(torch.complex64))
 
 
 def test_the_sum_is_that_of_the_weights_that_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,10 +323,27 @@ def test_added_images_may_make_the_first_weights_know_the_validation_images(
     monkeypatch.chdir(tmp_path)
     train_on_things()
     call(*FEW, "--data", "things", "--start", "run", "-o", "again")
+    call(*FEW, "--data", "things", "--start", "run", "--validation", "1", "-o", "fewer")
     assert "may have learned" not in caplog.text
+    call(*FEW, "--data", "things", "--start", "run", "--validation", "0.5", "-o", "larger")
+    assert "the first weights may have learned: up to " in caplog.text and "training held out fewer" in caplog.text
+    caplog.clear()
     write_things(Path("things", "train"), seed=9, first=100)
     call(*FEW, "--data", "things", "--start", "run", "--validation", "0.5", "-o", "more")
     assert "things: validation images that the first weights may have learned: up to " in caplog.text
+
+
+def test_a_larger_validation_split_of_a_published_set_has_images_of_the_first_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call(*FEW, "--data", "sample", "--validation", "0.2", "-o", "run")
+    call(*FEW, "--data", "sample", "--validation", "0.2", "--start", "run", "-o", "again")
+    assert "may have learned" not in caplog.text
+    call(*FEW, "--data", "sample", "--validation", "0.5", "--start", "run", "-o", "more")
+    images = len(find_dataset("sample").load("train"))
+    more, all_ = round(0.5 * images) - round(0.2 * images), round(0.5 * images)
+    assert f"may have learned: up to {more} of {all_}, because their training held out fewer" in caplog.text
 
 
 def seen_lines(caplog: pytest.LogCaptureFixture) -> list[str]:

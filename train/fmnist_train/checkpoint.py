@@ -194,6 +194,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     data = _read(file)  # once: a training may replace the file at any moment
     tensors, info = _unpack(file, data)
     try:
+        if complex_ := [name for name, tensor in tensors.items() if tensor.is_complex()]:
+            raise ValueError(f"'{complex_[0]}' has complex numbers")
         # First without memory, to check the shapes: a small file may describe a network of gigabytes.
         with torch.device("meta"):
             _build(info).load_state_dict(tensors, assign=True)
@@ -203,7 +205,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         # PyTorch lists what does not fit line by line.
         reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise CheckpointError(f"{file}: the weights do not fit their description: {reason}") from error
-    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+    if not all(
+        tensor.isfinite().all() for tensor in model.state_dict().values()
+    ):  # those of the file may be of any type
         raise CheckpointError(
             f"{file}: weights are infinite or no numbers, as after a training that diverged; train with a lower --learning-rate"
         )

@@ -8,7 +8,7 @@ Needs the extra ``ray``. docs/many-machines.md describes what happens to unreada
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,7 @@ class _Visible:
             elif is_image or (not is_below_hidden and is_passed_over(path)):
                 self._left_out.add(path)
         if not kept:
-            reasons = [f"{path}: {_fault(path)}" for path in self.unreadable[:1]]
+            reasons = [f"{_as_text(path)}: {_fault(path)}" for path in self.unreadable[:1]]
             raise DataError("; ".join(["no pictures in the source", *self._describe(), *reasons]))
         return kept
 
@@ -193,8 +193,9 @@ def _paths_for_ray(sources: Sequence[str], visible: _Visible) -> list[str]:
     """Returns the paths that Ray lists: the sources and what it skips in them, or each image of a folder with links.
 
     Ray follows links to folders, without end where one leads upwards; ``find_images`` leaves them out. Ray ends at the first
-    file that cannot be opened, such as a link to nowhere; these become ``visible.unreadable``. Ray needs up to a millisecond
-    for each path of a long list, so other folders are left to its own listing.
+    file that cannot be opened, such as a link to nowhere, and at a name that is not UTF-8, as old archives have; such images
+    become ``visible.unreadable``. Ray needs up to a millisecond for each path of a long list, so other folders are left to its
+    own listing.
 
     Raises:
         DataError: A folder with such links or files holds no other images.
@@ -204,15 +205,31 @@ def _paths_for_ray(sources: Sequence[str], visible: _Visible) -> list[str]:
         folder = source.removeprefix("file://")
         hidden: list[str] = []
         images = list(map(str, find_images(folder, hidden))) if os.path.isdir(folder) else []  # noqa: PTH112
-        unreadable = {path for path in images if not os.access(path, os.R_OK)}
+        unreadable = {path for path in images if not (os.access(path, os.R_OK) and _is_utf8(path))}
         has_links = any(os.path.islink(path) and os.path.isdir(path) for path in hidden)  # noqa: PTH112, PTH114
-        if has_links or unreadable:
+        if has_links or unreadable or not all(_is_utf8(name) for name in _names_below(folder)):
             visible.leave_out(hidden)
             visible.unreadable += sorted(unreadable)
             found += visible([path for path in images if path not in unreadable])
         else:
             found += [source, *_skipped_by_ray([source])]
     return found
+
+
+def _names_below(folder: str) -> Iterator[str]:
+    """Yields the names of all files and folders in a local folder, links not followed; none for another path."""
+    for _, folders, files in os.walk(folder):
+        yield from folders
+        yield from files
+
+
+def _is_utf8(path: str) -> bool:
+    return _as_text(path) == path
+
+
+def _as_text(path: str) -> str:
+    """Returns a path with U+FFFD in place of bytes that are not UTF-8, which a column of text cannot hold."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _skipped_by_ray(folders: Sequence[str]) -> list[str]:
@@ -251,11 +268,13 @@ def _names(folder: str) -> list[tuple[str, bool]]:
 
 def _unreadable_table(visible: _Visible) -> "pyarrow.Table":
     """Returns the answers for images that cannot be opened."""
-    return _table((path, _fault(path)) for path in visible.unreadable)
+    return _table((_as_text(path), _fault(path)) for path in visible.unreadable)
 
 
 def _fault(path: str) -> ImageError:
     """Returns the reason why an image cannot be opened."""
+    if not _is_utf8(path):
+        return ImageError("its name is not UTF-8, which Ray needs; rename the file")
     try:
         open_image(path)
     except ImageError as error:

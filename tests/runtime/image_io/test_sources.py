@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,21 @@ def test_ray_answers_for_what_cannot_be_opened(tmp_path: Path) -> None:
     (row,) = _unreadable_table(visible).to_pylist()
     assert row["path"] == str(tmp_path / "b.png") and "a link to nowhere" in row["error"] and row["label"] is None
     assert _unreadable_table(visible).schema.field("error").type == pa.string()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_ray_answers_for_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """Ray's listing ends at the first such name, of an image or not; archives of old systems have them."""
+    pytest.importorskip("pyarrow", reason="needs the extra `ray`")
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    latin = os.fsencode(tmp_path) + b"/Jalape\xf1o"
+    Path(os.fsdecode(latin + b".txt")).touch()
+    visible = _Visible([str(tmp_path)])
+    assert _paths_for_ray([str(tmp_path)], visible) == [str(tmp_path / "a.png")] and not visible.unreadable
+    Path(os.fsdecode(latin + b".png")).write_bytes((tmp_path / "a.png").read_bytes())
+    assert _paths_for_ray([str(tmp_path)], visible) == [str(tmp_path / "a.png")]
+    (row,) = _unreadable_table(visible).to_pylist()
+    assert row["path"].endswith("/Jalape\ufffdo.png") and row["error"].startswith("its name is not UTF-8")
 
 
 def test_ray_counts_photos_in_files_of_other_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

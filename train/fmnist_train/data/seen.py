@@ -14,7 +14,8 @@ import numpy as np
 
 from fmnist_runtime.console import printable
 from fmnist_runtime.errors import MALFORMED, CheckpointError
-from fmnist_train.data.splits import Split
+from fmnist_train.checkpoint import Checkpoint
+from fmnist_train.data.splits import Split, validation_size
 
 __all__ = ["describe_seen", "hash_images", "report_learned", "report_seen", "stored_seen"]
 
@@ -68,22 +69,31 @@ def report_seen(test: Split, seen: np.ndarray, origin: str) -> None:
         )
 
 
-def report_learned(train: Split, validation: Split, seen: np.ndarray, origin: str) -> None:
+def report_learned(train: Split, validation: Split, start: Checkpoint, dataset: str, origin: str) -> None:
     """Warns about validation images that the first weights may have learned.
 
-    As long as the images are the same, so are the validation images. Images that were added change their draw.
+    As long as the images are the same, the validation images are among those that the first weights' training held out, if it
+    held out as many. Images that were added change their draw. A published data set is known by its name.
 
     Args:
         train: Training images.
         validation: Validation images.
-        seen: Hashes of the images of the first weights' training and validation, uint64 ``[N]``.
+        start: Checkpoint of the first weights.
+        dataset: Name of the data set.
         origin: Folder of the data set.
     """
-    common = int(np.isin(hash_images(validation.images), seen).sum())
-    if common and not np.isin(hash_images(train.images), seen).all():
+    seen = stored_seen(start.info, start.path)
+    common, reason = int(np.isin(hash_images(validation.images), seen).sum()), "images were added"
+    if not len(seen) and start.info.get("dataset") == dataset:
+        common = len(validation)
+    if not len(seen) or np.isin(hash_images(train.images), seen).all():
+        held_out = validation_size(start.info.get("recipe", {}).get("validation", 0), len(train) + len(validation))
+        common, reason = min(common, len(validation) - held_out), "their training held out fewer"
+    if common > 0:
         logger.warning(
-            "%s: validation images that the first weights may have learned: up to %d of %d, because images were added",
+            "%s: validation images that the first weights may have learned: up to %d of %d, because %s",
             printable(origin),
             common,
             len(validation),
+            reason,
         )

@@ -103,6 +103,11 @@ def stratified_draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.sort(order[np.argsort(quantile[order], kind="stable")[:count]])
 
 
+def validation_size(validation: float, images: int) -> int:
+    """Returns the number of images that a recipe's ``validation``, a share or a number, holds out of a training split."""
+    return round(validation * images) if validation < 1 else int(validation)
+
+
 def split_validation(split: Split, validation: float, seed: int) -> tuple[Split, Split]:
     """Holds out a stratified part of a training split.
 
@@ -117,7 +122,7 @@ def split_validation(split: Split, validation: float, seed: int) -> tuple[Split,
     Raises:
         ConfigError: The size is negative, or leaves no training or no validation image.
     """
-    count = round(validation * len(split)) if validation < 1 else int(validation)
+    count = validation_size(validation, len(split))
     if validation < 0 or count >= len(split) or (validation and not count):
         raise ConfigError(
             f"a validation split of {validation:g} does not fit {len(split):,} training images: "

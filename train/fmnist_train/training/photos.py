@@ -212,7 +212,9 @@ class PhotoSampler:
         if teachers:
             logits = [predict_logits(teacher.model.to(device), views.images[photo, view]) for teacher in teachers]
             self._teacher_logits = torch.from_numpy(np.mean(logits, axis=0)).to(device)
-            self._teacher_logits[~self._answers.any(dim=1)] = 0  # equal probabilities: a teacher may accept other things
+            self._teacher_logits[~self._answers.any(dim=1)] = (
+                0  # equal probabilities: a teacher may accept other things
+            )
         _, kind, counts = np.unique(views.answers[photo], axis=0, return_inverse=True, return_counts=True)
         weights = counts[kind.reshape(-1)].astype(np.float64) ** -balance
         self._weights = torch.from_numpy(weights / weights.sum()).to(device)

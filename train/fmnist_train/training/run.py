@@ -131,7 +131,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
     training, validation = split_validation(images, recipe.validation, SPLIT_SEED)
     start = find_start(recipe, options.start, source.labels)
     if start is not None:
-        report_learned(training, validation, stored_seen(start.info, start.path), source.origin)
+        report_learned(training, validation, start, source.name, source.origin)
     teachers = find_teachers(recipe, options.teachers, source.labels, start)
     photo_teachers = find_photo_teachers(recipe, options.photo_teachers, source.labels)
     for use, checkpoints in (
