@@ -13,6 +13,7 @@ from fmnist_export.c.fusion import fuse_pooling
 from fmnist_export.c.memory import plan_memory
 from fmnist_runtime.classifier import Classifier
 from fmnist_runtime.errors import ConfigError, FileError, ModelError, reason_of
+from fmnist_runtime.files import check_folder
 from fmnist_runtime.model_file.integrity import is_ort
 from fmnist_runtime.model_file.store import embedded_models, find_model, prefix_model_errors, read_model
 from fmnist_runtime.network.reader import read_network
@@ -95,6 +96,7 @@ def write_c(path: Path, name: str, output: Path, images: np.ndarray) -> CExport:
         FileError: The folder cannot be written.
         GateError: The C computes other logits than onnxruntime.
     """
+    check_folder(output)  # before a minute of comparisons on a slow machine
     classifier, data = Classifier.load(path), read_model(path)
     if is_ort(data):
         raise ModelError(f"{path}: C is written from ONNX, not from the ORT format; name the .onnx file")

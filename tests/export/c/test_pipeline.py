@@ -55,6 +55,15 @@ def test_gate_refuses_other_logits(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pipeline, "compare_with_onnxruntime", lambda *_, **__: pytest.fail("compared first"))
+    (tmp_path / "file").touch()
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "file" / "out")) == 1
+    assert f"{tmp_path / 'file'}" in capsys.readouterr().err
+
+
 def test_without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(pipeline, "find_compiler", lambda: None)
     assert run(monkeypatch, "nano", "-o", str(tmp_path / "out")) == 0
