@@ -12,7 +12,7 @@ import numpy as np
 
 from fmnist_export.evaluation import all_logits
 from fmnist_runtime.classifier import Classifier
-from fmnist_runtime.errors import GateError, reason_of
+from fmnist_runtime.errors import ConfigError, GateError, reason_of
 from fmnist_runtime.files import write_together
 from fmnist_train.files import require_temporary_space, temporary_folder
 
@@ -29,8 +29,17 @@ _TIMEOUT = 600
 
 
 def find_compiler() -> tuple[str, ...] | None:
-    """Returns the command of a C compiler: that in the variable ``CC``, or the first installed one; None without one."""
-    given = shlex.split(os.environ.get("CC", ""))
+    """Returns the command of a C compiler: that in the variable ``CC``, or the first installed one; None without one.
+
+    Raises:
+        ConfigError: ``CC`` has an unbalanced quote.
+    """
+    try:
+        given = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise ConfigError(
+            f"the environment variable CC: {reason_of(error)}; set it to the command of a compiler"
+        ) from error
     for command in (given, *([name] for name in _COMPILERS)):
         if command and shutil.which(command[0]):
             return tuple(command)

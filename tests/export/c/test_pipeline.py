@@ -64,6 +64,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_comparison(
     assert f"{tmp_path / 'file'}" in capsys.readouterr().err
 
 
+def test_an_unbalanced_quote_in_cc_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CC", "gcc '")
+    assert run(monkeypatch, "nano", "-o", str(tmp_path / "out")) == 2
+    assert "the environment variable CC: No closing quotation" in capsys.readouterr().err
+
+
 def test_without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(pipeline, "find_compiler", lambda: None)
     assert run(monkeypatch, "nano", "-o", str(tmp_path / "out")) == 0
