@@ -26,6 +26,9 @@ _TRANSPOSE = {
 }
 """Values of the EXIF orientation (EXIF 2.32, 4.6.4) and the operations that bring the image upright."""
 
+_XMP = ("xmp", "XML:com.adobe.xmp")
+"""Keys of Pillow's ``info``."""
+
 
 def shrink_large(image: Image.Image) -> Image.Image:
     """Shrinks an image of any mode whose longer side is over 2,048 pixels, by averaging whole blocks of pixels.
@@ -43,11 +46,14 @@ def shrink_large(image: Image.Image) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation, as ``ImageOps.exif_transpose`` does; damaged EXIF data have no effect."""
+    """Applies the EXIF orientation; damaged EXIF data have no effect, and neither has XMP, which browsers ignore, too."""
+    xmp = {key: image.info.pop(key) for key in _XMP if key in image.info}  # Pillow takes its orientation if EXIF has none
     try:
         method = _TRANSPOSE.get(image.getexif().get(0x0112, 1))
     except Exception:  # a parser of untrusted bytes may raise anything
         return image
+    finally:
+        image.info.update(xmp)
     if method is None:
         return image
     rotated = image.transpose(method)

@@ -87,7 +87,8 @@ def _describe_ftyp(data: bytes) -> str:
         return "an AVIF image, which this Pillow does not read; pip install --upgrade pillow, or convert it to JPEG"
     if brand == b"crx ":
         return RAW_FILE
-    return VIDEO
+    compatible = {data[at : at + 4] for at in range(16, min(len(data), int.from_bytes(data[:4])), 4)}
+    return "a HEIF image of an uncommon kind; convert it to JPEG" if compatible & HEIF_BRANDS else VIDEO
 
 
 def heif_is_readable(data: bytes) -> bool:

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fmnist_runtime.image_io.decode import open_image
 from fmnist_runtime.preprocessing.pipeline import to_network_input
@@ -104,6 +105,18 @@ def test_every_orientation(orientation: int, kind: str) -> None:
     assert found.shape == ((48, 64) if orientation < 5 else (64, 48))
     quarters = found.reshape(2, found.shape[0] // 2, 2, found.shape[1] // 2).mean(axis=(1, 3))
     assert quarters[row, column] > 240 and np.sort(quarters.ravel())[2] < 15
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_orientation_in_xmp_is_ignored_as_by_browsers(kind: str) -> None:
+    """Tools that turn the pixels may remove the EXIF tag, and keep the one in XMP."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    options: dict[str, object] = {"xmp": xmp}
+    if kind == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options = {"pnginfo": text}
+    assert reopened(Image.new("RGB", (40, 20), "red"), kind, **options).shape[:2] == (20, 40)
 
 
 def test_sixteen_bits_turn_too_and_only_once() -> None:
