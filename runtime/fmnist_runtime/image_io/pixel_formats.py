@@ -47,7 +47,9 @@ def shrink_large(image: Image.Image) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Applies the EXIF orientation; damaged EXIF data have no effect, and neither has XMP, which browsers ignore, too."""
-    xmp = {key: image.info.pop(key) for key in _XMP if key in image.info}  # Pillow takes its orientation if EXIF has none
+    xmp = {
+        key: image.info.pop(key) for key in _XMP if key in image.info
+    }  # Pillow takes its orientation if EXIF has none
     try:
         method = _TRANSPOSE.get(image.getexif().get(0x0112, 1))
     except Exception:  # a parser of untrusted bytes may raise anything

@@ -129,8 +129,8 @@ def test_zeros_are_no_pixels_of_a_jpeg(progressive: bool) -> None:
         assert open_image(padded).tobytes() == expected
 
 
-def ftyp(brand: bytes) -> bytes:
-    return struct.pack(">L", 24) + b"ftyp" + brand + bytes(4) + b"mif1heic" + bytes(100)
+def ftyp(brand: bytes, compatible: bytes = b"mif1heic") -> bytes:
+    return struct.pack(">L", 24) + b"ftyp" + brand + bytes(4) + compatible + bytes(100)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def ftyp(brand: bytes) -> bytes:
     [
         (ftyp(b"heic"), "HEIC", "pip install pillow-heif"),
         (ftyp(b"crx "), "raw", "JPEG"),
-        (ftyp(b"isom"), "video", "frame"),
+        (ftyp(b"isom", b"isommp42"), "video", "frame"),
+        (ftyp(b"mif2"), "HEIF image of an uncommon kind", "JPEG"),
         (b"%PDF-1.7\n", "PDF", "export"),
         (b'<?xml version="1.0"?>\n<!-- a comment -->\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "PNG"),
         (b"FUJIFILMCCD-RAW 0201", "raw", "JPEG"),

@@ -51,6 +51,18 @@ def test_incomplete_folder_is_passed_over(tmp_path, bare_machine, write_idx_fold
     assert find_dataset().origin == str(tmp_path / "system")
 
 
+def test_a_damaged_file_in_the_cache_has_a_way_out(tmp_path, bare_machine, write_idx_folder):
+    for folder in (bare_machine, tmp_path / "given"):
+        write_idx_folder(folder)
+        damaged = folder / "train-images-idx3-ubyte.gz"
+        damaged.write_bytes(damaged.read_bytes()[:50])
+    with pytest.raises(DataError, match=r"damaged or incomplete .*; remove the file, and it is looked for elsewhere"):
+        find_dataset().load("train")
+    with pytest.raises(DataError) as named:
+        find_dataset(data_dir=tmp_path / "given").load("train")
+    assert "remove the file" not in one_line(named)
+
+
 def test_torchvision_download_is_found(tmp_path, write_idx_folder):
     raw = write_idx_folder(tmp_path / "data" / "FashionMNIST" / "raw", suffix="")
     assert find_dataset(data_dir=tmp_path / "data").origin == str(raw)

@@ -152,7 +152,8 @@ def _find_files(folder: Path) -> tuple[Path, Callable[[Path, str], Split]] | Non
 def _find_fashion_mnist(data_dir: Path | None) -> DataSource:
     for folder in (data_dir,) if data_dir is not None else (cache_folder(), SYSTEM_FOLDER):
         if found := _find_files(folder):
-            return _source("fashion-mnist", *found)
+            place, read = found
+            return _source("fashion-mnist", place, read if data_dir is not None else partial(_read_found, read))
     if data_dir is not None:
         raise DataError(_not_found(missing_files(data_dir)))
     try:
@@ -160,6 +161,14 @@ def _find_fashion_mnist(data_dir: Path | None) -> DataSource:
     except (DataError, OSError) as error:
         raise DataError(_not_found(str(error))) from error
     return _source("fashion-mnist", cache_folder(), read_idx_part)
+
+
+def _read_found(read: Callable[[Path, str], Split], folder: Path, part: str) -> Split:
+    """Reads files of a folder that the user did not name; the error message says how other files are taken."""
+    try:
+        return read(folder, part)
+    except DataError as error:
+        raise DataError(f"{error}; remove the file, and it is looked for elsewhere or downloaded") from error
 
 
 def _not_found(reason: str) -> str:
