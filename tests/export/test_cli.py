@@ -19,7 +19,7 @@ Run = Callable[..., int]
 
 
 def test_export_then_inspect_then_verify(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(SHIPPED, "--quantize", "--data", "sample", "-o", str(tmp_path), "--calibration-images", "256") == 0
+    assert run(SHIPPED, "--quantize", "--data", "sample", "-o", str(tmp_path), "--calibration-images", "1024") == 0
     assert "ONNX int8" in capsys.readouterr().out
     assert run("inspect", str(tmp_path), "--json") == 0
     assert json.loads(capsys.readouterr().out)["metadata"]["precision"] == "int8"
