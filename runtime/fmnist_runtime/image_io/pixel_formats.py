@@ -25,7 +25,6 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 """Values of the EXIF orientation (EXIF 2.32, 4.6.4) and the operations that bring the image upright."""
-
 _XMP = ("xmp", "XML:com.adobe.xmp")
 """Keys of Pillow's ``info``."""
 
@@ -47,9 +46,8 @@ def shrink_large(image: Image.Image) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Applies the EXIF orientation; damaged EXIF data have no effect, and neither has XMP, which browsers ignore, too."""
-    xmp = {
-        key: image.info.pop(key) for key in _XMP if key in image.info
-    }  # Pillow takes its orientation if EXIF has none
+    # Pillow takes the orientation of XMP if EXIF has none.
+    xmp = {key: image.info.pop(key) for key in _XMP if key in image.info}
     try:
         method = _TRANSPOSE.get(image.getexif().get(0x0112, 1))
     except Exception:  # a parser of untrusted bytes may raise anything

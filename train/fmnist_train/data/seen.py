@@ -82,11 +82,14 @@ def report_learned(train: Split, validation: Split, start: Checkpoint, dataset: 
         dataset: Name of the data set.
         origin: Folder of the data set.
     """
-    seen = stored_seen(start.info, start.path)
-    common, reason = int(np.isin(hash_images(validation.images), seen).sum()), "images were added"
-    if not len(seen) and start.info.get("dataset") == dataset:
-        common = len(validation)
-    if not len(seen) or np.isin(hash_images(train.images), seen).all():
+    reason = "images were added"
+    if len(seen := stored_seen(start.info, start.path)):
+        common = int(np.isin(hash_images(validation.images), seen).sum())
+        is_same = bool(np.isin(hash_images(train.images), seen).all())
+    else:
+        is_same = start.info.get("dataset") == dataset
+        common = len(validation) if is_same else 0
+    if is_same:
         held_out = validation_size(start.info.get("recipe", {}).get("validation", 0), len(train) + len(validation))
         common, reason = min(common, len(validation) - held_out), "their training held out fewer"
     if common > 0:
