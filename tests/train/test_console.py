@@ -97,3 +97,13 @@ def test_the_plot_backend_of_a_notebook_stops_no_command(tmp_path: Path) -> None
     environment = {**os.environ, "MPLBACKEND": "module://backend_of_a_notebook"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0 and (tmp_path / "out" / "samples.png").is_file(), done.stderr
+
+
+def test_a_terminal_without_columns_shows_the_whole_help() -> None:
+    """Containers without a terminal set COLUMNS=0."""
+    command = [sys.executable, "-m", "fmnist_train", "--help"]
+    shown = [
+        subprocess.run(command, env={**os.environ, "COLUMNS": columns}, capture_output=True, text=True, timeout=100).stdout
+        for columns in ("0", "80")
+    ]
+    assert "--recipe" in shown[0] and shown[0] == shown[1]

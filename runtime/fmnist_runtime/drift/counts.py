@@ -256,7 +256,7 @@ def _from_metrics(text: str) -> AnswerCounts:
         elif name == f"{UNREADABLE}_total":
             unreadable += value
         elif name == f"{CONFIDENCE}_bucket" and "le" in keys:
-            cumulative[float(keys["le"])] += value
+            cumulative[_bin_edge(keys["le"])] += value
         elif name == STARTED:
             started.append(value)
     total = sum(labels.values()) + rejected
@@ -291,6 +291,13 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], int]]:
             raise ValueError(f"line {number} has no valid count")
         keys = {m["key"]: _unescape(m["value"]) for m in _LABEL.finditer(sample["labels"] or "")}
         yield sample["name"], keys, value
+
+
+def _bin_edge(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'a bin of the confidence histogram ends at no number: le="{text}"') from None
 
 
 def _unescape(value: str) -> str:

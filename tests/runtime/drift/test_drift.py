@@ -318,6 +318,7 @@ def test_a_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
         ('{"label": "Bag", "probability": NaN, "rejected": false}\n', "not a probability"),
         ('{"path": "x", "error": "bad"}\n', "no answers"),
         ("{}\n[1]\n", "line 1"),
+        ('fmnist_confidence_bucket{le="abc"} 1\n', 'ends at no number: le="abc"'),
         ('fmnist_confidence_bucket{le="0.5"} 1\nfmnist_answers_total{label="a"} 1\n', "other bins"),
         ("fmnist_answers_total 1\n", "no answers"),
         ("up 1\nfmnist_rejected_total nan\n", "bad: line 2 has no valid count"),

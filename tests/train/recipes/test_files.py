@@ -83,6 +83,7 @@ def test_the_example_of_the_guide_is_a_recipe(tmp_path: Path) -> None:
         (f'{{"model": "custom", "epochs": 1{400 * "0"}}}', "--epochs must be a number up to 1e+15"),
         ('{"model": "custom", "learning_rate": NaN}', "not a JSON file (NaN is not a number)"),
         ('{"model": "custom", "name": "../run"}', "the name '../run' must be letters"),
+        ('{"model": "custom", "teacher": "mine"}', "'teacher' has no effect without 'distillation'"),
         ('{"model": "custm"}', "unknown model 'custm' (did you mean 'custom'?)"),
         ('{"epochs": 1}', "the field 'model' is missing"),
         ("[1]", "a recipe is a JSON object, not [1]"),
