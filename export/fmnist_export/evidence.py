@@ -1,6 +1,5 @@
 """Evidence beside shipped models: copies of the run's files, metrics of all seeds, and a model card."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -180,9 +179,8 @@ def _agree(hashes: Iterable[str | None]) -> bool:
 
 
 def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str], str, list[str]]:
-    recipe = dataclasses.replace(recipe_from_dict(metrics["recipe"]), teacher="", photo_teacher="")
     return (
-        recipe,
+        recipe_from_dict(metrics["recipe"]).without_inputs(),
         metrics.get("teachers", []),
         metrics["dataset"],
         [row["label"] for row in metrics["test"]["per_class"]],

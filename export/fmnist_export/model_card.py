@@ -1,6 +1,5 @@
 """Model cards: what a model is for, how it was trained, and how accurate it is."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -281,15 +280,13 @@ def _phases(recipe: dict[str, Any]) -> list[str]:
 
 
 def _is_named(recipe: dict[str, Any]) -> bool:
-    """Returns whether a recipe has the values of the named one; its teachers may have had other names."""
+    """Returns whether a recipe has the values of the named one; its first weights and teachers may be others."""
     try:
         stored = recipe_from_dict(recipe)
     except ConfigError:  # of another version
         return False
     named = RECIPES.get(stored.name)
-    return named is not None and stored == dataclasses.replace(
-        named, teacher=stored.teacher, photo_teacher=stored.photo_teacher
-    )
+    return named is not None and stored.without_inputs() == named.without_inputs()
 
 
 def _unnamed_inputs(metrics: dict[str, Any]) -> str:

@@ -163,6 +163,19 @@ def test_a_run_names_every_checkpoint_that_it_learns_from(tmp_path: Path) -> Non
     assert notes[1:] == [f"first weights: {start}/best.safetensors", f"teachers: {teacher}/best.safetensors"]
 
 
+def test_the_recipe_of_a_run_names_no_checkpoint_that_an_option_replaced(tmp_path: Path) -> None:
+    """Model cards name the teachers of a recipe beside the SHA-256 of those that a run had."""
+    paths = {"start": small(tmp_path / "start", 0), "teachers": (small(tmp_path / "teacher", 1),)}
+    recipe = dataclasses.replace(PLAIN, model="residual", model_options={"widths": [4, 4, 4]}, distillation=0.5)
+    recipe = dataclasses.replace(recipe, start="improved", teacher="mine", photo_teacher="best-photos")
+    options = RunOptions(data="sample", **paths)
+    run = read_inputs(recipe, options, lambda note: None).training(recipe, tmp_path, options, torch.device("cpu"))
+    assert (run.recipe.start, run.recipe.teacher, run.recipe.photo_teacher) == ("", "", "best-photos")
+    assert run.description["start"] == load_checkpoint(paths["start"]).sha256
+    with pytest.raises(ConfigError, match="recipe 'custom' names no teacher: name one with --teacher"):
+        find_teachers(run.recipe, (), LABELS)
+
+
 def test_the_repository_holds_what_the_recipes_of_shipped_models_learn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     students = [recipe for recipe in RECIPES.values() if recipe.distillation]

@@ -228,6 +228,10 @@ class Recipe:
         if self.monitor == "photos" and not self.photo_share:
             raise ConfigError("--monitor photos needs photos: set --photo-share, or another --monitor")
 
+    def without_inputs(self) -> "Recipe":
+        """Returns the recipe without the names of first weights and teachers, which options replace and versions rename."""
+        return dataclasses.replace(self, start="", teacher="", photo_teacher="")
+
     def to_dict(self) -> dict[str, Any]:
         """Returns a JSON-ready copy with the stored names of the fields; ``recipe_from_dict`` is the inverse."""
         stored = {name: documented.stored or name for name, documented in settings_of(self).items()}

@@ -147,8 +147,11 @@ def _check_alike(checkpoints: Sequence[Checkpoint]) -> None:
 
 
 def _field(checkpoint: Checkpoint, key: str) -> Any:
-    """Returns a field of a checkpoint's description; a recipe as it is read, since older files have fields that are gone."""
-    return recipe_from_dict(checkpoint.info["recipe"]) if key == "recipe" else checkpoint.info.get(key)
+    """Returns a field of a checkpoint's description; a recipe as it is read, since older files have fields that are gone.
+
+    The first weights and teachers of a recipe are compared by their SHA-256, which have fields of their own.
+    """
+    return recipe_from_dict(checkpoint.info["recipe"]).without_inputs() if key == "recipe" else checkpoint.info.get(key)
 
 
 def _mean_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, torch.Tensor]:

@@ -87,9 +87,14 @@ class RunInputs:
         return fitted
 
     def training(self, recipe: Recipe, folder: Path, options: RunOptions, device: torch.device) -> Training:
-        """Returns a new run of a recipe that learns from the same checkpoints and photos."""
+        """Returns a new run of a recipe that learns from the same checkpoints and photos.
+
+        The run's recipe names no first weights and no teachers where options replaced them: its files have their SHA-256.
+        """
+        given = {"start": options.start, "teacher": options.teachers, "photo_teacher": options.photo_teachers}
+        replaced: dict[str, Any] = {name: "" for name, paths in given.items() if paths}
         return Training(
-            recipe,
+            dataclasses.replace(recipe, **replaced),
             self.train,
             self.validation,
             folder,

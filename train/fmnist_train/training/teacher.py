@@ -204,7 +204,8 @@ def find_teachers(
     """Returns the teachers of a recipe: ``named``, else the checkpoints of the recipes that its ``teacher`` lists.
 
     Raises:
-        ConfigError: Teachers are named but have no weight in the recipe, or one was trained on other classes.
+        ConfigError: Teachers are named but have no weight in the recipe, or the other way round, or one was trained on other
+            classes.
         CheckpointError: There is no such checkpoint.
     """
     if not recipe.distillation:
@@ -215,6 +216,8 @@ def find_teachers(
         return []
     if start is not None and not named and not recipe.teacher:
         return [load_checkpoint(start.path)]  # a copy: training changes the other
+    if not named and not recipe.teacher:
+        raise ConfigError(f"recipe '{recipe.name}' names no teacher: name one with --teacher, or set --distillation 0")
     places = named or [_find(name, "--teacher") for name in recipe.teacher.split(",")]
     checkpoints = [load_checkpoint(path) for path in places]
     _check_classes(checkpoints, labels, "--teacher")
