@@ -103,7 +103,9 @@ def test_a_terminal_without_columns_shows_the_whole_help() -> None:
     """Containers without a terminal set COLUMNS=0."""
     command = [sys.executable, "-m", "fmnist_train", "--help"]
     shown = [
-        subprocess.run(command, env={**os.environ, "COLUMNS": columns}, capture_output=True, text=True, timeout=100).stdout
+        subprocess.run(
+            command, env={**os.environ, "COLUMNS": columns}, capture_output=True, text=True, timeout=100
+        ).stdout
         for columns in ("0", "80")
     ]
     assert "--recipe" in shown[0] and shown[0] == shown[1]

@@ -59,7 +59,9 @@ def read_recipe(path: Path | str) -> Recipe:
         if isinstance(values.get("recipe"), dict):
             values = values["recipe"]
         if "teacher" in values and "distillation" not in values:
-            raise ConfigError("'teacher' has no effect without 'distillation', the weight of its outputs in the loss: set both")
+            raise ConfigError(
+                "'teacher' has no effect without 'distillation', the weight of its outputs in the loss: set both"
+            )
         if values.get("distillation") and values.get("teacher_sees") == "images":
             raise ConfigError("teachers get the changed images now: remove 'teacher_sees'")
         values = _without_gone(values)
