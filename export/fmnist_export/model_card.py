@@ -71,7 +71,11 @@ def model_card(
         "Training": _training(metrics, photos=tuned),
         "Evaluation": _evaluation(metrics, report),
         "Evaluation by class": _classes(metrics["test"]),
-        **({"Evaluation on photos": _photos(*photos, _labels(metrics))} if photos is not None else {}),
+        **(
+            {"Evaluation on photos": _photos(*photos, _labels(metrics), metrics["recipe"]["monitor"])}
+            if photos is not None
+            else {}
+        ),
         "Limits": _limits(metrics, photos=tuned, public_photos=public_photos),
         "How to make it again": _reproduction(
             phases,
@@ -175,10 +179,13 @@ def _teacher_names(recipe: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 def _fine_tuning(metrics: dict[str, Any]) -> str:
     """Returns how a finished network was fine-tuned with photos, and how the epoch was chosen."""
+    chosen = {
+        "photos": "The epoch was chosen by the mean accuracy on validation images and photos.",
+        "last": "It is the last epoch, whatever the validation figures.",
+    }.get(metrics["recipe"]["monitor"], "The epoch was chosen on validation images alone.")
     return (
         f"Fine-tuning with photos began with the weights of {_recipe_name(metrics['recipe']['start']) or 'another network'} "
-        f"({metrics['start'][:12]}). No sender is in both training and validation photos. The epoch was chosen by the mean "
-        "accuracy on validation images and photos."
+        f"({metrics['start'][:12]}). No sender is in both training and validation photos. {chosen}"
     )
 
 
@@ -235,13 +242,14 @@ def _labels(metrics: dict[str, Any]) -> list[str]:
     return [_escape(row["label"]) for row in metrics["test"]["per_class"]]
 
 
-def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str]) -> str:
+def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str], monitor: str) -> str:
     """Returns a table of the validation photos: the share of correct answers, by the set of answers that are accepted."""
+    chosen = "Epoch, temperature and" if monitor == "photos" else "Temperature and"
     shown = answers.any(axis=1)
     share, _ = photo_accuracy(logits, answers)
     lines = [
         f"Of {shown.sum()} validation photos, by senders who sent no training photo, {share:.1%} are classified",
-        "correctly without rejection. Epoch, temperature and reject threshold were chosen on these photos;",
+        f"correctly without rejection. {chosen} reject threshold were chosen on these photos;",
         "docs/accuracy.md has the figures of other photos.",
         "",
         "| PyTorch, photos, by accepted answers | correct | photos |",

@@ -99,6 +99,27 @@ def test_a_run_that_was_interrupted_is_said_to_be() -> None:
     assert "interrupted" not in model_card(metrics, report)
 
 
+@pytest.mark.parametrize(
+    ("monitor", "choice", "chosen"),
+    [
+        (
+            "photos",
+            "The epoch was chosen by the mean accuracy on validation images and photos.",
+            "Epoch, temperature and",
+        ),
+        ("last", "It is the last epoch, whatever the validation figures.", "Temperature and"),
+        ("loss", "The epoch was chosen on validation images alone.", "Temperature and"),
+    ],
+)
+def test_the_card_says_what_chose_the_epoch_of_the_fine_tuning(monitor: str, choice: str, chosen: str) -> None:
+    shipped = Path(__file__).parents[2] / "artifacts" / "improved"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    metrics["recipe"]["monitor"] = monitor
+    photos = np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)
+    card = model_card(metrics | {"start": "ef" * 32}, report, photos=photos)
+    assert choice in card and f"{chosen} reject threshold were chosen on these photos" in card.replace("\n", " ")
+
+
 def test_any_class_name_is_one_cell() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))

@@ -32,11 +32,14 @@ _DATA_SET_AUGMENTATION = Augmentation(shift=2, flip=0.5, erase=0.5)
 _WEAK_AUGMENTATION = Augmentation(shift=1, flip=0.5, photo=0.05, outliers=0.02)
 """Augmentation for ``nano``, whose capacity is too small for more."""
 
+_FIRST_TEACHERS = "best-teacher,teacher,hybrid,resnet"
+"""Teachers of the first students: networks that learned from labels, with AdamW."""
+
 _DISTILLED: dict[str, Any] = {
     **_SHIPPED,
     "augmentation": Augmentation(shift=2, flip=0.5, erase=0.3, mixup=0.5),
     "distillation": 1.0,
-    "teacher": "best-teacher,teacher,hybrid,resnet",
+    "teacher": "resnet,resnet-sgd,improved-teacher",
     "stored_views": 30,
     "monitor": "last",
 }
@@ -48,7 +51,6 @@ _WITH_PHOTOS: dict[str, Any] = {
     "epochs": 45,
     "learning_rate": 3e-3,
     "augmentation": dataclasses.replace(_DISTILLED["augmentation"], photo=0.2, outliers=0.12),
-    "monitor": "photos",
     "photo_share": 0.25,
     "photo_views": 12,
     "photo_minimum": 300,
@@ -80,7 +82,7 @@ NAMED: tuple[Recipe, ...] = (
         name="improved",
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
-        **_DISTILLED,
+        **{**_DISTILLED, "epochs": 100},
     ),
     Recipe(
         name="teacher",
@@ -115,6 +117,12 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=_DATA_SET_AUGMENTATION,
     ),
     Recipe(
+        name="improved-teacher",  # the first generation of `improved`, which teaches the second and all others
+        model="improved",
+        model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
+        **{**_DISTILLED, "teacher": _FIRST_TEACHERS},
+    ),
+    Recipe(
         name="best-teacher",
         model="best",
         **_SHIPPED,
@@ -125,7 +133,7 @@ NAMED: tuple[Recipe, ...] = (
         name="best",
         model="best",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
-        **{**_DISTILLED, "epochs": 120, "teacher": "resnet,resnet-sgd,improved"},
+        **{**_DISTILLED, "epochs": 120},
     ),
     Recipe(
         name="improved-lite",
@@ -146,6 +154,7 @@ NAMED: tuple[Recipe, ...] = (
         **{
             **_DISTILLED,
             "epochs": 240,
+            "teacher": _FIRST_TEACHERS,
             "weight_decay": 0.02,
             "augmentation": _WEAK_AUGMENTATION,
             "stored_views": 12,
@@ -173,6 +182,7 @@ NAMED: tuple[Recipe, ...] = (
             "augmentation": dataclasses.replace(_WITH_PHOTOS["augmentation"], photo=0.3),
             "teacher": "best-teacher,teacher,hybrid",
             "stored_views": 25,
+            "monitor": "photos",
             "photo_share": 0.3,
             "photo_papers": 0,
         },
@@ -199,8 +209,10 @@ NAMED: tuple[Recipe, ...] = (
         **{
             **_PHOTO_STUDENT,
             "epochs": 70,
+            "teacher": _FIRST_TEACHERS,
             "augmentation": dataclasses.replace(_WEAK_AUGMENTATION, photo=0.3, outliers=0.08),
             "stored_views": 12,
+            "monitor": "photos",
             "photo_papers": 0,  # with sheets, its int8 file loses more than the export allows
         },
     ),
