@@ -33,7 +33,8 @@ _WEAK_AUGMENTATION = Augmentation(shift=1, flip=0.5, photo=0.05, outliers=0.02)
 """Augmentation for ``nano``, whose capacity is too small for more."""
 
 _FIRST_TEACHERS = "best-teacher,teacher,hybrid,resnet"
-"""Teachers of the first students: networks that learned from labels, with AdamW."""
+"""Teachers of the first students: networks that learned from labels, with AdamW. ``micro`` gained nothing from better
+ones after its second phase."""
 
 _DISTILLED: dict[str, Any] = {
     **_SHIPPED,
@@ -145,7 +146,7 @@ NAMED: tuple[Recipe, ...] = (
         name="micro",
         model="residual",
         model_options={"widths": [16, 32, 56]},
-        **{**_DISTILLED, "epochs": 90},
+        **{**_DISTILLED, "epochs": 90, "teacher": _FIRST_TEACHERS},
     ),
     Recipe(
         name="nano",
@@ -199,7 +200,7 @@ NAMED: tuple[Recipe, ...] = (
         model="residual",
         model_options={"widths": [16, 32, 56]},
         start="micro",
-        **_PHOTO_STUDENT,
+        **{**_PHOTO_STUDENT, "teacher": _FIRST_TEACHERS, "monitor": "photos"},
     ),
     Recipe(
         name="nano-photos",
