@@ -118,7 +118,7 @@ NAMED: tuple[Recipe, ...] = (
         augmentation=_DATA_SET_AUGMENTATION,
     ),
     Recipe(
-        name="improved-teacher",  # the first generation of `improved`, which teaches the second and all others
+        name="improved-teacher",  # the first generation of `improved`, which teaches the second
         model="improved",
         model_options={"spatial_dropout": 0.0, "head_dropout": 0.0},
         **{**_DISTILLED, "teacher": _FIRST_TEACHERS},
