@@ -104,12 +104,17 @@ def _extend_metrics(
     metrics["exported"] = {
         name: {"file": file["file"], **report["accuracy"][name]} for name, file in report["files"].items()
     }
-    metrics["teachers"] = info.get("teachers", [])
-    if "start" in info:
-        metrics["start"] = info["start"]
+    _add_inputs(metrics, info)
     if data := read_data_sha256(run):
         metrics["data_sha256"] = data
     metrics["seeds"] = metrics.get("averaged") or _all_seeds(run, metrics, earlier)
+
+
+def _add_inputs(metrics: dict[str, Any], info: Mapping[str, Any]) -> None:
+    """Adds the SHA-256 of the teachers, and of the first weights of a fine-tuned network, from a checkpoint's description."""
+    metrics["teachers"] = info.get("teachers", [])
+    if "start" in info:
+        metrics["start"] = info["start"]
 
 
 def _make_card(metrics: dict[str, Any], info: Mapping[str, Any], run: Path, report: dict[str, Any]) -> str:
@@ -144,7 +149,7 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
     for path in sorted(run.resolve().parent.glob("*/metrics.json")):
         try:
             other = read_metrics(path.parent)
-            other["teachers"] = read_description(path.parent).get("teachers", [])
+            _add_inputs(other, read_description(path.parent))
             if other.get("interrupted") or "averaged" in other or not _differ_in_seeds(other, metrics):
                 continue
             if not _agree(read_data_sha256(folder) for folder in (run, path.parent)):  # last: it reads both states
@@ -159,10 +164,10 @@ def _seeds(run: Path, metrics: dict[str, Any]) -> dict[int, dict[str, Any]]:
 
 
 def _differ_in_seeds(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Returns whether two runs may differ in their seeds alone: recipe, data set, and teachers, since recipes may be renamed.
+    """Returns whether two runs may differ in their seeds alone: recipe, data set, teachers, and whether they are fine-tuned.
 
     Args:
-        one: Content of ``metrics.json``, with ``teachers`` as ``collect_evidence`` writes it.
+        one: Content of ``metrics.json``, with ``teachers`` and ``start`` as ``collect_evidence`` writes them.
         other: The same.
     """
     try:
@@ -178,10 +183,11 @@ def _agree(hashes: Iterable[str | None]) -> bool:
     return all(digits == known[0] for digits in known)
 
 
-def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str], str, list[str]]:
+def _conditions(metrics: dict[str, Any]) -> tuple[Recipe, list[str], bool, str, list[str]]:
     return (
         recipe_from_dict(metrics["recipe"]).without_inputs(),
         metrics.get("teachers", []),
+        "start" in metrics,  # not which: each seed may start from first weights of its own
         metrics["dataset"],
         [row["label"] for row in metrics["test"]["per_class"]],
     )

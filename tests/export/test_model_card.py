@@ -291,6 +291,12 @@ def test_seeds_of_runs_and_of_earlier_evidence_are_known_by_the_same_teachers(tm
     write_run(tmp_path / "other-data", {}, seed=4, dataset="dogs")
     write_run(tmp_path / "other-test-images", {}, seed=5, test_sha256="cd" * 32)
     write_run(tmp_path / "other-images", {}, seed=6)
+    write_run(tmp_path / "no-first-weights", {}, seed=7)
+    tensors, info = read_tensors(tmp_path / "no-first-weights" / "best.safetensors")
+    metrics = json.loads((tmp_path / "no-first-weights" / "metrics.json").read_text())
+    del info["start"], metrics["start"]
+    write_tensors(tmp_path / "no-first-weights" / "best.safetensors", tensors, info)
+    (tmp_path / "no-first-weights" / "metrics.json").write_text(json.dumps(metrics))
     for name in ("seed0", "seed1", "other-images"):
         data = ("ef" if name == "other-images" else "ab") * 32
         write_tensors(tmp_path / name / "last.safetensors", {}, {"data_sha256": data})
