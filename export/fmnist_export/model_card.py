@@ -71,11 +71,7 @@ def model_card(
         "Training": _training(metrics, photos=tuned),
         "Evaluation": _evaluation(metrics, report),
         "Evaluation by class": _classes(metrics["test"]),
-        **(
-            {"Evaluation on photos": _photos(*photos, _labels(metrics), metrics["recipe"]["monitor"])}
-            if photos is not None
-            else {}
-        ),
+        **({"Evaluation on photos": _photos(*photos, metrics)} if photos is not None else {}),
         "Limits": _limits(metrics, photos=tuned, public_photos=public_photos),
         "How to make it again": _reproduction(
             phases,
@@ -242,9 +238,10 @@ def _labels(metrics: dict[str, Any]) -> list[str]:
     return [_escape(row["label"]) for row in metrics["test"]["per_class"]]
 
 
-def _photos(logits: np.ndarray, answers: np.ndarray, labels: Sequence[str], monitor: str) -> str:
+def _photos(logits: np.ndarray, answers: np.ndarray, metrics: dict[str, Any]) -> str:
     """Returns a table of the validation photos: the share of correct answers, by the set of answers that are accepted."""
-    chosen = "Epoch, temperature and" if monitor == "photos" else "Temperature and"
+    labels = _labels(metrics)
+    chosen = "Epoch, temperature and" if metrics["recipe"]["monitor"] == "photos" else "Temperature and"
     shown = answers.any(axis=1)
     share, _ = photo_accuracy(logits, answers)
     lines = [

@@ -40,7 +40,7 @@ def run_typer(app: typer.Typer, *, extra: str | None = None, args: Sequence[str]
         args: Arguments; None: those of the process.
     """
     os.environ["MPLBACKEND"] = "agg"  # a notebook's value stops the import of matplotlib where its package is missing
-    if os.environ.get("COLUMNS", "").strip("0") == "":  # rich would print into no columns at all
+    if not os.environ.get("COLUMNS", "").strip("0"):  # rich would print into no columns at all
         os.environ.pop("COLUMNS", None)
     try_imports_first()
     return exit_code_of(lambda: _call(app, args), extra=extra)

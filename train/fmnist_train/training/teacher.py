@@ -214,10 +214,12 @@ def find_teachers(
                 f"recipe '{recipe.name}' gives teachers no weight: set --distillation 0.5, or leave them out"
             )
         return []
-    if start is not None and not named and not recipe.teacher:
-        return [load_checkpoint(start.path)]  # a copy: training changes the other
     if not named and not recipe.teacher:
-        raise ConfigError(f"recipe '{recipe.name}' names no teacher: name one with --teacher, or set --distillation 0")
+        if start is None:
+            raise ConfigError(
+                f"recipe '{recipe.name}' names no teacher: name one with --teacher, or set --distillation 0"
+            )
+        return [load_checkpoint(start.path)]  # a copy: training changes the other
     places = named or [_find(name, "--teacher") for name in recipe.teacher.split(",")]
     checkpoints = [load_checkpoint(path) for path in places]
     _check_classes(checkpoints, labels, "--teacher")
