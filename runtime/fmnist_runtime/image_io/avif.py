@@ -1,7 +1,7 @@
 """AVIF files: the size and memory of the frames in them, which the size that the file states does not limit.
 
 A decoder unpacks each frame at the frame's own size, up to 268 million pixels, and then scales it to the stated size. Sources:
-ISO 14496-12 (boxes) and ISO 23008-12 (items).
+ISO 14496-12 (boxes) and ISO 23008-12 (items, which HEIF has, too).
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from fmnist_runtime.errors import ImageError
 from fmnist_runtime.image_io.av1 import Frame, read_coded_frames
 
-__all__ = ["decoded_bytes", "read_frames"]
+__all__ = ["coded_images", "decoded_bytes", "read_frames"]
 
 _PARENTS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}
 """Boxes that contain others, and the number of bytes before these."""
@@ -63,7 +63,7 @@ def read_frames(data: bytes) -> list[Frame]:
         ImageError: The file has no frame, or far more parts than any photo.
     """
     budget = _Budget()
-    frames = [frame for image in _coded_images(data, budget) for frame in read_coded_frames(image, budget.take)]
+    frames = [frame for image in _images(data, budget) for frame in read_coded_frames(image, budget.take)]
     if not frames:
         raise ImageError("a damaged or truncated AVIF image")
     return frames
@@ -84,7 +84,16 @@ def _boxes(data: memoryview, budget: _Budget, start: int = 0) -> Iterator[tuple[
         start = max(end, start + 8)
 
 
-def _coded_images(data: bytes, budget: _Budget) -> Iterator[memoryview]:
+def coded_images(data: bytes) -> Iterator[memoryview]:
+    """Yields the content of each item of a HEIF or AVIF file, and the first sample of each track.
+
+    Raises:
+        ImageError: The file has far more parts than any photo.
+    """
+    return _images(data, _Budget())
+
+
+def _images(data: bytes, budget: _Budget) -> Iterator[memoryview]:
     """Yields the content of each item, and the first sample of each track."""
     view = memoryview(data)
     boxes = list(_boxes(view, budget))

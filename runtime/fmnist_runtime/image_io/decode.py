@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fmnist_runtime.errors import ImageError, clear_frames, reason_of
 from fmnist_runtime.files import read_at_most, standard_input
+from fmnist_runtime.image_io.endings import LOST_END, has_lost_end
 from fmnist_runtime.image_io.icons import refuse_large_icon
 from fmnist_runtime.image_io.limits import (
     JPEG_END,
@@ -175,6 +176,8 @@ def _load(
     """Decodes the pixels of an opened image; ``data`` is its file, if there is one."""
     refuse_too_much(image, max_pixels, data=data)
     if data:
+        if has_lost_end(data, image.format):
+            raise ImageError(LOST_END)
         _reduce(image)
     if image.format == "TIFF":
         prepare_tiff(image)

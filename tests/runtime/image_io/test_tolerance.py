@@ -129,6 +129,46 @@ def test_zeros_are_no_pixels_of_a_jpeg(progressive: bool) -> None:
         assert open_image(padded).tobytes() == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("WEBP", {}), ("AVIF", {}), ("HEIF", {})]
+)
+def test_zeros_are_no_pixels_of_other_formats(kind: str, options: dict[str, bool]) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    elif kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    file = io.BytesIO()
+    Image.open(EXAMPLES / "dress.jpg").save(file, kind, **options)
+    whole = file.getvalue()
+    open_image(whole)
+    for kept in (0.3, 0.6, 0.8):
+        with pytest.raises(ImageError, match="damaged picture: part of its data was lost"):
+            open_image(whole[: int(kept * len(whole))].ljust(len(whole), b"\0"))
+
+
+@pytest.mark.parametrize("quality", [30, 100])
+def test_a_white_background_is_no_lost_end(quality: int) -> None:
+    """Its compressed pixels are zeros, in lossy WebP."""
+    picture = Image.new("RGB", (1000, 1000), "white")
+    picture.paste(Image.open(EXAMPLES / "dress.jpg").resize((300, 300)), (350, 20))
+    for method in (0, 4):
+        file = io.BytesIO()
+        picture.save(file, "WEBP", quality=quality, method=method)
+        open_image(file.getvalue())
+
+
+def test_exif_that_ends_with_zeros_is_no_lost_end() -> None:
+    """Cameras leave space in it."""
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x927C] = bytes(500)  # the camera's own note
+    Image.open(EXAMPLES / "dress.jpg").save(file, "AVIF", exif=exif)
+    assert bytes(500) in file.getvalue()
+    open_image(file.getvalue())
+
+
 def ftyp(brand: bytes, compatible: bytes = b"mif1heic") -> bytes:
     return struct.pack(">L", 24) + b"ftyp" + brand + bytes(4) + compatible + bytes(100)
 
