@@ -368,6 +368,8 @@ def full_disk(*_: object) -> float:
         "UPDATE trial_user_attributes SET value_json = '[1]' WHERE key = 'process'",
         "UPDATE trial_user_attributes SET value_json = 'x' WHERE key = 'process'",
         """UPDATE study_user_attributes SET value_json = '"x"'""",
+        "UPDATE study_user_attributes SET value_json = '{'",
+        "UPDATE study_directions SET direction = 'MINIMIZE'",
         "UPDATE trial_params SET param_name = 'bogus' WHERE param_name = 'learning_rate'",
         "DELETE FROM trial_params WHERE param_name = 'learning_rate'",
         """UPDATE trial_params SET distribution_json =
@@ -386,6 +388,17 @@ def test_a_damaged_study_is_one_line(change: str, fake: list[Any], capsys: pytes
     assert run_typer(app, args=[*TUNE, "--trials", "2", "--epochs", "1", "--output", "study"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: study/study.db: no study of fmnist-train tune can be opened here (")
+
+
+def test_a_study_that_another_program_created_to_minimize_is_refused(
+    fake: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``optuna create-study`` does so unless it is told otherwise; the search would look for the worst values."""
+    optuna.create_study(storage="sqlite:///all.db", study_name="study")
+    options = ["--trials", "1", "--epochs", "1", "--output", "study", "--storage", "sqlite:///all.db"]
+    assert run_typer(app, args=[*TUNE, *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --storage: no study of fmnist-train tune can be opened here (its study does not max")
 
 
 @pytest.mark.parametrize("name", ["a?mode=memory", "a%41", "a#b", "ä b"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
@@ -61,7 +62,7 @@ def open_study(
         CheckpointError: The database cannot be opened, or is not a study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the progress names failed trials
-    place = "--storage" if url else str(folder / STUDY_FILE)  # a URL may hold a password
+    place = _place(folder, url)
     if not url:
         _wait_for_lock(folder / STUDY_FILE, note)
     if not url and _is_foreign(folder / STUDY_FILE):
@@ -91,9 +92,14 @@ def open_study(
             if attempt == _ATTEMPTS - 1 or time.monotonic() > end:
                 raise _study_error(place, error) from error
             time.sleep(0.5)
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError, UnicodeError) as error:
+        except (*MALFORMED, SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ImportError) as error:
             raise _study_error(place, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _place(folder: Path, url: str) -> str:
+    """Returns the name of a database in messages."""
+    return "--storage" if url else str(folder / STUDY_FILE)  # a URL may hold a password
 
 
 def _study_name(folder: Path, stored: Sequence[str]) -> str:
@@ -183,13 +189,20 @@ def _study_error(place: str, error: Exception) -> CheckpointError:
     return CheckpointError(f"{place}: no study of fmnist-train tune can be opened here ({cause}){advice}")
 
 
-def check_study(study: optuna.Study, folder: Path) -> None:
-    """Checks that what a study holds can be read: its file may be damaged, or edited by hand.
+def check_study(study: optuna.Study, folder: Path, url: str) -> None:
+    """Checks that what a study holds can be read: its file may be damaged, or edited by hand, or made by another program.
+
+    Args:
+        study: Result of ``open_study``.
+        folder: See ``open_study``.
+        url: See ``open_study``.
 
     Raises:
-        CheckpointError: It cannot.
+        CheckpointError: It cannot, or the study does not maximize one figure.
     """
     try:
+        if study.directions != [StudyDirection.MAXIMIZE]:
+            raise ValueError("its study does not maximize one figure")
         known = study.user_attrs.get(_IDENTITY, {})
         for trial in study.get_trials(deepcopy=False):
             machine, process = trial.user_attrs.get(_PROCESS, ("", 0))
@@ -204,7 +217,7 @@ def check_study(study: optuna.Study, folder: Path) -> None:
             if trial.params.keys() != known.get(_SPACE, {}).keys() or not drawn or not is_share(trial.value):
                 raise ValueError(f"trial {trial.number} has values that no trial has")
     except (*MALFORMED, SQLAlchemyError) as error:
-        raise _study_error(str(folder / STUDY_FILE), error) from error
+        raise _study_error(_place(folder, url), error) from error
 
 
 def claim_study(study: optuna.Study, folder: Path, identity: Mapping[str, Any]) -> None:

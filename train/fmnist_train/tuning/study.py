@@ -80,7 +80,7 @@ def tune(recipe: Recipe, options: TuningOptions, progress: TuningProgress) -> di
     if not options.storage and not (folder / STUDY_FILE).exists():
         refuse_replacing(folder, RESULT_FILES)  # before a study is created
     study = open_study(folder, options.storage, options.prune_after, recipe.epochs, progress.note)
-    check_study(study, folder)
+    check_study(study, folder, options.storage)
     if not study.get_trials(deepcopy=False):
         refuse_replacing(folder, RESULT_FILES)
     claim_study(study, folder, _identity(recipe, inputs, space, options.run.seed))
