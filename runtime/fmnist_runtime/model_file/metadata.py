@@ -82,6 +82,8 @@ class Metadata(NamedTuple):
             if not isinstance(document["labels"], list):
                 raise TypeError("the labels are not a list")
             labels = tuple(str(label) for label in document["labels"])
+            if not all(label.strip() for label in labels):
+                raise ValueError("a label is empty")
             temperature = float(document["temperature"])
             metadata = cls(
                 labels=labels,
@@ -136,7 +138,7 @@ def _parse(props: Mapping[str, str]) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"the model's metadata field {key} is not JSON; the file is damaged") from error
     schema = document["schema"]
-    if not isinstance(schema, int) or schema < 1:
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise ModelError(f"the model's metadata schema is {schema!r}, not a number from 1; the file is damaged")
     if schema > SCHEMA:
         raise ModelError(

@@ -18,9 +18,11 @@ Make = Callable[..., Path]
     [
         ({"schema": 99}, "upgrade fmnist-edge"),
         ({"schema": "one"}, "damaged"),
+        ({"schema": True}, "damaged"),
         ({"labels": ["a", "b"]}, "2 labels"),
         ({"labels": []}, "no labels"),
         ({"labels": "abc"}, "not a list"),
+        ({"labels": ["a", "", "c"]}, "a label is empty"),
         ({"labels": [[] for _ in range(1)]}, "1 labels"),
         ({"temperature": 10**400}, "malformed"),
         ({"temperature": float("inf")}, "temperature"),
