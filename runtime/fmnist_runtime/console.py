@@ -20,7 +20,6 @@ __all__ = [
     "describe_library_error",
     "exit_code_of",
     "is_library_error",
-    "limits_address_space",
     "printable",
     "run_argparse",
     "run_main",
@@ -187,6 +186,8 @@ def describe_library_error(error: BaseException) -> str:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Returns whether a lack of memory caused an exception; libraries raise exceptions of their own types for it."""
+    from fmnist_runtime.cpus import limits_address_space  # not at start-up
+
     cause: BaseException | None = error
     while cause is not None:
         own_words = type(cause).__name__, str(cause)
@@ -197,15 +198,6 @@ def _is_out_of_memory(error: BaseException) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return False
-
-
-def limits_address_space() -> bool:
-    """Returns whether this process has a limit on its memory (``ulimit -v``)."""
-    try:
-        import resource  # absent on Windows
-    except ImportError:
-        return False
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

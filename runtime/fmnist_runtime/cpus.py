@@ -1,11 +1,20 @@
-"""Numbers of CPUs and threads that this process may use: a container may get only a few CPUs of a large host."""
+"""CPUs, threads and memory that this process may use: a container may get only a few CPUs of a large host."""
 
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["MAX_PROCESSES", "MAX_THREADS", "NO_THREAD", "available_cpus", "grantable_threads", "quota", "start_threads"]
+__all__ = [
+    "MAX_PROCESSES",
+    "MAX_THREADS",
+    "NO_THREAD",
+    "available_cpus",
+    "grantable_threads",
+    "limits_address_space",
+    "quota",
+    "start_threads",
+]
 
 MAX_THREADS = 256
 """Largest number of threads of one model call. More would take minutes to start, or use all memory."""
@@ -93,3 +102,12 @@ def _limit(folder: Path) -> float | None:
         return int(granted) / int(period) if granted != "max" and int(granted) > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def limits_address_space() -> bool:
+    """Returns whether this process has a limit on its memory (``ulimit -v``)."""
+    try:
+        import resource  # absent on Windows
+    except ImportError:
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY

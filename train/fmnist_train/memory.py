@@ -14,7 +14,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from fmnist_runtime.console import limits_address_space
+from fmnist_runtime.cpus import limits_address_space
 from fmnist_runtime.errors import FmnistError
 
 __all__ = ["try_imports_first"]

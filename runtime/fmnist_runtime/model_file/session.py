@@ -1,10 +1,11 @@
 """onnxruntime sessions: one explicit execution provider, few threads, and a checked signature."""
 
+import mmap
 import os
 
 import onnxruntime
 
-from fmnist_runtime.cpus import MAX_THREADS, grantable_threads
+from fmnist_runtime.cpus import MAX_THREADS, grantable_threads, limits_address_space
 from fmnist_runtime.errors import ConfigError, FmnistError, ModelError
 from fmnist_runtime.spec import IMAGE_SIZE
 
@@ -32,6 +33,8 @@ PROVIDERS = {
 
 OUTPUTS = ("logits", "probabilities")
 """Names of the model's outputs, both float32 ``[N, classes]``."""
+_BLAS_BYTES = 36 << 20
+"""Bytes of address space that OpenBLAS takes at its first product of matrices, and some more."""
 _INPUT = ("image", "tensor(uint8)", ["N", 1, IMAGE_SIZE, IMAGE_SIZE])
 
 
@@ -62,6 +65,7 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
         ConfigError: An unknown or unavailable provider, or a number of threads out of range.
         FmnistError: The system starts fewer threads than requested.
         ModelError: onnxruntime refuses the model.
+        MemoryError: The process has a limit on its memory (``ulimit -v``) that leaves too little for a photo.
     """
     require_thread_range(threads)
     chosen = _find_provider(provider)
@@ -78,7 +82,17 @@ def open_session(data: bytes, *, threads: int, provider: str) -> onnxruntime.Inf
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(f"onnxruntime cannot load the model: {first_line(error)}") from error
     session._model_bytes = None
+    _require_blas_memory()
     return session
+
+
+def _require_blas_memory() -> None:
+    """Checks that memory is left for OpenBLAS, which ends the process with a line of its own where it gets none."""
+    if limits_address_space():
+        try:
+            mmap.mmap(-1, _BLAS_BYTES).close()
+        except OSError as error:
+            raise MemoryError("no memory is left for a photo") from error
 
 
 def metadata_props(session: onnxruntime.InferenceSession) -> dict[str, str]:

@@ -140,6 +140,14 @@ def test_less_than_the_libraries_need_is_one_line(megabytes: int) -> None:
     assert done.stderr.count("\n") <= 1
 
 
+@pytest.mark.parametrize("megabytes", range(130, 220, 10))
+def test_too_little_memory_for_a_photo_is_one_line_of_ours(megabytes: int) -> None:
+    """OpenBLAS takes its memory at the first photo, and ends the process where there is none."""
+    done = limited(megabytes, EXAMPLES / "shirt.jpg", "--json")
+    assert done.returncode == 0 or done.stderr.startswith("error: "), done.stderr
+    assert done.stderr.count("\n") <= 1
+
+
 @pytest.mark.parametrize("megabytes", [98, 90])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_service_and_workers_without_memory_are_one_line(megabytes: int, workers: int) -> None:
