@@ -139,14 +139,15 @@ class FolderWatch:
         output: Folder below it that is left out, because the caller writes images into it.
 
     Raises:
-        FileError: There is no such folder.
+        FileError: There is no such folder, or it is a file.
     """
 
     def __init__(
         self, folder: Path, interval: float, clock: Callable[[], float] = time.monotonic, *, output: Path | None = None
     ) -> None:
         if not folder.is_dir():
-            raise FileError(f"--watch: {folder}: no such folder")
+            cause = "not a folder" if folder.exists() else "no such folder"
+            raise FileError(f"--watch: {folder}: {cause}")
         self.interval = interval
         self._folder, self._clock, self._output = folder, clock, output
         self._passed_over: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""What a folder holds: images, and what is left out: hidden names, archives, and photos in formats that need converting."""
+"""What a folder holds: images, and what is left out: hidden names, archives, videos, and photos in formats that need converting."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -43,12 +43,16 @@ _CONVERTIBLE = frozenset([
 """Extensions of further formats that show pictures and that Pillow does not read, or reads with other programs only."""
 _ARCHIVES = frozenset([".7z", ".livp", ".rar", ".tar", ".tgz", ".zip"])
 """Extensions of archives, which may hold photos, or a whole class of a data set; ``.livp`` holds a photo and its video."""
+_VIDEOS = frozenset([
+    ".3gp", ".avi", ".flv", ".h264", ".h265", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
+    ".mts", ".ogv", ".webm", ".wmv",
+])  # fmt: skip
+"""Extensions of videos."""
 _NO_PICTURES = frozenset([
-    ".aae", ".avi", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h264", ".h5",
-    ".htm", ".html", ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".log", ".m4a", ".m4v",
-    ".mat", ".md", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".npy", ".npz", ".onnx",
-    ".parquet", ".pkl", ".pt", ".pth", ".py", ".pyc", ".safetensors", ".sh", ".sqlite", ".toml", ".tsv", ".txt", ".url",
-    ".wav", ".webm", ".xls", ".xlsx", ".xml", ".xmp", ".xz", ".yaml", ".yml", ".zst",
+    ".aae", ".bin", ".bz2", ".c", ".cfg", ".css", ".csv", ".db", ".doc", ".docx", ".gz", ".h", ".h5", ".htm", ".html",
+    ".identifier", ".ini", ".ipynb", ".jgw", ".js", ".json", ".jsonl", ".log", ".m4a", ".mat", ".md", ".mp3", ".npy",
+    ".npz", ".onnx", ".parquet", ".pkl", ".pt", ".pth", ".py", ".pyc", ".safetensors", ".sh", ".sqlite", ".toml", ".ts",
+    ".tsv", ".txt", ".url", ".wav", ".xls", ".xlsx", ".xml", ".xmp", ".xz", ".yaml", ".yml", ".zst",
 ])  # fmt: skip
 """Extensions of frequent files beside images. They are not opened: a data set may hold one for each image."""
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -83,6 +87,7 @@ _ADVICE = {
     "unfinished": ("unfinished download", "unfinished downloads", "finish or repeat the download"),
     "archive": ("archive", "archives", "unpack first"),
     "library": ("photo library", "photo libraries", "export the photos from the program first"),
+    "video": ("video", "videos", "export frames as PNG or JPEG"),
     "other": ("file of another format", "files of other formats", "export as JPEG or PNG"),
     "unnamed": (
         "picture without a known extension",
@@ -150,6 +155,8 @@ def _kind(name: str) -> str:
     extension = os.path.splitext(name)[1].lower()  # noqa: PTH122
     if extension in _RAW:
         return "raw"
+    if extension in _VIDEOS:
+        return "video"
     if extension in _CONVERTIBLE:
         return "other"
     if extension in _ARCHIVES:

@@ -33,7 +33,15 @@ _SIGNATURES = {
     ALIAS_START: "a Mac's alias, which only points at the picture; name the original file",
     b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",
     **dict.fromkeys((b"\x1aE\xdf\xa3", b"\0\0\1\xb3", b"\0\0\1\xba"), VIDEO),  # Matroska and WebM, MPEG
+    **dict.fromkeys((b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\1", b"OggS"), VIDEO),  # Windows Media, Flash, Ogg
+    **dict.fromkeys(
+        (b"\0\0\0\1" + unit for unit in (b"\x09", b"\x27", b"\x67", b"\x40\1")), VIDEO
+    ),  # bare H.264, H.265
 }
+_QUICKTIME = frozenset([b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot"])
+"""First boxes of QuickTime files without ``ftyp``."""
+_TRANSPORT = ((0, 188), (4, 192))
+"""Position of the first sync byte, G, and distance of the next ones, in MPEG transport streams as of cameras and television."""
 _READ_FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
 """JPEG frames that every Pillow decodes: sequential and progressive, with Huffman or arithmetic coding (ISO 10918-1, table B.1)."""
 _UNREAD_FRAMES = frozenset([0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7])
@@ -49,6 +57,10 @@ def describe_unsupported(data: bytes) -> str:
             return description
     if data[4:8] == b"ftyp":
         return _describe_ftyp(data)
+    if data[4:8] in _QUICKTIME or (data[:4] == b"RIFF" and data[8:12] == b"AVI "):
+        return VIDEO
+    if any(data[start : start + 2 * step + 1 : step] == b"GGG" for start, step in _TRANSPORT):
+        return VIDEO
     text = data[:_TEXT_BYTES].lower()
     if b"<svg" in text:
         return "an SVG drawing; export it as PNG"

@@ -79,7 +79,10 @@ def find_model(model: str | Path | None = None) -> Path:
     for name in FOLDER_FILES:
         if (path / "export" / name).is_file():
             raise ModelError(f"{path}: the folder of a training; its exported model is in {path / 'export'}: name that")
-    raise ModelError(f"{path}: the folder holds no model ({' or '.join(FOLDER_FILES)})")
+    advice = ""
+    if (path / "best.safetensors").is_file():
+        advice = "; it is the folder of a training: export it with fmnist-export, and name the exported model"
+    raise ModelError(f"{path}: the folder holds no model ({' or '.join(FOLDER_FILES)}){advice}")
 
 
 def read_model(path: Path, sha256: str | None = None) -> bytes:

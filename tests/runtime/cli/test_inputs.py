@@ -185,7 +185,7 @@ def test_photos_in_files_of_other_names_are_reported_once(tmp_path: Path, caplog
     (tmp_path / "old.dng").write_bytes(b"II*\0")
     watch = FolderWatch(tmp_path, 0)
     assert "left out 1 camera raw file, such as " in caplog.messages[0]
-    for name in ("new.dng", ".a.heic.icloud", "renamed", "a.jpg.crdownload", "a.mov", ".hidden.png"):
+    for name in ("new.dng", ".a.heic.icloud", "renamed", "a.jpg.crdownload", "notes.txt", ".hidden.png"):
         (tmp_path / name).write_bytes(b"II*\0")
     caplog.clear()
     assert watch.poll() == []
@@ -194,7 +194,7 @@ def test_photos_in_files_of_other_names_are_reported_once(tmp_path: Path, caplog
     (message,) = caplog.messages
     assert "left out 1 camera raw file, such as " in message and "new.dng" in message
     assert "1 placeholder of a photo in iCloud, such as " in message
-    assert not any(name in message for name in ("crdownload", "renamed", "hidden", "mov"))
+    assert not any(name in message for name in ("crdownload", "renamed", "hidden", "notes"))
 
 
 def test_images_written_into_a_watched_folder_are_not_found(tmp_path: Path) -> None:
@@ -232,6 +232,8 @@ def test_an_unreadable_picture_is_tried_again_before_it_is_reported(tmp_path: Pa
 def test_the_command_watches_a_folder(number: int, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such folder"):
         FolderWatch(tmp_path / "gone", 1)
+    with pytest.raises(FileError, match=r"test_inputs\.py: not a folder"):
+        FolderWatch(Path(__file__), 1)
     (tmp_path / "old.png").write_bytes(png())
     arguments = [str(tmp_path), "--watch", str(tmp_path), "--interval", "0.05", "--json", "--no-reject"]
     heard = partial(signal.signal, number, signal.SIG_DFL)  # a shell's background jobs ignore the signal

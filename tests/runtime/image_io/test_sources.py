@@ -288,6 +288,16 @@ def test_heif_of_cameras_is_read(tmp_path: Path) -> None:
     assert list(find_images(tmp_path)) == [tmp_path / "IMG_1.HIF"]
 
 
+def test_videos_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A phone keeps them beside its photos."""
+    for name in ("IMG_1.MOV", "IMG_2.mp4"):
+        (tmp_path / name).touch()
+    with caplog.at_level("WARNING"):
+        (source,) = expand([tmp_path])
+    assert isinstance(source.error, str)
+    assert f"no pictures; left out 2 videos, such as {tmp_path / 'IMG_1.MOV'} (export frames as" in source.error
+
+
 def test_a_photo_library_of_a_mac_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It holds each photo as an original and as previews, so each was classified two times and more."""
     library = tmp_path / "My Photos.photoslibrary"

@@ -105,6 +105,9 @@ def test_a_list_is_read_in_bounded_memory(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_training_names_its_export(tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(ModelError, match="it is the folder of a training: export it with fmnist-export"):
+        find_model(tmp_path)
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "model.onnx").touch()
     with pytest.raises(ModelError, match=r"its exported model is in .*export: name that"):

@@ -73,7 +73,9 @@ def test_figures_are_those_of_the_checkpoint(run, evaluated):
 def test_other_classes_are_refused(run, tmp_path):
     source = find_dataset("sample")
     other = DataSource("shop", ("hat", "scarf"), "", source.reader)
-    with pytest.raises(DataError, match=r"has 10 classes \(T-shirt/top.*'shop' has 2 classes \(hat, scarf\)"):
+    with pytest.raises(
+        DataError, match=r"has 10 classes \(T-shirt/top.*'shop' has 2 classes \(hat, scarf\); name .* --data"
+    ):
         evaluate_model(run, other, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

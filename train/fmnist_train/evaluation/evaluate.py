@@ -65,7 +65,7 @@ def evaluate_model(path: Path | str, source: DataSource, output: Path) -> dict[s
     if model.labels != source.labels:
         raise DataError(
             f"{path} has {list_classes(model.labels)}, but the data set '{source.name}' has "
-            f"{list_classes(source.labels)}"
+            f"{list_classes(source.labels)}; name a data set of the model's classes with --data"
         )
     refuse_replacing(output, _FILES, mark="evaluation.json", keys=("sha256", "kind", "test"))
     what = {"model": model.name, "kind": model.kind, "dataset": source.name}
