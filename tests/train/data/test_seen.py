@@ -7,7 +7,7 @@ import pytest
 
 from fmnist_runtime.errors import CheckpointError
 from fmnist_train.data import seen
-from fmnist_train.data.seen import describe_seen, hash_images, report_seen, stored_seen
+from fmnist_train.data.seen import describe_seen, hash_images, report_repeated, report_seen, stored_seen
 from fmnist_train.data.splits import Split
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
@@ -18,6 +18,18 @@ def test_test_images_among_stored_ones_are_counted(common: int, caplog: pytest.L
     info = describe_seen(hash_images(np.concatenate([IMAGES[: 10 + common], IMAGES[:3]])))
     report_seen(Split(IMAGES[10:], np.zeros(10, np.int64)), stored_seen(info, Path("best")), "things")
     line = f"things: test images that training has seen: {common} of 10; the accuracy is too high"
+    assert caplog.messages == ([line] if common else [])
+
+
+@pytest.mark.parametrize("common", [0, 2])
+def test_validation_images_among_those_of_training_are_counted(common: int, caplog: pytest.LogCaptureFixture) -> None:
+    train, validation = (
+        Split(images, np.zeros(10, np.int64)) for images in (IMAGES[common : 10 + common], IMAGES[10:])
+    )
+    report_repeated(train, validation, "things")
+    line = (
+        f"things: validation images that are also training images: {common} of 10; the validation accuracy is too high"
+    )
     assert caplog.messages == ([line] if common else [])
 
 

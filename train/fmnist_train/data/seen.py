@@ -17,7 +17,7 @@ from fmnist_runtime.errors import MALFORMED, CheckpointError
 from fmnist_train.checkpoint import Checkpoint
 from fmnist_train.data.splits import Split, validation_size
 
-__all__ = ["describe_seen", "hash_images", "report_learned", "report_seen", "stored_seen"]
+__all__ = ["describe_seen", "hash_images", "report_learned", "report_repeated", "report_seen", "stored_seen"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,25 @@ def report_seen(test: Split, seen: np.ndarray, origin: str) -> None:
         seen: Hashes of the images of training and validation, uint64 ``[N]``.
         origin: Folder of the data set.
     """
-    if common := int(np.isin(hash_images(test.images), seen).sum()):
-        where, count = printable(origin), len(test)
-        logger.warning(
-            "%s: test images that training has seen: %d of %d; the accuracy is too high", where, common, count
-        )
+    _warn(test, seen, origin, "test images that training has seen: %d of %d; the accuracy is too high")
+
+
+def report_repeated(train: Split, validation: Split, origin: str) -> None:
+    """Warns about validation images that are equal to training images, as in a table that has some rows several times.
+
+    Args:
+        train: Training images.
+        validation: Validation images.
+        origin: Folder of the data set.
+    """
+    message = "validation images that are also training images: %d of %d; the validation accuracy is too high"
+    _warn(validation, hash_images(train.images), origin, message)
+
+
+def _warn(split: Split, known: np.ndarray, origin: str, message: str) -> None:
+    """Logs a message with the number of images that are known by their hashes, and the number of all; none if there is none."""
+    if common := int(np.isin(hash_images(split.images), known).sum()):
+        logger.warning(f"%s: {message}", printable(origin), common, len(split))
 
 
 def report_learned(train: Split, validation: Split, start: Checkpoint, dataset: str, origin: str) -> None:

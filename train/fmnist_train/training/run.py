@@ -21,7 +21,7 @@ import torch
 from fmnist_runtime.errors import CheckpointError, ConfigError
 from fmnist_runtime.files import make_folder, write_atomically
 from fmnist_train.checkpoint import load_checkpoint, read_description
-from fmnist_train.data.seen import describe_seen, hash_images, report_learned, report_seen, stored_seen
+from fmnist_train.data.seen import describe_seen, hash_images, report_learned, report_repeated, report_seen, stored_seen
 from fmnist_train.data.sources import (
     PUBLISHED,
     DataSource,
@@ -134,6 +134,7 @@ def read_inputs(recipe: Recipe, options: RunOptions, note: Callable[[str], None]
     images = source.load("train")
     note(describe_classes(images.labels, source.labels))
     training, validation = split_validation(images, recipe.validation, SPLIT_SEED)
+    report_repeated(training, validation, source.origin)
     start = find_start(recipe, options.start, source.labels)
     if start is not None:
         report_learned(training, validation, start, source.name, source.origin)
