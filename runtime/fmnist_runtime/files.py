@@ -56,6 +56,13 @@ _ARCHIVES = {
     b"Rar!\x1a\7": "a RAR archive",
 }
 """Kinds of archives by their first bytes."""
+_DOCUMENTS = (
+    *(b"[Content_Types].xml", b"_rels/", b"docProps/", b"word/", b"xl/"),  # Word and Excel
+    *(b"mimetypeapplication/vnd.oasis.opendocument", b"Index/Document.iwa"),  # LibreOffice, Pages and Numbers
+)
+"""Beginnings of the first name, and of what follows it, in the ZIP archives that are documents of office programs."""
+_NAME_PLACE = 30
+"""Position of the first name in a ZIP archive."""
 _PICKLE = b"/data.pkl"
 """Name of the first file in the ZIP archive that ``torch.save`` writes."""
 SUBSTITUTE_BYTES = 1024
@@ -102,6 +109,8 @@ def describe_substitute(data: bytes) -> str | None:
     kind = next((kind for start, kind in _ARCHIVES.items() if data.startswith(start)), None)
     if kind and _PICKLE in data[:SUBSTITUTE_BYTES]:
         return "written by torch.save: docs/models.md, 'Weights from elsewhere', shows how to convert it"
+    if kind and data.startswith(_DOCUMENTS, _NAME_PLACE):
+        return "a document of an office program; save its table as CSV, or its picture as PNG or JPEG"
     return f"{kind}; unpack it first" if kind else None
 
 

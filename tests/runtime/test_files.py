@@ -27,6 +27,7 @@ ARCHIVES = {
     "a 7z archive": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(24),
     "a RAR archive": b"Rar!\x1a\7\1\0",
 }
+WORKBOOK = b"PK\3\4" + bytes(26) + b"[Content_Types].xml" + bytes(60)
 PAGE = b"\xef\xbb\xbf\r\n\n<!DOCTYPE html>\n<html lang=en><title>Page not found</title>" + b"<p>x</p>" * 500
 
 
@@ -300,7 +301,8 @@ def test_a_folder_is_searched_once_for_leftovers(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("content", "advice"),
     [(POINTER, "git lfs pull"), (PAGE, "a web page.*download the raw file")]
-    + [(data, f"{kind}; unpack it first") for kind, data in ARCHIVES.items()],
+    + [(data, f"{kind}; unpack it first") for kind, data in ARCHIVES.items()]
+    + [(WORKBOOK, "a document of an office program; save its table as CSV, or its picture as PNG or JPEG")],
 )
 def test_what_was_saved_in_place_of_a_file_is_named(content: bytes, advice: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
