@@ -11,7 +11,7 @@ from fmnist_export.artifacts import has_export
 from fmnist_export.model_card import CARD_START, model_card
 from fmnist_runtime.errors import MALFORMED, CheckpointError, ConfigError, reason_of
 from fmnist_train.checkpoint import is_share, read_data_sha256, read_description, read_metrics
-from fmnist_train.data.clothing_dataset import PHOTOS_SHA256
+from fmnist_train.data.clothing_dataset import PUBLIC_PHOTOS
 from fmnist_train.files import read_object, refuse_replacing
 from fmnist_train.recipes import Recipe, recipe_from_dict
 from fmnist_train.training.run import RUN_FILES
@@ -118,7 +118,7 @@ def _add_inputs(metrics: dict[str, Any], info: Mapping[str, Any]) -> None:
 
 
 def _make_card(metrics: dict[str, Any], info: Mapping[str, Any], run: Path, report: dict[str, Any]) -> str:
-    photos, public = stored_photos(info, run / "best.safetensors"), info.get("photos_sha256") == PHOTOS_SHA256
+    photos, public = stored_photos(info, run / "best.safetensors"), info.get("photos_sha256") in PUBLIC_PHOTOS
     try:
         return model_card(metrics, report, photos=photos, public_photos=public)
     except MALFORMED as error:

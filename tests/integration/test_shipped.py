@@ -1,5 +1,6 @@
 """What ships: the files agree with each other and with their metadata."""
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -33,6 +34,22 @@ def test_the_command_on_the_card_is_the_one_that_made_the_files(name: str) -> No
     assert (taken["method"], taken["images"]) == (default.calibration, default.images)
     command = f"fmnist-train --recipe {made['training']['recipe']['name']} --seed {made['training']['seed']}"
     assert command in (ARTIFACTS / name / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_figures_on_photos_are_those_of_the_epoch_that_ships(name: str) -> None:
+    """The export fits temperature and reject threshold to the answers that are stored with these figures."""
+    stored = json.loads((ARTIFACTS / name / "best.json").read_text())
+    with (ARTIFACTS / name / "history.csv").open() as file:
+        (row,) = (row for row in csv.DictReader(file) if int(row["epoch"]) == stored["epoch"])
+    for key, column in (("accuracy", "photo_accuracy"), ("class_mean", "photo_class_mean")):
+        assert stored["photos"][key] == pytest.approx(float(row[column]), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_card_has_the_license_of_the_photos(name: str) -> None:
+    card = (ARTIFACTS / name / "README.md").read_text()
+    assert "Clothing dataset" in card and "The photos are CC0." in card
 
 
 def test_what_the_documents_say_was_measured_on_what_ships() -> None:

@@ -20,7 +20,7 @@ from fmnist_train.data.csv import NOT_UTF8
 from fmnist_train.data.photos import LONGEST_LINE, TABLE
 from fmnist_train.files import bounded_lines, refuse_replacing
 
-__all__ = ["PHOTOS_SHA256", "TRAINING_SENDERS", "convert_clothing_dataset"]
+__all__ = ["PUBLIC_PHOTOS", "TRAINING_SENDERS", "convert_clothing_dataset"]
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +31,12 @@ _SENDERS = (
 )
 TRAINING_SENDERS = frozenset(_SENDERS.split())
 """The 91 senders of the training photos."""
-PHOTOS_SHA256 = "475619d72bb51caa9fe3416e618a63f89a0c4a3fb3ccef58d459330f8cea1094"
+PUBLIC_PHOTOS = frozenset(
+    [
+        "475619d72bb51caa9fe3416e618a63f89a0c4a3fb3ccef58d459330f8cea1094",  # without drawn sheets of paper
+        "53f1ab546a453ec489c9619a109bdd01b3a2d216f0be50aef66a9da33c4945e5",  # with 400 sheets
+    ]
+)
 """``PhotoData.sha256`` of these photos, as the device's preprocessing sees them, in the shipped networks' checkpoints."""
 
 _ANSWERS = {
