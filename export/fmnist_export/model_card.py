@@ -309,16 +309,17 @@ def _reproduction(
 ) -> str:
     """Returns the commands that train and export the network again; an average has several seeds of the last phase.
 
+    A last phase that finds its first weights itself takes those of seed 0, whatever its own seed is.
+
     A folder of own images is DATA in them, and ``recipe`` the file of the last phase's recipe; empty: it has its named values.
     ``inputs`` are further options of the last phase.
     """
     name = dataset if dataset in PUBLISHED else "DATA"
     data, suffix = ("", "") if name == "fashion-mnist" else (f" --data {name}", f"-{name}")
     given = data + (" --photos FOLDER" if photos else "")
-    commands = [f"fmnist-train --recipe {recipe} --seed {seeds[0]}{data}" for recipe in phases[:-1]]
+    commands = [f"fmnist-train --recipe {recipe} --seed 0{data}" for recipe in phases[:-1]]
     runs = [f"runs/{phases[-1]}{suffix}-seed{seed}" for seed in seeds]
-    start = f" --start runs/{phases[0]}{suffix}-seed{seeds[0]}" if len(phases) > 1 and seeds[0] else ""
-    commands += [f"fmnist-train --recipe {recipe or phases[-1]} --seed {seed}{start}{inputs}{given}" for seed in seeds]
+    commands += [f"fmnist-train --recipe {recipe or phases[-1]} --seed {seed}{inputs}{given}" for seed in seeds]
     result = runs[0]
     if len(runs) > 1:
         result = f"runs/{phases[-1]}{suffix}-average"

@@ -167,6 +167,18 @@ def test_the_card_of_own_photos_for_fine_tuning_claims_neither_source_nor_licens
     assert " --start FIRST_WEIGHTS --teacher TEACHERS --photos FOLDER" in commands[0]
 
 
+def test_a_second_phase_of_any_seed_begins_with_the_first_weights_that_it_finds() -> None:
+    """Those are of seed 0: another seed has no first phase of its own, unless one is named."""
+    shipped = Path(__file__).parents[2] / "artifacts" / "nano"
+    metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
+    photos = np.eye(10, dtype=np.float32), np.eye(10, dtype=bool)
+    commands = model_card(metrics | {"seed": 3}, report, photos=photos).split("```sh\n")[1].splitlines()
+    assert commands[:2] == [
+        "fmnist-train --recipe nano --seed 0",
+        "fmnist-train --recipe nano-photos --seed 3 --photos FOLDER",
+    ]
+
+
 def test_card_of_an_average_lists_its_runs_and_how_to_make_it_again() -> None:
     shipped = Path(__file__).parents[2] / "artifacts" / "improved"
     metrics, report = (json.loads((shipped / name).read_text()) for name in ("metrics.json", "parity.json"))
