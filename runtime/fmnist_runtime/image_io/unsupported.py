@@ -34,9 +34,8 @@ _SIGNATURES = {
     b"bplist": "a Mac's property list; if it stands for a photo in iCloud, download the photo first",
     **dict.fromkeys((b"\x1aE\xdf\xa3", b"\0\0\1\xb3", b"\0\0\1\xba"), VIDEO),  # Matroska and WebM, MPEG
     **dict.fromkeys((b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\1", b"OggS"), VIDEO),  # Windows Media, Flash, Ogg
-    **dict.fromkeys(
-        (b"\0\0\0\1" + unit for unit in (b"\x09", b"\x27", b"\x67", b"\x40\1")), VIDEO
-    ),  # bare H.264, H.265
+    **dict.fromkeys([b"\0\0\0\1" + unit for unit in (b"\x09", b"\x27", b"\x67")], VIDEO),  # H.264 without a container
+    b"\0\0\0\1\x40\1": VIDEO,  # H.265
 }
 _QUICKTIME = frozenset([b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot"])
 """First boxes of QuickTime files without ``ftyp``."""
@@ -57,7 +56,8 @@ def describe_unsupported(data: bytes) -> str:
             return description
     if data[4:8] == b"ftyp":
         return _describe_ftyp(data)
-    if data[4:8] in _QUICKTIME or (data[:4] == b"RIFF" and data[8:12] == b"AVI "):
+    is_box = int.from_bytes(data[:4]) <= len(data)  # and not a text with such a word
+    if (is_box and data[4:8] in _QUICKTIME) or (data[:4] == b"RIFF" and data[8:12] == b"AVI "):
         return VIDEO
     if any(data[start : start + 2 * step + 1 : step] == b"GGG" for start, step in _TRANSPORT):
         return VIDEO
