@@ -23,10 +23,13 @@ class _Messages(io.FileIO):
 def prepare_streams() -> None:
     """Prepares the standard streams for a command.
 
-    Closed streams lead to the null device. Standard error loses messages that cannot be written. Characters that the
-    terminal's encoding lacks are escaped.
+    Closed streams lead to the null device. Standard output waits for a slow reader, also where the parent process has made
+    its pipe non-blocking, as Node.js and ssh do: answers would be lost. Standard error loses messages that cannot be
+    written. Characters that the terminal's encoding lacks are escaped.
     """
     _open_descriptors()
+    if sys.platform != "win32":
+        os.set_blocking(1, True)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the parent process

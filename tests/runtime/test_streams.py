@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,20 @@ def test_help_into_a_closed_pipe_is_no_error(module: str, tmp_path: Path) -> Non
         tmp_path,
     )
     assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs non-blocking pipes")
+def test_a_slow_reader_of_a_nonblocking_pipe_gets_every_answer() -> None:
+    """Node.js and ssh leave such pipes to the programs that they start."""
+    script = """
+from fmnist_runtime.console import run_argparse
+sys.exit(run_argparse(lambda args: print("x" * 1_000_000)))
+"""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    process = subprocess.Popen([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}\n{script}"], stdout=writer)
+    os.close(writer)
+    time.sleep(0.5)  # the pipe is full by then
+    with os.fdopen(reader, "rb") as answers:
+        assert len(answers.read()) == 1_000_001
+    assert process.wait(10) == 0

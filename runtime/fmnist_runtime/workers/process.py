@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fmnist_runtime import errors
 from fmnist_runtime.console import describe_library_error, is_library_error
-from fmnist_runtime.cpus import start_threads
+from fmnist_runtime.cpus import limits_address_space, start_threads
 from fmnist_runtime.errors import FmnistError
 from fmnist_runtime.prediction import Prediction, PredictionOrError, Top
 
@@ -157,7 +157,12 @@ def main() -> None:
     os.dup2(2, 1)  # output that a library prints must not get between the messages
     _end_with_input()
     with suppress(EOFError, BrokenPipeError):
-        _serve(sys.stdin.buffer, answers)
+        try:
+            _serve(sys.stdin.buffer, answers)
+        except SystemError:  # of Python itself, where memory runs out while a lack of it is handled
+            if not limits_address_space():
+                raise
+            send(answers, pack_error(FmnistError(_TOO_LITTLE)))
     os._exit(0)  # no output is pending, and the interpreter's shutdown takes as long as some images
 
 

@@ -163,6 +163,19 @@ def test_a_service_and_workers_without_memory_are_one_line(megabytes: int, worke
         assert len(ours) <= 1, done.stderr
 
 
+def test_an_error_of_python_itself_in_a_worker_without_memory_is_one_line() -> None:
+    """Python has such an error where memory runs out while it handles a lack of memory."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "from fmnist_runtime.workers import process\n"
+        "def fail(*_): raise SystemError('error return without exception set')\n"
+        "process._serve = fail; process.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, stdin=subprocess.PIPE)
+    assert done.returncode == 0 and done.stderr == b""
+    assert b"a worker process needs more memory than is available" in done.stdout
+
+
 def test_what_libraries_print_is_not_among_the_answers() -> None:
     code = (
         "import os; from fmnist_runtime import classifier; find = classifier.find_model\n"
