@@ -171,9 +171,11 @@ def test_an_error_of_python_itself_in_a_worker_without_memory_is_one_line() -> N
         "def fail(*_): raise SystemError('error return without exception set')\n"
         "process._serve = fail; process.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, stdin=subprocess.PIPE)
-    assert done.returncode == 0 and done.stderr == b""
-    assert b"a worker process needs more memory than is available" in done.stdout
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as worker:  # its input stays open
+        answer, message = (pipe.read() for pipe in (worker.stdout, worker.stderr) if pipe is not None)
+    assert worker.returncode == 0 and message == b""
+    assert b"a worker process needs more memory than is available" in answer
 
 
 def test_what_libraries_print_is_not_among_the_answers() -> None:
